@@ -1,0 +1,60 @@
+"""Numbers and texts as a person says them."""
+
+from __future__ import annotations
+
+import os
+
+KIB = 1024
+MINUTE_S = 60
+HOUR_S = 60 * MINUTE_S
+DAY_S = 24 * HOUR_S
+
+
+def duration(seconds: float) -> str:
+    """Return a duration with the two units that matter ("0.25 s", "41 s", "6 min 3 s", "3 h", "2 d 4 h")."""
+    seconds = max(0.0, seconds)
+    if seconds < 10:  # noqa: PLR2004 - below it, fractions matter
+        return f"{seconds:.3g} s" if seconds >= 0.001 else "0 s"  # noqa: PLR2004 - a clock's own noise
+    whole = round(seconds)
+    for unit_s, unit, smaller_s, smaller in ((DAY_S, "d", HOUR_S, "h"), (HOUR_S, "h", MINUTE_S, "min"), (MINUTE_S, "min", 1, "s")):
+        if whole >= unit_s:
+            rest = whole % unit_s // smaller_s
+            return f"{whole // unit_s} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes with three digits that matter ("812 B", "4.5 KB", "18 MB"), in steps of 1,024."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004 - three digits
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.3g} {unit}"  # noqa: PLR2004
+        count /= KIB
+    return f"{count:.3g} TB"
+
+
+def number(value: float) -> str:
+    """Return a number with thousands separated and no needless digits ("12,345", "0.25", "1.5")."""
+    if isinstance(value, int) or value.is_integer():
+        return f"{int(value):,}"
+    return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Return a text fit for a headline: no line breaks or control characters, cut at ``limit`` characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def cut_middle(text: str, limit: int) -> str:
+    """Return a text of at most about ``limit`` characters, saying how many were left out of its middle."""
+    if len(text) <= limit:
+        return text
+    head = limit // 2
+    tail = limit - head
+    left_out = len(text) - limit
+    return f"{text[:head].rstrip()}\n\n[... {left_out:,} characters left out ...]\n\n{text[-tail:].lstrip()}"
+
+
+def file_name(path: str) -> str:
+    """Return the last part of a path, whichever way its slashes lean."""
+    return os.path.basename(path.replace("\\", "/"))  # noqa: PTH119 - a foreign path is text here

@@ -1,0 +1,43 @@
+"""The exceptions that supervisor raises.
+
+::
+
+    SupervisorError
+    ├── ConfigurationError   a setting is missing, blank, misspelt or out of range
+    ├── RunStateError        a run was used in a way its state does not allow
+    └── DeliveryError        a handler could not hand its message to the destination
+
+They reach the caller only where the caller's own input is wrong, while a script is being set up. Once a
+run has started, a fault of supervision is logged to the ``supervisor`` logger and never raised into the
+script.
+"""
+
+from __future__ import annotations
+
+
+class SupervisorError(Exception):
+    """Base of all errors that supervisor raises."""
+
+
+class ConfigurationError(SupervisorError):
+    """Tell that a setting is missing, blank, misspelt or out of range, and how to mend it."""
+
+
+class RunStateError(SupervisorError):
+    """Tell that a run was entered twice, or used in a way its state does not allow."""
+
+
+class DeliveryError(SupervisorError):
+    """Tell that a message did not reach its destination, and whether trying again can help.
+
+    Args:
+        reason: What the destination answered or what went wrong on the way, without secrets.
+        permanent: True when the same message would be refused again: it is recorded and not repeated.
+        retry_after_s: Seconds the destination asked us to wait; None lets delivery choose.
+    """
+
+    def __init__(self, reason: str, *, permanent: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.permanent = permanent
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,72 @@
+"""What the settings of handlers must look like: converters and validators that name what is wrong.
+
+Every message has the form ``EmailHandler: smtp_port must be 1-65535, got 0``, and no secret is ever quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from supervisor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import attrs
+
+    Field = attrs.Attribute[Any]
+
+
+def filled(handler: object, field: Field, value: object) -> None:
+    """Refuse a text that is missing or blank."""
+    if not isinstance(value, str) or not value.strip():
+        raise wrong(handler, field, "a text that is not blank", value)
+
+
+def optionally_filled(handler: object, field: Field, value: object) -> None:
+    """Refuse a text that is blank; None stands for "not given"."""
+    if value is not None:
+        filled(handler, field, value)
+
+
+def some_addresses(handler: object, field: Field, value: tuple[str, ...]) -> None:
+    """Refuse an empty list of addresses, and one with something else in it."""
+    if not value:
+        raise wrong(handler, field, "at least one address", value)
+    any_addresses(handler, field, value)
+
+
+def any_addresses(handler: object, field: Field, value: tuple[str, ...]) -> None:
+    """Refuse a list with something in it that is no address."""
+    for address in value:
+        if not isinstance(address, str) or "@" not in address or any(c in address for c in "\r\n\0"):
+            raise wrong(handler, field, "addresses like name@example.com", address)
+
+
+def web_address(handler: object, field: Field, value: object) -> None:
+    """Refuse what is no http or https URL. A URL may hold a secret, so it is not quoted."""
+    if not isinstance(value, str) or not value.lower().startswith(("https://", "http://")):
+        raise wrong(handler, field, "a URL that starts with https://", value)
+
+
+def positive(handler: object, field: Field, value: object) -> None:
+    """Refuse what is no number above 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise wrong(handler, field, "a number above 0", value)
+
+
+def addresses(value: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return one address or many as a tuple; a text may hold several, with commas or semicolons between."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        value = value.replace(";", ",").split(",")
+    return tuple(each.strip() if isinstance(each, str) else each for each in value if each)
+
+
+def wrong(handler: object, field: Field, expected: str, value: object) -> ConfigurationError:
+    """Return the error that tells which setting is wrong; a field with ``repr=False`` keeps its value to itself."""
+    if value is None or value == "" or value == ():
+        got = "nothing"
+    else:
+        got = repr(value) if field.repr else "something else"
+    return ConfigurationError(f"{type(handler).__name__}: {field.name} must be {expected}, got {got}")

@@ -1,0 +1,146 @@
+"""Everything that can be said about a run in advance, written down once.
+
+``supervise``, ``supervised`` and ``Supervisor`` all take exactly what :class:`Settings` takes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+
+from supervisor.errors import ConfigurationError
+from supervisor.kinds import Kind
+
+if TYPE_CHECKING:
+    import logging
+
+    from supervisor.models import MessageHandler
+
+T = TypeVar("T")
+
+ALWAYS_REPORTED = frozenset({Kind.FAILURE, Kind.RECOVERY, Kind.STALLED, Kind.OVERDUE, Kind.DIED, Kind.MISSED})
+DEFAULT_PROGRESS_EVERY_S = 600.0
+
+
+def _handlers(value: MessageHandler | Iterable[MessageHandler] | None) -> tuple[MessageHandler, ...]:
+    """Return one handler or many as a tuple, and refuse what cannot send."""
+    if value is None:
+        return ()
+    if hasattr(value, "send_message") and not isinstance(value, type):
+        return (value,)
+    if isinstance(value, (str, type)) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"handlers takes objects that have send_message(details), got {value!r}")
+    handlers = tuple(value)
+    for index, handler in enumerate(handlers):
+        if isinstance(handler, type) or not callable(getattr(handler, "send_message", None)):
+            hint = "an instance, not the class" if isinstance(handler, type) else "an object with send_message(details)"
+            raise ConfigurationError(f"handlers[{index}] must be {hint}, got {handler!r}")
+    return handlers
+
+
+def _kinds(value: str | Iterable[str] | None) -> frozenset[Kind]:
+    """Return the kinds to report: those that always are, and the ones named."""
+    named = (value,) if isinstance(value, str) else tuple(value or ())
+    try:
+        return ALWAYS_REPORTED | {Kind(each) for each in named}
+    except ValueError as error:
+        known = ", ".join(Kind)
+        raise ConfigurationError(f"report_on: {error.args[0]}; the kinds are {known}") from error
+
+
+def _path(value: str | os.PathLike[str] | None) -> str | None:
+    """Return the path as text, absolute: the script may change its directory before it fails."""
+    if value is None or value == "":
+        return None
+    try:
+        return os.path.abspath(os.fspath(value))  # noqa: PTH100 - pathlib costs 5 ms that most runs need not pay
+    except TypeError as error:
+        raise ConfigurationError(f"log_path must be a path (str or os.PathLike), got {value!r}") from error
+
+
+def _name(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not (isinstance(value, str) and value.strip()):
+        raise ConfigurationError(f"name must be a text that is not blank, got {value!r}")
+
+
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what is no positive number of seconds."""
+    if value is None and attribute.default is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ConfigurationError(f"{attribute.name} must be a number of seconds above 0, got {value!r}")
+
+
+def _seconds_or_none_at_all(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value != 0 or isinstance(value, bool):
+        _seconds(instance, attribute, value)
+
+
+def _logger(value: logging.Logger | logging.LoggerAdapter[Any] | str | None) -> Any:
+    """Return a logger; a text names one."""
+    if isinstance(value, str):
+        import logging  # noqa: PLC0415 - loaded by everybody who has a logger
+
+        return logging.getLogger(value)
+    if value is not None and not callable(getattr(value, "error", None)):
+        raise ConfigurationError(f"logger must be a logging.Logger or the name of one, got {value!r}")
+    return value
+
+
+@attrs.frozen
+class Settings:
+    """What a run is called, who hears of it, and how far supervision goes.
+
+    Args:
+        name: What messages and the journal call the run. None means the function's name, or for ``main`` and
+            for blocks the script's.
+        handlers: One handler or many; none by default.
+        logger: Gets uncaught exceptions at ERROR with their traceback: a logger or the name of one. None for none.
+        log_path: A log file that goes with failure messages. None for none.
+        report_on: Kinds of messages to send besides those that always are (failure, recovery, stalled, overdue,
+            died, missed): "start", "success", "progress". What the script says with ``run.notify()`` always goes.
+        reraise: False swallows exceptions after they were reported; the call then returns None. It never
+            swallows ``SystemExit``, ``KeyboardInterrupt``, SIGTERM or a cancellation.
+        progress_every_s: Seconds between two progress messages to the handlers. None sends none, unless
+            ``report_on`` has "progress": then every 600 s.
+        delivery_deadline_s: The most seconds that the end of a run waits for its messages to be delivered;
+            0 does not wait.
+
+    Raises:
+        ConfigurationError: A setting is of the wrong kind or out of range; its text names it.
+    """
+
+    name: str | None = attrs.field(default=None, validator=_name)
+    handlers: tuple[MessageHandler, ...] = attrs.field(default=(), converter=_handlers, kw_only=True)
+    logger: Any = attrs.field(default=None, converter=_logger, kw_only=True)
+    log_path: str | None = attrs.field(default=None, converter=_path, kw_only=True)
+    report_on: frozenset[Kind] = attrs.field(default=(), converter=_kinds, kw_only=True)
+    reraise: bool = attrs.field(default=True, converter=bool, kw_only=True)
+    progress_every_s: float | None = attrs.field(default=None, validator=_seconds, kw_only=True)
+    delivery_deadline_s: float = attrs.field(default=30.0, validator=_seconds_or_none_at_all, kw_only=True)
+
+    @property
+    def progress_interval_s(self) -> float | None:
+        """Return the seconds between two progress messages, or None when handlers get none."""
+        if self.progress_every_s is None and Kind.PROGRESS in self.report_on:
+            return DEFAULT_PROGRESS_EVERY_S
+        return self.progress_every_s
+
+
+def settings_from(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settings:
+    """Return the settings that a call gave.
+
+    Raises:
+        ConfigurationError: An option is unknown (its text says which was probably meant) or a value is wrong.
+    """
+    known = [field.name for field in attrs.fields(Settings)]
+    for name in options.keys() - set(known):
+        from difflib import get_close_matches  # noqa: PLC0415 - only for a mistake
+
+        meant = get_close_matches(name, known, n=1)
+        hint = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(known)}"
+        raise ConfigurationError(f"there is no setting {name!r}; {hint}")
+    return Settings(*arguments, **options)
