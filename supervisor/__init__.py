@@ -1,0 +1,26 @@
+"""Watch over scheduled scripts: report failures, time runs, and never lose a message."""
+
+from supervisor.api import Run, Supervisor, current_run, supervise, supervised
+from supervisor.errors import ConfigurationError, DeliveryError, RunStateError, SupervisorError
+
+__all__ = [
+    "ConfigurationError",
+    "DeliveryError",
+    "MessageDetails",
+    "Run",
+    "RunStateError",
+    "Supervisor",
+    "SupervisorError",
+    "current_run",
+    "supervise",
+    "supervised",
+]
+__version__ = "4.0.0"
+
+
+def __getattr__(name: str) -> object:
+    if name == "MessageDetails":  # a run without messages does not load it
+        from supervisor.models import MessageDetails
+
+        return MessageDetails
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,7 +18,7 @@ import attrs
 from supervisor.kinds import DeliveryState, Kind, Outcome
 
 if TYPE_CHECKING:
-    from supervisor.api import Supervisor as Supervisor
+    from supervisor.api import Supervisor
 
 __all__ = [
     "Attachment",
@@ -67,13 +67,13 @@ class Progress:
         done: Items finished so far.
         total: Items in all; None when that is not known.
         message: What the run is doing, in the script's own words; empty when it did not say.
-        elapsed_s: Seconds since the first progress of the run.
+        rate_per_s: Items per second so far; None before anything can be said.
     """
 
     done: float
     total: float | None = None
     message: str = ""
-    elapsed_s: float = 0.0
+    rate_per_s: float | None = None
 
     @property
     def percentage(self) -> float | None:
@@ -83,16 +83,9 @@ class Progress:
         return max(0.0, min(100.0, 100.0 * self.done / self.total))
 
     @property
-    def rate_per_s(self) -> float | None:
-        """Return items per second so far, or None before the first one."""
-        if self.elapsed_s <= 0 or self.done <= 0:
-            return None
-        return self.done / self.elapsed_s
-
-    @property
     def eta_s(self) -> float | None:
         """Return the seconds that are left at the rate so far, or None when nothing can be said."""
-        if self.total is None or self.rate_per_s is None or self.total < self.done:
+        if self.total is None or not self.rate_per_s or self.total < self.done:
             return None
         return (self.total - self.done) / self.rate_per_s
 
@@ -171,7 +164,7 @@ class RunReport:
     python: str = ""
     cpu_s: float | None = None
     peak_memory_bytes: int | None = None
-    log_path: Path | None = None
+    log_path: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
 
 
 def _attachments(value: Attachable | Iterable[Attachable | None] | None) -> tuple[Attachment, ...]:
@@ -192,7 +185,9 @@ def _attachment(value: Attachable) -> Attachment:
 
 
 def _not_a_path(value: object) -> TypeError:
-    return TypeError(f"MessageDetails: attachments takes a path or several (str, os.PathLike, Attachment), got {value!r}")
+    return TypeError(
+        f"MessageDetails: attachments takes a path or several (str, os.PathLike, Attachment), got {value!r}"
+    )
 
 
 def _blocks(value: Iterable[Any] | None) -> str | None:
@@ -289,7 +284,7 @@ def __getattr__(name: str) -> Any:
     """Keep ``from supervisor.models import Supervisor`` valid, the import path of 3.x."""
     if name == "Supervisor":
         # By name, since the floors forbid an import upwards and nothing here may load it without need.
-        from importlib import import_module  # noqa: PLC0415 - only those who ask pay for it
+        from importlib import import_module
 
         return import_module("supervisor.api").Supervisor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -29,11 +29,9 @@ def _handlers(value: MessageHandler | Iterable[MessageHandler] | None) -> tuple[
     """Return one handler or many as a tuple, and refuse what cannot send."""
     if value is None:
         return ()
-    if hasattr(value, "send_message") and not isinstance(value, type):
-        return (value,)
-    if isinstance(value, (str, type)) or not isinstance(value, Iterable):
+    if isinstance(value, (str, type)) or not (hasattr(value, "send_message") or isinstance(value, Iterable)):
         raise ConfigurationError(f"handlers takes objects that have send_message(details), got {value!r}")
-    handlers = tuple(value)
+    handlers: tuple[Any, ...] = (value,) if hasattr(value, "send_message") else tuple(value)
     for index, handler in enumerate(handlers):
         if isinstance(handler, type) or not callable(getattr(handler, "send_message", None)):
             hint = "an instance, not the class" if isinstance(handler, type) else "an object with send_message(details)"
@@ -82,7 +80,7 @@ def _seconds_or_none_at_all(instance: object, attribute: attrs.Attribute[Any], v
 def _logger(value: logging.Logger | logging.LoggerAdapter[Any] | str | None) -> Any:
     """Return a logger; a text names one."""
     if isinstance(value, str):
-        import logging  # noqa: PLC0415 - loaded by everybody who has a logger
+        import logging
 
         return logging.getLogger(value)
     if value is not None and not callable(getattr(value, "error", None)):
@@ -138,7 +136,7 @@ def settings_from(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settin
     """
     known = [field.name for field in attrs.fields(Settings)]
     for name in options.keys() - set(known):
-        from difflib import get_close_matches  # noqa: PLC0415 - only for a mistake
+        from difflib import get_close_matches
 
         meant = get_close_matches(name, known, n=1)
         hint = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(known)}"

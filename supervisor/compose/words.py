@@ -14,9 +14,13 @@ def duration(seconds: float) -> str:
     """Return a duration with the two units that matter ("0.25 s", "41 s", "6 min 3 s", "3 h", "2 d 4 h")."""
     seconds = max(0.0, seconds)
     if seconds < 10:  # noqa: PLR2004 - below it, fractions matter
-        return f"{seconds:.3g} s" if seconds >= 0.001 else "0 s"  # noqa: PLR2004 - a clock's own noise
+        return f"{seconds:.3g} s" if seconds >= 0.001 else "less than 1 ms"  # noqa: PLR2004 - a clock's own noise
     whole = round(seconds)
-    for unit_s, unit, smaller_s, smaller in ((DAY_S, "d", HOUR_S, "h"), (HOUR_S, "h", MINUTE_S, "min"), (MINUTE_S, "min", 1, "s")):
+    for unit_s, unit, smaller_s, smaller in (
+        (DAY_S, "d", HOUR_S, "h"),
+        (HOUR_S, "h", MINUTE_S, "min"),
+        (MINUTE_S, "min", 1, "s"),
+    ):
         if whole >= unit_s:
             rest = whole % unit_s // smaller_s
             return f"{whole // unit_s} {unit}" + (f" {rest} {smaller}" if rest else "")

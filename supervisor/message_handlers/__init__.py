@@ -2,3 +2,31 @@
 
 A handler's module is loaded when the handler is first named, and its client library when it first sends.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from supervisor.models import MessageHandler
+
+if TYPE_CHECKING:
+    from supervisor.message_handlers.console import ConsoleHandler
+
+__all__ = ["ConsoleHandler", "MessageHandler"]
+
+_MODULES = {
+    "ConsoleHandler": "console",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    handler = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = handler
+    return handler
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,12 +5,13 @@ Every message has the form ``EmailHandler: smtp_port must be 1-65535, got 0``, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import attrs
 
     Field = attrs.Attribute[Any]
@@ -48,6 +49,22 @@ def web_address(handler: object, field: Field, value: object) -> None:
         raise wrong(handler, field, "a URL that starts with https://", value)
 
 
+def reachable_address(handler: object, field: Field, value: object) -> None:
+    """Refuse a URL that no request can be made of: without a host, with a wrong port, blanks or control characters."""
+    web_address(handler, field, value)
+    from urllib.parse import urlsplit
+
+    text = str(value)
+    try:
+        parts = urlsplit(text)
+        labels = (parts.hostname or "").rstrip(".").split(".")
+        fits = parts.port != 0 and all(0 < len(label) < 64 for label in labels)  # noqa: PLR2004 - RFC 1035, 2.3.4
+    except ValueError:  # a port that is no number, brackets that do not match
+        fits = False
+    if not fits or not all("!" <= c <= "~" for c in text):
+        raise wrong(handler, field, "a URL like https://example.com/path, in ASCII and without blanks", value)
+
+
 def positive(handler: object, field: Field, value: object) -> None:
     """Refuse what is no number above 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
@@ -65,8 +82,5 @@ def addresses(value: str | Iterable[str] | None) -> tuple[str, ...]:
 
 def wrong(handler: object, field: Field, expected: str, value: object) -> ConfigurationError:
     """Return the error that tells which setting is wrong; a field with ``repr=False`` keeps its value to itself."""
-    if value is None or value == "" or value == ():
-        got = "nothing"
-    else:
-        got = repr(value) if field.repr else "something else"
+    got = "nothing" if value is None or value in ("", ()) else repr(value) if field.repr else "something else"
     return ConfigurationError(f"{type(handler).__name__}: {field.name} must be {expected}, got {got}")

@@ -1,0 +1,190 @@
+"""What users write: ``supervise``, ``supervised``, ``Supervisor`` and ``current_run``."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+
+import attrs
+
+from supervisor.run import Run
+from supervisor.settings import Settings, settings_from
+from supervisor.watch.context import current_run
+from supervisor.wrapping import looks_decorated, named_for, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor.models import MessageDetails, MessageHandler
+
+__all__ = ["Run", "Supervisor", "current_run", "supervise", "supervised"]
+
+S = ParamSpec("S")
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+O_contra = TypeVar("O_contra", contravariant=True)
+
+
+class TakesRun(Protocol[P, R_co]):
+    """A function whose first parameter is named ``run``."""
+
+    def __call__(self, run: Run, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+
+class MethodTakesRun(Protocol[O_contra, P, R_co]):
+    """A method whose first parameter after ``self`` is named ``run``."""
+
+    def __call__(self, owner: O_contra, /, run: Run, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+
+class Decorator(Protocol):
+    """Wraps a function and keeps its signature, less the parameter ``run`` that it fills in."""
+
+    @overload
+    def __call__(self, function: TakesRun[P, R], /) -> Callable[P, R]: ...
+    @overload
+    def __call__(self, function: MethodTakesRun[O_contra, P, R], /) -> Callable[Concatenate[O_contra, P], R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+class BareOrWithSettings(Protocol[S]):
+    """A decorator that stands alone or takes settings first."""
+
+    @overload
+    def __call__(self, function: TakesRun[P, R], /) -> Callable[P, R]: ...  # type: ignore[overload-overlap]  # no function is a name
+    @overload
+    def __call__(self, function: MethodTakesRun[O_contra, P, R], /) -> Callable[Concatenate[O_contra, P], R]: ...  # type: ignore[overload-overlap]  # the same
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...  # type: ignore[overload-overlap]  # the same
+    @overload
+    def __call__(self, *settings: S.args, **more_settings: S.kwargs) -> Decorator: ...
+
+
+def _takes_settings(settings: Callable[S, Settings]) -> Callable[[Callable[..., R]], Callable[S, R]]:
+    """Give a function the parameters of :class:`Settings`, for type checkers, editors and ``help()``."""
+
+    def give(function: Callable[..., R]) -> Callable[S, R]:
+        function.__wrapped__ = settings  # type: ignore[attr-defined]  # inspect.signature follows it
+        return function
+
+    return give
+
+
+def _takes_function_or_settings(
+    settings: Callable[S, Settings],
+) -> Callable[[Callable[..., Any]], BareOrWithSettings[S]]:
+    """Do what :func:`_takes_settings` does for a decorator that may also stand bare."""
+    return _takes_settings(settings)  # type: ignore[return-value]  # the overloads are what the body does
+
+
+@_takes_settings(Settings)
+def supervise(*settings: Any, **more_settings: Any) -> Run:
+    """Make a run, to be started and ended by ``with`` or ``async with``.
+
+    Args:
+        settings: What :class:`supervisor.settings.Settings` takes; the name may come first, without its keyword.
+        more_settings: The others, by keyword.
+
+    Raises:
+        ConfigurationError: A setting is unknown, of the wrong kind or out of range; its text names it.
+    """
+    return Run(settings_from(settings, more_settings))
+
+
+@_takes_function_or_settings(Settings)
+def supervised(*settings: Any, **more_settings: Any) -> Any:
+    """Make each call of a function a run of its own. Stands bare or takes settings.
+
+    Functions, coroutines, generators, async generators and methods keep their signatures. A parameter named
+    ``run`` receives the run, and callers leave it out.
+
+    Args:
+        settings: What :class:`supervisor.settings.Settings` takes; the name may come first, without its keyword.
+        more_settings: The others, by keyword.
+
+    Raises:
+        ConfigurationError: A setting is unknown, of the wrong kind or out of range, or what is decorated is no
+            function.
+    """
+    if len(settings) == 1 and not more_settings and looks_decorated(settings[0]):
+        function = settings[0]
+        return wrap(function, functools.partial(Run, named_for(function, Settings())))
+    given = settings_from(settings, more_settings)
+    return lambda function: wrap(function, functools.partial(Run, named_for(function, given)))
+
+
+class Supervisor:
+    """The same settings for many runs, and for the whole process if it is asked to.
+
+    Args:
+        name: What its runs are called unless they say otherwise.
+        handle_errors: True reports each exception that nobody caught in the process, main thread or other, then
+            calls the hook that was there before. ``sys.exit()`` is not among them: Python calls no hook for it.
+        settings: What :class:`supervisor.settings.Settings` takes.
+
+    Raises:
+        ConfigurationError: A setting is unknown, of the wrong kind or out of range; its text names it.
+    """
+
+    def __init__(self, name: str | None = None, *, handle_errors: bool = False, **settings: Any) -> None:
+        self._settings = settings_from((name,), settings)
+        self._process = Run(self._settings)
+        self._process.set_out()
+        if handle_errors:
+            from supervisor.watch.process import on_uncaught
+
+            on_uncaught(self._tell_uncaught)
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings in force."""
+        return self._settings
+
+    def add_message_handler(self, handler: MessageHandler) -> None:
+        """Let one more handler have the messages of the runs that start from now on, and of the process.
+
+        Raises:
+            ConfigurationError: It has no ``send_message``.
+        """
+        self._settings = attrs.evolve(self._settings, handlers=(*self._settings.handlers, handler))
+        process = Run(self._settings)
+        process.set_out(like=self._process)
+        self._process = process
+
+    def notify(self, subject: str | MessageDetails, message: str = "", **extras: Any) -> None:
+        """Send a message to every handler, in a run or outside of one; see :meth:`supervisor.Run.notify`."""
+        self._process.notify(subject, message, **extras)
+
+    def supervise(self, name: str | None = None, **changes: Any) -> Run:
+        """Make a run with these settings; those given here replace them for this run."""
+        return Run(self._changed(name, changes))
+
+    def supervised(self, name_or_function: Any = None, **changes: Any) -> Any:
+        """Make each call of a function a run with these settings, bare or with changes to them."""
+        if name_or_function is not None and looks_decorated(name_or_function):
+            return self.supervised()(name_or_function)
+        self._changed(name_or_function, changes)  # so that a mistake is told now and not in the night
+
+        def decorate(function: Any) -> Any:
+            return wrap(function, lambda: Run(named_for(function, self._changed(name_or_function, changes))))
+
+        return decorate
+
+    def _changed(self, name: str | None, changes: dict[str, Any]) -> Settings:
+        if name is not None:
+            changes = {**changes, "name": name}
+        if not changes:
+            return self._settings
+        now = {field.name: getattr(self._settings, field.name) for field in attrs.fields(Settings)}
+        return settings_from((), now | changes)
+
+    def _tell_uncaught(self, error: BaseException, thread: str) -> None:
+        """Report an exception of the process as a run that began when this supervisor was made."""
+        run = Run(self._settings)
+        run.set_out(like=self._process)
+        if thread:
+            run.fail_aside(error, thread)
+        else:
+            run.conclude(error)

@@ -1,0 +1,87 @@
+"""What ``supervisor demo`` shows: a script that is watched over, once on a good night and once on a bad one.
+
+It is written as a script of yours would be: the work, a decorator, and a few words with the run.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from supervisor import Run, supervised
+from supervisor.message_handlers import ConsoleHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LONGEST_S = 6.0
+
+console = ConsoleHandler()
+
+
+@supervised("library check", handlers=[console], report_on=["success"])
+def check_library(run: Run) -> None:
+    """Parse the source files of Python's own library, as long as patience lasts."""
+    files = sorted(library_files())
+    until = monotonic() + LONGEST_S
+    lines = checked = broken = 0
+    for path in run.track(files, message="parsing"):
+        try:
+            lines += parse(path)
+        except (SyntaxError, ValueError):
+            broken += 1  # the library's tests have files that are broken on purpose
+        checked += 1
+        if monotonic() > until:
+            break
+    run.record(files=checked, lines=lines, broken_on_purpose=broken)
+    run.notify("Library read", f"{checked:,} source files with {lines:,} lines, {broken} of them broken on purpose.")
+
+
+@supervised("parcel check", handlers=[console])
+def check_parcels(run: Run, folder: Path) -> None:
+    """Parse a folder of files, one of which is broken."""
+    run.record(folder=folder.name)
+    for path in run.track(sorted(folder.iterdir()), message="parsing"):
+        parse(path)
+
+
+def library_files() -> Iterator[Path]:
+    """Yield the source files of the standard library."""
+    for path in Path(os.__file__).parent.rglob("*.py"):
+        if "site-packages" not in path.parts:
+            yield path
+
+
+def parse(path: Path) -> int:
+    """Return how many lines a source file has, once it was parsed."""
+    source = path.read_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ast.parse(source, path.name)
+    return source.count(b"\n")
+
+
+def main(say: Callable[[str], None]) -> None:
+    """Show a run that succeeds and one that fails.
+
+    Args:
+        say: Prints a line.
+    """
+    say("A good night: a run over Python's own library, which reports progress, a notice and its success.\n")
+    check_library()
+    say("\nA bad night: a run over a folder with one broken file. This is what your channel would get.\n")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "parcels"
+        folder.mkdir()
+        (folder / "beaver.py").write_text("acres = 12.5\n")
+        (folder / "cache.py").write_text("acres = 7.25 +\n")
+        try:
+            check_parcels(folder)
+        except SyntaxError:
+            say("\nThe exception then left the script as it would have without supervision.")
+    say("The whole of it is in supervisor/demo.py; your own script needs one decorator.")

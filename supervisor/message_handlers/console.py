@@ -1,0 +1,113 @@
+"""Messages on the console, for a person to read."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+import attrs
+
+from supervisor.compose.words import one_line, size
+from supervisor.errors import DeliveryError
+from supervisor.kinds import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from supervisor.models import Attachment, MessageDetails
+
+_COLOURS = {
+    Kind.FAILURE: "bold red",
+    Kind.DIED: "bold red",
+    Kind.STALLED: "bold yellow",
+    Kind.OVERDUE: "bold yellow",
+    Kind.MISSED: "bold yellow",
+    Kind.SUCCESS: "bold green",
+    Kind.RECOVERY: "bold green",
+}
+
+
+def _kinds(kinds: Iterable[str]) -> frozenset[Kind]:
+    return frozenset(Kind(each) for each in kinds)
+
+
+@attrs.frozen(kw_only=True)
+class ConsoleHandler:
+    """Prints messages: time, kind and subject on a line, below it the text and the attachments' names and sizes.
+
+    It prints in colour on a terminal, unless ``NO_COLOR`` is set. Where there is no console (``sys.stdout`` is None
+    under pythonw, or closed) it prints nothing, and characters that the console cannot show are replaced.
+
+    Args:
+        stream: Where to print; None means what ``sys.stdout`` is when a message comes.
+        kinds: The kinds to print; None prints all that the run sends.
+        name: What logs and the outbox call this handler.
+    """
+
+    stream: TextIO | None = None
+    kinds: frozenset[Kind] | None = attrs.field(default=None, converter=attrs.converters.optional(_kinds))
+    name: str = "console"
+
+    def send_message(self, details: MessageDetails, /) -> None:
+        """Print one message.
+
+        Raises:
+            DeliveryError: The console broke off (a closed pipe).
+        """
+        stream = self.stream if self.stream is not None else sys.stdout
+        if stream is None or getattr(stream, "closed", False):
+            return
+        try:
+            _print(stream, details)
+        except (OSError, ValueError) as error:
+            raise DeliveryError(f"the console broke off: {error}", permanent=True) from error
+
+
+def _print(stream: TextIO, details: MessageDetails) -> None:
+    headline = f"{details.created_at.astimezone():%H:%M:%S}", details.kind.upper(), one_line(details.subject)
+    body = "".join(f"{line}\n" for line in _body(details))
+    if _shows_colour(stream):
+        _print_in_colour(stream, headline, body, details.kind)
+    else:
+        stream.write(_showable("  ".join(headline) + "\n" + body, stream))
+    stream.flush()
+
+
+def _body(details: MessageDetails) -> Iterator[str]:
+    for line in details.message.splitlines():
+        yield f"    {line}".rstrip()
+    for attachment in details.attachments:
+        yield f"    + {_attachment(attachment)}"
+
+
+def _attachment(attachment: Attachment) -> str:
+    """Return an attachment as a person would name it ("report.csv, 12 KB", "parcels.log, missing")."""
+    facts = [one_line(attachment.name)]
+    if attachment.size_bytes is not None:
+        facts.append(size(attachment.size_bytes))
+    if attachment.note:
+        facts.append(attachment.note)
+    return ", ".join(facts)
+
+
+def _shows_colour(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _print_in_colour(stream: TextIO, headline: Iterable[str], body: str, kind: Kind) -> None:
+    """Print by rich, which knows how each terminal wants its colours, and keeps a live bar below."""
+    from rich.console import Console
+    from rich.text import Text
+
+    time, kind_word, subject = headline
+    text = Text.assemble(
+        (time, "dim"), "  ", (kind_word, _COLOURS.get(kind, "bold cyan")), "  ", (subject, "bold"), "\n", body
+    )
+    Console(file=stream, soft_wrap=True, highlight=False).print(text, end="")
+
+
+def _showable(text: str, stream: Any) -> str:
+    """Return the text with what the stream cannot encode replaced."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

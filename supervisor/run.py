@@ -1,0 +1,501 @@
+"""The life of one run: it starts, makes progress, records, and ends with an outcome.
+
+This module is on the path of every supervised call, so it loads and does only what a run without anything to
+tell needs. What goes to people (reports, messages, deliveries) is in :mod:`supervisor.telling`, which a run loads
+when it first has something to say.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import AsyncIterable
+from operator import length_hint
+from time import monotonic, process_time, time
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+from supervisor.errors import RunStateError
+from supervisor.kinds import Kind, Outcome
+from supervisor.watch import signals, tasks, threads
+from supervisor.watch.context import active_run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator
+    from contextvars import Token
+    from types import TracebackType
+
+    from supervisor.models import Attachable, MessageDetails, RunReport
+    from supervisor.settings import Settings
+    from supervisor.telling import Teller
+
+T = TypeVar("T")
+
+logger = logging.getLogger("supervisor")
+# Looked up once: on the path of an empty run, an enum's member costs as much as a clock.
+_SUCCESS, _TOLD_START, _TOLD_SUCCESS = Outcome.SUCCESS, Kind.START, Kind.SUCCESS
+_creating = threading.Lock()
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603 - tells a child from its parent without asking the system on every run
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+class Run:
+    """One execution of a supervised function, block or command.
+
+    ``supervise()`` makes it and ``with`` starts and ends it; a supervised function gets it as its parameter ``run``,
+    and ``current_run()`` finds it elsewhere. It can be used from any thread. None of its methods raises.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_aside",
+        "_asked_late",
+        "_attachments",
+        "_done",
+        "_due",
+        "_ended",
+        "_forks",
+        "_id",
+        "_message",
+        "_outcome",
+        "_signum",
+        "_started",
+        "_teller",
+        "_token",
+        "_total",
+        "_tracking",
+        "_values",
+        "cpu_started_s",
+        "ended_at_s",
+        "exit_code",
+        "has_ended",
+        "parent",
+        "settings",
+        "started_at_s",
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.parent: Run | None = None
+        self.has_ended = False
+        self._asked_late = False
+        self._done: Any = None
+        self._total: Any = None
+        self._message: Any = None
+        self._due = 0.0
+        self._started: float | None = None
+        self._token: Token[Run | None] | None = None
+        self._id: str | None = None
+        self._outcome: Outcome | None = None
+        self.exit_code: int | None = None
+        self.ended_at_s: float | None = None
+        self._signum = 0
+        self._aside: BaseException | None = None
+        self._teller: Teller | None = None
+        self._tracking = False
+        self._values: dict[str, Any] | None = None
+        self._attachments: list[Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Run {self.name!r} {self._outcome or ('not started' if self._started is None else 'under way')}>"
+
+    # What it is
+
+    @property
+    def id(self) -> str:
+        """Return the run's own id: it sorts by the time of its start, and is unique among all runs."""
+        if self._id is None:
+            with _creating:
+                self._id = (
+                    self._id
+                    or f"{int((self.started_at_s if self._started else time()) * 1000):011x}{os.urandom(5).hex()}"
+                )
+        return self._id
+
+    @property
+    def name(self) -> str:
+        """Return the name that the run was given, or the script's."""
+        if self.settings.name is not None:
+            return self.settings.name
+        from supervisor.capture import script_name
+
+        return script_name()
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Return how the run ended, or None while it is under way."""
+        return self._outcome
+
+    @property
+    def duration_s(self) -> float:
+        """Return how long the run took, or has taken so far, in seconds."""
+        if self._started is None:
+            return 0.0
+        return (self._ended if self.has_ended else monotonic()) - self._started
+
+    @property
+    def position(self) -> tuple[float, float | None, str]:
+        """Return (done, total, message) of the last progress, whatever the script said made into numbers and text."""
+        message = "" if self._message is None else str(self._message)
+        return _number(self._done) or 0, _number(self._total), message
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Return a copy of what was recorded."""
+        return dict(self._values or ())
+
+    @property
+    def attachments(self) -> tuple[Any, ...]:
+        """Return what goes with the message that tells of the end."""
+        return tuple(self._attachments or ())
+
+    def report(self) -> RunReport:
+        """Return what is known of the run at this moment."""
+        return self._telling().report()
+
+    # What a script says
+
+    def notify(
+        self,
+        subject: str | MessageDetails,
+        message: str = "",
+        *,
+        attachments: Attachable | Iterable[Attachable | None] | None = (),
+        html: str | None = None,
+        blocks: Iterable[Any] | None = None,
+    ) -> None:
+        """Send a message to every handler of the run, whatever ``report_on`` says.
+
+        It returns when the message is accepted; the delivery goes on beside the script.
+
+        Args:
+            subject: The headline, or a whole ``MessageDetails``, whose fields then count instead of the others.
+            message: The text.
+            attachments: One path or many.
+            html: The text as HTML; None lets handlers make their own.
+            blocks: Slack Block Kit blocks; None lets the Slack handler make its own.
+        """
+        self._guard(Run._notify, subject, message, attachments=attachments, html=html, blocks=blocks)
+
+    def _notify(self, subject: str | MessageDetails, message: str, **extras: Any) -> None:
+        self._telling().notice(subject, message, **extras)
+
+    def record(self, **values: Any) -> None:
+        """Keep values for the summary: they stand in reports, messages and the journal in the order given.
+
+        Numbers, texts, dates and None are kept as they are; of anything else its text is kept, at most 1,000
+        characters. A value recorded again replaces the one before.
+        """
+        self._guard(Run._record, values)
+
+    def _record(self, values: dict[str, Any]) -> None:
+        from supervisor.capture import plain_value
+
+        plain = {name: plain_value(value) for name, value in values.items()}
+        self._values = {**(self._values or {}), **plain}
+
+    def attach(self, path: Attachable) -> None:
+        """Attach a file or directory to the message that tells of the run's end; it is read then, not now."""
+        self._guard(Run._attach, path)
+
+    def _attach(self, path: Attachable) -> None:
+        self._attachments = [*(self._attachments or ()), path]
+
+    def progress(self, done: float | None = None, total: float | None = None, message: str | None = None) -> None:
+        """Say how far the run has come.
+
+        Call it as often as you like (it takes a tenth of a microsecond): what it says goes on to a live bar on a
+        terminal, otherwise to a log line every 10 % or 60 s, and to the handlers every ``progress_every_s``.
+
+        Args:
+            done: Items finished so far; None leaves it as it was.
+            total: Items in all; None leaves it as it was. Without one there is no percentage.
+            message: What the run is doing; None leaves it as it was.
+        """
+        if done is not None:
+            self._done = done
+        if total is not None:
+            self._total = total
+        if message is not None:
+            self._message = message
+        if monotonic() >= self._due:
+            self._tick()
+
+    @overload
+    def track(self, iterable: Iterable[T], total: float | None = None, message: str | None = None) -> Iterator[T]: ...
+    @overload
+    def track(
+        self, iterable: AsyncIterable[T], total: float | None = None, message: str | None = None
+    ) -> AsyncIterator[T]: ...
+    def track(
+        self, iterable: Iterable[T] | AsyncIterable[T], total: float | None = None, message: str | None = None
+    ) -> Iterator[T] | AsyncIterator[T]:
+        """Loop over something and make progress with each item. Inside another ``track`` it only loops.
+
+        Args:
+            iterable: What to loop over; an asynchronous one is for ``async for``.
+            total: How many items there are; None asks the iterable, and does without when it does not know.
+            message: What the run is doing; None leaves it as it was.
+        """
+        if isinstance(iterable, AsyncIterable):
+            return self._track_async(iterable, total, message)
+        return self._track(iterable, total, message)
+
+    def _track(self, iterable: Iterable[T], total: float | None, message: str | None) -> Iterator[T]:
+        if self._tracking:
+            yield from iterable
+            return
+        due = self._begin_tracking(iterable, total, message)
+        try:
+            for done, item in enumerate(iterable, 1):
+                yield item
+                self._done = done
+                if monotonic() >= due:
+                    self._tick()
+                    due = self._due
+        finally:
+            self._tracking = False
+
+    async def _track_async(
+        self, iterable: AsyncIterable[T], total: float | None, message: str | None
+    ) -> AsyncIterator[T]:
+        outermost = not self._tracking
+        if outermost:
+            self._begin_tracking(iterable, total, message)
+        done = 0
+        try:
+            async for item in iterable:
+                yield item
+                done += 1
+                if outermost:
+                    self.progress(done)
+        finally:
+            self._tracking = self._tracking and not outermost
+
+    def _begin_tracking(self, iterable: object, total: float | None, message: str | None) -> float:
+        """Begin to count anew and return when the clock is to be looked at."""
+        self._tracking = True
+        self._done = 0
+        self._total = total if total is not None else self._guard(Run._length_of, iterable)
+        if message is not None:
+            self._message = message
+        self._tick()
+        return self._due
+
+    def _length_of(self, iterable: object) -> int | None:
+        return length_hint(iterable, 0) or None
+
+    def _tick(self) -> None:
+        """Pass the progress on to those who look at it, and note when they want to know again."""
+        now = monotonic()
+        self._due = now + 1.0  # first, so that a second thread does not come here too
+        self._guard(Run._pass_on_progress, now)
+
+    def _pass_on_progress(self, now: float) -> None:
+        self._due = self._telling().progress(now)
+
+    # Its life
+
+    def __enter__(self) -> Self:
+        if self._started is not None:
+            raise RunStateError(f"the run {self.name!r} has been entered already: call supervise() once for each run")
+        self.parent = active_run.get()
+        self.set_out()
+        self._token = active_run.set(self)
+        try:
+            self._begin()
+        except Exception:  # noqa: BLE001 - the run's boundary
+            self._note_fault()
+        return self
+
+    def set_out(self, like: Run | None = None) -> None:
+        """Take the time, or the time at which another run set out; the block of a ``with`` does it by itself."""
+        self._forks = _forks
+        if like is None:
+            self.started_at_s: float = time()
+            self.cpu_started_s: float = process_time()
+            self._started = monotonic()
+        else:
+            self.started_at_s, self.cpu_started_s, self._started = like.started_at_s, like.cpu_started_s, like._started  # noqa: SLF001 - of the same class
+
+    def conclude(self, error: BaseException | None) -> None:
+        """Settle the outcome, tell of it, and wait for the messages; the block of a ``with`` does it by itself."""
+        try:
+            self._end(error)
+            if self._teller is not None:
+                self._teller.wait()
+        except Exception:  # noqa: BLE001 - the run's boundary
+            self._note_fault()
+
+    def step_out(self) -> None:
+        """Let the code around a generator be outside of the run while the generator waits."""
+        token, self._token = self._token, None
+        try:
+            if token is not None:
+                active_run.reset(token)
+        except ValueError:
+            pass  # set in another context: current_run() steps over ended runs
+
+    def step_in(self) -> None:
+        """Be the current run again after :meth:`step_out`."""
+        if self._token is None:
+            self._token = active_run.set(self)
+
+    def _begin(self) -> None:
+        if not _hooked:
+            _hook()
+        signals.listen(self)
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("run %r started (%s)", self.name, self.id)
+        if _TOLD_START in self.settings.report_on:
+            self._telling().start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        try:
+            self.conclude(error)
+        except KeyboardInterrupt:
+            if error is None:  # otherwise what the script itself ended with goes before
+                raise
+        finally:
+            signals.stop_listening(self)
+        return self._leave(error)
+
+    async def __aenter__(self) -> Self:
+        self.__enter__()
+        tasks.enter_loop(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        tasks.leave_loop(self)
+        try:
+            self._guard(Run._end, error)
+            if self._teller is not None:
+                await self._teller.wait_async()
+        except Exception:  # noqa: BLE001 - the run's boundary
+            self._note_fault()
+        except BaseException:  # cancelled or interrupted while it waited
+            if error is None:
+                raise
+        finally:
+            signals.stop_listening(self)
+        return self._leave(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Settle the outcome and tell of it; nothing here waits."""
+        self._ended = monotonic()
+        self.ended_at_s = time()
+        self.has_ended = True
+        self._outcome, self.exit_code = _ending_of(error, self._signum)
+        if self._outcome is _SUCCESS and self._aside is not None:
+            self._outcome = Outcome.FAILURE
+        self.step_out()
+        if self._forks != _forks:
+            return  # in a forked child: the run, and the telling of it, are its parent's
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("run %r ended: %s after %.3f s (%s)", self.name, self._outcome, self.duration_s, self.id)
+        if self._teller is not None or self._somebody_wants_to_know():
+            self._telling().end(error)
+
+    def _somebody_wants_to_know(self) -> bool:
+        settings = self.settings
+        if self._outcome is _SUCCESS:
+            return _TOLD_SUCCESS in settings.report_on
+        return bool(settings.handlers or settings.logger)
+
+    def _leave(self, error: BaseException | None) -> bool:
+        """Return whether the exception is swallowed; terminate now if that was asked while the run was reporting."""
+        if self._asked_late and error is None:
+            raise signals.Terminated(self._signum)
+        return not self.settings.reraise and isinstance(error, Exception)
+
+    # What the hooks say
+
+    def fail_aside(self, error: BaseException, thread: str) -> None:
+        """Tell at once of an exception that nobody caught in a thread or task of the run; its outcome is failure."""
+        if self._forks == _forks:
+            self._aside = self._aside or error
+            self._guard(Run._tell_aside, error, thread)
+
+    def _tell_aside(self, error: BaseException, thread: str) -> None:
+        self._telling().aside(error, thread)
+
+    def ask_to_terminate(self, signum: int) -> bool:
+        """Note that the process is to end; return True when the run has ended and only waits for its messages."""
+        self._signum = signum
+        self._asked_late = self.has_ended
+        if self.has_ended and self._teller is not None:
+            self._teller.stop_waiting()
+        return self.has_ended
+
+    # Inside
+
+    def _telling(self) -> Teller:
+        if self._teller is None:
+            from supervisor.telling import Teller
+
+            with _creating:
+                self._teller = self._teller or Teller(self)
+        return self._teller
+
+    def _guard(self, step: Any, *args: Any, **kwargs: Any) -> Any:
+        """Do one step of supervision; a fault in it is logged and never reaches the script."""
+        try:
+            return step(self, *args, **kwargs)
+        except Exception:  # noqa: BLE001 - the run's boundary: the script's result wins over supervision
+            self._note_fault()
+            return None
+
+    def _note_fault(self) -> None:
+        logger.warning("supervision of %r went on without one step", self.settings.name, exc_info=True)  # noqa: LOG014 - called while it is handled
+
+
+_hooked = False
+
+
+def _hook() -> None:
+    """Put the process-wide hooks in place, once."""
+    global _hooked  # noqa: PLW0603 - they are the process's, not a run's
+    threads.follow_threads()
+    tasks.follow_tasks()
+    _hooked = True
+
+
+def _number(value: Any) -> float | None:
+    """Return what a script gave as a number, or None when it is not one."""
+    if isinstance(value, (int, float)):
+        return value if value == value else None  # noqa: PLR0124 - not a NaN
+    try:
+        return float(value)
+    except Exception:  # noqa: BLE001 - the run's boundary: a wrong total never raises
+        return None
+
+
+def _ending_of(error: BaseException | None, signum: int) -> tuple[Outcome, int | None]:
+    """Return the outcome that an ending stands for, and the exit code that the script asked for."""
+    if error is None or isinstance(error, GeneratorExit):
+        return _SUCCESS, None
+    if isinstance(error, signals.Terminated):
+        return Outcome.TERMINATED, error.code  # type: ignore[return-value]  # it is a number there
+    if isinstance(error, SystemExit):
+        code = 0 if error.code is None else error.code if isinstance(error.code, int) else 1
+        return (Outcome.FAILURE if code else Outcome.SUCCESS), int(code)
+    if isinstance(error, KeyboardInterrupt):
+        return Outcome.INTERRUPTED, None
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and isinstance(error, asyncio.CancelledError):
+        # SIGTERM under asyncio.run() reaches the coroutine as a cancellation.
+        return (Outcome.TERMINATED, 128 + signum) if signum else (Outcome.CANCELLED, None)
+    return Outcome.FAILURE, None

@@ -1,0 +1,35 @@
+"""Uncaught exceptions of the whole process, for ``Supervisor(handle_errors=True)``."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+
+def on_uncaught(tell: Callable[[BaseException, str], None]) -> None:
+    """Call ``tell(error, thread_name)`` for each uncaught exception, then the hook that was there before.
+
+    ``thread_name`` is "" for the main thread. ``SystemExit`` never comes here: Python does not call its hooks for it.
+    """
+    found_in_main, found_in_threads = sys.excepthook, threading.excepthook
+
+    def in_main(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        try:
+            tell(error.with_traceback(trace), "")
+        finally:
+            found_in_main(kind, error, trace)
+
+    def in_thread(uncaught: threading.ExceptHookArgs) -> None:
+        try:
+            if uncaught.exc_value is not None and not isinstance(uncaught.exc_value, SystemExit):
+                tell(uncaught.exc_value, uncaught.thread.name if uncaught.thread else "a thread")
+        finally:
+            found_in_threads(uncaught)
+
+    sys.excepthook = in_main
+    threading.excepthook = in_thread

@@ -1,0 +1,99 @@
+"""Turn a request to terminate (SIGTERM, on Windows SIGBREAK too) into an exception, so that it can be reported.
+
+By default SIGTERM ends Python at once: no ``finally``, no report. While a run is under way in the main thread,
+it raises :class:`Terminated` there instead, which unwinds the script and ends it with the exit code that a shell
+shows for the signal: 143. A script with a handler of its own keeps it, and an ignored signal stays ignored.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+try:
+    # signal.signal() takes 3 us to turn numbers into enums and back; this is the function below it.
+    from _signal import signal as _set_handler  # type: ignore[import-not-found]
+except ImportError:
+    _set_handler = signal.signal
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from supervisor.run import Run
+
+_DEFAULT = int(signal.SIG_DFL)
+_SIGNALS: tuple[int, ...] = tuple(
+    int(number) for number in (signal.SIGTERM, getattr(signal, "SIGBREAK", None)) if number is not None
+)
+
+_runs: list[Run] = []
+
+
+class Terminated(SystemExit):
+    """Raised in the main thread when the process is asked to terminate; its code is 128 + 15."""
+
+    def __init__(self, signum: int = signal.SIGTERM) -> None:
+        super().__init__(128 + signal.SIGTERM)
+        self.signum = signum
+
+
+def listen(run: Run) -> bool:
+    """Let a request to terminate reach ``run``; return False where that cannot be (another thread, other handlers)."""
+    if threading.get_ident() != threading.main_thread().ident:
+        return False
+    if _runs:
+        _runs.append(run)
+        return True
+    listening = False
+    for number in _SIGNALS:
+        found = _set_handler(number, _terminate)
+        if found == _DEFAULT:
+            listening = True
+        else:
+            _put_back(number, found)
+    if listening:
+        _runs.append(run)
+    return listening
+
+
+def stop_listening(run: Run) -> None:
+    """Undo :func:`listen`. A handler that the script installed meanwhile stays."""
+    if not _runs or run not in _runs:
+        return
+    _runs.remove(run)
+    if _runs or threading.get_ident() != threading.main_thread().ident:
+        return
+    for number in _SIGNALS:
+        found = _set_handler(number, _DEFAULT)
+        if found is not _terminate:
+            _put_back(number, found)
+
+
+def _put_back(number: int, found: Any) -> None:
+    # None stands for a handler that was not installed from Python: it cannot be put back, and was not ours.
+    if found is not None:
+        _set_handler(number, found)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    """Tell the runs, outermost first, and unwind the script, unless its innermost run has ended and only reports."""
+    waiting = False
+    for run in tuple(_runs):
+        waiting = run.ask_to_terminate(signum)
+    if not waiting:
+        raise Terminated(signum)
+
+
+def _forget_in_child() -> None:
+    """Give a forked child the handlers that it would have had: its runs are its parent's."""
+    if _runs:
+        _runs.clear()
+        for number in _SIGNALS:
+            if signal.getsignal(number) is _terminate:
+                _set_handler(number, _DEFAULT)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

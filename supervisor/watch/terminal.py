@@ -1,0 +1,81 @@
+"""The live bar on a terminal: one line per run that makes progress, drawn by rich from what the runs say of themselves.
+
+The bar looks at the runs ten times a second, so a run that makes progress pays nothing for being watched.
+It stands on stderr: what a script prints to stdout stays as it is, also in a pipe.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from supervisor.compose.words import number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from supervisor.run import Run
+
+
+class _Count(ProgressColumn):
+    """Shows how many are done, of how many where that is known, and the rate."""
+
+    def render(self, task: Task) -> Text:
+        of_total = f"/{number(task.total)}" if task.total is not None else ""
+        speed = task.finished_speed or task.speed
+        rate = f" {speed:,.0f}/s" if speed is not None and speed >= 10 else f" {speed:.2g}/s" if speed else ""  # noqa: PLR2004 - digits
+        return Text(f"{number(task.completed)}{of_total}{rate}", style="progress.download")
+
+
+class _RunsBar(Progress):
+    """A progress display that asks its runs how far they are whenever it draws."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            _Count(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[said]}", style="dim", markup=False),
+            console=console,
+        )
+        self.shown: dict[Run, TaskID] = {}
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        for run, task in tuple(self.shown.items()):
+            done, total, message = run.position
+            self.update(task, completed=done, total=total, said=message)
+        yield from super().get_renderables()
+
+
+_lock = threading.Lock()
+_bar: _RunsBar | None = None
+
+
+def show(run: Run) -> None:
+    """Give a run its line, and put up the bar if it is not there."""
+    global _bar  # noqa: PLW0603 - a terminal has one bar
+    with _lock:
+        if _bar is None:
+            _bar = _RunsBar(Console(stderr=True))
+            _bar.start()
+        _bar.shown[run] = _bar.add_task(run.name, total=None, said="")
+
+
+def hide(run: Run) -> None:
+    """Leave a run's line as it is, and take down the bar when it was the last."""
+    global _bar  # noqa: PLW0603 - as above
+    with _lock:
+        if _bar is None or run not in _bar.shown:
+            return
+        _bar.refresh()
+        task = _bar.shown.pop(run)
+        _bar.stop_task(task)
+        if not _bar.shown:
+            _bar.stop()
+            _bar = None
