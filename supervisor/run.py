@@ -356,8 +356,8 @@ class Run:
         signals.listen(self)
         if logger.isEnabledFor(logging.INFO):
             logger.info("run %r started (%s)", self.name, self.id)
-        if _TOLD_START in self.settings.report_on:
-            self._telling().start()
+        if self.settings.journal or _TOLD_START in self.settings.report_on:
+            self._telling().begin()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

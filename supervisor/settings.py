@@ -72,7 +72,7 @@ def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -
         raise ConfigurationError(f"{attribute.name} must be a number of seconds above 0, got {value!r}")
 
 
-def _seconds_or_none_at_all(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _seconds_or_zero(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value != 0 or isinstance(value, bool):
         _seconds(instance, attribute, value)
 
@@ -106,6 +106,11 @@ class Settings:
             ``report_on`` has "progress": then every 600 s.
         delivery_deadline_s: The most seconds that the end of a run waits for its messages to be delivered;
             0 does not wait.
+        journal: True keeps the run, and the messages that wait, on disk in the state directory. False keeps them
+            in memory: what is not delivered when the process ends is lost.
+        repeat_after_s: Holds back a failure when an equal one (same exception, same place) was told less than so
+            many seconds ago, and says with the next one how many there were. 0 tells every failure. It needs the
+            journal.
 
     Raises:
         ConfigurationError: A setting is of the wrong kind or out of range; its text names it.
@@ -118,7 +123,9 @@ class Settings:
     report_on: frozenset[Kind] = attrs.field(default=(), converter=_kinds, kw_only=True)
     reraise: bool = attrs.field(default=True, converter=bool, kw_only=True)
     progress_every_s: float | None = attrs.field(default=None, validator=_seconds, kw_only=True)
-    delivery_deadline_s: float = attrs.field(default=30.0, validator=_seconds_or_none_at_all, kw_only=True)
+    delivery_deadline_s: float = attrs.field(default=30.0, validator=_seconds_or_zero, kw_only=True)
+    journal: bool = attrs.field(default=True, converter=bool, kw_only=True)
+    repeat_after_s: float = attrs.field(default=0.0, validator=_seconds_or_zero, kw_only=True)
 
     @property
     def progress_interval_s(self) -> float | None:

@@ -8,27 +8,33 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
 from supervisor import capture
 from supervisor.attachments import describe
-from supervisor.compose.messages import message_for
+from supervisor.compose.messages import held_back, message_for
+from supervisor.compose.words import cut_middle
 from supervisor.delivery import Deliveries
-from supervisor.journal.memory import MemoryOutbox
+from supervisor.keeping import Keeper
 from supervisor.kinds import Kind, Outcome
-from supervisor.models import ErrorDetails, MessageDetails, MessageHandler, RunReport
+from supervisor.models import ErrorDetails, MessageDetails, RunReport
+from supervisor.watch.flood import FloodGate
 from supervisor.watch.pace import ProgressPace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from supervisor.run import Run
 
 logger = logging.getLogger("supervisor")
 
+TEXT_LIMIT = 1_000_000
 _TOLD = "__supervisor_told__"
+
+Outgoing: TypeAlias = tuple[MessageDetails, tuple[Any, ...]]
+"""A message, and the handlers that have heard it already."""
 
 
 class Teller:
@@ -37,9 +43,11 @@ class Teller:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._settings = run.settings
-        self._deliveries = Deliveries(run.settings.handlers, MemoryOutbox())
-        self._error: ErrorDetails | None = None
+        self._keeper = Keeper(run)
+        self._deliveries = Deliveries(run.settings.handlers, self._keeper.outbox)
         self._pace = ProgressPace(run)
+        self._flood = FloodGate()
+        self._error: ErrorDetails | None = None
 
     # What is known
 
@@ -64,50 +72,82 @@ class Teller:
 
     # What is told
 
-    def start(self) -> None:
-        """Tell that the run has started."""
-        self._send(message_for(Kind.START, self.report()))
+    def begin(self) -> None:
+        """Note that the run has started, and tell what is due at that moment."""
+        self._keeper.begin()
+        for report in self._keeper.died():
+            self._send(message_for(Kind.DIED, report))
+        self._deliveries.fetch_waiting()
+        if Kind.START in self._settings.report_on:
+            self._send(message_for(Kind.START, self.report()))
 
     def notice(self, subject: str | MessageDetails, message: str, **extras: Any) -> None:
-        """Pass on what the script says."""
+        """Pass on what the script says, as long as it does not say too much."""
+        is_failure = isinstance(subject, MessageDetails) and subject.kind is Kind.FAILURE
+        if not is_failure and not self._flood.passes(subject):
+            return
         details = subject if isinstance(subject, MessageDetails) else _notice(subject, message, **extras)
         if details.report is None:
             details = attrs.evolve(details, report=self.report())
         self._send(details)
 
     def progress(self, now: float) -> float:
-        """Show, log or send progress, each when it is due; return the monotonic time of the next look."""
-        if self._pace.look(now, self._settings.progress_interval_s):
+        """Show, log, keep or send progress, each when it is due; return the monotonic time of the next look."""
+        to_be_sent = self._pace.look(now, self._settings.progress_interval_s)
+        progress = self._pace.progress()
+        if progress is not None:
+            self._keeper.progress(progress)
+        if to_be_sent:
             self._send(message_for(Kind.PROGRESS, self.report()))
         return self._pace.next_look(now)
 
     def aside(self, error: BaseException, thread: str) -> None:
         """Tell of an exception in a thread or task of the run, while the run goes on."""
-        self._fail(error, thread)
+        self._error = capture.error_details(error, thread=thread)
+        for details, told in self._failure(error):
+            self._deliveries.accept(details, without=told)
+            self._keeper.mark_told(self._error)
 
     def end(self, error: BaseException | None) -> None:
-        """Tell how the run ended."""
+        """Tell and note how the run ended."""
         self._pace.end()
-        if error is not None and self._run.outcome is not Outcome.SUCCESS:
-            self._fail(error)
-        elif self._run.outcome is Outcome.SUCCESS and Kind.SUCCESS in self._settings.report_on:
-            self._send(message_for(Kind.SUCCESS, self.report(), attachments=self._run.attachments))
+        succeeded = self._run.outcome is Outcome.SUCCESS
+        if error is not None and not succeeded:
+            self._error = capture.error_details(error)
+        # All is composed before, since no other process can write to the journal during the commit.
+        last_words = [*self._held_back(), *(self._success() if succeeded else self._failure(error))]
+        with self._keeper.ending(self.report()):
+            for details, told in last_words:
+                self._deliveries.accept(details, without=told)
+                if details.kind is Kind.FAILURE and self._error is not None:
+                    self._keeper.mark_told(self._error)
 
-    def _fail(self, error: BaseException, thread: str = "") -> None:
-        """Log and send a failure to everybody who has not heard of this very exception from an inner run."""
+    def _held_back(self) -> Iterator[Outgoing]:
+        if self._flood.held_back:
+            yield held_back(self.report(), self._flood.held_back, self._flood.last_subjects), ()
+
+    def _success(self) -> Iterator[Outgoing]:
+        attachments = self._run.attachments
+        failures = self._keeper.failures_before()
+        if failures:
+            yield _described(message_for(Kind.RECOVERY, self.report(), attachments, failures)), ()
+        if Kind.SUCCESS in self._settings.report_on:
+            yield _described(message_for(Kind.SUCCESS, self.report(), attachments)), ()
+
+    def _failure(self, error: BaseException | None) -> Iterator[Outgoing]:
+        """Log a failure, and yield its message, for all who have not heard of this very exception in an inner run."""
         told = _told_of(error)
         log = self._settings.logger
         fresh = [each for each in (*self._settings.handlers, log) if each is not None and not _among(each, told)]
-        self._error = capture.error_details(error, thread=thread)
-        if not fresh:
+        if error is None or self._error is None or not fresh:
             return
         _mark_told(error, (*told, *fresh))
-        if log is not None and _among(log, fresh):
+        if _among(log, fresh):
             self._log_failure(log, error)
-        details = message_for(
-            Kind.FAILURE, self.report(), attachments=(self._settings.log_path, *self._run.attachments)
-        )
-        self._send(details, without=told)
+        if not self._keeper.is_repeat(self._error):
+            note = self._keeper.repeats_before(self._error)
+            attachments = (self._settings.log_path, *self._run.attachments)
+            yield _described(message_for(Kind.FAILURE, self.report(), attachments, note)), told
 
     def _log_failure(self, log: Any, error: BaseException) -> None:
         """Write the traceback to the script's logger and flush it, so that the attached log has it."""
@@ -115,9 +155,8 @@ class Teller:
         for handler in getattr(log, "handlers", ()):
             handler.flush()
 
-    def _send(self, details: MessageDetails, without: Iterable[MessageHandler] = ()) -> None:
-        details = attrs.evolve(details, attachments=tuple(describe(each) for each in details.attachments))
-        self._deliveries.accept(details, without=tuple(without))
+    def _send(self, details: MessageDetails) -> None:
+        self._deliveries.accept(_described(details))
 
     # How it is waited for
 
@@ -138,6 +177,12 @@ class Teller:
         self._deliveries.stop_waiting()
 
 
+def _described(details: MessageDetails) -> MessageDetails:
+    """Return a message of bounded length that says of each attachment what there is to say now."""
+    attachments = tuple(describe(each) for each in details.attachments)
+    return attrs.evolve(details, message=cut_middle(details.message, TEXT_LIMIT), attachments=attachments)
+
+
 def _notice(subject: object, message: object, **extras: Any) -> MessageDetails:
     """Return what the script says as a message; what cannot be attached is named in it instead of losing it."""
     subject, message = capture.safe_text(subject), capture.safe_text(message)
@@ -147,7 +192,7 @@ def _notice(subject: object, message: object, **extras: Any) -> MessageDetails:
         return MessageDetails(subject, f"{message}\n\nLeft out: {fault}")
 
 
-def _told_of(error: BaseException) -> tuple[Any, ...]:
+def _told_of(error: BaseException | None) -> tuple[Any, ...]:
     """Return who has heard of an exception; of a group, who has heard of each exception in it."""
     told: tuple[Any, ...] = getattr(error, _TOLD, ())
     if not isinstance(error, BaseExceptionGroup):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor.compose.words import duration, number, one_line, size
+from supervisor.compose.words import counted, duration, number, one_line, rate, size
 from supervisor.kinds import Kind, Outcome
 from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
 
@@ -26,15 +26,16 @@ _VERBS = {
 }
 
 
-def message_for(kind: Kind, report: RunReport, attachments: Iterable[Any] = ()) -> MessageDetails:
+def message_for(kind: Kind, report: RunReport, attachments: Iterable[Any] = (), note: str = "") -> MessageDetails:
     """Return the message of one kind about a run.
 
     Args:
         kind: What it is about.
         report: What is known of the run; it goes along on the message.
         attachments: What goes with it.
+        note: A sentence that stands behind the first one; "" for none.
     """
-    subject, text = _COMPOSERS[kind](report)
+    subject, text = _COMPOSERS[kind](report, note)
     return MessageDetails(one_line(subject), text, tuple(attachments), kind=kind, report=report)
 
 
@@ -49,6 +50,20 @@ def delayed(details: MessageDetails, now: datetime) -> MessageDetails:
     return attrs.evolve(details, message=f"{note}\n\n{details.message}", html=html)
 
 
+def held_back(report: RunReport, count: int, last_subjects: Iterable[str]) -> MessageDetails:
+    """Return the closing message of a run that said too much.
+
+    Args:
+        report: What is known of the run.
+        count: How many messages were held back.
+        last_subjects: The subjects of the last ones.
+    """
+    subject = f"{report.name} on {report.host}: {counted(count, 'more message')} held back"
+    lines = "\n".join(f"  {one_line(each)}" for each in last_subjects)
+    text = f"The run sent messages faster than anybody can read, so {counted(count, 'more')} stayed untold. The last:"
+    return MessageDetails(subject, f"{text}\n{lines}", report=report)
+
+
 def progress_line(progress: Progress) -> str:
     """Return progress in one line ("4,000 of 10,000 (40 %), 85/s, 1 min 10 s left: copying")."""
     parts = [
@@ -57,8 +72,8 @@ def progress_line(progress: Progress) -> str:
     if progress.percentage is not None:
         parts[0] += f" ({progress.percentage:.0f} %)"
     if progress.rate_per_s:
-        parts.append(f"{number(round(progress.rate_per_s, 2))}/s")
-    if progress.eta_s:
+        parts.append(rate(progress.rate_per_s))
+    if progress.eta_s is not None and progress.eta_s >= 1:
         parts.append(f"{duration(progress.eta_s)} left")
     return ", ".join(parts) + (f": {one_line(progress.message)}" if progress.message else "")
 
@@ -68,23 +83,41 @@ def local_time(instant: datetime) -> str:
     return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
 
 
-def _start(report: RunReport) -> tuple[str, str]:
+def _start(report: RunReport, note: str) -> tuple[str, str]:
     headline = f"{report.name} started on {report.host}"
-    return headline, _join(f"{headline}.", _machine(report))
+    return headline, _join(_lead(f"{headline}.", note), _machine(report))
 
 
-def _progress(report: RunReport) -> tuple[str, str]:
+def _progress(report: RunReport, note: str) -> tuple[str, str]:
     said = progress_line(report.progress) if report.progress is not None else "under way"
     headline = f"{report.name} on {report.host}: {said}"
-    return headline, _join(f"{headline}.", _values(report), _machine(report))
+    return headline, _join(_lead(f"{headline}.", note), _values(report), _machine(report))
 
 
-def _success(report: RunReport) -> tuple[str, str]:
+def _success(report: RunReport, note: str) -> tuple[str, str]:
     headline = f"{report.name} succeeded on {report.host}"
-    return headline, _join(f"{headline} after {duration(report.duration_s)}.", _values(report), _machine(report))
+    return headline, _join(
+        _lead(f"{headline} after {duration(report.duration_s)}.", note), _values(report), _machine(report)
+    )
 
 
-def _failure(report: RunReport) -> tuple[str, str]:
+def _recovery(report: RunReport, note: str) -> tuple[str, str]:
+    headline = f"{report.name} recovered on {report.host}"
+    return headline, _join(
+        _lead(f"{headline}: it succeeded after {duration(report.duration_s)}.", note), _values(report), _machine(report)
+    )
+
+
+def _died(report: RunReport, note: str) -> tuple[str, str]:
+    headline = f"{report.name} died on {report.host}"
+    lead = (
+        f"{headline}: the run that started at {local_time(report.started_at)} never ended, and its process "
+        f"{report.pid} is gone. It was killed, or the machine went down."
+    )
+    return headline, _join(_lead(lead, note), _doing(report), _values(report), _machine(report))
+
+
+def _failure(report: RunReport, note: str) -> tuple[str, str]:
     verb = _VERBS.get(report.outcome or Outcome.FAILURE, "failed")
     reason = _reason(report)
     after = (
@@ -95,11 +128,27 @@ def _failure(report: RunReport) -> tuple[str, str]:
     lead = f"{report.name} {verb} on {report.host}{after}."
     subject = f"{report.name} {verb} on {report.host}" + (f": {reason}" if reason else "")
     return subject, _join(
-        lead, _error(report.error), _doing(report), _values(report), _traceback(report.error), _machine(report)
+        _lead(lead, note),
+        _error(report.error),
+        _doing(report),
+        _values(report),
+        _traceback(report.error),
+        _machine(report),
     )
 
 
-_COMPOSERS = {Kind.START: _start, Kind.PROGRESS: _progress, Kind.SUCCESS: _success, Kind.FAILURE: _failure}
+_COMPOSERS = {
+    Kind.START: _start,
+    Kind.PROGRESS: _progress,
+    Kind.SUCCESS: _success,
+    Kind.FAILURE: _failure,
+    Kind.RECOVERY: _recovery,
+    Kind.DIED: _died,
+}
+
+
+def _lead(sentence: str, note: str) -> str:
+    return f"{sentence} {note}".rstrip()
 
 
 def _reason(report: RunReport) -> str:

@@ -11,10 +11,11 @@ DAY_S = 24 * HOUR_S
 
 
 def duration(seconds: float) -> str:
-    """Return a duration with the two units that matter ("0.25 s", "41 s", "6 min 3 s", "3 h", "2 d 4 h")."""
+    """Return a duration with the two units that matter ("250 ms", "41 s", "6 min 3 s", "3 h", "2 d 4 h")."""
     seconds = max(0.0, seconds)
     if seconds < 10:  # noqa: PLR2004 - below it, fractions matter
-        return f"{seconds:.3g} s" if seconds >= 0.001 else "less than 1 ms"  # noqa: PLR2004 - a clock's own noise
+        thousandths = seconds * 1000
+        return f"{seconds:.3g} s" if seconds >= 1 else f"{thousandths:.3g} ms" if thousandths >= 1 else "less than 1 ms"
     whole = round(seconds)
     for unit_s, unit, smaller_s, smaller in (
         (DAY_S, "d", HOUR_S, "h"),
@@ -41,6 +42,19 @@ def number(value: float) -> str:
     if isinstance(value, int) or value.is_integer():
         return f"{int(value):,}"
     return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things ("1 run", "12 runs"); "more" stays as it is."""
+    return f"{number(count)} {noun}" + ("" if count == 1 or noun == "more" else "s")
+
+
+def rate(per_second: float) -> str:
+    """Return a rate in the unit that has digits before the point ("1,204/s", "8.5/s", "3.2/min", "2/h")."""
+    for factor, unit in ((1, "s"), (MINUTE_S, "min")):
+        if per_second * factor >= 1:
+            return f"{number(round(per_second * factor, 1 if per_second * factor < 10 else None))}/{unit}"  # noqa: PLR2004 - digits
+    return f"{per_second * HOUR_S:.2g}/h"
 
 
 def one_line(text: str, limit: int = 200) -> str:

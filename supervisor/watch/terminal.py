@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from supervisor.compose.words import number
+from supervisor.compose.words import number, rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,24 +27,24 @@ class _Count(ProgressColumn):
     def render(self, task: Task) -> Text:
         of_total = f"/{number(task.total)}" if task.total is not None else ""
         speed = task.finished_speed or task.speed
-        rate = f" {speed:,.0f}/s" if speed is not None and speed >= 10 else f" {speed:.2g}/s" if speed else ""  # noqa: PLR2004 - digits
-        return Text(f"{number(task.completed)}{of_total}{rate}", style="progress.download")
+        pace = f" {rate(speed)}" if speed else ""
+        return Text(f"{number(task.completed)}{of_total}{pace}", style="progress.download")
 
 
 class _RunsBar(Progress):
     """A progress display that asks its runs how far they are whenever it draws."""
 
     def __init__(self, console: Console) -> None:
+        self.shown: dict[Run, TaskID] = {}  # before rich asks for the first drawing
         super().__init__(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(complete_style="cyan", finished_style="green"),
             TextColumn("{task.percentage:>3.0f}%"),
             _Count(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[said]}", style="dim", markup=False),
             console=console,
         )
-        self.shown: dict[Run, TaskID] = {}
 
     def get_renderables(self) -> Iterable[RenderableType]:
         for run, task in tuple(self.shown.items()):

@@ -1,0 +1,272 @@
+"""The threads that take messages to their handlers, one message at a time.
+
+A courier's thread starts with the first parcel and ends when nothing is left and no run needs it any more. So a
+handler that fails, hangs or is slow holds up nobody else, and needs no locks of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+from collections import deque
+from contextvars import Context
+from datetime import UTC, datetime, timedelta
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from supervisor.capture import safe_text
+from supervisor.compose.messages import delayed
+from supervisor.errors import DeliveryError
+from supervisor.journal.errors import JournalUnavailable, warn_once
+from supervisor.kinds import DeliveryState
+from supervisor.models import Attachment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from supervisor.delivery import Deliveries
+    from supervisor.journal import Outbox
+    from supervisor.models import Delivery, MessageHandler
+
+logger = logging.getLogger("supervisor")
+
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 300.0
+GIVE_UP_AFTER = timedelta(days=7)
+LOOK_AGAIN_S = 60.0
+
+# Guards all that couriers and runs share, and wakes whoever waits: couriers for work, runs for their messages.
+changed = threading.Condition()
+_couriers: dict[tuple[int, int], Courier] = {}
+_this_thread = threading.local()
+
+
+def is_courier_thread() -> bool:
+    """Tell whether the code at hand runs in a courier's thread: a handler is sending."""
+    return getattr(_this_thread, "is_courier", False)
+
+
+def courier_for(name: str, handler: MessageHandler, outbox: Outbox) -> Courier:
+    """Return the courier of a handler in this process. The caller holds ``changed``."""
+    key = (id(handler), id(outbox))
+    return _couriers.get(key) or _couriers.setdefault(key, Courier(name, handler, outbox, key))
+
+
+def retry_delay_s(
+    attempts: int, retry_after_s: float | None = None, jitter: Callable[[], float] = random.random
+) -> float:
+    """Return how many seconds to wait after a temporary failure.
+
+    It doubles from 1 s to 5 min, less up to half of it at random so that many senders do not come at once, and is
+    never shorter than what the destination asked for.
+
+    Args:
+        attempts: How often the delivery was tried, from 1.
+        retry_after_s: What the destination asked for; None when it did not.
+        jitter: Returns a random number from 0 to 1.
+    """
+    longest = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts - 1, 30))
+    return max(retry_after_s or 0.0, longest * (1 - jitter() / 2))
+
+
+class Parcel:
+    """One delivery on its way, where it is stored, whose it is, and when it is to be tried next."""
+
+    __slots__ = ("delivery", "due_s", "outbox", "owner")
+
+    def __init__(self, delivery: Delivery, outbox: Outbox, owner: Deliveries | None = None) -> None:
+        self.delivery = delivery
+        self.outbox = outbox
+        self.owner = owner  # None for what an earlier run left
+        self.due_s = 0.0
+
+
+class Courier:
+    """Takes messages to one handler, one at a time, in a thread of its own."""
+
+    def __init__(self, name: str, handler: MessageHandler, outbox: Outbox, key: tuple[int, int]) -> None:
+        self.name = name
+        self.users = 0
+        self._handler = handler
+        self._outbox = outbox
+        self._key = key
+        self._fresh: deque[Parcel] = deque()
+        self._again: list[Parcel] = []
+        self._outbox_due_s = inf
+        self._thread: threading.Thread | None = None
+
+    def take(self, parcel: Parcel) -> None:
+        """Take a delivery that was just accepted."""
+        with changed:
+            self._fresh.append(parcel)
+            if parcel.owner is not None:
+                parcel.owner.parcels.add(parcel)
+            self._wake()
+
+    def look_into_outbox(self) -> None:
+        """Deliver what is waiting in the outbox from earlier runs too."""
+        with changed:
+            self._outbox_due_s = 0.0
+            self._wake()
+
+    def _wake(self) -> None:
+        changed.notify_all()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name=f"supervisor {self.name}", daemon=True)
+            try:
+                # In an empty context: whatever a handler does is not done in the run.
+                Context().run(self._thread.start)
+            except RuntimeError:  # no threads any more: the interpreter is shutting down
+                self._thread = threading.current_thread()
+                self._serve_here()
+
+    def _serve(self) -> None:
+        """Send what is due until nothing is left and nobody needs the courier any more."""
+        _this_thread.is_courier = True
+        while (parcel := self._next()) is not None:
+            self._send(parcel)
+        self._close()
+
+    def _serve_here(self) -> None:
+        """Send what is fresh, once, in the thread that brought it."""
+        while self._fresh:
+            self._send(self._fresh.popleft())
+        self._thread = None
+
+    def _next(self) -> Parcel | None:
+        """Wait for the next parcel that is due: fresh ones first, then own ones again, then what earlier runs left."""
+        while True:
+            with changed:
+                now = monotonic()
+                if self._fresh:
+                    return self._fresh.popleft()
+                again = min(self._again, key=lambda each: each.due_s, default=None)
+                if again is not None and again.due_s <= now:
+                    self._again.remove(again)
+                elif self._outbox_due_s > now:
+                    if again is None and not self.users:
+                        self._thread = None
+                        _couriers.pop(self._key, None)
+                        return None
+                    due_s = min(self._outbox_due_s, again.due_s if again is not None else inf)
+                    changed.wait(min(due_s - now, LOOK_AGAIN_S))
+                    continue
+                else:
+                    again = None
+            parcel = self._claim_again(again) if again is not None else self._claim_left()
+            if parcel is not None:
+                return parcel
+
+    def _claim_again(self, parcel: Parcel) -> Parcel | None:
+        """Claim an own delivery for another attempt; what others have taken or sent meanwhile is off our hands."""
+        try:
+            claimed = parcel.outbox.claim(self.name, own=(parcel.delivery.key,))
+        except JournalUnavailable as error:
+            warn_once(error)
+            return parcel  # better twice than never
+        if claimed is not None and claimed.key == parcel.delivery.key:
+            parcel.delivery = claimed
+            return parcel
+        self._let_go(parcel)
+        return Parcel(claimed, parcel.outbox) if claimed is not None else None
+
+    def _claim_left(self) -> Parcel | None:
+        """Claim what waits longest in the outbox, or return None and note when to look again."""
+        try:
+            delivery = self._outbox.claim(self.name)
+            due_in_s = self._outbox.next_due_s(self.name) if delivery is None else 0.0
+        except JournalUnavailable as error:
+            warn_once(error)
+            delivery, due_in_s = None, LOOK_AGAIN_S
+        with changed:
+            self._outbox_due_s = inf if due_in_s is None else monotonic() + due_in_s
+        return Parcel(delivery, self._outbox) if delivery is not None else None
+
+    def _send(self, parcel: Parcel) -> None:
+        """Try one delivery and settle it."""
+        try:
+            self._handler.send_message(delayed(parcel.delivery.message, datetime.now(UTC)))
+        except DeliveryError as error:
+            self._failed(parcel, error)
+        except BaseException as error:  # noqa: BLE001 - the handler's boundary: whatever it raises, the next one goes on
+            self._failed(parcel, DeliveryError(f"{type(error).__name__}: {safe_text(error)}"))
+        else:
+            self._settle(parcel, DeliveryState.SENT)
+
+    def _failed(self, parcel: Parcel, error: DeliveryError) -> None:
+        """Settle a delivery that failed for good, or put it back until it is due again."""
+        message = parcel.delivery.message
+        reason = str(error)
+        if error.permanent or datetime.now(UTC) - message.created_at > GIVE_UP_AFTER:
+            logger.error("%s refused %r: %s", self.name, message.subject, reason)
+            self._settle(parcel, DeliveryState.FAILED, reason)
+            return
+        due_in_s = retry_delay_s(parcel.delivery.attempts + 1, error.retry_after_s)
+        logger.warning("%s did not take %r, again in %.0f s: %s", self.name, message.subject, due_in_s, reason)
+        self._settle(parcel, DeliveryState.PENDING, reason, due_in_s)
+
+    def _settle(self, parcel: Parcel, state: DeliveryState, error: str = "", due_in_s: float = 0.0) -> None:
+        """Note in the outbox how an attempt ended, and keep in hand what is to be tried again."""
+        try:
+            parcel.outbox.settle(parcel.delivery, state, error=error, due_in_s=due_in_s)
+        except JournalUnavailable as fault:
+            warn_once(fault)
+        if state is not DeliveryState.PENDING:
+            self._let_go(parcel)
+            return
+        keep_attachments(parcel)
+        with changed:
+            parcel.due_s = monotonic() + due_in_s
+            if parcel.owner is not None:
+                self._again.append(parcel)
+            else:
+                # What earlier runs left waits for the same destination: no use in trying it one by one now.
+                self._outbox_due_s = parcel.due_s
+            changed.notify_all()
+
+    def _let_go(self, parcel: Parcel) -> None:
+        with changed:
+            if parcel.owner is not None:
+                parcel.owner.parcels.discard(parcel)
+            changed.notify_all()
+
+    def _close(self) -> None:
+        close = getattr(self._handler, "close", None)
+        if callable(close):
+            try:
+                close()
+            except Exception:
+                logger.debug("%s did not close", self.name, exc_info=True)
+
+
+def keep_attachments(parcel: Parcel) -> None:
+    """Keep copies of what goes with a message that waits: the originals may be gone when it is sent."""
+    try:
+        parcel.outbox.keep_attachments(parcel.delivery, _pack_copy)
+    except JournalUnavailable as error:
+        warn_once(error)
+
+
+def _pack_copy(attachment: Attachment, directory: Path) -> Attachment | None:
+    from supervisor.attachments import pack
+
+    result = pack(attachment, directory)
+    if result.part is None:
+        return None
+    part = result.part
+    return Attachment(part.path, name=part.name, size_bytes=part.size_bytes, note=part.note)
+
+
+def _begin_anew_in_child() -> None:
+    """Leave the parent's couriers to the parent: their threads do not exist in a forked child."""
+    global changed  # noqa: PLW0603 - another thread of the parent may have held it
+    changed = threading.Condition()
+    _couriers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew_in_child)

@@ -1,0 +1,165 @@
+"""What a run keeps in the journal, and the outbox that its messages wait in.
+
+A journal that cannot be used is told of once, by a warning; the run then goes on with memory alone.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from supervisor import capture
+from supervisor.compose.messages import local_time
+from supervisor.compose.words import counted
+from supervisor.journal.errors import JournalUnavailable, warn_once
+from supervisor.journal.memory import MemoryOutbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from supervisor.journal import EndedRun, Journal, Outbox, StartedRun
+    from supervisor.models import ErrorDetails, Progress, RunReport
+    from supervisor.run import Run
+
+_journals: dict[str, Journal] = {}
+
+
+class Keeper:
+    """Keeps one run.
+
+    Args:
+        run: The run; its setting ``journal`` tells whether it is kept on disk.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._journal = _shared_journal() if run.settings.journal else None
+        self.outbox: Outbox = self._journal or MemoryOutbox()
+
+    def begin(self) -> None:
+        """Note that the run has started."""
+        if self._journal is not None:
+            with _told_once():
+                self._journal.start_run(_started(self._run))
+
+    def died(self) -> Iterator[RunReport]:
+        """Yield what is known of earlier runs of this name that never ended and whose process is gone.
+
+        Whoever takes one stores its message before taking the next: both are one commit.
+        """
+        if self._journal is None:
+            return
+        with _told_once():
+            for record in self._journal.died_runs(self._run.name):
+                with self._journal.one_commit():
+                    if self._journal.mark_died(record.report.id):
+                        yield record.report
+
+    def progress(self, progress: Progress) -> None:
+        """Note how far the run is."""
+        if self._journal is not None:
+            with _told_once():
+                self._journal.progress(self._run.id, progress)
+
+    @contextmanager
+    def ending(self, report: RunReport) -> Iterator[None]:
+        """Note how the run ended, in one commit with the messages that are stored in the block."""
+        if self._journal is None:
+            yield
+            return
+        with _told_once(), self._journal.one_commit():
+            yield
+            self._journal.end_run(report.id, _ended(report))
+
+    def failures_before(self) -> str:
+        """Return in words how many runs of this name failed just before this one; "" when none did."""
+        if self._journal is None:
+            return ""
+        with _told_once():
+            count, since = self._journal.failures_since_success(self._run.name)
+            if count and since is not None:
+                return f"Before it, {counted(count, 'run')} failed in a row, since {local_time(since)}."
+        return ""
+
+    def is_repeat(self, error: ErrorDetails) -> bool:
+        """Tell whether an equal failure was told within ``repeat_after_s``, and count this one if so."""
+        within_s = self._run.settings.repeat_after_s
+        if self._journal is None or not within_s:
+            return False
+        with _told_once():
+            told_at, _ = self._journal.repeats(self._run.name, error.fingerprint)
+            if told_at is not None and datetime.now(UTC) - told_at < timedelta(seconds=within_s):
+                self._journal.mark_held_back(self._run.name, error.fingerprint)
+                return True
+        return False
+
+    def repeats_before(self, error: ErrorDetails) -> str:
+        """Return in words how many equal failures were held back since one was told; "" when none was."""
+        if self._journal is None or not self._run.settings.repeat_after_s:
+            return ""
+        with _told_once():
+            told_at, held_back = self._journal.repeats(self._run.name, error.fingerprint)
+            if held_back and told_at is not None:
+                return f"{counted(held_back, 'equal failure')} since {local_time(told_at)} stayed untold."
+        return ""
+
+    def mark_told(self, error: ErrorDetails) -> None:
+        """Note that a failure is told now, so that the next equal ones can be held back."""
+        if self._journal is not None and self._run.settings.repeat_after_s:
+            with _told_once():
+                self._journal.mark_told(self._run.name, error.fingerprint)
+
+
+def _shared_journal() -> Journal | None:
+    """Return the journal of this process, or None where it cannot be used."""
+    from supervisor.journal import open_journal, state_directory
+
+    with _told_once():
+        directory = state_directory()
+        key = str(directory)
+        if key not in _journals:
+            _journals[key] = open_journal(directory)
+        return _journals[key]
+    return None
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    try:
+        yield
+    except JournalUnavailable as error:
+        warn_once(error)
+
+
+def _started(run: Run) -> StartedRun:
+    from supervisor.journal.runs import StartedRun
+
+    return StartedRun(
+        id=run.id,
+        name=run.name,
+        started_at_s=run.started_at_s,
+        parent_id=run.parent.id if run.parent is not None else None,
+        user=capture.user(),
+        argv=capture.command_line(),
+        python=capture.python_version(),
+        log_path=run.settings.log_path,
+    )
+
+
+def _ended(report: RunReport) -> EndedRun:
+    from supervisor.journal.runs import EndedRun
+
+    assert report.outcome is not None  # it has ended
+    assert report.ended_at is not None
+    return EndedRun(
+        outcome=report.outcome,
+        ended_at_s=report.ended_at.timestamp(),
+        duration_s=report.duration_s,
+        values=report.values,
+        progress=report.progress,
+        error=report.error,
+        exit_code=report.exit_code,
+        cpu_s=report.cpu_s,
+        peak_memory_bytes=report.peak_memory_bytes,
+    )
