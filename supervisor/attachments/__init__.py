@@ -1,0 +1,43 @@
+"""Makes files and directories ready to be attached: compressed, named safely, within a budget of bytes.
+
+A bad attachment never stops a message. What happened to it is told in the notes, which handlers add to the text.
+
+- A file becomes ``name.gz``, a directory ``name.zip``; what is compressed already goes as it is.
+- Whatever is handed to a handler is a copy of our own. The original may grow, shrink, vanish or become a named pipe
+  while a handler reads; the copy keeps the size that was announced to the destination.
+- A file is read up to the size it has when it is opened, in pieces, so that memory stays bounded.
+- An empty file is told, not attached: Slack and SendGrid refuse one of no bytes (``length`` 0 in
+  https://docs.slack.dev/reference/methods/files.getUploadURLExternal/, ``content`` of no characters in
+  https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from supervisor.attachments.sources import describe
+
+if TYPE_CHECKING:
+    from supervisor.attachments.packing import packed
+    from supervisor.attachments.parts import Packed, Part, Result
+    from supervisor.attachments.single import pack, pack_one
+
+__all__ = ["Packed", "Part", "Result", "describe", "pack", "pack_one", "packed"]
+
+_MODULES = {
+    "Packed": "parts",
+    "Part": "parts",
+    "Result": "parts",
+    "pack": "single",
+    "pack_one": "single",
+    "packed": "packing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what packs when it is first asked for: every run with attachments describes them, few runs send them."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,0 +1,143 @@
+"""One budget, several attachments: small ones first, logs share the rest, nothing is wasted."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.attachments import packed
+from supervisor.attachments.budget import Claim, allowance, in_order, sure_of_each
+from supervisor.models import Attachment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from supervisor.attachments import Packed
+
+CLAIMS = st.lists(st.builds(Claim, need_bytes=st.integers(0, 1000), may_cut=st.booleans()), max_size=8)
+
+
+def served(claims: list[Claim], limit_bytes: int) -> list[int]:
+    """Return what each claim gets when all needs are told truly."""
+    got, left = [0] * len(claims), limit_bytes
+    order, sure = in_order(claims), sure_of_each(claims, limit_bytes)
+    for at, which in enumerate(order):
+        allowed = allowance(claims[which], [claims[later] for later in order[at + 1 :]], left, sure)
+        claim = claims[which]
+        got[which] = min(claim.need_bytes, allowed) if claim.may_cut or claim.need_bytes <= allowed else 0
+        left -= got[which]
+    return got
+
+
+@given(CLAIMS, st.integers(0, 3000))
+def test_a_budget_is_kept(claims: list[Claim], limit_bytes: int) -> None:
+    """Together the parts never pass the limit."""
+    assert sum(served(claims, limit_bytes)) <= limit_bytes
+
+
+@given(CLAIMS)
+def test_nothing_is_cut_where_all_fits(claims: list[Claim]) -> None:
+    """A budget as large as all needs gives each what it needs."""
+    needs = [claim.need_bytes for claim in claims]
+    assert served(claims, sum(needs)) == needs
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=8), st.integers(8, 3000))
+def test_logs_share_evenly_what_small_ones_leave(needs: list[int], limit_bytes: int) -> None:
+    """No log gets less than another that needed no more, and the budget is used up."""
+    got = served([Claim(need_bytes=need, may_cut=True) for need in needs], limit_bytes)
+    assert sum(got) >= min(sum(needs), limit_bytes) - len(needs)
+    cut = [each for each, need in zip(got, needs, strict=True) if each < need]
+    assert max(cut, default=0) - min(cut, default=0) <= len(needs)
+    assert all(each >= min(need, limit_bytes // len(needs)) for each, need in zip(got, needs, strict=True))
+
+
+@given(CLAIMS, st.integers(0, 3000))
+def test_a_log_is_sure_of_half_its_share(claims: list[Claim], limit_bytes: int) -> None:
+    """A large archive cannot take it all from the log that tells why the run failed."""
+    sure = limit_bytes // max(1, 2 * len(claims))
+    for claim, got in zip(claims, served(claims, limit_bytes), strict=True):
+        if claim.may_cut:
+            assert got >= min(claim.need_bytes, sure)
+
+
+def test_an_archive_comes_before_what_can_be_cut() -> None:
+    """Leaving out loses more than cutting does."""
+    archive, log = Claim(need_bytes=20, may_cut=False), Claim(need_bytes=130, may_cut=True)
+    assert served([log, archive], 30) == [10, 20]
+    assert served([log, Claim(need_bytes=25, may_cut=False)], 30) == [30, 0]
+
+
+def write_log(path: Path, size_bytes: int) -> None:
+    """Write lines that shrink to about two thirds."""
+    path.write_bytes(b"\n".join(os.urandom(30).hex().encode() for _ in range(size_bytes // 61)) + b"\n")
+
+
+def sizes(got: Packed) -> dict[str, int]:
+    """Return the size of each part by its name, having seen that it is true."""
+    for part in got.parts:
+        assert part.path.stat().st_size == part.size_bytes
+    return {part.name: part.size_bytes for part in got.parts}
+
+
+def test_small_files_go_whole_and_large_logs_share_the_rest(tmp_path: Path) -> None:
+    """The order of the attachments stays, whoever was served first."""
+    for name, size_bytes in (("a.log", 3_000_000), ("tiny.csv", 300), ("b.log", 2_000_000)):
+        write_log(tmp_path / name, size_bytes)
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + random.Random(4).randbytes(100_000))
+    wanted = [Attachment(tmp_path / name) for name in ("a.log", "tiny.csv", "x.png", "b.log")]
+    with packed(wanted, limit_bytes=500_000) as got:
+        by_name = sizes(got)
+        assert list(by_name) == ["a.log.gz", "tiny.csv.gz", "x.png", "b.log.gz"]
+        assert 450_000 < sum(by_name.values()) <= 500_000
+        assert abs(by_name["a.log.gz"] - by_name["b.log.gz"]) < 20_000
+        assert [note.partition(":")[0] for note in got.notes] == ["a.log", "b.log"]
+        assert all(" of " in note for note in got.notes)
+
+
+def test_what_one_leaves_the_others_use(tmp_path: Path) -> None:
+    """An archive that cannot fit does not take room from a log."""
+    write_log(tmp_path / "a.log", 1_000_000)
+    (tmp_path / "x.zip").write_bytes(b"PK\x03\x04" + random.Random(4).randbytes(600_000))
+    with packed([Attachment(tmp_path / "x.zip"), Attachment(tmp_path / "a.log")], limit_bytes=300_000) as got:
+        assert list(sizes(got)) == ["a.log.gz"]
+        assert got.parts[0].size_bytes > 270_000
+        assert got.notes[0] == "x.zip: left out, 586 KB is more than the 220 KB that fit"
+
+
+def test_a_limit_for_each_file_holds_for_each(tmp_path: Path) -> None:
+    """With room in all for more, no part passes what one may have."""
+    for name in ("a.log", "b.log"):
+        write_log(tmp_path / name, 500_000)
+    wanted = [Attachment(tmp_path / "a.log"), Attachment(tmp_path / "b.log")]
+    for limit_bytes in (None, 1_000_000, 150_000):
+        with packed(wanted, limit_bytes=limit_bytes, file_limit_bytes=100_000) as got:
+            assert len(got.parts) == 2
+            assert all(50_000 < part.size_bytes <= 100_000 for part in got.parts)
+            assert sum(part.size_bytes for part in got.parts) <= (limit_bytes or 200_000)
+
+
+def test_no_budget_leaves_all_out(tmp_path: Path) -> None:
+    """A destination that takes no bytes at all still gets the message, with names."""
+    write_log(tmp_path / "a.log", 6_000)
+    (tmp_path / "d").mkdir()
+    for limit_bytes in (0, -5, 10):
+        with packed([Attachment(tmp_path / "a.log"), Attachment(tmp_path / "d")], limit_bytes=limit_bytes) as got:
+            assert got.parts == ()
+            assert [note.partition(",")[0] for note in got.notes] == ["a.log: left out", "d: left out"]
+
+
+def test_missing_files_take_no_share(tmp_path: Path) -> None:
+    """What cannot be read leaves its room to the others, and is told all the same."""
+    write_log(tmp_path / "a.log", 1_000_000)
+    wanted = [Attachment(tmp_path / name) for name in ("gone", "a.log", "gone too")]
+    with packed(wanted, limit_bytes=300_000) as got:
+        assert got.parts[0].size_bytes > 270_000
+        assert got.notes[0] == "gone: missing"
+        assert got.notes[2] == "gone too: missing"
+        assert gzip.decompress(got.parts[0].path.read_bytes())
