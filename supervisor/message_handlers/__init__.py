@@ -11,12 +11,33 @@ from typing import TYPE_CHECKING, Any
 from supervisor.models import MessageHandler
 
 if TYPE_CHECKING:
+    from supervisor.message_handlers.apprise import AppriseHandler
     from supervisor.message_handlers.console import ConsoleHandler
+    from supervisor.message_handlers.email import EmailHandler
+    from supervisor.message_handlers.healthchecks import HealthchecksHandler
+    from supervisor.message_handlers.sendgrid import SendGridHandler
+    from supervisor.message_handlers.slack import SlackHandler
+    from supervisor.message_handlers.webhook import WebhookHandler
 
-__all__ = ["ConsoleHandler", "MessageHandler"]
+__all__ = [
+    "AppriseHandler",
+    "ConsoleHandler",
+    "EmailHandler",
+    "HealthchecksHandler",
+    "MessageHandler",
+    "SendGridHandler",
+    "SlackHandler",
+    "WebhookHandler",
+]
 
 _MODULES = {
+    "AppriseHandler": "apprise",
     "ConsoleHandler": "console",
+    "EmailHandler": "email",
+    "HealthchecksHandler": "healthchecks",
+    "SendGridHandler": "sendgrid",
+    "SlackHandler": "slack",
+    "WebhookHandler": "webhook",
 }
 
 

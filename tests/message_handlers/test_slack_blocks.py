@@ -1,0 +1,361 @@
+"""Messages as Block Kit blocks, against the rules that Slack publishes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slack_peers import problem_with, texts_of
+
+from supervisor.compose.messages import message_for
+from supervisor.kinds import Kind, Outcome
+from supervisor.message_handlers.slack_blocks import (
+    MESSAGE_BYTES,
+    PLAIN_BYTES,
+    TEXT_LIMIT,
+    in_messages,
+    notes_text,
+    plain_posts,
+    posts,
+)
+from supervisor.message_handlers.slack_text import clean, escaped, linked, shortened, split
+from supervisor.models import Attachment, ErrorDetails, MessageDetails, Progress, RunReport
+
+NOW = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
+TRACE = """Traceback (most recent call last):
+  File "parcels.py", line 41, in load
+    rows[key]
+KeyError: <'x' & 'y'>"""
+
+
+def report(**changes: Any) -> RunReport:
+    """Return a report in which everything is said."""
+    facts: dict[str, Any] = {
+        "id": "r1",
+        "name": "nightly parcels",
+        "outcome": Outcome.FAILURE,
+        "started_at": NOW - timedelta(minutes=5),
+        "ended_at": NOW,
+        "duration_s": 300.5,
+        "values": {"parcels": 12345, "empty": 0, "ratio": 0.25, "source": "a & b"},
+        "progress": Progress(done=3, total=10, message="copying"),
+        "error": ErrorDetails(
+            type="KeyError", message="'x'", where="parcels.py:41 in load", source="rows[key]", traceback=TRACE
+        ),
+        "host": "gis-7",
+        "user": "loader",
+        "pid": 42,
+        "argv": ("parcels.py", "--all"),
+        "python": "3.12.1",
+        "cpu_s": 1.5,
+        "peak_memory_bytes": 50_000_000,
+    }
+    return RunReport(**(facts | changes))
+
+
+def shown(details: MessageDetails, **options: Any) -> str:
+    """Return all that is shown of a message, as a person reads it."""
+    return "\n".join(_read(each["text"]) for post in posts(details, **options) for each in texts_of(list(post.blocks)))
+
+
+def _read(text: str) -> str:
+    return unescape(text)
+
+
+def assert_acceptable(details: MessageDetails, **options: Any) -> None:
+    """Assert that Slack would take each message, with blocks and without."""
+    for post in posts(details, **options):
+        assert problem_with(list(post.blocks)) == ""
+        assert post.text.strip()
+    for post in plain_posts(details, **options):
+        assert post.text.strip()
+        assert len(post.text.encode()) <= PLAIN_BYTES
+
+
+hostile = st.text(
+    st.one_of(st.characters(codec="utf-8"), st.sampled_from("&<>\n `*_~\0\r\x1b\ud800\udfff🚨é漢")), max_size=400
+)
+
+
+@given(st.text(), st.integers(8, 60))
+def test_split_loses_nothing(text: str, limit: int) -> None:
+    """The pieces of any text make up the text again, and each fits."""
+    pieces = split(text, limit)
+    assert "".join(pieces) == text
+    assert all(0 < len(piece.encode()) <= limit for piece in pieces)
+
+
+@given(st.text(st.sampled_from("&<>a \n")), st.integers(8, 60))
+def test_split_keeps_entities_whole(text: str, limit: int) -> None:
+    """An entity is never cut in two, so each piece reads as the same part of the text."""
+    assert "".join(unescape(piece) for piece in split(escaped(text), limit)) == text
+    assert all(escaped(unescape(piece)) == piece for piece in split(escaped(text), limit))
+
+
+@given(st.text(st.sampled_from("ab \n&")), st.integers(0, 3000))
+def test_split_keeps_links_whole(text: str, at: int) -> None:
+    """A link is never cut in two."""
+    whole = linked(f"{'x' * at}(https://example.com/{'p' * 400}?a=1&b=2 {text}")
+    assert all(piece.count("<") == piece.count(">") for piece in split(whole, 1000))
+
+
+def test_split_prefers_lines_and_words() -> None:
+    """A text is cut after a line where there is one in reach, else after a word."""
+    assert split("one two\nthree four", 14) == ["one two\n", "three four"]
+    assert split("one two three four", 14) == ["one two three ", "four"]
+
+
+@given(hostile)
+def test_clean_text_is_json_and_utf8(text: str) -> None:
+    """What is left can be encoded and has no control characters besides line ends and tabs."""
+    cleaned = clean(text)
+    cleaned.encode()
+    assert not {c for c in cleaned if c < " "} - {"\n", "\t"}
+    assert clean(cleaned) == cleaned
+
+
+def test_clean_keeps_what_people_wrote() -> None:
+    """Pairs of halves become whole, other halves and NUL are replaced, colours of terminals go."""
+    assert clean("\ud83d\udea8 \ud800 a\0b \x1b[31mred\x1b[0m\r\nnext\rlast") == "🚨 � a�b red\nnext\nlast"
+
+
+def test_links_are_links_and_nothing_else_is() -> None:
+    """Web addresses become links without the full stop after them; what looks like Slack's markup is escaped."""
+    assert linked("see https://example.com/a?b=1&c=2.") == "see <https://example.com/a?b=1&amp;c=2>."
+    assert linked("<!channel> <https://e.com|click>") == "&lt;!channel&gt; &lt;<https://e.com>|click&gt;"
+    assert linked("https://e.com/" + "x" * 600).startswith("https://")
+
+
+def test_a_failure_has_header_text_fields_and_small_print() -> None:
+    """The layout of a failure: a header, the text with its traceback in a fence, values as fields, then the machine."""
+    (post,) = posts(message_for(Kind.FAILURE, report()), prefix="[prod] ", client="parcels 1.2")
+    header, *text, trace, fields, context = post.blocks
+    assert header["type"] == "header"
+    assert header["text"]["text"].startswith(":rotating_light: [prod] nightly parcels failed on gis-7")
+    assert "at parcels.py:41 in load" in text[0]["text"]["text"]
+    assert trace["text"]["text"] == f"```\n{escaped(TRACE)}\n```"
+    assert [each["text"] for each in fields["fields"]] == [
+        "*parcels*\n12,345",
+        "*empty*\n0",
+        "*ratio*\n0.25",
+        "*source*\na &amp; b",
+    ]
+    small = [each["text"] for each in context["elements"]]
+    assert small[0] == "*nightly parcels*"
+    assert small[1] == "gis-7 (user loader, process 42)"
+    assert small[2].startswith("started <!date^1769903699^{date_num} {time_secs}|2026-01-31 23:54:59")
+    assert small[3:] == [
+        "5 min",
+        "parcels.py --all",
+        "Python 3.12.1",
+        "1.5 s of processor time, 47.7 MB of memory at its peak",
+        "run r1",
+        "parcels 1.2",
+    ]
+
+
+def test_the_text_does_not_say_twice_what_fields_and_small_print_say() -> None:
+    """Tables of values and of the machine are shown once, as fields and small print."""
+    text = shown(message_for(Kind.FAILURE, report()))
+    assert text.count("12,345") == 1
+    assert text.count("parcels.py --all") == 1
+    assert "Recorded" not in text
+
+
+@pytest.mark.parametrize("kind", [Kind.START, Kind.PROGRESS, Kind.SUCCESS, Kind.FAILURE])
+def test_each_composed_message_is_acceptable(kind: Kind) -> None:
+    """Slack takes what supervisor composes of itself."""
+    details = message_for(kind, report(outcome=None, ended_at=None))
+    assert_acceptable(details, client="c 1")
+    assert_acceptable(details, lists_files=True)
+
+
+def test_the_header_names_the_message_unseen() -> None:
+    """The id of a message goes along as block_id, so that a repeat can be recognised."""
+    (post,) = posts(MessageDetails("hello", id="abc"))
+    assert post.blocks[0]["block_id"] == "supervisor-abc"
+
+
+def test_a_notice_keeps_all_of_its_text() -> None:
+    """A notice is the script's own: no paragraph is taken for one of supervisor's."""
+    text = "Recorded\n  parcels  12,345\n\n  Started  now\n  Run      r1"
+    assert "Started  now" in shown(MessageDetails("loaded", text, report=report()))
+    assert "parcels  12,345" in shown(MessageDetails("loaded", text, report=report()))
+
+
+def test_tables_are_shown_with_their_spaces() -> None:
+    """Indented lines are put into a fence, and so is what the script has in fences itself."""
+    (post,) = posts(MessageDetails("s", "Layers\n  roads    12\n  parcels  3\n\nprose\n\n```\ncode  <x>\n```\nend"))
+    texts = [each["text"]["text"] for each in post.blocks[1:]]
+    assert texts == [
+        "```\nLayers\n  roads    12\n  parcels  3\n```",
+        "prose\n\n",
+        "```\ncode  &lt;x&gt;\n```",
+        "\nend",
+    ]
+
+
+def test_a_long_traceback_is_fenced_in_each_piece() -> None:
+    """Fences are closed and opened again where a traceback is split, and no line is lost."""
+    trace = "Traceback\n" + "".join(f'  File "p.py", line {n}, in <f>\n' for n in range(800)) + "KeyError: ```"
+    details = message_for(Kind.FAILURE, report(error=ErrorDetails(type="KeyError", traceback=trace)))
+    pieces = [each["text"] for post in posts(details) for each in texts_of(list(post.blocks)) if "```" in each["text"]]
+    assert len(pieces) > 5
+    assert all(piece.startswith("```\n") and piece.endswith("\n```") and piece.count("```") == 2 for piece in pieces)
+    code = "".join(_read(piece[4:-3]) for piece in pieces)
+    assert code.replace("\u200b", "").rstrip() == trace.rstrip()
+    assert_acceptable(details)
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1), max_size=60))
+def test_long_texts_are_split_without_loss(words: list[str]) -> None:
+    """Every word of a text up to 40,000 characters is shown, in order."""
+    text = " ".join(word * 30 for word in words).replace("`", "'")[:TEXT_LIMIT]
+    details = MessageDetails("s", text)
+    assert_acceptable(details)
+    sections = [b["text"]["text"] for post in posts(details) for b in post.blocks if b["type"] == "section"]
+    assert _unlinked("".join(sections)).split() == text.split()
+
+
+def _unlinked(text: str) -> str:
+    return _read(text.replace("<", "").replace(">", ""))
+
+
+@given(subject=hostile, message=hostile, name=hostile, value=hostile)
+def test_hostile_text_is_acceptable(subject: str, message: str, name: str, value: str) -> None:
+    """Whatever scripts say, Slack takes it, and nobody is mentioned."""
+    run = report(name=name, host=name, argv=(value,), values={name: value}, error=ErrorDetails(type=name or "E"))
+    details = MessageDetails(subject, message, report=run, kind=Kind.FAILURE, id=name or "i", attachments=[])
+    assert_acceptable(details, prefix=name, client=value)
+    for each in texts_of([block for post in posts(details) for block in post.blocks]):
+        assert each["type"] == "plain_text" or each["verbatim"] is True
+
+
+def test_a_body_of_10_mb_is_cut_with_a_note() -> None:
+    """A huge text is cut in its middle, says so, and takes few messages."""
+    details = MessageDetails("s", "start " + "x <&> " * 1_700_000 + " end")
+    made = posts(details)
+    text = shown(details)
+    assert "characters left out" in text
+    assert "start" in text
+    assert text.rstrip().endswith("end")
+    assert len(made) < 15
+    assert_acceptable(details)
+
+
+def test_a_huge_traceback_keeps_what_stands_around_it() -> None:
+    """The traceback is cut before the rest of the text is."""
+    error = ErrorDetails(type="E", message="why", traceback="Traceback\n" + "  frame\n" * 100_000 + "E: why")
+    text = shown(message_for(Kind.FAILURE, report(error=error)))
+    assert "characters left out" in text
+    assert "failed on gis-7" in text
+    assert text.count("E: why") == 2
+    assert len(text) < TEXT_LIMIT * 1.2
+
+
+def test_a_long_subject_is_shown_below_the_header() -> None:
+    """A subject that is too long for a header ends in an ellipsis there, and goes on below; it is one line."""
+    (post,) = posts(MessageDetails("line\r\nbreak\0 " + "word " * 60))
+    assert post.blocks[0]["text"]["text"].endswith("…")
+    assert "\n" not in post.blocks[0]["text"]["text"]
+    assert post.blocks[1]["text"]["text"].count("word") == 60
+    assert_acceptable(MessageDetails("é" * 10_000))
+    assert_acceptable(MessageDetails(""))
+
+
+def test_blocks_are_used_as_they_are() -> None:
+    """A message's own blocks are all of it, but for what JSON cannot hold."""
+    blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": "*mine* <!here> \ud800"}}, {"type": "divider"}]
+    (post,) = posts(MessageDetails("subject", "text", blocks=blocks))
+    assert post.blocks == (
+        {"type": "section", "text": {"type": "mrkdwn", "text": "*mine* <!here> �"}},
+        {"type": "divider"},
+    )
+    assert post.text == "subject\ntext"
+
+
+@pytest.mark.parametrize("text", ['{"blocks": [{"type": "divider"}]}', '{"type": "divider"}', '[{"type": "divider"}]'])
+def test_blocks_as_text_are_blocks(text: str) -> None:
+    """Blocks may come as JSON, also as the Block Kit Builder gives it."""
+    assert posts(MessageDetails("s", blocks=text))[0].blocks == ({"type": "divider"},)
+
+
+@pytest.mark.parametrize("blocks", ["no json", "null", "3", "[]", []])
+def test_what_is_no_blocks_is_left_out(blocks: Any) -> None:
+    """A message whose blocks cannot be read, or are none, gets the usual layout."""
+    assert posts(MessageDetails("s", blocks=blocks))[0].blocks[0]["type"] == "header"
+
+
+def test_more_than_50_blocks_become_several_messages() -> None:
+    """120 blocks are three messages, numbered, without loss and in order."""
+    blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": str(n)}} for n in range(120)]
+    made = posts(MessageDetails("s", blocks=blocks))
+    assert [len(post.blocks) for post in made] == [50, 50, 20]
+    assert [post.text for post in made] == ["s (1/3)", "s (2/3)", "s (3/3)"]
+    assert [block for post in made for block in post.blocks] == blocks
+
+
+@given(st.lists(st.integers(0, 3000), max_size=150))
+def test_groups_of_blocks_fit_and_lose_nothing(sizes: list[int]) -> None:
+    """Blocks are grouped in order, each group within 50 blocks and 12,000 bytes."""
+    blocks: list[dict[str, Any]] = [{"n": n, "t": "x" * size} for n, size in enumerate(sizes)]
+    groups = list(in_messages(blocks))
+    assert [block for group in groups for block in group] == blocks
+    assert all(len(group) <= 50 for group in groups)
+    assert all(len(json.dumps(group, separators=(",", ": "))) <= MESSAGE_BYTES + 1 for group in groups)
+
+
+def test_values_are_all_shown() -> None:
+    """Many values make several sections of 10 fields; one too long for a field gets a section."""
+    values: dict[str, Any] = {f"v{n}": n for n in range(25)} | {"long": "<" * 900, "flag": True, "nothing": None}
+    details = MessageDetails("s", report=report(values=values))
+    fields = [block["fields"] for post in posts(details) for block in post.blocks if "fields" in block]
+    assert [len(each) for each in fields] == [10, 10, 7]
+    text = shown(details)
+    assert text.count("<") == 900
+    assert "*flag*\nTrue" in text
+    assert "*nothing*\nNone" in text
+    assert_acceptable(details)
+    assert_acceptable(
+        MessageDetails("s", report=report(values={"n": 10**5000, "inf": float("inf"), "nan": float("nan")}))
+    )
+
+
+def test_files_that_stay_behind_are_listed() -> None:
+    """With a webhook, each attachment is named with its size and note, and the message says what would send it."""
+    attachments = [
+        Attachment("a.csv", name="a\r\n<!channel>.csv", size_bytes=4_608),
+        Attachment("gone.log", name="gone.log", note="missing"),
+    ]
+    details = MessageDetails("s", attachments=attachments)
+    text = shown(details, lists_files=True)
+    assert "bot token" in text
+    assert "a <!channel>.csv (4.5 KB)" in text
+    assert "gone.log (missing)" in text
+    assert "gone.log" not in shown(details)
+    assert "a &lt;!channel&gt;.csv" in plain_posts(details, lists_files=True)[0].text
+    many = MessageDetails("s", attachments=[Attachment(f"{n}" * 90) for n in range(300)])
+    assert_acceptable(many, lists_files=True)
+
+
+def test_plain_posts_say_the_same() -> None:
+    """Without blocks, the text says what the blocks say."""
+    details = message_for(Kind.FAILURE, report())
+    text = "\n".join(post.text for post in plain_posts(details, prefix="[p] ", client="c 1"))
+    assert text.startswith(":rotating_light: *[p] nightly parcels failed")
+    assert f"```\n{escaped(TRACE)}\n```" in text
+    assert "*parcels*\n12,345" in text
+    assert " · " in text
+    assert text.endswith("c 1")
+
+
+def test_notes_are_escaped_lines() -> None:
+    """Remarks are one line each and bounded."""
+    assert notes_text(["a\nb: <missing>", "c"]) == "a b: &lt;missing&gt;\nc"
+    assert len(notes_text(["x" * 400] * 100).encode()) <= PLAIN_BYTES
+    assert shortened("abc", 3) == "abc"
