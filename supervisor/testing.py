@@ -1,0 +1,154 @@
+"""Test what your own scripts say: a handler that keeps messages, and the pytest fixture ``supervised_run``.
+
+The fixture comes with the package, pytest finds it by itself::
+
+    def test_a_parcel_without_apn_is_named(supervised_run):
+        with pytest.raises(KeyError):
+            main()
+        assert supervised_run.outcome == "failure"
+        assert "apn" in supervised_run.message("failure").subject
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from supervisor.kinds import Outcome
+    from supervisor.models import MessageDetails, RunReport
+    from supervisor.settings import Settings
+
+__all__ = ["RecordingHandler", "SupervisedRun", "recording", "supervised_run"]
+
+
+@attrs.define(eq=False)
+class RecordingHandler:
+    """Keeps the messages that it gets, instead of sending them anywhere.
+
+    Args:
+        error: Raised for each message, after it was kept, to see what a script does without its channel.
+        kinds: The kinds it wants; None takes all.
+        name: What logs and the outbox call it.
+    """
+
+    error: BaseException | None = attrs.field(default=None, kw_only=True)
+    kinds: Collection[str] | None = attrs.field(default=None, kw_only=True)
+    name: str = attrs.field(default="recording", kw_only=True)
+    messages: list[MessageDetails] = attrs.field(factory=list, init=False)
+
+    def send_message(self, details: MessageDetails, /) -> None:
+        """Keep one message.
+
+        Raises:
+            BaseException: The one that was given as ``error``.
+        """
+        self.messages.append(details)
+        if self.error is not None:
+            raise self.error
+
+
+class SupervisedRun:
+    """What the runs of a test said and how they ended; what the fixture ``supervised_run`` gives."""
+
+    def __init__(self) -> None:
+        self._said = RecordingHandler(name="supervised_run")
+        self._reports: dict[str, RunReport] = {}
+
+    @property
+    def messages(self) -> tuple[MessageDetails, ...]:
+        """Return what the script's handlers would have got, in that order."""
+        return tuple(self._said.messages)
+
+    @property
+    def reports(self) -> tuple[RunReport, ...]:
+        """Return the reports of the runs that have ended, in that order."""
+        return tuple(self._reports.values())
+
+    @property
+    def report(self) -> RunReport:
+        """Return the report of the run that ended last.
+
+        Raises:
+            LookupError: No run has ended.
+        """
+        if not self._reports:
+            raise LookupError("no supervised run has ended in this test: call the decorated function first")
+        return self.reports[-1]
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Return how the run that ended last did so."""
+        return self.report.outcome
+
+    def message(self, kind: str = "notice") -> MessageDetails:
+        """Return the only message of a kind.
+
+        Raises:
+            LookupError: There is none, or more than one; its text lists what there is.
+        """
+        found = [each for each in self.messages if each.kind == kind]
+        if len(found) != 1:
+            listing = "\n".join(f"  {each.kind}: {each.subject}" for each in self.messages) or "  nothing"
+            raise LookupError(f"{len(found)} messages of kind {kind!r}; the script said:\n{listing}")
+        return found[0]
+
+    def stand_in(self, settings: Settings) -> Settings:
+        """Return the settings of a run with handlers that keep what it says and how it ends."""
+        from supervisor.kinds import Kind
+
+        if not settings.handlers:
+            handlers: tuple[Any, ...] = (_EndWatcher(self._reports),)
+        else:
+            handlers = (_OfKinds(self._said, settings.report_on | {Kind.NOTICE}), _EndWatcher(self._reports))
+        return attrs.evolve(settings, handlers=handlers, report_on=tuple(Kind), journal=False)
+
+
+class _OfKinds:
+    """Passes on the kinds that a run would have sent."""
+
+    name = "supervised_run"
+
+    def __init__(self, handler: RecordingHandler, kinds: Collection[str]) -> None:
+        self.kinds = kinds
+        self.send_message = handler.send_message
+
+
+class _EndWatcher:
+    """Notes the reports of runs that have ended."""
+
+    name = "supervised_run ends"
+
+    def __init__(self, reports: dict[str, RunReport]) -> None:
+        self._reports = reports
+
+    def send_message(self, details: MessageDetails, /) -> None:
+        if details.report is not None and details.report.outcome is not None:
+            self._reports[details.report.id] = details.report
+
+
+@contextmanager
+def recording() -> Iterator[SupervisedRun]:
+    """Let no run in the block reach its handlers or the journal, and keep what it says instead."""
+    from supervisor.run import standing_in
+
+    seen = SupervisedRun()
+    with standing_in(seen.stand_in):
+        yield seen
+
+
+try:
+    import pytest
+except ImportError:
+    pass
+else:
+
+    @pytest.fixture
+    def supervised_run() -> Iterator[SupervisedRun]:
+        """Keep what supervised functions say in this test, instead of sending it."""
+        with recording() as seen:
+            yield seen

@@ -1,0 +1,280 @@
+"""Apprise against a real local server, by its ``json://`` and ``form://`` services."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import logging
+import subprocess
+import sys
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from http_peers import Answer, HttpPeer, http_peer, refused_url
+
+from supervisor.errors import ConfigurationError, DeliveryError
+from supervisor.kinds import Kind
+from supervisor.message_handlers.apprise import AppriseHandler
+from supervisor.models import MessageDetails
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+apprise = pytest.importorskip("apprise")
+TOKEN = "t0k3n-in-the-path"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _loaded_plugins() -> None:
+    """Load apprise's plugins, of which some use what Python deprecates, before warnings become errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        apprise.Apprise.instantiate("json://localhost")
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the proxy of the machine that tests run on out of the way."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def peer() -> Iterator[HttpPeer]:
+    """Run a server for one test."""
+    with http_peer() as it:
+        yield it
+
+
+def url(peer: HttpPeer, rest: str = "") -> str:
+    """Return the URL by which apprise sends JSON to a peer."""
+    return f"json://127.0.0.1:{peer.port}{rest}"
+
+
+def refusal(handler: AppriseHandler, details: MessageDetails | None = None) -> DeliveryError:
+    """Send one message that is expected to fail, and return the error."""
+    with pytest.raises(DeliveryError) as caught:
+        handler.send_message(details or MessageDetails("s", "m"))
+    return caught.value
+
+
+def test_message_arrives(peer: HttpPeer) -> None:
+    """Subject, text and type arrive as the service has them."""
+    AppriseHandler(urls=url(peer)).send_message(MessageDetails("failed", "1 < 2\n* 3", kind=Kind.FAILURE))
+    [request] = peer.requests
+    sent = request.json
+    assert (sent["title"], sent["message"], sent["type"]) == ("failed", "1 < 2\n* 3", "failure")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (Kind.FAILURE, "failure"),
+        (Kind.DIED, "failure"),
+        (Kind.STALLED, "warning"),
+        (Kind.OVERDUE, "warning"),
+        (Kind.MISSED, "warning"),
+        (Kind.SUCCESS, "success"),
+        (Kind.RECOVERY, "success"),
+        (Kind.START, "info"),
+        (Kind.PROGRESS, "info"),
+        (Kind.NOTICE, "info"),
+    ],
+)
+def test_each_kind_has_its_type(peer: HttpPeer, kind: Kind, told: str) -> None:
+    """The kind of a message decides which of apprise's types it is."""
+    AppriseHandler(urls=url(peer)).send_message(MessageDetails("s", "m", kind=kind))
+    assert peer.requests[0].json["type"] == told
+
+
+def test_attachments_arrive(peer: HttpPeer, tmp_path: Path) -> None:
+    """Files go along where the service takes them, and the text says what happened to others."""
+    (tmp_path / "run.log").write_text("line\n" * 1000)
+    details = MessageDetails("s", "m", attachments=[tmp_path / "run.log", tmp_path / "gone.csv"])
+    AppriseHandler(urls=url(peer)).send_message(details)
+    sent = peer.requests[0].json
+    [file] = sent["attachments"]
+    assert file["filename"] == "run.log.gz"
+    assert gzip.decompress(base64.b64decode(file["base64"])) == b"line\n" * 1000
+    assert "gone.csv" in sent["message"]
+
+
+def test_service_without_files_names_them(peer: HttpPeer, tmp_path: Path) -> None:
+    """Where a service takes no files, the text says which were not sent."""
+    (tmp_path / "run.log").write_text("x")
+    handler = AppriseHandler(urls=url(peer))
+    [service] = handler._loaded()
+    service.attachment_support = False
+    handler.send_message(MessageDetails("s", "m", attachments=[tmp_path / "run.log"]))
+    sent = peer.requests[0].json
+    assert sent["attachments"] == []
+    assert "run.log.gz: not sent, since this service takes no files" in sent["message"]
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 404, 429, 500, 503])
+def test_refusal_is_temporary_and_says_why(peer: HttpPeer, status: int) -> None:
+    """Apprise only tells that it failed, so it is temporary, with the reason that apprise logged."""
+    peer.answer(status)
+    error = refusal(AppriseHandler(urls=url(peer)))
+    assert (error.permanent, error.retry_after_s) == (False, None)
+    assert "JSON did not take it" in error.reason
+    assert str(status) in error.reason
+
+
+def test_hang_and_lost_connections_are_temporary(peer: HttpPeer) -> None:
+    """A hanging, dropping or missing server costs at most the timeout, and is told."""
+    peer.answers += [Answer(200, delay_s=60), Answer(drop=True)]
+    started_s = time.monotonic()
+    errors = [refusal(AppriseHandler(urls=url(peer), timeout_s=0.2)), refusal(AppriseHandler(urls=url(peer)))]
+    errors.append(refusal(AppriseHandler(urls=refused_url().replace("http", "json"))))
+    assert time.monotonic() - started_s < 30
+    assert not any(error.permanent for error in errors)
+    assert all("Connection error" in error.reason for error in errors)
+
+
+def test_urls_own_timeouts_go_first(peer: HttpPeer) -> None:
+    """``cto`` and ``rto`` in a URL are kept, and so is its ``overflow``."""
+    [service] = AppriseHandler(urls=url(peer, "/?cto=7&rto=8&overflow=truncate"), timeout_s=3)._loaded()
+    assert (service.socket_connect_timeout, service.socket_read_timeout) == (7, 8)
+    assert service.overflow_mode == "truncate"
+    [service] = AppriseHandler(urls=url(peer), timeout_s=3)._loaded()
+    assert (service.socket_connect_timeout, service.socket_read_timeout) == (3, 3)
+    assert service.overflow_mode == "split"
+
+
+def test_only_what_failed_is_tried_again(peer: HttpPeer) -> None:
+    """Of several URLs, those that accepted the message do not get it twice; the next message goes to all."""
+    with http_peer() as other:
+        handler = AppriseHandler(urls=[url(peer), url(other)])
+        details = MessageDetails("s", "m")
+        other.answers.append(Answer(500))
+        refusal(handler, details)
+        handler.send_message(details)
+        assert (len(peer.requests), len(other.requests)) == (1, 2)
+        handler.send_message(MessageDetails("s", "m"))
+        assert (len(peer.requests), len(other.requests)) == (2, 3)
+
+
+def test_what_never_succeeds_is_forgotten(peer: HttpPeer) -> None:
+    """Memory of who has what is bounded."""
+    peer.answer(500)
+    handler = AppriseHandler(urls=[url(peer)])
+    for _ in range(150):
+        refusal(handler, MessageDetails("s", "m"))
+    assert len(handler._reached) <= 100
+
+
+def test_long_text_goes_in_pieces(peer: HttpPeer) -> None:
+    """A text that is too long for one message arrives in several, in order and without loss."""
+    text = "".join(f"line {n}\n" for n in range(8_000))
+    AppriseHandler(urls=url(peer)).send_message(MessageDetails("s", text))
+    assert len(peer.requests) > 1
+    joined = "".join(request.json["message"] for request in peer.requests)
+    assert [line for line in joined.replace("line", "\nline").splitlines() if line] == text.splitlines()
+
+
+def test_huge_text_is_cut(peer: HttpPeer) -> None:
+    """A body of 10 MB does not become hundreds of messages."""
+    AppriseHandler(urls=url(peer)).send_message(MessageDetails("s", "x" * 10_000_000))
+    assert 1 < len(peer.requests) <= 12
+    assert any("characters left out" in request.json["message"] for request in peer.requests)
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [("", ""), (" ", "\r\n"), ("a\r\nX: y", "nul\0 half\ud800 🏔"), ("half\udfff", ""), ("🏔" * 10_000, "x")],
+)
+def test_hostile_texts_arrive(peer: HttpPeer, subject: str, text: str) -> None:
+    """Whatever stands in a message, it arrives, on one line where a line is asked for."""
+    AppriseHandler(urls=url(peer)).send_message(MessageDetails(subject, text))
+    sent = peer.requests[0].json
+    assert "\n" not in sent["title"]
+    assert sent["message"].strip()
+    assert "\0" not in sent["message"]
+
+
+@pytest.mark.parametrize("bad", [f"nosuchservice://{TOKEN}", f"slack://{TOKEN}", "json://"])
+def test_url_that_apprise_does_not_know_is_permanent(peer: HttpPeer, bad: str) -> None:
+    """A wrong URL is told when the first message is sent, by its place and scheme and nothing more."""
+    error = refusal(AppriseHandler(urls=[url(peer), f"{bad}"] if bad != "json://" else ["json://:80"]))
+    assert error.permanent
+    assert "is no URL that apprise can use" in error.reason
+    assert TOKEN not in error.reason
+    assert not peer.requests
+
+
+def test_secrets_appear_nowhere(peer: HttpPeer, caplog: pytest.LogCaptureFixture) -> None:
+    """What stands in a URL stays out of repr, name, errors and logs."""
+    caplog.set_level(logging.INFO)
+    handler = AppriseHandler(urls=f"json://me:passw0rd@127.0.0.1:{peer.port}/{TOKEN}?+X-Key=h3ader-key")
+    peer.answer(500, body=f"{TOKEN} passw0rd h3ader-key")
+    seen = [repr(handler), str(handler.name), str(refusal(handler)), caplog.text]
+    gone = AppriseHandler(urls=f"json://me:passw0rd@{TOKEN}.invalid/")
+    seen += [str(refusal(gone))]
+    secrets = (TOKEN, "passw0rd", "h3ader-key")
+    assert not [secret for secret in secrets for text in seen if secret in text]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"urls": ""},
+        {"urls": []},
+        {"urls": None},
+        {"urls": "no-url-but-s3cret"},
+        {"urls": ["json://localhost", " "]},
+        {"urls": ["json://localhost", 5]},
+        {"urls": "json://localhost", "timeout_s": 0},
+        {"urls": "json://localhost", "name": " "},
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, Any]) -> None:
+    """What is missing or no URL at all is told when the handler is built."""
+    with pytest.raises(ConfigurationError, match=r"^AppriseHandler: ") as caught:
+        AppriseHandler(**settings)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_name_is_settable() -> None:
+    """The name finds the handler again for a stored message."""
+    assert AppriseHandler(urls="json://localhost").name == "apprise"
+    assert AppriseHandler(urls="json://localhost", name="ops").name == "ops"
+
+
+def test_missing_library_says_how_to_install_it() -> None:
+    """Without apprise the handler can be built, and the first message says what is missing."""
+    script = """
+import sys
+sys.modules["apprise"] = None  # what an import that fails leaves behind
+from supervisor.errors import DeliveryError
+from supervisor.message_handlers.apprise import AppriseHandler
+from supervisor.models import MessageDetails
+handler = AppriseHandler(urls="json://localhost")
+try:
+    handler.send_message(MessageDetails("s", "m"))
+except DeliveryError as error:
+    print(error.permanent, error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "True AppriseHandler needs apprise: pip install 'agrc-supervisor[apprise]'"
+
+
+def test_building_handlers_loads_no_client_library() -> None:
+    """A fresh interpreter that builds every handler here has loaded neither a client library nor an HTTP client."""
+    script = """
+import sys
+from supervisor.message_handlers.apprise import AppriseHandler
+from supervisor.message_handlers.healthchecks import HealthchecksHandler
+from supervisor.message_handlers.sendgrid import SendGridHandler
+from supervisor.message_handlers.webhook import WebhookHandler
+AppriseHandler(urls="json://localhost")
+HealthchecksHandler(ping_key="k", slug="s")
+SendGridHandler(api_key="k", from_address="a@b.c", to_addresses="a@b.c")
+WebhookHandler(url="https://example.com", secret="s")
+print({"apprise", "sendgrid", "python_http_client", "http.client", "ssl", "email.message"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "set()"
