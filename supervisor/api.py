@@ -177,7 +177,7 @@ class Supervisor:
             changes = {**changes, "name": name}
         if not changes:
             return self._settings
-        now = {field.name: getattr(self._settings, field.name) for field in attrs.fields(Settings)}
+        now = {field.name: getattr(self._settings, field.name) for field in attrs.fields(Settings) if field.init}
         return settings_from((), now | changes)
 
     def _tell_uncaught(self, error: BaseException, thread: str) -> None:

@@ -17,9 +17,11 @@ from supervisor import courier
 from supervisor.courier import Courier, Parcel
 from supervisor.journal.errors import JournalUnavailable, warn_once
 from supervisor.journal.memory import MemoryOutbox
+from supervisor.kinds import Kind
+from supervisor.settings import kinds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from supervisor.journal import Outbox
     from supervisor.models import Delivery, MessageDetails, MessageHandler
@@ -44,11 +46,14 @@ class Deliveries:
 
     Args:
         handlers: Who gets the messages.
+        report_on: The kinds that a handler gets that does not say which it wants; notices, and progress where there
+            is any, it gets in any case.
         outbox: Where messages are kept until they are settled.
     """
 
-    def __init__(self, handlers: Sequence[MessageHandler], outbox: Outbox) -> None:
+    def __init__(self, handlers: Sequence[MessageHandler], report_on: Collection[Kind], outbox: Outbox) -> None:
         self._handlers = tuple(zip(_distinct_names(handlers), handlers, strict=True))
+        self._report_on = frozenset(report_on) | {Kind.NOTICE, Kind.PROGRESS}
         self._outbox = outbox
         self._spare = MemoryOutbox()
         self._couriers: dict[str, Courier] = {}
@@ -70,7 +75,7 @@ class Deliveries:
         wanting = [
             (name, handler)
             for name, handler in self._handlers
-            if _wants(handler, details) and not any(handler is each for each in without)
+            if details.kind in (kinds_of(handler) or self._report_on) and not any(handler is each for each in without)
         ]
         if wanting:
             outbox, accepted = self._put(details, [name for name, _ in wanting])
@@ -152,11 +157,6 @@ def _distinct_names(handlers: Sequence[MessageHandler]) -> list[str]:
         seen[name] = seen.get(name, 0) + 1
         names.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     return names
-
-
-def _wants(handler: MessageHandler, details: MessageDetails) -> bool:
-    kinds = getattr(handler, "kinds", None)
-    return kinds is None or details.kind in kinds
 
 
 def _finish() -> None:

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterable
+from contextlib import contextmanager
 from operator import length_hint
 from time import monotonic, process_time, time
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
@@ -22,7 +23,7 @@ from supervisor.watch import signals, tasks, threads
 from supervisor.watch.context import active_run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from contextvars import Token
     from types import TracebackType
 
@@ -84,7 +85,7 @@ class Run:
     )
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings = settings if _stand_in is None else _stand_in(settings)
         self.parent: Run | None = None
         self.has_ended = False
         self._asked_late = False
@@ -356,7 +357,7 @@ class Run:
         signals.listen(self)
         if logger.isEnabledFor(logging.INFO):
             logger.info("run %r started (%s)", self.name, self.id)
-        if self.settings.journal or _TOLD_START in self.settings.report_on:
+        if self.settings.journal or _TOLD_START in self.settings.announced:
             self._telling().begin()
 
     def __exit__(
@@ -412,7 +413,7 @@ class Run:
     def _somebody_wants_to_know(self) -> bool:
         settings = self.settings
         if self._outcome is _SUCCESS:
-            return _TOLD_SUCCESS in settings.report_on
+            return _TOLD_SUCCESS in settings.announced
         return bool(settings.handlers or settings.logger)
 
     def _leave(self, error: BaseException | None) -> bool:
@@ -462,7 +463,19 @@ class Run:
         logger.warning("supervision of %r went on without one step", self.settings.name, exc_info=True)  # noqa: LOG014 - called while it is handled
 
 
+_stand_in: Callable[[Settings], Settings] | None = None
 _hooked = False
+
+
+@contextmanager
+def standing_in(stand_in: Callable[[Settings], Settings]) -> Iterator[None]:
+    """Let other settings stand in for those of the runs that are made in the block; for tests of scripts."""
+    global _stand_in  # noqa: PLW0603 - the script under test makes its runs itself
+    before, _stand_in = _stand_in, stand_in
+    try:
+        yield
+    finally:
+        _stand_in = before
 
 
 def _hook() -> None:

@@ -41,12 +41,11 @@ def _handlers(value: MessageHandler | Iterable[MessageHandler] | None) -> tuple[
 
 def _kinds(value: str | Iterable[str] | None) -> frozenset[Kind]:
     """Return the kinds to report: those that always are, and the ones named."""
-    named = (value,) if isinstance(value, str) else tuple(value or ())
+    named = (value,) if isinstance(value, str) else value or ()
     try:
         return ALWAYS_REPORTED | {Kind(each) for each in named}
-    except ValueError as error:
-        known = ", ".join(Kind)
-        raise ConfigurationError(f"report_on: {error.args[0]}; the kinds are {known}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"report_on got {value!r}: {error}; the kinds are {', '.join(Kind)}") from error
 
 
 def _path(value: str | os.PathLike[str] | None) -> str | None:
@@ -100,6 +99,7 @@ class Settings:
         log_path: A log file that goes with failure messages. None for none.
         report_on: Kinds of messages to send besides those that always are (failure, recovery, stalled, overdue,
             died, missed): "start", "success", "progress". What the script says with ``run.notify()`` always goes.
+            A handler that has ``kinds`` gets those instead, start and success among them.
         reraise: False swallows exceptions after they were reported; the call then returns None. It never
             swallows ``SystemExit``, ``KeyboardInterrupt``, SIGTERM or a cancellation.
         progress_every_s: Seconds between two progress messages to the handlers. None sends none, unless
@@ -127,6 +127,14 @@ class Settings:
     journal: bool = attrs.field(default=True, converter=bool, kw_only=True)
     repeat_after_s: float = attrs.field(default=0.0, validator=_seconds_or_zero, kw_only=True)
 
+    announced: frozenset[Kind] = attrs.field(init=False, eq=False, repr=False)
+    """Start and success, where ``report_on`` or a handler asks for them."""
+
+    @announced.default
+    def _announced_to_somebody(self) -> frozenset[Kind]:
+        wanted = self.report_on.union(*(kinds_of(handler) or () for handler in self.handlers))
+        return wanted & {Kind.START, Kind.SUCCESS}
+
     @property
     def progress_interval_s(self) -> float | None:
         """Return the seconds between two progress messages, or None when handlers get none."""
@@ -135,13 +143,19 @@ class Settings:
         return self.progress_every_s
 
 
+def kinds_of(handler: object) -> frozenset[str] | None:
+    """Return the kinds that a handler asks for by itself, or None when it leaves that to the run."""
+    kinds = getattr(handler, "kinds", None)
+    return None if kinds is None else frozenset(kinds)
+
+
 def settings_from(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settings:
     """Return the settings that a call gave.
 
     Raises:
         ConfigurationError: An option is unknown (its text says which was probably meant) or a value is wrong.
     """
-    known = [field.name for field in attrs.fields(Settings)]
+    known = [field.name for field in attrs.fields(Settings) if field.init]
     for name in options.keys() - set(known):
         from difflib import get_close_matches
 

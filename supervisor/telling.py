@@ -44,7 +44,7 @@ class Teller:
         self._run = run
         self._settings = run.settings
         self._keeper = Keeper(run)
-        self._deliveries = Deliveries(run.settings.handlers, self._keeper.outbox)
+        self._deliveries = Deliveries(run.settings.handlers, run.settings.report_on, self._keeper.outbox)
         self._pace = ProgressPace(run)
         self._flood = FloodGate()
         self._error: ErrorDetails | None = None
@@ -78,7 +78,7 @@ class Teller:
         for report in self._keeper.died():
             self._send(message_for(Kind.DIED, report))
         self._deliveries.fetch_waiting()
-        if Kind.START in self._settings.report_on:
+        if Kind.START in self._settings.announced:
             self._send(message_for(Kind.START, self.report()))
 
     def notice(self, subject: str | MessageDetails, message: str, **extras: Any) -> None:
@@ -131,7 +131,7 @@ class Teller:
         failures = self._keeper.failures_before()
         if failures:
             yield _described(message_for(Kind.RECOVERY, self.report(), attachments, failures)), ()
-        if Kind.SUCCESS in self._settings.report_on:
+        if Kind.SUCCESS in self._settings.announced:
             yield _described(message_for(Kind.SUCCESS, self.report(), attachments)), ()
 
     def _failure(self, error: BaseException | None) -> Iterator[Outgoing]:

@@ -183,8 +183,9 @@ def _at_position(
     index: int, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Put the run where its parameter stands, unless the caller gave one (a test may)."""
-    if "run" in kwargs or (len(args) > index and isinstance(args[index], type(run))):
+    if len(args) > index and isinstance(args[index], type(run)):
         return args, kwargs
+    run = kwargs.pop("run", run)
     if len(args) < index:
         return args, {"run": run, **kwargs}
     return (*args[:index], run, *args[index:]), kwargs
