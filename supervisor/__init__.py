@@ -1,7 +1,12 @@
 """Watch over scheduled scripts: report failures, time runs, and never lose a message."""
 
+from typing import TYPE_CHECKING
+
 from supervisor.api import Run, Supervisor, current_run, supervise, supervised
 from supervisor.errors import ConfigurationError, DeliveryError, RunStateError, SupervisorError
+
+if TYPE_CHECKING:
+    from supervisor.models import MessageDetails
 
 __all__ = [
     "ConfigurationError",

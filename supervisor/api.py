@@ -161,7 +161,15 @@ class Supervisor:
         """Make a run with these settings; those given here replace them for this run."""
         return Run(self._changed(name, changes))
 
-    def supervised(self, name_or_function: Any = None, **changes: Any) -> Any:
+    @overload
+    def supervised(self, function: TakesRun[P, R], /) -> Callable[P, R]: ...
+    @overload
+    def supervised(self, function: MethodTakesRun[O_contra, P, R], /) -> Callable[Concatenate[O_contra, P], R]: ...
+    @overload
+    def supervised(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+    @overload
+    def supervised(self, name: str | None = None, /, **changes: Any) -> Decorator: ...
+    def supervised(self, name_or_function: Any = None, /, **changes: Any) -> Any:
         """Make each call of a function a run with these settings, bare or with changes to them."""
         if name_or_function is not None and looks_decorated(name_or_function):
             return self.supervised()(name_or_function)

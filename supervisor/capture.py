@@ -56,7 +56,7 @@ def safe_text(value: object) -> str:
     """Return ``str(value)``, or a stand-in when that raises."""
     try:
         return str(value)
-    except Exception as fault:  # noqa: BLE001 - the run's boundary: a script's own __str__ may raise anything
+    except BaseException as fault:  # noqa: BLE001 - the run's boundary: a script's own __str__ may raise anything
         return f"<{type_name(type(value))} whose str() raised {type_name(type(fault))}>"
 
 
@@ -83,7 +83,7 @@ def _formatted(error: BaseException) -> str:
         whole = traceback.TracebackException.from_exception(error, compact=True)
         _drop_our_frames(whole)
         return "".join(whole.format()).rstrip()
-    except Exception as fault:  # noqa: BLE001 - the run's boundary: an exception can break its own formatting
+    except BaseException as fault:  # noqa: BLE001 - the run's boundary: an exception can break its own formatting
         frames = "".join(traceback.format_tb(error.__traceback__))
         return f"{frames}{type_name(type(error))}: its text cannot be shown ({type_name(type(fault))})"
 

@@ -6,7 +6,6 @@ handler that fails, hangs or is slow holds up nobody else, and needs no locks of
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import threading
@@ -17,9 +16,11 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from supervisor import log
 from supervisor.capture import safe_text
 from supervisor.compose.messages import delayed
 from supervisor.errors import DeliveryError
+from supervisor.journal.contract import LEASE_S
 from supervisor.journal.errors import JournalUnavailable, warn_once
 from supervisor.kinds import DeliveryState
 from supervisor.models import Attachment
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from supervisor.journal import Outbox
     from supervisor.models import Delivery, MessageHandler
 
-logger = logging.getLogger("supervisor")
-
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 300.0
 GIVE_UP_AFTER = timedelta(days=7)
@@ -41,7 +40,7 @@ LOOK_AGAIN_S = 60.0
 
 # Guards all that couriers and runs share, and wakes whoever waits: couriers for work, runs for their messages.
 changed = threading.Condition()
-_couriers: dict[tuple[int, int], Courier] = {}
+_couriers: dict[int, Courier] = {}
 _this_thread = threading.local()
 
 
@@ -50,10 +49,9 @@ def is_courier_thread() -> bool:
     return getattr(_this_thread, "is_courier", False)
 
 
-def courier_for(name: str, handler: MessageHandler, outbox: Outbox) -> Courier:
-    """Return the courier of a handler in this process. The caller holds ``changed``."""
-    key = (id(handler), id(outbox))
-    return _couriers.get(key) or _couriers.setdefault(key, Courier(name, handler, outbox, key))
+def courier_for(name: str, handler: MessageHandler) -> Courier:
+    """Return the one courier of a handler in this process. The caller holds ``changed``."""
+    return _couriers.get(id(handler)) or _couriers.setdefault(id(handler), Courier(name, handler))
 
 
 def retry_delay_s(
@@ -76,24 +74,24 @@ def retry_delay_s(
 class Parcel:
     """One delivery on its way, where it is stored, whose it is, and when it is to be tried next."""
 
-    __slots__ = ("delivery", "due_s", "outbox", "owner")
+    __slots__ = ("claimed_s", "delivery", "due_s", "outbox", "owner")
 
     def __init__(self, delivery: Delivery, outbox: Outbox, owner: Deliveries | None = None) -> None:
         self.delivery = delivery
         self.outbox = outbox
         self.owner = owner  # None for what an earlier run left
         self.due_s = 0.0
+        self.claimed_s = monotonic()
 
 
 class Courier:
     """Takes messages to one handler, one at a time, in a thread of its own."""
 
-    def __init__(self, name: str, handler: MessageHandler, outbox: Outbox, key: tuple[int, int]) -> None:
+    def __init__(self, name: str, handler: MessageHandler) -> None:
         self.name = name
         self.users = 0
         self._handler = handler
-        self._outbox = outbox
-        self._key = key
+        self._outbox: Outbox | None = None
         self._fresh: deque[Parcel] = deque()
         self._again: list[Parcel] = []
         self._outbox_due_s = inf
@@ -107,9 +105,10 @@ class Courier:
                 parcel.owner.parcels.add(parcel)
             self._wake()
 
-    def look_into_outbox(self) -> None:
-        """Deliver what is waiting in the outbox from earlier runs too."""
+    def look_into(self, outbox: Outbox) -> None:
+        """Deliver what earlier runs left in an outbox too."""
         with changed:
+            self._outbox = outbox
             self._outbox_due_s = 0.0
             self._wake()
 
@@ -150,7 +149,7 @@ class Courier:
                 elif self._outbox_due_s > now:
                     if again is None and not self.users:
                         self._thread = None
-                        _couriers.pop(self._key, None)
+                        _couriers.pop(id(self._handler), None)
                         return None
                     due_s = min(self._outbox_due_s, again.due_s if again is not None else inf)
                     changed.wait(min(due_s - now, LOOK_AGAIN_S))
@@ -164,30 +163,36 @@ class Courier:
     def _claim_again(self, parcel: Parcel) -> Parcel | None:
         """Claim an own delivery for another attempt; what others have taken or sent meanwhile is off our hands."""
         try:
-            claimed = parcel.outbox.claim(self.name, own=(parcel.delivery.key,))
+            claimed = parcel.outbox.claim(parcel.delivery.handler, own=(parcel.delivery.key,))
         except JournalUnavailable as error:
             warn_once(error)
             return parcel  # better twice than never
         if claimed is not None and claimed.key == parcel.delivery.key:
-            parcel.delivery = claimed
+            parcel.delivery, parcel.claimed_s = claimed, monotonic()
             return parcel
         self._let_go(parcel)
         return Parcel(claimed, parcel.outbox) if claimed is not None else None
 
     def _claim_left(self) -> Parcel | None:
         """Claim what waits longest in the outbox, or return None and note when to look again."""
+        outbox = self._outbox
+        if outbox is None:
+            return None
         try:
-            delivery = self._outbox.claim(self.name)
-            due_in_s = self._outbox.next_due_s(self.name) if delivery is None else 0.0
+            delivery = outbox.claim(self.name)
+            due_in_s = outbox.next_due_s(self.name) if delivery is None else 0.0
         except JournalUnavailable as error:
             warn_once(error)
             delivery, due_in_s = None, LOOK_AGAIN_S
         with changed:
             self._outbox_due_s = inf if due_in_s is None else monotonic() + due_in_s
-        return Parcel(delivery, self._outbox) if delivery is not None else None
+        return Parcel(delivery, outbox) if delivery is not None else None
 
     def _send(self, parcel: Parcel) -> None:
         """Try one delivery and settle it."""
+        if monotonic() - parcel.claimed_s > LEASE_S / 2 and not _renew(parcel):
+            self._let_go(parcel)  # it waited its turn for so long that another process has taken it
+            return
         try:
             self._handler.send_message(delayed(parcel.delivery.message, datetime.now(UTC)))
         except DeliveryError as error:
@@ -202,11 +207,11 @@ class Courier:
         message = parcel.delivery.message
         reason = str(error)
         if error.permanent or datetime.now(UTC) - message.created_at > GIVE_UP_AFTER:
-            logger.error("%s refused %r: %s", self.name, message.subject, reason)
+            log.error("%s refused %r: %s", self.name, message.subject, reason)
             self._settle(parcel, DeliveryState.FAILED, reason)
             return
         due_in_s = retry_delay_s(parcel.delivery.attempts + 1, error.retry_after_s)
-        logger.warning("%s did not take %r, again in %.0f s: %s", self.name, message.subject, due_in_s, reason)
+        log.warning("%s did not take %r, again in %.0f s: %s", self.name, message.subject, due_in_s, reason)
         self._settle(parcel, DeliveryState.PENDING, reason, due_in_s)
 
     def _settle(self, parcel: Parcel, state: DeliveryState, error: str = "", due_in_s: float = 0.0) -> None:
@@ -239,8 +244,17 @@ class Courier:
         if callable(close):
             try:
                 close()
-            except Exception:
-                logger.debug("%s did not close", self.name, exc_info=True)
+            except Exception:  # noqa: BLE001 - still the handler's boundary
+                log.info("%s did not close", self.name)
+
+
+def _renew(parcel: Parcel) -> bool:
+    """Tell whether a delivery is still ours to send, and keep it so for the time that this takes."""
+    try:
+        return parcel.outbox.renew(parcel.delivery)
+    except JournalUnavailable as error:
+        warn_once(error)
+        return True  # better twice than never
 
 
 def keep_attachments(parcel: Parcel) -> None:

@@ -8,12 +8,12 @@ longer than it was told to; what is left stays in the outbox, for the couriers o
 from __future__ import annotations
 
 import atexit
-import logging
 import os
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from supervisor import courier
+from supervisor import courier, log
 from supervisor.courier import Courier, Parcel
 from supervisor.journal.errors import JournalUnavailable, warn_once
 from supervisor.journal.memory import MemoryOutbox
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from supervisor.journal import Outbox
     from supervisor.models import Delivery, MessageDetails, MessageHandler
 
-logger = logging.getLogger("supervisor")
-
 EXIT_DEADLINE_S = 30.0
 
 _unfinished: set[Deliveries] = set()
+_is_finished = False
 
 
 def handler_name(handler: MessageHandler) -> str:
     """Return the name that finds a handler again: its own, or that of its class."""
-    name = getattr(handler, "name", None)
-    if isinstance(name, str) and name:
-        return name
+    with suppress(Exception):  # the handler's boundary: one that cannot tell its name still gets its messages
+        name = getattr(handler, "name", None)
+        if isinstance(name, str) and name:
+            return name
     return f"{type(handler).__module__}.{type(handler).__qualname__}"
 
 
@@ -70,17 +70,23 @@ class Deliveries:
             without: Handlers that are left out.
         """
         if courier.is_courier_thread():
-            logger.warning("a handler spoke while it was sending; its message %r is left out", details.subject)
+            log.warning("a handler spoke while it was sending; its message %r is left out", details.subject)
             return
         wanting = [
             (name, handler)
             for name, handler in self._handlers
-            if details.kind in (kinds_of(handler) or self._report_on) and not any(handler is each for each in without)
+            if self._wants(handler, details) and not any(handler is each for each in without)
         ]
         if wanting:
             outbox, accepted = self._put(details, [name for name, _ in wanting])
             for (name, handler), delivery in zip(wanting, accepted, strict=True):
                 self._courier(name, handler).take(Parcel(delivery, outbox, self))
+        if _is_finished:
+            self.wait(EXIT_DEADLINE_S)  # nobody else will
+
+    def _wants(self, handler: MessageHandler, details: MessageDetails) -> bool:
+        kinds = kinds_of(handler)
+        return details.kind in (self._report_on if kinds is None else kinds)
 
     def _put(self, details: MessageDetails, names: list[str]) -> tuple[Outbox, tuple[Delivery, ...]]:
         """Store a message; where the journal cannot, memory does, which is better than nothing."""
@@ -95,7 +101,7 @@ class Deliveries:
         names = self._outbox.waiting([name for name, _ in self._handlers]) if self._handlers else ()
         for name, handler in self._handlers:
             if name in names:
-                self._courier(name, handler).look_into_outbox()
+                self._courier(name, handler).look_into(self._outbox)
 
     def wait(self, deadline_s: float) -> None:
         """Wait until everything is settled, or can no longer be within the deadline; log what is left.
@@ -104,14 +110,16 @@ class Deliveries:
             deadline_s: The most seconds to wait.
         """
         until = monotonic() + deadline_s
-        with courier.changed:
-            while not self._told_to_stop and any(each.due_s < until for each in self.parcels):
-                left_s = until - monotonic()
-                if left_s <= 0:
-                    break
-                # In slices: a signal handler may say stop, and cannot take the lock to wake us.
-                courier.changed.wait(min(left_s, 0.25))
-        self._leave()
+        try:
+            with courier.changed:
+                while not self._told_to_stop and any(each.due_s < until for each in self.parcels):
+                    left_s = until - monotonic()
+                    if left_s <= 0:
+                        break
+                    # In slices: a signal handler may say stop, and cannot take the lock to wake us.
+                    courier.changed.wait(min(left_s, 0.25))
+        finally:
+            self._leave()
 
     def is_settled(self) -> bool:
         """Tell whether nothing of this run is on its way."""
@@ -130,7 +138,7 @@ class Deliveries:
         with courier.changed:
             _unfinished.add(self)
             if name not in self._couriers:
-                self._couriers[name] = courier.courier_for(name, handler, self._outbox)
+                self._couriers[name] = courier.courier_for(name, handler)
                 self._couriers[name].users += 1
             return self._couriers[name]
 
@@ -144,7 +152,7 @@ class Deliveries:
             _unfinished.discard(self)
             courier.changed.notify_all()
         for parcel in left:
-            logger.warning("not delivered yet: %r to %s", parcel.delivery.message.subject, parcel.delivery.handler)
+            log.warning("not delivered yet: %r to %s", parcel.delivery.message.subject, parcel.delivery.handler)
             courier.keep_attachments(parcel)
 
 
@@ -161,6 +169,8 @@ def _distinct_names(handlers: Sequence[MessageHandler]) -> list[str]:
 
 def _finish() -> None:
     """Wait at the end of the process for messages that no run waits for."""
+    global _is_finished  # noqa: PLW0603 - what is accepted from here on has nobody to wait for it
+    _is_finished = True
     until = monotonic() + EXIT_DEADLINE_S
     for deliveries in tuple(_unfinished):
         deliveries.wait(max(0.0, until - monotonic()))

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -87,7 +88,8 @@ class Progress:
         """Return the seconds that are left at the rate so far, or None when nothing can be said."""
         if self.total is None or not self.rate_per_s or self.total < self.done:
             return None
-        return (self.total - self.done) / self.rate_per_s
+        left_s = (self.total - self.done) / self.rate_per_s
+        return left_s if isfinite(left_s) else None
 
 
 @attrs.frozen(kw_only=True)

@@ -13,10 +13,12 @@ import sys
 import threading
 from collections.abc import AsyncIterable
 from contextlib import contextmanager
+from math import isfinite
 from operator import length_hint
 from time import monotonic, process_time, time
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
+from supervisor import log
 from supervisor.errors import RunStateError
 from supervisor.kinds import Kind, Outcome
 from supervisor.watch import signals, tasks, threads
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger("supervisor")
 # Looked up once: on the path of an empty run, an enum's member costs as much as a clock.
 _SUCCESS, _TOLD_START, _TOLD_SUCCESS = Outcome.SUCCESS, Kind.START, Kind.SUCCESS
 _creating = threading.Lock()
@@ -146,7 +147,9 @@ class Run:
     @property
     def position(self) -> tuple[float, float | None, str]:
         """Return (done, total, message) of the last progress, whatever the script said made into numbers and text."""
-        message = "" if self._message is None else str(self._message)
+        from supervisor.capture import safe_text
+
+        message = "" if self._message is None else safe_text(self._message)
         return _number(self._done) or 0, _number(self._total), message
 
     @property
@@ -355,8 +358,8 @@ class Run:
         if not _hooked:
             _hook()
         signals.listen(self)
-        if logger.isEnabledFor(logging.INFO):
-            logger.info("run %r started (%s)", self.name, self.id)
+        if log.logger.isEnabledFor(logging.INFO):  # asked here, so that a run that nobody follows needs no id
+            log.info("run %r started (%s)", self.name, self.id)
         if self.settings.journal or _TOLD_START in self.settings.announced:
             self._telling().begin()
 
@@ -397,16 +400,17 @@ class Run:
     def _end(self, error: BaseException | None) -> None:
         """Settle the outcome and tell of it; nothing here waits."""
         self._ended = monotonic()
-        self.ended_at_s = time()
         self.has_ended = True
+        # A clock that was set back meanwhile must not let the run end before its start.
+        self.ended_at_s = max(time(), self.started_at_s + self.duration_s)
         self._outcome, self.exit_code = _ending_of(error, self._signum)
         if self._outcome is _SUCCESS and self._aside is not None:
             self._outcome = Outcome.FAILURE
         self.step_out()
         if self._forks != _forks:
             return  # in a forked child: the run, and the telling of it, are its parent's
-        if logger.isEnabledFor(logging.INFO):
-            logger.info("run %r ended: %s after %.3f s (%s)", self.name, self._outcome, self.duration_s, self.id)
+        if log.logger.isEnabledFor(logging.INFO):
+            log.info("run %r ended: %s after %.3f s (%s)", self.name, self._outcome, self.duration_s, self.id)
         if self._teller is not None or self._somebody_wants_to_know():
             self._telling().end(error)
 
@@ -460,7 +464,7 @@ class Run:
             return None
 
     def _note_fault(self) -> None:
-        logger.warning("supervision of %r went on without one step", self.settings.name, exc_info=True)  # noqa: LOG014 - called while it is handled
+        log.warning("supervision of %r went on without one step", self.settings.name, exc_info=True)
 
 
 _stand_in: Callable[[Settings], Settings] | None = None
@@ -488,10 +492,9 @@ def _hook() -> None:
 
 def _number(value: Any) -> float | None:
     """Return what a script gave as a number, or None when it is not one."""
-    if isinstance(value, (int, float)):
-        return value if value == value else None  # noqa: PLR0124 - not a NaN
     try:
-        return float(value)
+        number = value if isinstance(value, (int, float)) else float(value)
+        return number if isfinite(number) else None  # an int beyond all floats raises here
     except Exception:  # noqa: BLE001 - the run's boundary: a wrong total never raises
         return None
 

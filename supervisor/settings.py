@@ -143,10 +143,18 @@ class Settings:
         return self.progress_every_s
 
 
-def kinds_of(handler: object) -> frozenset[str] | None:
-    """Return the kinds that a handler asks for by itself, or None when it leaves that to the run."""
-    kinds = getattr(handler, "kinds", None)
-    return None if kinds is None else frozenset(kinds)
+def kinds_of(handler: object) -> frozenset[Kind] | None:
+    """Return the kinds that a handler asks for by itself, or None when it leaves that to the run.
+
+    Raises:
+        ConfigurationError: What it asks for are no kinds.
+    """
+    try:
+        kinds = getattr(handler, "kinds", None)
+        return None if kinds is None else frozenset(map(Kind, (kinds,) if isinstance(kinds, str) else kinds))
+    except Exception as error:
+        known = ", ".join(Kind)
+        raise ConfigurationError(f"{type(handler).__name__}: kinds must be some of {known}; {error}") from error
 
 
 def settings_from(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settings:

@@ -5,14 +5,13 @@ A run loads this when it first has something to say. One road: run, report, comp
 
 from __future__ import annotations
 
-import logging
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
-from supervisor import capture
+from supervisor import capture, log
 from supervisor.attachments import describe
 from supervisor.compose.messages import held_back, message_for
 from supervisor.compose.words import cut_middle
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from supervisor.run import Run
-
-logger = logging.getLogger("supervisor")
 
 TEXT_LIMIT = 1_000_000
 _TOLD = "__supervisor_told__"
@@ -137,23 +134,30 @@ class Teller:
     def _failure(self, error: BaseException | None) -> Iterator[Outgoing]:
         """Log a failure, and yield its message, for all who have not heard of this very exception in an inner run."""
         told = _told_of(error)
-        log = self._settings.logger
-        fresh = [each for each in (*self._settings.handlers, log) if each is not None and not _among(each, told)]
+        fresh = [
+            each
+            for each in (*self._settings.handlers, self._settings.logger)
+            if each is not None and not _among(each, told)
+        ]
         if error is None or self._error is None or not fresh:
             return
         _mark_told(error, (*told, *fresh))
-        if _among(log, fresh):
-            self._log_failure(log, error)
+        if _among(self._settings.logger, fresh):
+            self._log_failure(error)
         if not self._keeper.is_repeat(self._error):
             note = self._keeper.repeats_before(self._error)
             attachments = (self._settings.log_path, *self._run.attachments)
             yield _described(message_for(Kind.FAILURE, self.report(), attachments, note)), told
 
-    def _log_failure(self, log: Any, error: BaseException) -> None:
+    def _log_failure(self, error: BaseException) -> None:
         """Write the traceback to the script's logger and flush it, so that the attached log has it."""
-        log.error("%s failed", self._run.name, exc_info=(type(error), error, error.__traceback__))
-        for handler in getattr(log, "handlers", ()):
-            handler.flush()
+        logger = self._settings.logger
+        try:
+            logger.error("%s failed", self._run.name, exc_info=(type(error), error, error.__traceback__))
+            for handler in getattr(logger, "handlers", ()):
+                handler.flush()
+        except Exception:  # noqa: BLE001 - still the run's boundary: a log that is full must not stop the message
+            log.warning("the logger of %r took no note of its failure", self._run.name, exc_info=True)
 
     def _send(self, details: MessageDetails) -> None:
         self._deliveries.accept(_described(details))
@@ -194,18 +198,21 @@ def _notice(subject: object, message: object, **extras: Any) -> MessageDetails:
 
 def _told_of(error: BaseException | None) -> tuple[Any, ...]:
     """Return who has heard of an exception; of a group, who has heard of each exception in it."""
-    told: tuple[Any, ...] = getattr(error, _TOLD, ())
+    try:
+        told = error.__dict__.get(_TOLD, ()) if error is not None else ()
+    except Exception:  # noqa: BLE001 - the run's boundary: an exception may break whatever is asked of it
+        return ()
     if not isinstance(error, BaseExceptionGroup):
-        return told
-    each = [_told_of(one) for one in error.exceptions]
-    return (*told, *(one for one in each[0] if all(_among(one, others) for others in each[1:])))
+        return tuple(told)
+    first, *others = [_told_of(each) for each in error.exceptions]
+    return (*told, *(one for one in first if all(_among(one, those) for those in others)))
 
 
 def _mark_told(error: BaseException, told: tuple[Any, ...]) -> None:
     try:
-        setattr(error, _TOLD, told)
-    except (AttributeError, TypeError):
-        logger.debug("%s takes no mark: an outer run may tell of it again", type(error).__name__)
+        error.__dict__[_TOLD] = told
+    except Exception:  # noqa: BLE001 - the run's boundary, as above
+        log.info("%s takes no mark: an outer run may tell of it again", type(error).__name__)
 
 
 def _among(one: object, others: Iterable[object]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import isfinite
 
 KIB = 1024
 MINUTE_S = 60
@@ -10,8 +11,13 @@ HOUR_S = 60 * MINUTE_S
 DAY_S = 24 * HOUR_S
 
 
+_BLANKS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
+
+
 def duration(seconds: float) -> str:
     """Return a duration with the two units that matter ("250 ms", "41 s", "6 min 3 s", "3 h", "2 d 4 h")."""
+    if not isfinite(seconds):
+        return "an unknown time"
     seconds = max(0.0, seconds)
     if seconds < 10:  # noqa: PLR2004 - below it, fractions matter
         thousandths = seconds * 1000
@@ -51,6 +57,8 @@ def counted(count: int, noun: str) -> str:
 
 def rate(per_second: float) -> str:
     """Return a rate in the unit that has digits before the point ("1,204/s", "8.5/s", "3.2/min", "2/h")."""
+    if not isfinite(per_second):
+        return "an unknown rate"
     for factor, unit in ((1, "s"), (MINUTE_S, "min")):
         if per_second * factor >= 1:
             return f"{number(round(per_second * factor, 1 if per_second * factor < 10 else None))}/{unit}"  # noqa: PLR2004 - digits
@@ -59,8 +67,15 @@ def rate(per_second: float) -> str:
 
 def one_line(text: str, limit: int = 200) -> str:
     """Return a text fit for a headline: no line breaks or control characters, cut at ``limit`` characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
+    # A lone surrogate (a file name that is no UTF-8) cannot be written anywhere: it becomes a question mark.
+    whole = text[: 4 * limit].encode("utf-8", "replace").decode()
+    line = " ".join(without_controls(whole).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def without_controls(text: str) -> str:
+    """Return a text that can neither move a cursor nor ring a bell: tabs and control characters become blanks."""
+    return text.translate(_BLANKS)
 
 
 def cut_middle(text: str, limit: int) -> str:

@@ -1,0 +1,55 @@
+"""The journal: the record of all runs, and the outbox of messages that are not settled yet, on disk.
+
+``open_journal(state_directory())`` gives the :class:`Journal`, which is both. Where it raises
+:class:`JournalUnavailable`, a :class:`MemoryOutbox` takes its place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from supervisor.journal.contract import LEASE_S, Outbox, Pack
+    from supervisor.journal.errors import JournalUnavailable
+    from supervisor.journal.file import Journal, open_journal
+    from supervisor.journal.memory import MemoryOutbox
+    from supervisor.journal.places import state_directory
+    from supervisor.journal.records import Repeats, RunRecord, Streak, WaitingDelivery
+    from supervisor.journal.runs import EndedRun, StartedRun
+
+__all__ = [
+    "LEASE_S",
+    "EndedRun",
+    "Journal",
+    "JournalUnavailable",
+    "MemoryOutbox",
+    "Outbox",
+    "Pack",
+    "Repeats",
+    "RunRecord",
+    "StartedRun",
+    "Streak",
+    "WaitingDelivery",
+    "open_journal",
+    "state_directory",
+]
+
+_HOMES = {
+    "contract": ("LEASE_S", "Outbox", "Pack"),
+    "errors": ("JournalUnavailable",),
+    "file": ("Journal", "open_journal"),
+    "memory": ("MemoryOutbox",),
+    "places": ("state_directory",),
+    "records": ("Repeats", "RunRecord", "Streak", "WaitingDelivery"),
+    "runs": ("EndedRun", "StartedRun"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for: a run without a journal needs no SQLite, one without messages no outbox."""
+    for home, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
+
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

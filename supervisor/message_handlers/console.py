@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import attrs
 
-from supervisor.compose.words import one_line, size
+from supervisor.compose.words import one_line, size, without_controls
 from supervisor.errors import DeliveryError
 from supervisor.kinds import Kind
 
@@ -60,7 +60,7 @@ class ConsoleHandler:
             return
         try:
             _print(stream, details)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, AttributeError) as error:
             raise DeliveryError(f"the console broke off: {error}", permanent=True) from error
 
 
@@ -71,12 +71,14 @@ def _print(stream: TextIO, details: MessageDetails) -> None:
         _print_in_colour(stream, headline, body, details.kind)
     else:
         stream.write(_showable("  ".join(headline) + "\n" + body, stream))
-    stream.flush()
+    flush = getattr(stream, "flush", None)
+    if flush is not None:
+        flush()
 
 
 def _body(details: MessageDetails) -> Iterator[str]:
     for line in details.message.splitlines():
-        yield f"    {line}".rstrip()
+        yield f"    {without_controls(line)}".rstrip()
     for attachment in details.attachments:
         yield f"    + {_attachment(attachment)}"
 
@@ -92,7 +94,8 @@ def _attachment(attachment: Attachment) -> str:
 
 
 def _shows_colour(stream: TextIO) -> bool:
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    isatty = getattr(stream, "isatty", None)
+    return isatty is not None and isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _print_in_colour(stream: TextIO, headline: Iterable[str], body: str, kind: Kind) -> None:

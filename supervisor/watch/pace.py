@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from supervisor import log
 from supervisor.compose.messages import progress_line
 from supervisor.models import Progress
 from supervisor.watch import stderr
 
 if TYPE_CHECKING:
     from supervisor.run import Run
-
-logger = logging.getLogger("supervisor")
 
 LOOK_EVERY_S = 1.0
 LOG_EVERY_S = 60.0
@@ -91,4 +89,4 @@ class ProgressPace:
         if now - self._logged_s < LOG_EVERY_S and percent - self._logged_percent < LOG_EVERY_PERCENT:
             return
         self._logged_s, self._logged_percent = now, percent
-        logger.info("%s: %s", self._run.name, progress_line(progress))
+        log.info("%s: %s", self._run.name, progress_line(progress))

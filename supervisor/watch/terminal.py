@@ -6,6 +6,7 @@ It stands on stderr: what a script prints to stdout stays as it is, also in a pi
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from supervisor.compose.words import number, rate
+from supervisor.compose.words import number, one_line, rate
+from supervisor.watch.stderr import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,12 +46,14 @@ class _RunsBar(Progress):
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[said]}", style="dim", markup=False),
             console=console,
+            # What goes to a pipe or a file is none of the terminal's business.
+            redirect_stdout=is_terminal(sys.stdout),
         )
 
     def get_renderables(self) -> Iterable[RenderableType]:
         for run, task in tuple(self.shown.items()):
             done, total, message = run.position
-            self.update(task, completed=done, total=total, said=message)
+            self.update(task, completed=done, total=total, said=one_line(message))
         yield from super().get_renderables()
 
 
@@ -64,7 +68,7 @@ def show(run: Run) -> None:
         if _bar is None:
             _bar = _RunsBar(Console(stderr=True))
             _bar.start()
-        _bar.shown[run] = _bar.add_task(run.name, total=None, said="")
+        _bar.shown[run] = _bar.add_task(one_line(run.name), total=None, said="")
 
 
 def hide(run: Run) -> None:

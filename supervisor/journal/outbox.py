@@ -1,0 +1,245 @@
+"""The outbox on disk: one row for each message and handler.
+
+Every run with a journal loads this, so the models and the codec are imported where a message is at hand.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from supervisor.journal.processes import Process
+from supervisor.journal.texts import text
+from supervisor.kinds import DeliveryState
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection, Generator, Sequence
+
+    from supervisor.journal.contract import Pack
+    from supervisor.journal.copies import Copies
+    from supervisor.journal.store import Row, Store
+    from supervisor.models import Delivery, MessageDetails
+
+KEEP_SENT = 10_000
+"""How many sent deliveries are remembered, without their texts."""
+_PRUNE_ONE_IN = 256
+_OWN_AT_ONCE = 100
+
+_PUT_MESSAGE = "INSERT INTO message (id, kind, created_at, subject, body) VALUES (?, ?, ?, ?, ?)"
+_PUT_DELIVERY = """
+INSERT INTO delivery (message, handler, state, attempts, due_at, changed_at, lease_until, claimer_host, claimer_pid,
+                      claimer_started, last_error)
+VALUES (?, ?, 'pending', 0, ?, ?, ?, ?, ?, ?, '')
+"""
+# A row whose last change lies in the future was changed before the clock was set back; it is due.
+_DUE = """
+SELECT key, message, attempts, last_error, lease_until, claimer_host, claimer_pid, claimer_started
+FROM delivery
+WHERE handler = ? AND state = 'pending' AND (due_at <= ? OR changed_at > ?)
+"""
+_IS_ANY_DUE = f"SELECT EXISTS ({_DUE})"
+_LEASE = """
+UPDATE delivery SET lease_until = ?, claimer_host = ?, claimer_pid = ?, claimer_started = ? WHERE key = ?
+"""
+# A key may come again in a fresh file: the message's id tells whether it is still the same delivery.
+_SAME = "key = ? AND EXISTS (SELECT 1 FROM message WHERE message.key = delivery.message AND message.id = ?)"
+# Whoever lost the lease has no say any more.
+_MINE = f"""{_SAME} AND state = 'pending' AND attempts = ?
+AND (claimer_pid IS NULL OR (claimer_host = ? AND claimer_pid = ? AND claimer_started = ?))
+"""
+_RENEW = f"UPDATE delivery SET lease_until = ? WHERE {_MINE} AND claimer_pid IS NOT NULL"  # noqa: S608 - our own words
+_SETTLE = """
+UPDATE delivery SET state = ?, attempts = attempts + 1, last_error = ?, due_at = ?, changed_at = ?, lease_until = NULL,
+                    claimer_host = NULL, claimer_pid = NULL, claimer_started = NULL
+WHERE"""
+_SETTLE_SENT = f"{_SETTLE} {_SAME} AND state != 'sent'"
+_SETTLE_OTHER = f"{_SETTLE} {_MINE}"
+_GIVE_UP = "UPDATE delivery SET state = 'failed', last_error = ?, lease_until = NULL, claimer_pid = NULL WHERE key = ?"
+_FORGET_SENT = "DELETE FROM delivery WHERE state = 'sent' AND key <= (SELECT max(key) FROM delivery) - ?"
+_FORGET_MESSAGES = """
+DELETE FROM message WHERE body IS NULL AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = message.key)
+"""
+
+
+class OutboxKeeper:
+    """Keep deliveries in the journal's file; see :class:`~supervisor.journal.Outbox` for what each method does.
+
+    The attributes come from :class:`~supervisor.journal.Journal`.
+    """
+
+    _store: Store
+    _copies_limit_bytes: int
+    _lease_s: float
+    _clock: Callable[[], float]
+    _this: Callable[[], Process]
+    _gone: Callable[[Process], bool]
+
+    @cached_property
+    def _copies(self) -> Copies:
+        from supervisor.journal.copies import Copies
+
+        return Copies(self._store, limit_bytes=self._copies_limit_bytes, clock=self._clock)
+
+    def put(self, message: MessageDetails, handlers: Sequence[str], *, claimed: bool = False) -> tuple[Delivery, ...]:
+        """Accept one message for several handlers in one commit that survives power loss."""
+        if not handlers:
+            return ()
+        from supervisor.journal.codec import dump
+        from supervisor.models import Delivery
+
+        body = dump(_with_absolute_paths(message))
+        head = (text(message.id), str(message.kind), message.created_at.timestamp(), text(str(message.subject)), body)
+        now = self._clock()
+        lease = (now + self._lease_s, *self._this()) if claimed else (None, None, None, None)
+        with self._store.write() as connection:
+            message_key = connection.execute(_PUT_MESSAGE, head).lastrowid
+            keys = [
+                connection.execute(_PUT_DELIVERY, (message_key, text(handler), now, now, *lease)).lastrowid
+                for handler in handlers
+            ]
+        return tuple(
+            Delivery(message=message, handler=handler, key=key or 0)
+            for handler, key in zip(handlers, keys, strict=True)
+        )
+
+    def claim(self, handler: str, *, own: Collection[int] = ()) -> Delivery | None:
+        """Lease the next delivery of a handler that is due, those in ``own`` first."""
+        from supervisor.models import Delivery
+
+        now = self._clock()
+        # Asked first without the lock for writing: most of those who look find nothing.
+        while self._store.rows(_IS_ANY_DUE, (text(handler), now, now))[0][0]:
+            with self._store.write(durable=False) as connection:
+                row = self._first_free(connection, text(handler), own, now)
+                if row is None:
+                    return None
+                key, message_key, attempts, last_error = row[:4]
+                connection.execute(_LEASE, (now + self._lease_s, *self._this(), key))
+                body = connection.execute("SELECT body FROM message WHERE key = ?", (message_key,)).fetchone()
+                kept = self._copies.rows(connection, message_key)
+            message = self._read(key, body, kept)
+            if message is not None:
+                return Delivery(message=message, handler=handler, attempts=attempts, last_error=last_error, key=key)
+        return None
+
+    def _first_free(self, connection: sqlite3.Connection, handler: str, own: Collection[int], now: float) -> Row | None:
+        with closing(_due_rows(connection, handler, own, now)) as rows:
+            for row in rows:
+                if row[4] is None or row[4] <= now or self._gone(Process(*row[5:8])):
+                    return row
+        return None
+
+    def _read(self, key: int, body: Row | None, kept: list[Row]) -> MessageDetails | None:
+        """Return a claimed message; mark as failed what nobody can read, so that it does not block the rest."""
+        from supervisor.journal.codec import UnreadableError, load_message
+
+        try:
+            message = load_message(body[0] if body is not None else None)
+        except UnreadableError as error:
+            with self._store.write() as connection:
+                connection.execute(_GIVE_UP, (text(str(error)), key))
+            return None
+        return self._copies.put_in_place(message, kept)
+
+    def renew(self, delivery: Delivery) -> bool:
+        """Begin the lease of a claimed delivery anew; return False when it was lost or settled meanwhile."""
+        with self._store.write(durable=False) as connection:
+            until = self._clock() + self._lease_s
+            return connection.execute(_RENEW, (until, *self._mine(delivery))).rowcount > 0
+
+    def settle(self, delivery: Delivery, state: DeliveryState, *, error: str = "", due_in_s: float = 0.0) -> None:
+        """Note how an attempt ended, count it, and end the lease."""
+        now = self._clock()
+        row = (str(state), text(error), now + due_in_s, now)
+        folders: list[str] = []
+        # An attempt that is to be repeated needs no fsync: after power loss it is repeated anyway.
+        with self._store.write(durable=state is not DeliveryState.PENDING) as connection:
+            if state is not DeliveryState.SENT:
+                connection.execute(_SETTLE_OTHER, (*row, *self._mine(delivery)))
+            elif connection.execute(_SETTLE_SENT, (*row, delivery.key, text(delivery.message.id))).rowcount:
+                folders = self._finish_message(connection, delivery.key)
+        self._copies.remove(folders)
+        if state is DeliveryState.SENT and delivery.key % _PRUNE_ONE_IN == 0:
+            self.prune_sent()
+
+    def _mine(self, delivery: Delivery) -> Row:
+        return (delivery.key, text(delivery.message.id), delivery.attempts, *self._this())
+
+    def _finish_message(self, connection: sqlite3.Connection, key: int) -> list[str]:
+        """Forget a message's text and copies once no delivery needs them; return the copies' folders."""
+        (message_key,) = connection.execute("SELECT message FROM delivery WHERE key = ?", (key,)).fetchone()
+        needed = "SELECT 1 FROM delivery WHERE message = ? AND state != 'sent' LIMIT 1"
+        if connection.execute(needed, (message_key,)).fetchone():
+            return []
+        connection.execute("UPDATE message SET body = NULL WHERE key = ?", (message_key,))
+        return self._copies.forget(connection, message_key)
+
+    def next_due_s(self, handler: str) -> float | None:
+        """Return the seconds until something of a handler can be claimed; None when nothing is waiting."""
+        now = self._clock()
+        rows = self._store.rows(
+            "SELECT min(CASE WHEN changed_at > ? THEN 0 ELSE due_at END), lease_until, claimer_host, claimer_pid, "
+            "claimer_started FROM delivery WHERE handler = ? AND state = 'pending' "
+            "GROUP BY lease_until, claimer_host, claimer_pid, claimer_started",
+            (now, text(handler)),
+        )
+        free_at = [
+            max(due_at, lease_until) if lease_until is not None and not self._gone(Process(*claimer)) else due_at
+            for due_at, lease_until, *claimer in rows
+        ]
+        return max(0.0, min(free_at) - now) if free_at else None
+
+    def waiting(self, handlers: Sequence[str]) -> set[str]:
+        """Return which of these handlers have pending deliveries."""
+        if not handlers:
+            return set()
+        names = {text(handler): handler for handler in handlers}
+        values = ", ".join("(?)" for _ in names)
+        rows = self._store.rows(
+            f"WITH asked (name) AS (VALUES {values}) SELECT name FROM asked WHERE EXISTS "  # noqa: S608 - question marks
+            "(SELECT 1 FROM delivery WHERE handler = name AND state = 'pending')",
+            tuple(names),
+        )
+        return {names[name] for (name,) in rows}
+
+    def keep_attachments(self, delivery: Delivery, pack: Pack) -> Delivery:
+        """Copy the attachments of a delivery that goes on waiting."""
+        return self._copies.keep(delivery, pack)
+
+    def prune_sent(self) -> None:
+        """Forget all but the newest sent deliveries, and copies of attachments that belong to nothing."""
+        with self._store.write(durable=False) as connection:
+            connection.execute(_FORGET_SENT, (KEEP_SENT,))
+            connection.execute(_FORGET_MESSAGES)
+        self._copies.sweep()
+
+
+def _due_rows(
+    connection: sqlite3.Connection, handler: str, own: Collection[int], now: float
+) -> Generator[Row, None, None]:
+    """Yield what is due: own deliveries first, then all, the oldest first."""
+    keys = sorted(own)
+    for start in range(0, len(keys), _OWN_AT_ONCE):
+        some = keys[start : start + _OWN_AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        yield from _each(connection, f"{_DUE} AND key IN ({marks}) ORDER BY key", (handler, now, now, *some))
+    yield from _each(connection, f"{_DUE} ORDER BY key", (handler, now, now))
+
+
+def _each(connection: sqlite3.Connection, sql: str, parameters: Row) -> Generator[Row, None, None]:
+    # A query that is not read to its end would hold on to what it saw, and the next commit could not follow it.
+    with closing(connection.execute(sql, parameters)) as rows:
+        yield from rows
+
+
+def _with_absolute_paths(message: MessageDetails) -> MessageDetails:
+    """Fix relative paths: who sends the message later may stand in another directory."""
+    if all(each.path.is_absolute() for each in message.attachments):
+        return message
+    import attrs
+
+    return attrs.evolve(
+        message, attachments=tuple(attrs.evolve(each, path=each.path.absolute()) for each in message.attachments)
+    )

@@ -1,0 +1,118 @@
+"""The tables of the journal, and how an older file becomes a newer one.
+
+``user_version`` holds the number of migrations that a file has seen. Each runs once, in order, in one transaction
+under the write lock, so that of two processes that find an old file one migrates and the other finds it done.
+A published migration is never changed; a new one goes to the end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+
+# Instants are seconds since 1970 (UTC). Keys grow with time. Wide columns stand last: SQLite reads a row only up
+# to the last column it needs.
+_FIRST = (
+    """
+    CREATE TABLE run (
+        key INTEGER PRIMARY KEY,
+        id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        outcome TEXT,              -- NULL while it runs
+        started_at REAL NOT NULL,
+        ended_at REAL,             -- NULL while it runs, and for good when it died
+        duration_s REAL,
+        fingerprint TEXT,          -- of its error; NULL without one
+        parent_id TEXT,
+        host TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        process_started TEXT NOT NULL,
+        user TEXT NOT NULL,
+        python TEXT NOT NULL,
+        schedule TEXT,
+        max_duration_s REAL,
+        stall_after_s REAL,
+        log_path TEXT,
+        exit_code INTEGER,
+        cpu_s REAL,
+        peak_memory_bytes INTEGER,
+        progress_at REAL,
+        progress BLOB,
+        argv BLOB,
+        "values" BLOB,
+        error BLOB
+    )
+    """,
+    # An index on one column ends in the row's key: the newest run of a name is its last entry.
+    "CREATE INDEX run_of_name ON run (name)",
+    "CREATE INDEX run_unended ON run (name) WHERE outcome IS NULL",
+    "CREATE INDEX run_failed ON run (name, fingerprint) WHERE fingerprint IS NOT NULL",
+    """
+    CREATE TABLE told (
+        name TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        told_at REAL NOT NULL,
+        held_back INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (name, fingerprint)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE message (
+        key INTEGER PRIMARY KEY,
+        id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        subject TEXT NOT NULL,
+        body BLOB                  -- NULL once every handler has sent it
+    )
+    """,
+    """
+    CREATE TABLE delivery (
+        key INTEGER PRIMARY KEY,
+        message INTEGER NOT NULL,
+        handler TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        due_at REAL NOT NULL,
+        changed_at REAL NOT NULL,
+        lease_until REAL,          -- NULL when nobody has claimed it
+        claimer_host TEXT,
+        claimer_pid INTEGER,
+        claimer_started TEXT,
+        last_error TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX delivery_waiting ON delivery (handler) WHERE state = 'pending'",
+    "CREATE INDEX delivery_of_message ON delivery (message)",
+    """
+    CREATE TABLE kept (
+        message INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        folder TEXT,               -- where the copy is; NULL when there is none
+        bytes INTEGER NOT NULL,
+        is_log INTEGER NOT NULL,
+        attachment BLOB NOT NULL,  -- as it goes out; a copy's path is relative to the journal's directory
+        PRIMARY KEY (message, position)
+    ) WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+VERSION = len(MIGRATIONS)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return how many migrations a file has seen; 0 for a new one."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def migrate(connection: sqlite3.Connection, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
+    """Run the migrations that a file lacks. The caller holds the write lock and commits."""
+    # Read again under the lock: another process may have been first.
+    for statements in migrations[version_of(connection) :]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {max(len(migrations), version_of(connection))}")

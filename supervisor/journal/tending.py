@@ -1,0 +1,74 @@
+"""The outbox as a person tends it: what waits, what failed, try again, drop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from supervisor.journal.outbox import OutboxKeeper
+from supervisor.journal.processes import Process
+from supervisor.kinds import DeliveryState, Kind
+
+if TYPE_CHECKING:
+    from supervisor.journal.records import WaitingDelivery
+    from supervisor.journal.store import Row
+
+_UNSENT = """
+SELECT delivery.key, handler, state, subject, kind, id, created_at, attempts, last_error, due_at,
+       lease_until, claimer_host, claimer_pid, claimer_started
+FROM delivery JOIN message ON message.key = delivery.message
+WHERE state != 'sent' ORDER BY delivery.key LIMIT ?
+"""
+_RETRY = "UPDATE delivery SET state = 'pending', due_at = ?, changed_at = ? WHERE key = ? AND state != 'sent'"
+
+
+class TendedOutbox(OutboxKeeper):
+    """Let a person see and decide what becomes of deliveries."""
+
+    def deliveries(self, *, limit: int = 1_000) -> list[WaitingDelivery]:
+        """Return what is pending or failed, oldest first."""
+        now = self._clock()
+        return [_seen(row, is_claimed=self._is_claimed(row[10:], now)) for row in self._store.rows(_UNSENT, (limit,))]
+
+    def _is_claimed(self, lease: Row, now: float) -> bool:
+        until, *claimer = lease
+        return until is not None and until > now and not self._gone(Process(*claimer))
+
+    def retry(self, key: int) -> bool:
+        """Make a failed or waiting delivery due now."""
+        now = self._clock()
+        with self._store.write() as connection:
+            return connection.execute(_RETRY, (now, now, key)).rowcount > 0
+
+    def drop(self, key: int) -> bool:
+        """Forget a failed or waiting delivery for good."""
+        with self._store.write() as connection:
+            # As if sent, so that the message goes with the last one that needs it.
+            done = connection.execute("UPDATE delivery SET state = 'sent' WHERE key = ? AND state != 'sent'", (key,))
+            if not done.rowcount:
+                return False
+            folders = self._finish_message(connection, key)
+            connection.execute("DELETE FROM delivery WHERE key = ?", (key,))
+        self._copies.remove(folders)
+        return True
+
+
+def _seen(row: Row, *, is_claimed: bool) -> WaitingDelivery:
+    """Return what a person may want to know of a delivery."""
+    from datetime import UTC, datetime
+
+    from supervisor.journal.records import WaitingDelivery
+
+    key, handler, state, subject, kind, message_id, created_at, attempts, last_error, due_at = row[:10]
+    return WaitingDelivery(
+        key=key,
+        handler=handler,
+        state=DeliveryState(state),
+        subject=subject,
+        kind=Kind(kind),
+        message_id=message_id,
+        created_at=datetime.fromtimestamp(created_at, UTC),
+        attempts=attempts,
+        last_error=last_error,
+        due_at=datetime.fromtimestamp(due_at, UTC) if state == DeliveryState.PENDING else None,
+        is_claimed=is_claimed,
+    )

@@ -1,0 +1,44 @@
+"""What every test has: a state directory of its own, so that nothing is ever written to the user's."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+from recorders import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# No deadline, since others may use the machine at the same time.
+settings.register_profile("supervisor", max_examples=50, deadline=None)
+settings.load_profile("supervisor")
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Keep the journal in a directory of the test's own, for its child processes too."""
+    directory = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("SUPERVISOR_STATE", str(directory))
+    yield directory
+    keeping = sys.modules.get("supervisor.keeping")
+    for key, journal in list(getattr(keeping, "_journals", {}).items()):
+        journal.close()  # a thousand tests would have a thousand files open
+        vars(keeping)["_journals"].pop(key)
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    """Return a handler that keeps what it gets."""
+    return Recorder()
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Return what supervisor logs, from INFO up."""
+    caplog.set_level(logging.INFO, logger="supervisor")
+    return caplog

@@ -1,0 +1,101 @@
+"""What the tests of the journal share: a clock to set, processes to name, and real processes to start and kill."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import supervisor
+from supervisor.journal import EndedRun, StartedRun
+from supervisor.kinds import Outcome
+from supervisor.models import MessageDetails
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor.journal import Journal
+
+PATIENCE_S = 60.0
+PACKAGE = Path(supervisor.__file__).resolve().parent
+NOON = float(int(time.time()))
+"""The instant that tests count from. It is not long ago, since old runs are pruned."""
+
+
+class Clock:
+    """A clock that goes only when a test says so."""
+
+    def __init__(self, now: float = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def python(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start a Python process that can import supervisor; its output can be read as text."""
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def output_of(process: subprocess.Popen[str]) -> str:
+    """Wait for a process that must end well and return what it printed."""
+    output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors
+    return output
+
+
+def first_line_of(process: subprocess.Popen[str]) -> str:
+    """Wait for the first line that a process prints."""
+    assert process.stdout is not None
+    line = process.stdout.readline().strip()
+    assert line, process.communicate(timeout=PATIENCE_S)[1]
+    return line
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill a process as the kernel would, and wait until it is gone."""
+    process.kill()
+    process.communicate(timeout=PATIENCE_S)
+
+
+def eventually(is_so: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.01)
+
+
+def notice(subject: str = "Parcels loaded", message: str = "812 rows", **fields: Any) -> MessageDetails:
+    """Return a message."""
+    return MessageDetails(subject, message, **fields)
+
+
+def started(run_id: str, name: str = "nightly", **fields: Any) -> StartedRun:
+    """Return the start of a run."""
+    return StartedRun(**{"id": run_id, "name": name, "started_at_s": NOON, **fields})
+
+
+def ended(outcome: Outcome = Outcome.SUCCESS, **fields: Any) -> EndedRun:
+    """Return the end of a run."""
+    return EndedRun(**{"outcome": outcome, "ended_at_s": NOON + 60, "duration_s": 60.0, **fields})
+
+
+def record(journal: Journal, *outcomes: Outcome, name: str = "nightly", since: float = NOON) -> None:
+    """Let runs of a name start a minute apart and end with these outcomes."""
+    for number, outcome in enumerate(outcomes):
+        run_id = f"{name}-{since}-{number}"
+        journal.start_run(started(run_id, name, started_at_s=since + 60 * number))
+        journal.end_run(run_id, ended(outcome))

@@ -1,0 +1,173 @@
+"""Guards: what is public is complete, what is imported is little, and what commands there are is documented."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from scripts import PACKAGE
+
+import supervisor
+from supervisor.cli import main
+
+ROOT = PACKAGE.parent
+HEAVY = [
+    "rich", "click", "asyncio", "email", "sendgrid", "slack_sdk", "apprise", "sqlite3", "psutil", "platformdirs",
+    "pathlib", "isal", "urllib.request", "http.client", "ssl", "smtplib", "unittest", "tempfile", "json", "jinja2",
+]  # fmt: skip
+
+
+def modules() -> list[str]:
+    """Return the names of all modules of the package."""
+    found = pkgutil.walk_packages(supervisor.__path__, "supervisor.")
+    return ["supervisor", *(each.name for each in found if not each.name.endswith("__main__"))]
+
+
+def public(module: Any) -> set[str]:
+    """Return the names that a module defines or imports for others: those without an underscore that are no modules."""
+    tree = ast.parse(inspect.getsource(module))
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__" and node.module.startswith("supervisor"):  # type: ignore[union-attr]  # absolute
+            names |= {each.asname or each.name for each in node.names}
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+    return {name for name in names if not name.startswith("_")}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the modules that a fresh interpreter has after a statement and had not before."""
+    report = "print(json.dumps(sorted(set(sys.modules) - before)))"
+    code = f"import sys, json\nbefore = set(sys.modules)\n{statement}\n{report}"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    loaded: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return set(loaded)
+
+
+def test_all_is_complete() -> None:
+    """``supervisor.__all__`` names all that is public, each of it can be imported, and nothing twice."""
+    assert len(set(supervisor.__all__)) == len(supervisor.__all__)
+    assert public(supervisor) <= set(supervisor.__all__)
+    assert list(supervisor.__all__) == sorted(supervisor.__all__)
+    for name in supervisor.__all__:
+        assert getattr(supervisor, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        supervisor.nothing  # noqa: B018 - on purpose
+
+
+@pytest.mark.parametrize("name", modules())
+def test_all_of_each_module_can_be_imported(name: str) -> None:
+    """What a module says that it has, it has; and every module can be imported alone."""
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        pytest.skip(f"an extra is missing: {error}")
+    for each in getattr(module, "__all__", ()):
+        assert hasattr(module, each), each
+
+
+@pytest.mark.parametrize("name", supervisor.__all__)
+def test_each_public_name_is_documented(name: str) -> None:
+    """Each public name has a docstring of its own, and so has each public method of it."""
+    value = getattr(supervisor, name)
+    assert (value.__doc__ or "").strip()
+    for method, function in vars(value).items() if inspect.isclass(value) else ():
+        if not method.startswith("_") and callable(function):
+            assert (function.__doc__ or "").strip(), f"{name}.{method}"
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    """``supervisor.__version__`` and pyproject.toml say the same."""
+    import tomllib
+
+    pyproject = Path(__file__).parent.parent / "pyproject.toml"
+    assert tomllib.loads(pyproject.read_text("utf-8"))["project"]["version"] == supervisor.__version__
+
+
+def test_the_package_is_typed() -> None:
+    """Type checkers use the package's own annotations (PEP 561)."""
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_importing_supervisor_loads_next_to_nothing() -> None:
+    """A fresh interpreter that imports supervisor has loaded no client library and none of the heavy modules."""
+    loaded = loaded_by("import supervisor")
+    baseline = loaded_by("import attrs")
+    assert not {each for each in loaded - baseline if each.split(".")[0] in HEAVY or each in HEAVY}
+    assert not loaded & {"supervisor.models", "supervisor.telling", "supervisor.delivery", "supervisor.cli"}
+
+
+def test_importing_the_handlers_loads_no_client_library() -> None:
+    """The names of all handlers can be imported without the libraries of those that are not used."""
+    loaded = loaded_by("from supervisor.message_handlers import *")
+    clients = {"sendgrid", "slack_sdk", "apprise", "rich", "click", "sqlite3", "psutil", "isal", "requests"}
+    assert not {each for each in loaded if each.split(".")[0] in clients}
+
+
+def test_an_empty_run_without_a_journal_loads_nothing_more() -> None:
+    """A run that tells nothing and keeps nothing needs no more than the import did."""
+    statement = "import supervisor\nwith supervisor.supervise('night', journal=False): pass"
+    more = loaded_by(statement) - loaded_by("import supervisor")
+    assert not {each for each in more if each.startswith("supervisor") or each.split(".")[0] in HEAVY}
+
+
+def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> dict[str, click.Command]:
+    """Return the commands of a group and of the groups in it, by what a user types."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= commands(command, (*path, name))
+        found[" ".join((*path, name))] = command
+    return found
+
+
+@pytest.mark.parametrize("name", commands())
+def test_each_command_has_help(name: str) -> None:
+    """``supervisor NAME --help`` explains the command, and each of its options and arguments."""
+    from click.testing import CliRunner
+
+    shown = CliRunner().invoke(main, [*name.split(), "--help"])
+    assert shown.exit_code == 0
+    command = commands()[name]
+    assert (command.help or "").strip()
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts}"
+
+
+@pytest.mark.parametrize("name", commands())
+def test_each_command_stands_in_the_reference(name: str) -> None:
+    """api.md names each command."""
+    reference = Path(__file__).parent.parent / "api.md"
+    if not reference.exists():
+        pytest.skip("api.md is not there yet")
+    assert f"supervisor {name}" in reference.read_text("utf-8")
+
+
+def test_the_program_tells_its_version() -> None:
+    """``python -m supervisor --version`` and ``supervisor --version`` say the same."""
+    done = subprocess.run(
+        [sys.executable, "-m", "supervisor", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == f"supervisor, version {supervisor.__version__}"
+
+
+def test_a_command_that_there_is_not_is_refused() -> None:
+    """A wrong command ends with 2 and says which it was."""
+    done = subprocess.run(
+        [sys.executable, "-m", "supervisor", "fiasco"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "fiasco" in done.stderr

@@ -1,0 +1,183 @@
+"""Settings: what stands when nothing is said, and how a mistake is told."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+from recorders import Recorder
+
+from supervisor import ConfigurationError, Supervisor, supervise, supervised
+from supervisor.models import Kind
+from supervisor.settings import ALWAYS_REPORTED, Settings, settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ENTRANCES: dict[str, Callable[..., Any]] = {
+    "supervise": supervise,
+    "supervised": supervised,
+    "Supervisor": Supervisor,
+    "Supervisor.supervise": Supervisor().supervise,
+    "Supervisor.supervised": Supervisor().supervised,
+}
+
+
+class ClassNotInstance:
+    """Has what a handler has."""
+
+    def send_message(self, details: object) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES.values(), ids=ENTRANCES)
+@pytest.mark.parametrize(
+    ("wrong", "subject", "remedy"),
+    [
+        ({"name": ""}, "name", "not blank"),
+        ({"name": "  "}, "name", "not blank"),
+        ({"name": 5}, "name", "a text"),
+        ({"handlers": 5}, "handlers", "send_message"),
+        ({"handlers": "slack"}, "handlers", "send_message"),
+        ({"handlers": ClassNotInstance}, "handlers", "objects"),
+        ({"handlers": [ClassNotInstance]}, "handlers[0]", "an instance, not the class"),
+        ({"handlers": [Recorder(), object()]}, "handlers[1]", "send_message"),
+        ({"logger": 5}, "logger", "logging.Logger or the name of one"),
+        ({"log_path": 5}, "log_path", "a path"),
+        ({"report_on": "fiasco"}, "report_on", "the kinds are start, progress, notice, success, failure"),
+        ({"report_on": ["start", "fiasco"]}, "report_on", "the kinds are"),
+        ({"report_on": 5}, "report_on", "the kinds are"),
+        ({"progress_every_s": 0}, "progress_every_s", "above 0"),
+        ({"progress_every_s": -1.0}, "progress_every_s", "above 0"),
+        ({"progress_every_s": "10"}, "progress_every_s", "a number of seconds"),
+        ({"progress_every_s": True}, "progress_every_s", "a number of seconds"),
+        ({"progress_every_s": float("nan")}, "progress_every_s", "a number of seconds"),
+        ({"delivery_deadline_s": -1}, "delivery_deadline_s", "seconds"),
+        ({"delivery_deadline_s": None}, "delivery_deadline_s", "seconds"),
+        ({"delivery_deadline_s": False}, "delivery_deadline_s", "seconds"),
+        ({"handler": []}, "'handler'", "did you mean 'handlers'?"),
+        ({"logpath": "x"}, "'logpath'", "did you mean 'log_path'?"),
+        ({"report": []}, "'report'", "did you mean 'report_on'?"),
+        ({"colour": 1}, "'colour'", "there are name, handlers"),
+    ],
+    ids=lambda each: str(each).partition(" object at ")[0],
+)
+def test_a_mistake_is_told_where_it_is_made(
+    entrance: Callable[..., Any], wrong: dict[str, Any], subject: str, remedy: str
+) -> None:
+    """A wrong setting is refused at once, by its name, with what was given and what would be right."""
+    with pytest.raises(ConfigurationError) as caught:
+        entrance(**wrong)
+    assert subject in str(caught.value)
+    assert remedy in str(caught.value)
+    (value,) = wrong.values()
+    assert str(value) in str(caught.value) or isinstance(value, list) or "there is no setting" in str(caught.value)
+
+
+class RudeKinds(ClassNotInstance):
+    """A handler whose kinds cannot be looked at."""
+
+    @property
+    def kinds(self) -> Any:
+        """Raise."""
+        raise RuntimeError("no kinds")
+
+
+@pytest.mark.parametrize("kinds", [5, "fiasco", ["fiasco"], [5], RudeKinds], ids=str)
+def test_a_handler_with_wrong_kinds_is_refused(kinds: Any) -> None:
+    """A handler of the user's own that asks for kinds that there are not would never hear a thing: it is refused."""
+    handler = RudeKinds() if kinds is RudeKinds else Recorder(kinds=kinds)
+    with pytest.raises(ConfigurationError, match="kinds"):
+        supervise(handlers=[handler])
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES.values(), ids=ENTRANCES)
+def test_too_many_positional_arguments_are_refused(entrance: Callable[..., Any]) -> None:
+    """Only the name may come without its keyword."""
+    with pytest.raises((ConfigurationError, TypeError)):
+        entrance("name", [Recorder()])
+
+
+def test_what_stands_when_nothing_is_said() -> None:
+    """Without settings nobody is told, failures and what is worse would be, and exceptions leave the script."""
+    settings = Settings()
+    assert settings.name is None
+    assert settings.handlers == ()
+    assert settings.logger is None
+    assert settings.log_path is None
+    assert settings.report_on == {"failure", "recovery", "stalled", "overdue", "died", "missed"}
+    assert settings.reraise is True
+    assert settings.progress_every_s is None
+    assert settings.progress_interval_s is None
+    assert settings.delivery_deadline_s == 30.0
+
+
+@pytest.mark.parametrize("given", ["success", ["success"], ("success",), {Kind.SUCCESS}])
+def test_report_on_adds_to_what_is_always_reported(given: Any) -> None:
+    """One kind or many are added; failures can not be switched off by it."""
+    assert Settings(report_on=given).report_on == {*ALWAYS_REPORTED, "success"}
+
+
+@pytest.mark.parametrize("given", [None, [], ()])
+def test_no_handlers_are_no_handlers(given: Any) -> None:
+    """None counts as no handler."""
+    assert Settings(handlers=given).handlers == ()
+
+
+def test_one_handler_or_many() -> None:
+    """A handler may stand alone; a list of the caller's is copied, so that it can be used again."""
+    one, two = Recorder(), Recorder()
+    assert Settings(handlers=one).handlers == (one,)
+    handlers = [one]
+    settings = Settings(handlers=handlers)
+    handlers.append(two)
+    assert settings.handlers == (one,)
+
+
+def test_a_logger_may_be_named() -> None:
+    """A text names a logger."""
+    assert Settings(logger="parcels").logger is logging.getLogger("parcels")
+
+
+def test_the_log_path_is_absolute_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative log path means the directory that the script started in, wherever it goes later."""
+    monkeypatch.chdir(tmp_path)
+    assert Settings(log_path="parcels.log").log_path == str(tmp_path / "parcels.log")
+    assert Settings(log_path=Path("parcels.log")).log_path == str(tmp_path / "parcels.log")
+    assert Settings(log_path="").log_path is None
+
+
+def test_a_deadline_of_zero_is_a_deadline() -> None:
+    """0 seconds means not to wait, and None seconds means no progress messages."""
+    assert Settings(delivery_deadline_s=0).delivery_deadline_s == 0
+    assert Settings(progress_every_s=None).progress_every_s is None
+
+
+def test_progress_messages_have_a_pace_of_their_own() -> None:
+    """Who asks for progress messages without a pace gets one every ten minutes."""
+    assert Settings(report_on=["progress"]).progress_interval_s == 600.0
+    assert Settings(report_on=["progress"], progress_every_s=5.0).progress_interval_s == 5.0
+    assert Settings(progress_every_s=5.0).progress_interval_s == 5.0
+
+
+def test_nothing_can_be_changed_afterwards() -> None:
+    """Settings are frozen."""
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        Settings().reraise = False  # type: ignore[misc]  # on purpose
+
+
+def test_each_setting_is_documented() -> None:
+    """Every setting stands in the class's docstring, from which help() and api.md are made."""
+    assert Settings.__doc__ is not None
+    given = [field.name for field in attrs.fields(Settings) if field.init]
+    missing = [name for name in given if f"{name}:" not in Settings.__doc__]
+    assert missing == []
+
+
+def test_arguments_become_settings() -> None:
+    """The name may come first without its keyword."""
+    assert settings_from(("parcels",), {}).name == "parcels"
+    assert settings_from((), {"name": "parcels"}).name == "parcels"
