@@ -65,12 +65,13 @@ class ConsoleHandler:
 
 
 def _print(stream: TextIO, details: MessageDetails) -> None:
-    headline = f"{details.created_at.astimezone():%H:%M:%S}", details.kind.upper(), one_line(details.subject)
-    body = "".join(f"{line}\n" for line in _body(details))
+    time = f"{details.created_at.astimezone():%H:%M:%S}"
+    subject = _showable(one_line(details.subject), stream)
+    body = _showable("".join(f"{line}\n" for line in _body(details)), stream)
     if _shows_colour(stream):
-        _print_in_colour(stream, headline, body, details.kind)
+        _print_in_colour(stream, time, details.kind, subject, body)
     else:
-        stream.write(_showable("  ".join(headline) + "\n" + body, stream))
+        stream.write(f"{time}  {details.kind.upper()}  {subject}\n{body}")
     flush = getattr(stream, "flush", None)
     if flush is not None:
         flush()
@@ -98,15 +99,13 @@ def _shows_colour(stream: TextIO) -> bool:
     return isatty is not None and isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _print_in_colour(stream: TextIO, headline: Iterable[str], body: str, kind: Kind) -> None:
+def _print_in_colour(stream: TextIO, time: str, kind: Kind, subject: str, body: str) -> None:
     """Print by rich, which knows how each terminal wants its colours, and keeps a live bar below."""
     from rich.console import Console
     from rich.text import Text
 
-    time, kind_word, subject = headline
-    text = Text.assemble(
-        (time, "dim"), "  ", (kind_word, _COLOURS.get(kind, "bold cyan")), "  ", (subject, "bold"), "\n", body
-    )
+    colour = _COLOURS.get(kind, "bold cyan")
+    text = Text.assemble((time, "dim"), "  ", (kind.upper(), colour), "  ", (subject, "bold"), "\n", body)
     Console(file=stream, soft_wrap=True, highlight=False).print(text, end="")
 
 

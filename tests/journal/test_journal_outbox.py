@@ -212,7 +212,10 @@ def test_a_person_sees_what_waits(outbox: Outbox) -> None:
     mail, chat = outbox.deliveries()
     assert (mail.key, chat.key) == tuple(keys)
     assert (mail.subject, mail.kind, mail.message_id, mail.created_at) == (
-        "Night run", Kind.FAILURE, message.id, written_at,
+        "Night run",
+        Kind.FAILURE,
+        message.id,
+        written_at,
     )
     assert (mail.handler, mail.state, mail.attempts, mail.last_error) == ("mail", PENDING, 0, "")
     assert (mail.is_claimed, chat.is_claimed) == (False, True)
@@ -431,11 +434,26 @@ def test_the_file_holds_no_more_than_the_message_and_names(journal: Journal) -> 
         for (_, column, *_) in journal._store.rows(f"PRAGMA table_info({table})")
     }
     assert {column for table, column in columns if table == "message"} == {
-        "key", "id", "kind", "created_at", "subject", "body",
+        "key",
+        "id",
+        "kind",
+        "created_at",
+        "subject",
+        "body",
     }
     assert {column for table, column in columns if table == "delivery"} == {
-        "key", "message", "handler", "state", "attempts", "due_at", "changed_at", "lease_until", "claimer_host",
-        "claimer_pid", "claimer_started", "last_error",
+        "key",
+        "message",
+        "handler",
+        "state",
+        "attempts",
+        "due_at",
+        "changed_at",
+        "lease_until",
+        "claimer_host",
+        "claimer_pid",
+        "claimer_started",
+        "last_error",
     }
 
 

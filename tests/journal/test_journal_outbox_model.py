@@ -11,7 +11,14 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from journal_kit import Clock, notice
 
 from supervisor.journal import LEASE_S, Journal, MemoryOutbox
@@ -253,7 +260,7 @@ class DiskMachine(OutboxMachine):
 @pytest.mark.parametrize(("machine", "examples"), [(MemoryMachine, 60), (DiskMachine, 30)])
 def test_nothing_is_lost_and_nothing_claimed_twice(machine: type[OutboxMachine], examples: int) -> None:
     """Whatever happens in whatever order, the outbox does what the model says, and loses nothing."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)

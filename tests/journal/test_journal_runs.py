@@ -87,9 +87,7 @@ def test_a_run_that_ended_is_known(journal: Journal) -> None:
     journal.start_run(started("a"))
     journal.progress("a", Progress(done=3))
     values = {"rows": 812, "share": 0.5, "at": _at(NOON), "none": None, "text": "\0é\ud800"}
-    journal.end_run(
-        "a", ended(FAILURE, values=values, error=error, exit_code=3, cpu_s=1.5, peak_memory_bytes=1 << 33)
-    )
+    journal.end_run("a", ended(FAILURE, values=values, error=error, exit_code=3, cpu_s=1.5, peak_memory_bytes=1 << 33))
     run = journal.last_run("nightly")
     assert run is not None
     report = run.report

@@ -279,7 +279,9 @@ def test_a_full_disk_is_told_and_harms_nothing(state: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-@pytest.mark.parametrize("garbage", [b"this is no database" * 100, b"\0" * 10_000, b"SQLite format 3\0" + b"\xff" * 5_000])
+@pytest.mark.parametrize(
+    "garbage", [b"this is no database" * 100, b"\0" * 10_000, b"SQLite format 3\0" + b"\xff" * 5_000]
+)
 def test_a_corrupt_file_is_set_aside_and_a_new_one_begun(
     state: Path, garbage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
