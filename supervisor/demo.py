@@ -9,15 +9,20 @@ import ast
 import os
 import tempfile
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from supervisor import Run, supervised
+from supervisor.compose.words import duration
+from supervisor.journal import open_journal, state_directory
 from supervisor.message_handlers import ConsoleHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from supervisor.models import RunReport
 
 LONGEST_S = 6.0
 
@@ -67,21 +72,51 @@ def parse(path: Path) -> int:
 
 
 def main(say: Callable[[str], None]) -> None:
-    """Show a run that succeeds and one that fails.
+    """Show a run that succeeds, one that fails, and what the journal keeps of them.
 
     Args:
         say: Prints a line.
     """
-    say("A good night: a run over Python's own library, which reports progress, a notice and its success.\n")
-    check_library()
-    say("\nA bad night: a run over a folder with one broken file. This is what your channel would get.\n")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "parcels"
-        folder.mkdir()
-        (folder / "beaver.py").write_text("acres = 12.5\n")
-        (folder / "cache.py").write_text("acres = 7.25 +\n")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, state_kept_in(Path(name) / "state"):
+        say("A good night: a run over Python's own library, which makes progress, says a word and succeeds.\n")
+        check_library()
+        say("\nA bad night: a run over a folder with one broken file. This is what your channel would get.\n")
         try:
-            check_parcels(folder)
+            check_parcels(parcels_in(Path(name)))
         except SyntaxError:
-            say("\nThe exception then left the script as it would have without supervision.")
-    say("The whole of it is in supervisor/demo.py; your own script needs one decorator.")
+            say("\nThe exception then left the script, as it would have without supervision.")
+        say("\nThe journal keeps both:\n")
+        for report in journalled():
+            say(f"  {report.name:<15}{report.outcome:<10}{duration(report.duration_s):>15}  {dict(report.values)}")
+    say("\nAll of it is in supervisor/demo.py; a script of yours needs one decorator.")
+
+
+def parcels_in(parent: Path) -> Path:
+    """Return a new folder with a good file and a broken one."""
+    folder = parent / "parcels"
+    folder.mkdir()
+    (folder / "beaver.py").write_text("acres = 12.5\n", encoding="utf-8")
+    (folder / "cache.py").write_text("acres = 7.25 +\n", encoding="utf-8")
+    return folder
+
+
+@contextmanager
+def state_kept_in(directory: Path) -> Iterator[None]:
+    """Keep the demo's runs out of the journal of your own scripts."""
+    before = os.environ.get("SUPERVISOR_STATE")
+    os.environ["SUPERVISOR_STATE"] = str(directory)
+    try:
+        yield
+    finally:
+        del os.environ["SUPERVISOR_STATE"]
+        if before is not None:
+            os.environ["SUPERVISOR_STATE"] = before
+
+
+def journalled() -> list[RunReport]:
+    """Return what the journal knows of the demo's runs, in their order."""
+    journal = open_journal(state_directory())
+    try:
+        return [record.report for record in reversed(journal.runs())]
+    finally:
+        journal.close()

@@ -90,10 +90,13 @@ def test_it_shows_a_good_and_a_bad_night_without_a_terminal(demos: tuple[Plain, 
     assert list(plain.folder.iterdir()) == [], "it leaves nothing behind"
 
 
-def test_it_keeps_both_runs_in_the_journal(demos: tuple[Plain, Shown | None]) -> None:
-    """The demo is a real run: afterwards the state directory has a journal."""
+def test_it_shows_what_the_journal_keeps_and_leaves_the_users_own_alone(demos: tuple[Plain, Shown | None]) -> None:
+    """Both runs are in a journal, which the demo shows, and nothing of them in the journal of the user's scripts."""
     plain, _ = demos
-    assert [each for each in plain.state.rglob("*") if each.is_file()]
+    rows = [line.split()[:3] for line in plain.done.stdout.partition("The journal keeps both:")[2].splitlines()]
+    assert ["library", "check", "success"] in rows
+    assert ["parcel", "check", "failure"] in rows
+    assert not plain.state.exists()
 
 
 def test_it_shows_a_bar_and_colours_on_a_terminal(demos: tuple[Plain, Shown | None]) -> None:

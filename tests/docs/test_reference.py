@@ -1,0 +1,183 @@
+"""api.md names everything that there is, with the defaults that it has."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+import documents
+import pytest
+
+import supervisor
+from supervisor import capture, cli, message_handlers, models, settings
+from supervisor.message_handlers import webhook
+from supervisor.testing import RecordingHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECTIONS = {each.title: each for each in documents.sections("api.md")}
+VALUES = [
+    models.Attachment,
+    models.Delivery,
+    models.ErrorDetails,
+    models.MessageDetails,
+    models.Progress,
+    models.RunReport,
+]
+HANDLERS = [getattr(message_handlers, name) for name in message_handlers.__all__ if name != "MessageHandler"]
+ROW = re.compile(r"^\| `(\w+)` \| (.*?) \|", re.MULTILINE)
+
+
+def rows(title: str) -> dict[str, str]:
+    """Return the first two cells of a section's tables."""
+    return dict(ROW.findall(SECTIONS[title].text))
+
+
+def fields(kind: type) -> Iterator[tuple[str, Any]]:
+    """Yield name and default of what a class takes; ``NOTHING`` where the default is made anew each time."""
+    for field in attrs.fields(kind):
+        name = field.alias or field.name
+        if field.init and not field.name.startswith("_"):
+            yield name, field.default
+
+
+TABLES = [pytest.param(kind.__name__, kind, id=kind.__name__) for kind in (settings.Settings, *VALUES, *HANDLERS)]
+
+
+@pytest.mark.parametrize(("title", "kind"), TABLES)
+def test_a_table_has_every_field(title: str, kind: type) -> None:
+    """The table of settings or fields has all that the class takes, and nothing else."""
+    assert sorted(rows(title)) == sorted(name for name, _ in fields(kind))
+
+
+@pytest.mark.parametrize(("title", "kind"), TABLES)
+def test_a_table_has_the_right_defaults(title: str, kind: type) -> None:
+    """A default that a table gives as code is the one that the class has; names are looked at below."""
+    defaults = dict(fields(kind))
+    for name, cell in rows(title).items():
+        if name == "name" or not cell.startswith("`") or isinstance(defaults[name], type(attrs.Factory(list))):
+            continue
+        try:
+            value = ast.literal_eval(cell.strip("`"))
+        except ValueError:
+            assert cell == "by `security`"
+        else:
+            assert value == defaults[name], name
+            assert type(value) is type(defaults[name]) or isinstance(value, str), name
+
+
+@pytest.mark.parametrize("handler", HANDLERS, ids=lambda each: each.__name__)
+def test_defaults_that_a_handler_makes(handler: type, tmp_path: Any) -> None:
+    """Names that a handler gives itself are those of its table."""
+    cell = rows(handler.__name__)["name"]
+    made = {
+        "AppriseHandler": {"urls": "ntfy://x"},
+        "ConsoleHandler": {},
+        "EmailHandler": {"smtp_server": "x", "from_address": "a@x.org", "to_addresses": "b@x.org"},
+        "HealthchecksHandler": {"uuid": "0b29c3a7-9a0b-4b0c-8a2b-3f0f5d0c1e2f"},
+        "SendGridHandler": {"api_key": "x", "from_address": "a@x.org", "to_addresses": "b@x.org"},
+        "SlackHandler": {"webhook_url": "https://hooks.slack.com/x"},
+        "WebhookHandler": {"url": "https://x.org"},
+    }[handler.__name__]
+    name = handler(**made).name
+    assert re.sub(r'[`"]', "", cell).split(",")[0].split(" and ")[0].removesuffix(":") in name
+
+
+def test_every_public_name_stands_in_the_table_of_names() -> None:
+    """The section of names has each public name of the package and of its handlers."""
+    text = SECTIONS["Names"].text
+    for name in (*supervisor.__all__, *message_handlers.__all__, *models.__all__):
+        assert re.search(rf"\b{name}\b", text), name
+
+
+def test_everything_of_a_run_is_named() -> None:
+    """The section of the run has each public method and property, and the settings table each setting."""
+    text = SECTIONS["The run"].text
+    for name in (*dir(supervisor.Run), *supervisor.Run.__slots__):
+        if not name.startswith("_"):
+            assert re.search(rf"`(run\.)?{name}\b", text), name
+
+
+def test_everything_of_a_supervisor_is_named() -> None:
+    """The section of the supervisor has each public method and property."""
+    text = SECTIONS["Supervisor"].text
+    for name in dir(supervisor.Supervisor):
+        if not name.startswith("_"):
+            assert f"`.{name}" in text, name
+
+
+@pytest.mark.parametrize("words", [models.Kind, models.Outcome, models.DeliveryState])
+def test_every_word_is_named(words: Any) -> None:
+    """The section of words has each kind, outcome and state."""
+    (row,) = re.findall(rf"^\| `{words.__name__}` \| (.*) \|$", SECTIONS["Words"].text, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", row) == [str(each) for each in words]
+
+
+def test_every_kind_has_its_row() -> None:
+    """The table of kinds has each kind and says which are always sent."""
+    shown = re.findall(r"^\| ([a-z, ]+) \| .* \| (.*) \|$", SECTIONS["Kinds of messages"].text, re.MULTILINE)
+    told = {kind: sent for kinds, sent in shown if kinds != "kind" for kind in kinds.split(", ")}
+    assert set(told) == {str(kind) for kind in models.Kind}
+    always = {kind for kind, sent in told.items() if sent.startswith("always")} - {"notice"}
+    assert always == settings.ALWAYS_REPORTED - {"stalled", "overdue", "missed"}
+
+
+def test_every_command_has_help_and_stands_in_the_reference() -> None:
+    """Each command has a help text, and a row in the section of the command line."""
+    assert isinstance(cli.main, click.Group)
+    for name, command in cli.main.commands.items():
+        assert command.help, name
+        assert f"| `supervisor {name}" in SECTIONS["Command line"].text, name
+
+
+def test_the_document_of_the_webhook() -> None:
+    """The JSON that the reference shows has the fields that the handler sends, in that order."""
+    channel = RecordingHandler()
+    with supervisor.supervise("night", handlers=channel, reraise=False, journal=False) as run:
+        run.record(rows=12)
+        run.progress(1, total=2)
+        run.attach("night.log")
+        raise KeyError("apn")
+    (shown,) = re.findall(r"^```json\n(.*?)^```$", SECTIONS["WebhookHandler"].text, re.MULTILINE | re.DOTALL)
+    assert _keys(json.loads(shown)) == _keys(webhook.document(channel.messages[0]))
+
+
+def _keys(value: Any) -> Any:
+    """Return the names in a JSON value, however deep."""
+    if isinstance(value, dict):
+        return {name: _keys(each) for name, each in value.items()}
+    return [_keys(each) for each in value[:1] if isinstance(each, dict)] if isinstance(value, list) else None
+
+
+def test_limits_are_as_they_are_told() -> None:
+    """Numbers in the text are those of the code."""
+    from supervisor import courier, delivery, telling
+    from supervisor.journal import contract, runs
+    from supervisor.message_handlers import apprise, healthchecks, slack_files
+    from supervisor.watch import flood, pace
+
+    told = {
+        "MessageDetails": f"above {telling.TEXT_LIMIT:,} characters",
+        "The run": f"cut at {capture.VALUE_LIMIT:,} characters",
+        "ErrorDetails": f"above {capture.TRACEBACK_LIMIT:,} characters",
+        "Showing progress": f"each {pace.LOG_EVERY_PERCENT:.0f} %, and each {pace.LOG_EVERY_S:.0f} s",
+        "Settings": f"each {settings.DEFAULT_PROGRESS_EVERY_S:.0f} s",
+        "Floods": f"The first {flood.BURST} notices of a run pass, and after that one a second",
+        "HealthchecksHandler": f"up to {healthchecks.BODY_LIMIT_BYTES // 1000} kB",
+        "The journal": f"{runs.KEEP_RUNS:,} runs of each name and {runs.KEEP_DAYS:.0f} days",
+    }
+    for title, sentence in told.items():
+        assert sentence in SECTIONS[title].text, title
+    text = documents.read("api.md")
+    assert f"in the folder `outbox` beside it, {contract.COPIES_LIMIT_BYTES // 1024**2} MB in all" in text
+    assert f"| {apprise.ATTACHMENTS_LIMIT_BYTES // 1_000_000} MB, where the service takes files |" in text
+    assert f"| {slack_files.LIMIT_BYTES // 1024**2} MB with a token;" in text
+    assert f"after {courier.FIRST_RETRY_S:.0f} s, then 2 s, 4 s" in text
+    assert f"up to {courier.LONGEST_RETRY_S // 60:.0f} min, each time less up to half" in text
+    assert courier.GIVE_UP_AFTER.days == 7
+    assert f"waits, at most {delivery.EXIT_DEADLINE_S:.0f} s, for messages that no run waits for" in text
