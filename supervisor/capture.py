@@ -146,8 +146,9 @@ def _fingerprint(kind: str, frames: list[tuple[str, str, int]]) -> str:
 @cache
 def host() -> str:
     """Return the machine's name, or "unknown host" where there is none."""
-    name = os.uname().nodename if sys.platform != "win32" else os.environ.get("COMPUTERNAME", "")
-    return name or "unknown host"
+    if sys.platform == "win32":
+        return os.environ.get("COMPUTERNAME") or "unknown host"
+    return os.uname().nodename or "unknown host"
 
 
 @cache
@@ -158,7 +159,9 @@ def user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, ImportError, OSError):
-        return f"uid {os.getuid()}" if sys.platform != "win32" else "unknown user"
+        if sys.platform == "win32":
+            return "unknown user"
+        return f"uid {os.getuid()}"
 
 
 def command_line() -> tuple[str, ...]:

@@ -95,6 +95,7 @@ class Courier:
         self._fresh: deque[Parcel] = deque()
         self._again: list[Parcel] = []
         self._outbox_due_s = inf
+        self.is_clearing = False  # True while what earlier runs left is being delivered
         self._thread: threading.Thread | None = None
 
     def take(self, parcel: Parcel) -> None:
@@ -109,6 +110,7 @@ class Courier:
         """Deliver what earlier runs left in an outbox too."""
         with changed:
             self._outbox = outbox
+            self.is_clearing = True
             self._outbox_due_s = 0.0
             self._wake()
 
@@ -186,6 +188,8 @@ class Courier:
             delivery, due_in_s = None, LOOK_AGAIN_S
         with changed:
             self._outbox_due_s = inf if due_in_s is None else monotonic() + due_in_s
+            self.is_clearing = delivery is not None
+            changed.notify_all()
         return Parcel(delivery, outbox) if delivery is not None else None
 
     def _send(self, parcel: Parcel) -> None:
@@ -231,6 +235,7 @@ class Courier:
             else:
                 # What earlier runs left waits for the same destination: no use in trying it one by one now.
                 self._outbox_due_s = parcel.due_s
+                self.is_clearing = False
             changed.notify_all()
 
     def _let_go(self, parcel: Parcel) -> None:

@@ -106,13 +106,15 @@ class Deliveries:
     def wait(self, deadline_s: float) -> None:
         """Wait until everything is settled, or can no longer be within the deadline; log what is left.
 
+        What earlier runs left is waited for too, until the first of it fails again.
+
         Args:
             deadline_s: The most seconds to wait.
         """
         until = monotonic() + deadline_s
         try:
             with courier.changed:
-                while not self._told_to_stop and any(each.due_s < until for each in self.parcels):
+                while not self._told_to_stop and self._may_come_to_rest_before(until):
                     left_s = until - monotonic()
                     if left_s <= 0:
                         break
@@ -121,9 +123,15 @@ class Deliveries:
         finally:
             self._leave()
 
+    def _may_come_to_rest_before(self, until: float) -> bool:
+        """Tell whether waiting helps: for what is due in time, and for what earlier runs left."""
+        return any(each.due_s < until for each in self.parcels) or any(
+            each.is_clearing for each in self._couriers.values()
+        )
+
     def is_settled(self) -> bool:
         """Tell whether nothing of this run is on its way."""
-        return not self.parcels
+        return not self.parcels and not any(each.is_clearing for each in self._couriers.values())
 
     def stop_waiting(self) -> None:
         """End a wait that is under way. A signal handler calls it, so it takes no lock."""

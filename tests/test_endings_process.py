@@ -429,3 +429,14 @@ with supervise("night", handlers=[Hangs()]) as run:
     assert script.end().code == -9
     with pytest.raises(ProcessLookupError):
         os.kill(script.process.pid, 0)
+
+
+def test_an_interrupt_of_a_watched_process_keeps_its_exit_code(tmp_path: Path) -> None:
+    """Ctrl+C that the whole process was watched for ends it as a shell knows it, although telling loaded more code."""
+    body = """
+        Supervisor("night", handle_errors=True, handlers=[told])
+        raise KeyboardInterrupt
+    """
+    ended = run(tmp_path, body)
+    assert ended.shell_code == 130
+    assert [each["outcome"] for each in ended.told] == ["interrupted"]

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+
+def _remember_interrupt() -> None:
+    """Let Python end with the exit code of an interrupt (130), as it would without us.
+
+    It notes an interrupt that leaves the code it runs from text, and forgets it when more code is run from text
+    meanwhile, as each import of a named tuple does.
+    """
+    with suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")  # noqa: S102 - our own words; only code from text is noted
 
 
 def on_uncaught(tell: Callable[[BaseException, str], None]) -> None:
@@ -23,6 +34,8 @@ def on_uncaught(tell: Callable[[BaseException, str], None]) -> None:
             tell(error.with_traceback(trace), "")
         finally:
             found_in_main(kind, error, trace)
+            if kind is KeyboardInterrupt:
+                _remember_interrupt()
 
     def in_thread(uncaught: threading.ExceptHookArgs) -> None:
         try:
