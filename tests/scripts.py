@@ -26,6 +26,8 @@ PACKAGE = Path(supervisor.__file__).parent
 PATHS = (str(PACKAGE.parent), str(Path(__file__).parent))
 
 _HEADER = (
+    # A shell that starts the tests in the background has them ignore Ctrl+C, and all that they start.
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "import sys; sys.path.insert(1, {package!r}); sys.path.append({tests!r}); "
     "from {module} import supervise, supervised, Supervisor; from recorders import FileRecorder; "
     "told = FileRecorder({told!r}); ready = lambda: print('ready', flush=True)\n"

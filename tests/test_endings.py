@@ -171,9 +171,10 @@ ASYNC_ENDINGS: dict[str, dict[str, Any]] = {
         "body": "ready(); await asyncio.sleep(60)", "number": signal.SIGTERM, "code": 143, "outcome": "terminated",
         "error": "asyncio.exceptions.CancelledError",
     },
-    "SIGTERM in a thread's task": {
-        "body": "ready(); await asyncio.to_thread(__import__('time').sleep, 0.3)", "number": signal.SIGTERM,
-        "code": 143, "outcome": "terminated", "error": "asyncio.exceptions.CancelledError",
+    "SIGTERM while a thread works": {
+        "body": "stop = __import__('threading').Event()\nready()\n"
+        "try:\n    await asyncio.to_thread(stop.wait, 60)\nfinally:\n    stop.set()",
+        "number": signal.SIGTERM, "code": 143, "outcome": "terminated", "error": "asyncio.exceptions.CancelledError",
     },
     "Ctrl+C": {
         "body": "ready(); await asyncio.sleep(60)", "number": signal.SIGINT, "code": 130, "outcome": "cancelled",

@@ -126,7 +126,20 @@ def compare_sending(directory):
 def fill(directory):
     journal = open_journal(directory)
     rows = [
-        (f"{n:032x}", f"script {n % 100}", "success", 1e9 + n, 1e9 + n + 9, 9.0, "host", 1, "", "gis", "3.12.1", b'["a.py"]')
+        (
+            f"{n:032x}",
+            f"script {n % 100}",
+            "success",
+            1e9 + n,
+            1e9 + n + 9,
+            9.0,
+            "host",
+            1,
+            "",
+            "gis",
+            "3.12.1",
+            b'["a.py"]',
+        )
         for n in range(MANY_RUNS)
     ]
     with journal.one_commit() as connection:
@@ -223,7 +236,9 @@ def row(what, baseline, ours, ratio, limit):
 
 def main():
     directory = sys.argv[1] if len(sys.argv) > 1 else "."
-    print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.system()}, in {directory!r}\n")
+    print(
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.system()}, in {directory!r}\n"
+    )
     print("| what | baseline | journal | ratio | at most |")
     print("|---|---|---|---|---|")
     row("empty run (start and end) / two committed inserts", *compare_runs(directory), "1.5")
@@ -235,9 +250,13 @@ def main():
     print()
     print("| what | measured | at most |")
     print("|---|---|---|")
-    print(f"| open a journal of {MANY_RUNS:,} runs, last run of a name | {opened * 1e3:.2f} ms (slowest {slowest * 1e3:.2f}) | 5 ms |")
+    print(
+        f"| open a journal of {MANY_RUNS:,} runs, last run of a name | {opened * 1e3:.2f} ms (slowest {slowest * 1e3:.2f}) | 5 ms |"
+    )
     rate, slowest = many_writers(directory)
-    print(f"| {WRITERS} processes write {WRITES_EACH} runs each at once | {rate:.0f} runs/s, slowest run {slowest * 1e3:.0f} ms, no error | no error |")
+    print(
+        f"| {WRITERS} processes write {WRITES_EACH} runs each at once | {rate:.0f} runs/s, slowest run {slowest * 1e3:.0f} ms, no error | no error |"
+    )
     print(f"| import of the journal (attrs, threading, logging loaded) | {importing() * 1e3:.1f} ms | - |")
 
 

@@ -179,7 +179,7 @@ def test_what_contains_itself_comes_to_an_end() -> None:
 class NotATime(datetime):
     """What pandas' NaT does: it calls itself a datetime and writes something else."""
 
-    def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
+    def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:  # noqa: D102 - as datetime says
         return "NaT"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -24,7 +24,9 @@ from journal_kit import Clock, notice
 from supervisor.journal import LEASE_S, Journal, MemoryOutbox
 from supervisor.journal.processes import Process
 from supervisor.kinds import DeliveryState
-from supervisor.models import Delivery
+
+if TYPE_CHECKING:
+    from supervisor.models import Delivery
 
 SENT, FAILED, PENDING = DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.PENDING
 HANDLERS = ("mail", "chat")

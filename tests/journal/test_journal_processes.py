@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -12,6 +12,9 @@ from journal_kit import PATIENCE_S, eventually, first_line_of, kill, output_of, 
 
 from supervisor.journal import processes
 from supervisor.journal.processes import Process, hostname, is_gone, this_process
+
+if TYPE_CHECKING:
+    import subprocess
 
 SHOW = (
     "import sys; from supervisor.journal.processes import this_process as this; "

@@ -10,7 +10,7 @@ import stat
 import sys
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from journal_kit import PATIENCE_S, ended, first_line_of, kill, notice, output_of, python, record, started
@@ -20,9 +20,6 @@ from supervisor.journal.errors import warn_once
 from supervisor.journal.setaside import identity, set_aside
 from supervisor.journal.store import FILE_NAME, Store
 from supervisor.kinds import Outcome
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 
@@ -243,7 +240,7 @@ def test_a_directory_of_somebody_else_is_told(tmp_path: Path, *, is_there: bool)
         record(journal, Outcome.SUCCESS)
         journal.close()
         (state / FILE_NAME).chmod(0o644)
-    code = f"import sys; sys.path.append({os.path.dirname(__file__)!r})\n{READ_ONLY}"
+    code = f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n{READ_ONLY}"
     assert output_of(python(code, state)).strip()
 
 
@@ -272,7 +269,7 @@ journal.close()
 @posix
 def test_a_full_disk_is_told_and_harms_nothing(state: Path) -> None:
     """When a file cannot grow, that write is refused, what was there stays, and it goes on once there is room."""
-    reason, added = output_of(python(FULL, state, os.path.dirname(__file__))).splitlines()
+    reason, added = output_of(python(FULL, state, Path(__file__).parent)).splitlines()
     assert "disk" in reason or "full" in reason
     assert added == "1"
     with closing(sqlite3.connect(state / FILE_NAME)) as connection:
@@ -474,7 +471,7 @@ print("well")
 @fork
 def test_no_connection_crosses_a_fork(state: Path) -> None:
     """Children forked while a thread of the parent writes open the file anew, and nobody's writes are lost."""
-    assert output_of(python(FORKER, state, os.path.dirname(__file__))).strip() == "well"
+    assert output_of(python(FORKER, state, Path(__file__).parent)).strip() == "well"
 
 
 @fork
@@ -502,7 +499,7 @@ def test_a_child_that_outlives_its_parent_keeps_what_it_writes(state: Path) -> N
         "journal.close()\n"
         "os._exit(0)\n"
     )
-    parent = python(code, state, os.path.dirname(__file__))
+    parent = python(code, state, Path(__file__).parent)
     assert first_line_of(parent).startswith("child")
     assert parent.wait(PATIENCE_S) == 0
     output, _ = parent.communicate("go\n", timeout=PATIENCE_S)
@@ -522,7 +519,7 @@ def test_a_killed_writer_leaves_a_whole_file(state: Path) -> None:
         "    journal.put(notice(str(n)), ['mail'])\n"
         "    print(n, flush=True)\n"
     )
-    writer = python(code, state, os.path.dirname(__file__))
+    writer = python(code, state, Path(__file__).parent)
     assert writer.stdout is not None
     for _ in range(50):
         last = writer.stdout.readline().strip()
