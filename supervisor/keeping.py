@@ -5,6 +5,7 @@ A journal that cannot be used is told of once, by a warning; the run then goes o
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -13,16 +14,19 @@ from supervisor import capture
 from supervisor.compose.messages import local_time
 from supervisor.compose.words import counted
 from supervisor.journal.errors import JournalUnavailable, warn_once
+from supervisor.journal.file import open_journal
 from supervisor.journal.memory import MemoryOutbox
+from supervisor.journal.places import VARIABLE, state_directory
+from supervisor.journal.runs import EndedRun, StartedRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from supervisor.journal import EndedRun, Journal, Outbox, StartedRun
+    from supervisor.journal import Journal, Outbox
     from supervisor.models import ErrorDetails, Progress, RunReport
     from supervisor.run import Run
 
-_journals: dict[str, Journal] = {}
+_journals: dict[str | None, Journal] = {}
 
 
 class Keeper:
@@ -113,15 +117,12 @@ class Keeper:
 
 def _shared_journal() -> Journal | None:
     """Return the journal of this process, or None where it cannot be used."""
-    from supervisor.journal import open_journal, state_directory
-
-    with _told_once():
-        directory = state_directory()
-        key = str(directory)
-        if key not in _journals:
-            _journals[key] = open_journal(directory)
-        return _journals[key]
-    return None
+    chosen = os.environ.get(VARIABLE)
+    journal = _journals.get(chosen)
+    if journal is None:
+        with _told_once():
+            journal = _journals[chosen] = open_journal(state_directory())
+    return journal
 
 
 @contextmanager
@@ -133,8 +134,6 @@ def _told_once() -> Iterator[None]:
 
 
 def _started(run: Run) -> StartedRun:
-    from supervisor.journal.runs import StartedRun
-
     return StartedRun(
         id=run.id,
         name=run.name,
@@ -148,8 +147,6 @@ def _started(run: Run) -> StartedRun:
 
 
 def _ended(report: RunReport) -> EndedRun:
-    from supervisor.journal.runs import EndedRun
-
     assert report.outcome is not None  # it has ended
     assert report.ended_at is not None
     return EndedRun(

@@ -76,6 +76,11 @@ def _seconds_or_zero(instance: object, attribute: attrs.Attribute[Any], value: o
         _seconds(instance, attribute, value)
 
 
+def _yes_or_no(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):  # the text "False" would count as True
+        raise ConfigurationError(f"{attribute.name} must be True or False, got {value!r}")
+
+
 def _logger(value: logging.Logger | logging.LoggerAdapter[Any] | str | None) -> Any:
     """Return a logger; a text names one."""
     if isinstance(value, str):
@@ -121,10 +126,10 @@ class Settings:
     logger: Any = attrs.field(default=None, converter=_logger, kw_only=True)
     log_path: str | None = attrs.field(default=None, converter=_path, kw_only=True)
     report_on: frozenset[Kind] = attrs.field(default=(), converter=_kinds, kw_only=True)
-    reraise: bool = attrs.field(default=True, converter=bool, kw_only=True)
+    reraise: bool = attrs.field(default=True, validator=_yes_or_no, kw_only=True)
     progress_every_s: float | None = attrs.field(default=None, validator=_seconds, kw_only=True)
     delivery_deadline_s: float = attrs.field(default=30.0, validator=_seconds_or_zero, kw_only=True)
-    journal: bool = attrs.field(default=True, converter=bool, kw_only=True)
+    journal: bool = attrs.field(default=True, validator=_yes_or_no, kw_only=True)
     repeat_after_s: float = attrs.field(default=0.0, validator=_seconds_or_zero, kw_only=True)
 
     announced: frozenset[Kind] = attrs.field(init=False, eq=False, repr=False)

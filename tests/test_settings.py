@@ -58,6 +58,8 @@ class ClassNotInstance:
         ({"delivery_deadline_s": -1}, "delivery_deadline_s", "seconds"),
         ({"delivery_deadline_s": None}, "delivery_deadline_s", "seconds"),
         ({"delivery_deadline_s": False}, "delivery_deadline_s", "seconds"),
+        ({"reraise": "False"}, "reraise", "True or False"),
+        ({"journal": None}, "journal", "True or False"),
         ({"handler": []}, "'handler'", "did you mean 'handlers'?"),
         ({"logpath": "x"}, "'logpath'", "did you mean 'log_path'?"),
         ({"report": []}, "'report'", "did you mean 'report_on'?"),

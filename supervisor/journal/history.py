@@ -26,6 +26,7 @@ id, name, outcome, started_at, ended_at, duration_s, parent_id, host, pid, proce
 max_duration_s, stall_after_s, log_path, exit_code, cpu_s, peak_memory_bytes, progress_at, progress, argv, "values",
 error
 """
+_PROCESS = slice(7, 10)  # host, pid, process_started
 _NEWEST_OF = f"SELECT {_COLUMNS} FROM run WHERE name = ? ORDER BY key DESC LIMIT ?"  # noqa: S608 - only our own words
 _NEWEST = f"SELECT {_COLUMNS} FROM run ORDER BY key DESC LIMIT ?"  # noqa: S608
 _NEWEST_FAILED = f"SELECT {_COLUMNS} FROM run WHERE name = ? AND fingerprint = ? ORDER BY key DESC LIMIT 1"  # noqa: S608
@@ -65,7 +66,8 @@ class RunReader:
     def died_runs(self, name: str) -> tuple[RunRecord, ...]:
         """Return the runs of a name on this machine that never ended and whose process is gone, oldest first."""
         rows = self._store.rows(_UNENDED, (text(name), self._this().host))
-        return tuple(record for record in map(_record, rows) if self._gone(_process(record)))
+        # Asked before the whole row is read: mostly it is the very run that asks.
+        return tuple(_record(row) for row in rows if self._gone(Process(*row[_PROCESS])))
 
     def mark_died(self, run_id: str) -> bool:
         """Claim the telling of a run that died.
@@ -151,10 +153,6 @@ class RunReader:
             JournalUnavailable: The file cannot be written; nothing was.
         """
         return self._store.write()
-
-
-def _process(record: RunRecord) -> Process:
-    return Process(record.report.host, record.report.pid, record.process_started)
 
 
 @overload

@@ -54,10 +54,12 @@ _SETTLE = """
 UPDATE delivery SET state = ?, attempts = attempts + 1, last_error = ?, due_at = ?, changed_at = ?, lease_until = NULL,
                     claimer_host = NULL, claimer_pid = NULL, claimer_started = NULL
 WHERE"""
-_SETTLE_SENT = f"{_SETTLE} {_SAME} AND state != 'sent'"
+_SETTLE_SENT = f"{_SETTLE} {_SAME} AND state IN ('pending', 'failed')"
 _SETTLE_OTHER = f"{_SETTLE} {_MINE}"
 _GIVE_UP = "UPDATE delivery SET state = 'failed', last_error = ?, lease_until = NULL, claimer_pid = NULL WHERE key = ?"
-_FORGET_SENT = "DELETE FROM delivery WHERE state = 'sent' AND key <= (SELECT max(key) FROM delivery) - ?"
+_FORGET_SENT = """
+DELETE FROM delivery WHERE state IN ('sent', 'dropped') AND key <= (SELECT max(key) FROM delivery) - ?
+"""
 _FORGET_MESSAGES = """
 DELETE FROM message WHERE body IS NULL AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = message.key)
 """
@@ -170,7 +172,7 @@ class OutboxKeeper:
     def _finish_message(self, connection: sqlite3.Connection, key: int) -> list[str]:
         """Forget a message's text and copies once no delivery needs them; return the copies' folders."""
         (message_key,) = connection.execute("SELECT message FROM delivery WHERE key = ?", (key,)).fetchone()
-        needed = "SELECT 1 FROM delivery WHERE message = ? AND state != 'sent' LIMIT 1"
+        needed = "SELECT 1 FROM delivery WHERE message = ? AND state IN ('pending', 'failed') LIMIT 1"
         if connection.execute(needed, (message_key,)).fetchone():
             return []
         connection.execute("UPDATE message SET body = NULL WHERE key = ?", (message_key,))

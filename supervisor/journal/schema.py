@@ -73,7 +73,7 @@ _FIRST = (
         key INTEGER PRIMARY KEY AUTOINCREMENT,  -- a dropped one's key never comes again
         message INTEGER NOT NULL,
         handler TEXT NOT NULL,
-        state TEXT NOT NULL,
+        state TEXT NOT NULL,       -- pending, sent, failed or dropped
         attempts INTEGER NOT NULL,
         due_at REAL NOT NULL,
         changed_at REAL NOT NULL,

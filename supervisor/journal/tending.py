@@ -16,9 +16,13 @@ _UNSENT = """
 SELECT delivery.key, handler, state, subject, kind, id, created_at, attempts, last_error, due_at,
        lease_until, claimer_host, claimer_pid, claimer_started
 FROM delivery JOIN message ON message.key = delivery.message
-WHERE state != 'sent' ORDER BY delivery.key LIMIT ?
+WHERE state IN ('pending', 'failed') ORDER BY delivery.key LIMIT ?
 """
-_RETRY = "UPDATE delivery SET state = 'pending', due_at = ?, changed_at = ? WHERE key = ? AND state != 'sent'"
+_RETRY = """
+UPDATE delivery SET state = 'pending', due_at = ?, changed_at = ? WHERE key = ? AND state IN ('pending', 'failed')
+"""
+# The row stays for a while, so that its key is not given to another delivery that a person might then drop too.
+_DROP = "UPDATE delivery SET state = 'dropped', lease_until = NULL WHERE key = ? AND state IN ('pending', 'failed')"
 
 
 class TendedOutbox(OutboxKeeper):
@@ -42,12 +46,9 @@ class TendedOutbox(OutboxKeeper):
     def drop(self, key: int) -> bool:
         """Forget a failed or waiting delivery for good."""
         with self._store.write() as connection:
-            # As if sent, so that the message goes with the last one that needs it.
-            done = connection.execute("UPDATE delivery SET state = 'sent' WHERE key = ? AND state != 'sent'", (key,))
-            if not done.rowcount:
+            if not connection.execute(_DROP, (key,)).rowcount:
                 return False
             folders = self._finish_message(connection, key)
-            connection.execute("DELETE FROM delivery WHERE key = ?", (key,))
         self._copies.remove(folders)
         return True
 

@@ -13,12 +13,15 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from time import perf_counter, time
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from supervisor import supervise
 from supervisor.journal import EndedRun, StartedRun, open_journal
 from supervisor.kinds import DeliveryState, Outcome
 from supervisor.models import MessageDetails
@@ -104,6 +107,51 @@ def compare_put(directory, handlers):
         plain.connection.close()
         journal.close()
     return figures
+
+
+class Accepts:
+    """A handler that takes everything at once."""
+
+    name = "accepts"
+
+    def send_message(self, details):
+        pass
+
+
+def compare_supervised(directory):
+    """Compare a whole supervised block with its journal, as a script has it, with two inserts."""
+    with tempfile.TemporaryDirectory(dir=directory) as folder:
+        os.environ["SUPERVISOR_STATE"] = folder
+        plain = Plain(folder)
+
+        def block():
+            with supervise("nightly"):
+                pass
+
+        figures = compare(plain.two_inserts, block)
+        plain.connection.close()
+    return figures
+
+
+def compare_notify(directory):
+    """Compare run.notify() with one insert; the courier is kept from sending, since it would use the same disk."""
+    with tempfile.TemporaryDirectory(dir=directory) as folder:
+        os.environ["SUPERVISOR_STATE"] = folder
+        plain, hold = Plain(folder), threading.Event()
+        handler = Accepts()
+        handler.send_message = lambda details: hold.wait()
+        with supervise("nightly", handlers=[handler], delivery_deadline_s=60) as run, standing_wide_open(run):
+            figures = compare(plain.insert, lambda: run.notify("Parcels loaded", TEXT))
+            hold.set()
+        plain.connection.close()
+    return figures
+
+
+@contextmanager
+def standing_wide_open(run):
+    """Let the flood gate pass all that is measured."""
+    run._telling()._flood._left = run._telling()._flood._burst = 10**9  # no user may
+    yield
 
 
 def compare_sending(directory):
@@ -242,6 +290,8 @@ def main():
     print("| what | baseline | journal | ratio | at most |")
     print("|---|---|---|---|---|")
     row("empty run (start and end) / two committed inserts", *compare_runs(directory), "1.5")
+    row("the same, as `with supervise()` / two committed inserts", *compare_supervised(directory), "1.5")
+    row("run.notify() / one committed insert", *compare_notify(directory), "1.5")
     row("put for one handler / one committed insert", *compare_put(directory, ["mail"]), "1.5")
     row("put for three handlers / one committed insert", *compare_put(directory, ["mail", "slack", "hook"]), "-")
     row("put, claim, settle / two committed inserts", *compare_sending(directory), "-")
