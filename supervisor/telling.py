@@ -83,9 +83,12 @@ class Teller:
         is_failure = isinstance(subject, MessageDetails) and subject.kind is Kind.FAILURE
         if not is_failure and not self._flood.passes(subject):
             return
-        details = subject if isinstance(subject, MessageDetails) else _notice(subject, message, **extras)
-        if details.report is None:
-            details = attrs.evolve(details, report=self.report())
+        if not isinstance(subject, MessageDetails):
+            details = _notice(subject, message, report=self.report(), **extras)
+        elif subject.report is None:
+            details = attrs.evolve(subject, report=self.report())
+        else:
+            details = subject
         self._send(details)
 
     def progress(self, now: float) -> float:
@@ -183,17 +186,19 @@ class Teller:
 
 def _described(details: MessageDetails) -> MessageDetails:
     """Return a message of bounded length that says of each attachment what there is to say now."""
+    if not details.attachments and len(details.message) <= TEXT_LIMIT:
+        return details
     attachments = tuple(describe(each) for each in details.attachments)
     return attrs.evolve(details, message=cut_middle(details.message, TEXT_LIMIT), attachments=attachments)
 
 
-def _notice(subject: object, message: object, **extras: Any) -> MessageDetails:
+def _notice(subject: object, message: object, *, report: RunReport, **extras: Any) -> MessageDetails:
     """Return what the script says as a message; what cannot be attached is named in it instead of losing it."""
     subject, message = capture.safe_text(subject), capture.safe_text(message)
     try:
-        return MessageDetails(subject, message, **extras)
+        return MessageDetails(subject, message, report=report, **extras)
     except (TypeError, ValueError) as fault:
-        return MessageDetails(subject, f"{message}\n\nLeft out: {fault}")
+        return MessageDetails(subject, f"{message}\n\nLeft out: {fault}", report=report)
 
 
 def _told_of(error: BaseException | None) -> tuple[Any, ...]:

@@ -95,7 +95,12 @@ def _tagged(value: Any, depth: int) -> Any:
 
 
 def _tagged_model(value: Any, depth: int) -> Any:
-    fields = {field.name: _packed(getattr(value, field.name), depth + 1) for field in type(value).__attrs_attrs__}
+    # What is as it is by default goes without saying: it is most of a report.
+    fields = {
+        field.name: _packed(each, depth + 1)
+        for field in type(value).__attrs_attrs__
+        if (each := getattr(value, field.name)) is not field.default
+    }
     return _tag(type(value).__name__, fields)
 
 
