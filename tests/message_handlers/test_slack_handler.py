@@ -24,6 +24,8 @@ from supervisor.message_handlers.slack import SlackHandler
 from supervisor.message_handlers.slack_answers import REMEDIES
 from supervisor.models import ErrorDetails, MessageDetails, MessageHandler, Progress, RunReport
 
+pytest.importorskip("slack_sdk")  # what happens without it stands in test_without_extras.py
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path

@@ -1,0 +1,69 @@
+"""Handlers found by their scheme, of this package and of others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from supervisor import ConfigurationError, message_handlers
+from supervisor.message_handlers.schemes import BUILT_IN, GROUP, handler_class
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a package that offers a handler, one that cannot be loaded, and one under a name of ours."""
+    (tmp_path / "pager_package.py").write_text("class PagerHandler:\n    def send_message(self, details): pass\n")
+    facts = tmp_path / "pager-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: pager\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(
+        f"[{GROUP}]\n"
+        "pager = pager_package:PagerHandler\n"
+        "broken = pager_package:Missing\n"
+        "email = pager_package:PagerHandler\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize("scheme", BUILT_IN)
+def test_each_handler_of_ours_has_a_scheme(scheme: str) -> None:
+    """A scheme of this package gives the class that the package exports."""
+    found = handler_class(scheme)
+    assert found is getattr(message_handlers, BUILT_IN[scheme])
+    assert callable(found.send_message)
+
+
+def test_none_of_ours_is_forgotten() -> None:
+    """Every handler that the package exports has a scheme."""
+    exported = {name for name in message_handlers.__all__ if name.endswith("Handler") and name != "MessageHandler"}
+    assert exported == set(BUILT_IN.values())
+
+
+@pytest.mark.usefixtures("another_package")
+def test_an_entry_point_adds_a_handler() -> None:
+    """A package adds a handler by an entry point of the group."""
+    assert handler_class("pager").__name__ == "PagerHandler"
+
+
+@pytest.mark.usefixtures("another_package")
+def test_a_scheme_of_ours_cannot_be_taken_over() -> None:
+    """An entry point under the name of one of our handlers does not replace it."""
+    assert handler_class("email").__name__ == "EmailHandler"
+
+
+@pytest.mark.usefixtures("another_package")
+def test_a_scheme_that_nobody_offers_is_told_with_those_there_are() -> None:
+    """A misspelt scheme is named, beside all that can be had."""
+    with pytest.raises(ConfigurationError, match=r"no handler of type 'pagr'.*console.*pager"):
+        handler_class("pagr")
+
+
+@pytest.mark.usefixtures("another_package")
+def test_a_handler_that_cannot_be_loaded_is_told_with_its_reason() -> None:
+    """What an entry point names but is not there gives a clear error."""
+    with pytest.raises(ConfigurationError, match=r"'broken' \(pager_package:Missing\) cannot be loaded"):
+        handler_class("broken")
