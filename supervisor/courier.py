@@ -165,6 +165,8 @@ class Courier:
     def _claim_again(self, parcel: Parcel) -> Parcel | None:
         """Claim an own delivery for another attempt; what others have taken or sent meanwhile is off our hands."""
         try:
+            if parcel.outbox.state_of(parcel.delivery) is None:
+                return parcel  # its journal was lost with the row: what we hold is all there is
             claimed = parcel.outbox.claim(parcel.delivery.handler, own=(parcel.delivery.key,))
         except JournalUnavailable as error:
             warn_once(error)

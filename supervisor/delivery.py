@@ -94,11 +94,20 @@ class Deliveries:
             return self._outbox, self._outbox.put(details, names, claimed=True)
         except JournalUnavailable as error:
             warn_once(error)
-            return self._spare, self._spare.put(details, names, claimed=True)
+            self.stay_in_memory()
+            return self._outbox, self._outbox.put(details, names, claimed=True)
+
+    def stay_in_memory(self) -> None:
+        """Store what comes from now on in memory: the journal is out of use, and asking it again may take long."""
+        self._outbox = self._spare
 
     def fetch_waiting(self) -> None:
         """Let the couriers deliver what earlier runs left in the outbox, after the messages of this one."""
-        names = self._outbox.waiting([name for name, _ in self._handlers]) if self._handlers else ()
+        try:
+            names = self._outbox.waiting([name for name, _ in self._handlers]) if self._handlers else ()
+        except JournalUnavailable as error:
+            warn_once(error)
+            return
         for name, handler in self._handlers:
             if name in names:
                 self._courier(name, handler).look_into(self._outbox)

@@ -6,7 +6,7 @@ A journal that cannot be used is told of once, by a warning; the run then goes o
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ _journals: dict[str | None, Journal] = {}
 
 
 class Keeper:
-    """Keeps one run.
+    """Keeps one run. After the first fault of the journal it is left alone, but for the note of the end.
 
     Args:
         run: The run; its setting ``journal`` tells whether it is kept on disk.
@@ -39,80 +39,99 @@ class Keeper:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._journal = _shared_journal() if run.settings.journal else None
+        self._began = False
         self.outbox: Outbox = self._journal or MemoryOutbox()
 
-    def begin(self) -> None:
-        """Note that the run has started."""
-        if self._journal is not None:
-            with _told_once():
-                self._journal.start_run(_started(self._run))
+    def begin(self) -> bool:
+        """Note that the run has started; return whether the journal took it."""
+        journal = self._journal
+        if journal is not None:
+            with self._fault_noted():
+                journal.start_run(_started(self._run))
+                self._began = True
+        return self._began
 
     def died(self) -> Iterator[RunReport]:
         """Yield what is known of earlier runs of this name that never ended and whose process is gone.
 
         Whoever takes one stores its message before taking the next: both are one commit.
         """
-        if self._journal is None:
-            return
-        with _told_once():
-            for record in self._journal.died_runs(self._run.name):
-                with self._journal.one_commit():
-                    if self._journal.mark_died(record.report.id):
-                        yield record.report
+        journal = self._journal
+        if journal is not None:
+            with self._fault_noted():
+                for record in journal.died_runs(self._run.name):
+                    with journal.one_commit():
+                        if journal.mark_died(record.report.id):
+                            yield record.report
 
     def progress(self, progress: Progress) -> None:
         """Note how far the run is."""
-        if self._journal is not None:
-            with _told_once():
-                self._journal.progress(self._run.id, progress)
+        journal = self._journal
+        if journal is not None:
+            with self._fault_noted():
+                journal.progress(self._run.id, progress)
 
     @contextmanager
     def ending(self, report: RunReport) -> Iterator[None]:
         """Note how the run ended, in one commit with the messages that are stored in the block."""
-        if self._journal is None:
+        journal = _shared_journal() if self._began else None  # asked anew: a run without an end would be told as died
+        with self._fault_noted(), ExitStack() as commit:
+            if journal is not None:
+                with self._fault_noted():
+                    commit.enter_context(journal.one_commit())
+                    journal.end_run(report.id, _ended(report))
             yield
-            return
-        with _told_once(), self._journal.one_commit():
+
+    @contextmanager
+    def _fault_noted(self) -> Iterator[None]:
+        try:
             yield
-            self._journal.end_run(report.id, _ended(report))
+        except JournalUnavailable as error:
+            warn_once(error)
+            self._journal = None
 
     def failures_before(self) -> str:
         """Return in words how many runs of this name failed just before this one; "" when none did."""
-        if self._journal is None:
+        journal = self._journal
+        if journal is None:
             return ""
-        with _told_once():
-            count, since = self._journal.failures_since_success(self._run.name)
+        with self._fault_noted():
+            count, since = journal.failures_since_success(self._run.name)
             if count and since is not None:
                 return f"Before it, {counted(count, 'run')} failed in a row, since {local_time(since)}."
         return ""
 
     def is_repeat(self, error: ErrorDetails) -> bool:
         """Tell whether an equal failure was told within ``repeat_after_s``, and count this one if so."""
-        within_s = self._run.settings.repeat_after_s
-        if self._journal is None or not within_s:
+        journal, within_s = self._journal, self._run.settings.repeat_after_s
+        if journal is None or not within_s:
             return False
-        with _told_once():
-            told_at, _ = self._journal.repeats(self._run.name, error.fingerprint)
+        with self._fault_noted():
+            if not journal.failures_since_success(self._run.name).failures:
+                return False  # whoever was told that all is well again is to hear of it
+            told_at, _ = journal.repeats(self._run.name, error.fingerprint)
             if told_at is not None and datetime.now(UTC) - told_at < timedelta(seconds=within_s):
-                self._journal.mark_held_back(self._run.name, error.fingerprint)
+                journal.mark_held_back(self._run.name, error.fingerprint)
                 return True
         return False
 
     def repeats_before(self, error: ErrorDetails) -> str:
         """Return in words how many equal failures were held back since one was told; "" when none was."""
-        if self._journal is None or not self._run.settings.repeat_after_s:
+        journal = self._journal
+        if journal is None or not self._run.settings.repeat_after_s:
             return ""
-        with _told_once():
-            told_at, held_back = self._journal.repeats(self._run.name, error.fingerprint)
+        with self._fault_noted():
+            told_at, held_back = journal.repeats(self._run.name, error.fingerprint)
             if held_back and told_at is not None:
                 return f"{counted(held_back, 'equal failure')} since {local_time(told_at)} stayed untold."
         return ""
 
     def mark_told(self, error: ErrorDetails) -> None:
         """Note that a failure is told now, so that the next equal ones can be held back."""
-        if self._journal is not None and self._run.settings.repeat_after_s:
-            with _told_once():
-                self._journal.mark_told(self._run.name, error.fingerprint)
+        journal = self._journal
+        if journal is not None and self._run.settings.repeat_after_s:
+            with self._fault_noted():
+                journal.mark_told(self._run.name, error.fingerprint)
 
 
 def _shared_journal() -> Journal | None:
@@ -120,17 +139,11 @@ def _shared_journal() -> Journal | None:
     chosen = os.environ.get(VARIABLE)
     journal = _journals.get(chosen)
     if journal is None:
-        with _told_once():
+        try:
             journal = _journals[chosen] = open_journal(state_directory())
+        except JournalUnavailable as error:
+            warn_once(error)
     return journal
-
-
-@contextmanager
-def _told_once() -> Iterator[None]:
-    try:
-        yield
-    except JournalUnavailable as error:
-        warn_once(error)
 
 
 def _started(run: Run) -> StartedRun:

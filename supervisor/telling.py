@@ -71,7 +71,8 @@ class Teller:
 
     def begin(self) -> None:
         """Note that the run has started, and tell what is due at that moment."""
-        self._keeper.begin()
+        if not self._keeper.begin():
+            self._deliveries.stay_in_memory()
         for report in self._keeper.died():
             self._send(message_for(Kind.DIED, report))
         self._deliveries.fetch_waiting()

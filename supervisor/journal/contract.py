@@ -97,6 +97,9 @@ class Outbox(Protocol):
             due_in_s: Seconds until a PENDING one may be claimed again.
         """
 
+    def state_of(self, delivery: Delivery) -> DeliveryState | None:
+        """Return where a delivery stands; None when it is not here, as in a file that was begun anew."""
+
     def next_due_s(self, handler: str) -> float | None:
         """Return the seconds until something of a handler can be claimed.
 

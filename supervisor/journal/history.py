@@ -40,6 +40,7 @@ class RunReader:
     _clock: Callable[[], float]
     _this: Callable[[], Process]
     _gone: Callable[[Process], bool]
+    _alone: set[str]
 
     def last_run(self, name: str) -> RunRecord | None:
         """Return the newest run of a name, ended or not; None when there is none."""
@@ -65,6 +66,9 @@ class RunReader:
 
     def died_runs(self, name: str) -> tuple[RunRecord, ...]:
         """Return the runs of a name on this machine that never ended and whose process is gone, oldest first."""
+        if name in self._alone:  # true for the moment after a start, which is when a run asks
+            self._alone.discard(name)
+            return ()
         rows = self._store.rows(_UNENDED, (text(name), self._this().host))
         # Asked before the whole row is read: mostly it is the very run that asks.
         return tuple(_record(row) for row in rows if self._gone(Process(*row[_PROCESS])))

@@ -126,6 +126,12 @@ class MemoryOutbox:
         if not waiting:
             self._waiting.pop(delivery.handler, None)
 
+    def state_of(self, delivery: Delivery) -> DeliveryState | None:
+        """Return where a delivery stands; what was sent is not kept."""
+        with self._locked():
+            row = self._rows.get(delivery.key)
+            return DeliveryState.SENT if row is None else row.delivery.state
+
     def next_due_s(self, handler: str) -> float | None:
         """Return the seconds until something of a handler can be claimed; None when nothing is waiting."""
         with self._locked():

@@ -178,6 +178,11 @@ class OutboxKeeper:
         connection.execute("UPDATE message SET body = NULL WHERE key = ?", (message_key,))
         return self._copies.forget(connection, message_key)
 
+    def state_of(self, delivery: Delivery) -> DeliveryState | None:
+        """Return where a delivery stands; None when it is not here."""
+        rows = self._store.rows(f"SELECT state FROM delivery WHERE {_SAME}", (delivery.key, text(delivery.message.id)))  # noqa: S608 - our own words
+        return DeliveryState(rows[0][0]) if rows else None
+
     def next_due_s(self, handler: str) -> float | None:
         """Return the seconds until something of a handler can be claimed; None when nothing is waiting."""
         now = self._clock()

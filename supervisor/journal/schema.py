@@ -70,7 +70,7 @@ _FIRST = (
     """,
     """
     CREATE TABLE delivery (
-        key INTEGER PRIMARY KEY AUTOINCREMENT,  -- a dropped one's key never comes again
+        key INTEGER PRIMARY KEY,
         message INTEGER NOT NULL,
         handler TEXT NOT NULL,
         state TEXT NOT NULL,       -- pending, sent, failed or dropped

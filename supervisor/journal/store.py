@@ -28,7 +28,7 @@ T = TypeVar("T")
 Row: TypeAlias = "tuple[Any, ...]"
 
 FILE_NAME = "journal.sqlite3"
-BUSY_S = 30.0
+BUSY_S = 10.0
 _POLL_S = 1.0  # SQLite's own wait cannot be interrupted by a signal, so it is kept short and repeated
 _PAUSE_S = 0.01
 

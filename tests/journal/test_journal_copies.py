@@ -7,7 +7,6 @@ import os
 import stat
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +18,7 @@ from supervisor.models import Attachment, Delivery, RunReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SENT, FAILED, PENDING = DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.PENDING
 
@@ -79,7 +79,7 @@ def test_a_copy_takes_the_place_of_an_original_that_is_gone(journal: Journal, tm
 def test_copies_are_made_once_for_all_handlers(journal: Journal, tmp_path: Path, state: Path) -> None:
     """Several handlers that wait for one message share its copies, which go with the last of them."""
     message = notice(attachments=[incompressible(tmp_path, "a.csv"), incompressible(tmp_path, "b.csv")])
-    mail, chat, hook = journal.put(message, ["mail", "chat", "hook"])
+    mail, chat, _ = journal.put(message, ["mail", "chat", "hook"])
     first = journal.keep_attachments(mail, pack)
     assert journal.keep_attachments(chat, pack).message == first.message
     assert journal.keep_attachments(first, pack) == first
@@ -160,9 +160,7 @@ def test_a_copy_beyond_the_limit_costs_the_others_nothing(journal: Journal, tmp_
     assert kept(state) == ["small.log.gz"]
 
 
-def test_of_two_processes_that_copy_at_once_one_keeps_its_copies(
-    journal: Journal, tmp_path: Path, state: Path
-) -> None:
+def test_of_two_processes_that_copy_at_once_one_keeps_its_copies(journal: Journal, tmp_path: Path, state: Path) -> None:
     """When another process copies the same message meanwhile, what we copied is removed and theirs is used."""
     (delivery,) = journal.put(notice(attachments=incompressible(tmp_path, "a.csv")), ["mail"])
 
@@ -205,12 +203,11 @@ def test_the_directory_may_be_moved(journal: Journal, tmp_path: Path, state: Pat
 
 
 DIES = """
-import os, sys
-from pathlib import Path
+import sys
 from supervisor.journal import open_journal
 from supervisor.models import MessageDetails
 journal = open_journal(sys.argv[1])
-(delivery,) = journal.put(MessageDetails("s", attachments=__file__ if "__file__" in globals() else sys.executable), ["mail"])
+(delivery,) = journal.put(MessageDetails("s", attachments=sys.executable), ["mail"])
 def pack(attachment, directory):
     (directory / "half").write_bytes(b"half")
     print("copying", flush=True)

@@ -259,7 +259,7 @@ class DiskMachine(OutboxMachine):
         shutil.rmtree(self.directory)
 
 
-@pytest.mark.parametrize(("machine", "examples"), [(MemoryMachine, 100), (DiskMachine, 100)])
+@pytest.mark.parametrize(("machine", "examples"), [(MemoryMachine, 60), (DiskMachine, 50)])
 def test_nothing_is_lost_and_nothing_claimed_twice(machine: type[OutboxMachine], examples: int) -> None:
     """Whatever happens in whatever order, the outbox does what the model says, and loses nothing."""
     run_state_machine_as_test(

@@ -191,6 +191,18 @@ def test_a_killed_run_is_found_with_its_last_progress(journal: Journal, state: P
     output_of(living)
 
 
+def test_what_dies_after_a_lonely_start_is_found_too(journal: Journal, state: Path) -> None:
+    """A run that found no other at its start, as most do, still finds one that has died since when it asks again."""
+    journal.start_run(started("own"))
+    assert journal.died_runs("nightly") == ()
+    victim = python(DIES, state, "victim")
+    first_line_of(victim)
+    kill(victim)
+    assert [each.report.id for each in journal.died_runs("nightly")] == ["victim"]
+    journal.start_run(started("another"))
+    assert [each.report.id for each in journal.died_runs("nightly")] == ["victim"]
+
+
 def test_runs_of_other_machines_are_left_alone(state: Path) -> None:
     """Whether a process on another machine lives cannot be told, so its runs never count as died."""
     other = Journal(state, this=lambda: Process("elsewhere", 1, "x"))

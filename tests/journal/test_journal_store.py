@@ -509,6 +509,32 @@ def test_a_child_that_outlives_its_parent_keeps_what_it_writes(state: Path) -> N
     journal.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="calls the C library's fork")
+def test_a_fork_that_python_does_not_notice_harms_nothing(state: Path) -> None:
+    """After a fork by other code than Python's, the child leaves the parent's connection alone and opens its own."""
+    code = (
+        "import ctypes, os, sys; sys.path.append(sys.argv[2])\n"
+        "from journal_kit import NOON, record; from supervisor.journal import open_journal, store\n"
+        "from supervisor.kinds import Outcome\n"
+        "journal = open_journal(sys.argv[1])\n"
+        "record(journal, Outcome.SUCCESS)\n"
+        "inherited = journal._store._connection\n"
+        "child = ctypes.CDLL(None).fork()\n"
+        "if child == 0:\n"
+        "    assert len(journal.runs()) == 1\n"
+        "    assert store._abandoned == [inherited]\n"
+        "    assert journal._store._connection is not inherited\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "record(journal, Outcome.SUCCESS, since=NOON + 1)\n"
+        "assert len(journal.runs()) == 2\n"
+        "journal.close()\n"
+    )
+    output_of(python(code, state, Path(__file__).parent))
+    with closing(sqlite3.connect(state / FILE_NAME)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
 def test_a_killed_writer_leaves_a_whole_file(state: Path) -> None:
     """After SIGKILL in the midst of writing, all that was committed is there and the file is sound."""
     code = (
