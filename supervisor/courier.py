@@ -37,6 +37,7 @@ FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 300.0
 GIVE_UP_AFTER = timedelta(days=7)
 LOOK_AGAIN_S = 60.0
+LOOK_AGAIN_SOON_S = 0.5
 
 # Guards all that couriers and runs share, and wakes whoever waits: couriers for work, runs for their messages.
 changed = threading.Condition()
@@ -102,8 +103,6 @@ class Courier:
         """Take a delivery that was just accepted."""
         with changed:
             self._fresh.append(parcel)
-            if parcel.owner is not None:
-                parcel.owner.parcels.add(parcel)
             self._wake()
 
     def look_into(self, outbox: Outbox) -> None:
@@ -163,10 +162,14 @@ class Courier:
                 return parcel
 
     def _claim_again(self, parcel: Parcel) -> Parcel | None:
-        """Claim an own delivery for another attempt; what others have taken or sent meanwhile is off our hands."""
+        """Claim an own delivery for another attempt; what others have settled meanwhile is off our hands."""
         try:
-            if parcel.outbox.state_of(parcel.delivery) is None:
+            state = parcel.outbox.state_of(parcel.delivery)
+            if state is None:
                 return parcel  # its journal was lost with the row: what we hold is all there is
+            if state is not DeliveryState.PENDING:
+                self._let_go(parcel)
+                return None
             claimed = parcel.outbox.claim(parcel.delivery.handler, own=(parcel.delivery.key,))
         except JournalUnavailable as error:
             warn_once(error)
@@ -174,7 +177,9 @@ class Courier:
         if claimed is not None and claimed.key == parcel.delivery.key:
             parcel.delivery, parcel.claimed_s = claimed, monotonic()
             return parcel
-        self._let_go(parcel)
+        with changed:  # another process is sending it, or the clock of the outbox says that it is not due yet
+            parcel.due_s = monotonic() + LOOK_AGAIN_SOON_S
+            self._again.append(parcel)
         return Parcel(claimed, parcel.outbox) if claimed is not None else None
 
     def _claim_left(self) -> Parcel | None:
@@ -258,7 +263,7 @@ class Courier:
 def _renew(parcel: Parcel) -> bool:
     """Tell whether a delivery is still ours to send, and keep it so for the time that this takes."""
     try:
-        return parcel.outbox.renew(parcel.delivery)
+        return parcel.outbox.renew(parcel.delivery) or parcel.outbox.state_of(parcel.delivery) is None
     except JournalUnavailable as error:
         warn_once(error)
         return True  # better twice than never

@@ -21,7 +21,7 @@ from supervisor.kinds import Kind
 from supervisor.settings import kinds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from supervisor.journal import Outbox
     from supervisor.models import Delivery, MessageDetails, MessageHandler
@@ -52,7 +52,7 @@ class Deliveries:
     """
 
     def __init__(self, handlers: Sequence[MessageHandler], report_on: Collection[Kind], outbox: Outbox) -> None:
-        self._handlers = tuple(zip(_distinct_names(handlers), handlers, strict=True))
+        self._handlers = dict(zip(_distinct_names(handlers), handlers, strict=True))
         self._report_on = frozenset(report_on) | {Kind.NOTICE, Kind.PROGRESS}
         self._outbox = outbox
         self._spare = MemoryOutbox()
@@ -60,8 +60,12 @@ class Deliveries:
         self._told_to_stop = False
         self.parcels: set[Parcel] = set()
 
-    def accept(self, details: MessageDetails, *, without: Sequence[MessageHandler] = ()) -> None:
-        """Store a message for every handler that wants its kind, and let the couriers take it from there.
+    def accept(self, details: MessageDetails) -> None:
+        """Store a message for every handler that wants its kind, and let the couriers take it from there."""
+        self.hand_over(self.store(details))
+
+    def store(self, details: MessageDetails, *, without: Sequence[MessageHandler] = ()) -> tuple[Parcel, ...]:
+        """Store a message for every handler that wants its kind; nothing is sent before it is handed over.
 
         A handler that sends messages while it sends one would never come to an end: those are refused.
 
@@ -71,16 +75,24 @@ class Deliveries:
         """
         if courier.is_courier_thread():
             log.warning("a handler spoke while it was sending; its message %r is left out", details.subject)
-            return
-        wanting = [
-            (name, handler)
-            for name, handler in self._handlers
+            return ()
+        names = [
+            name
+            for name, handler in self._handlers.items()
             if self._wants(handler, details) and not any(handler is each for each in without)
         ]
-        if wanting:
-            outbox, accepted = self._put(details, [name for name, _ in wanting])
-            for (name, handler), delivery in zip(wanting, accepted, strict=True):
-                self._courier(name, handler).take(Parcel(delivery, outbox, self))
+        if not names:
+            return ()
+        outbox, accepted = self._put(details, names)
+        parcels = tuple(Parcel(delivery, outbox, self) for delivery in accepted)
+        with courier.changed:
+            self.parcels.update(parcels)
+        return parcels
+
+    def hand_over(self, parcels: Iterable[Parcel]) -> None:
+        """Let the couriers take what was stored, after the commit that it was stored in."""
+        for parcel in parcels:
+            self._courier(parcel.delivery.handler).take(parcel)
         if _is_finished:
             self.wait(EXIT_DEADLINE_S)  # nobody else will
 
@@ -104,13 +116,12 @@ class Deliveries:
     def fetch_waiting(self) -> None:
         """Let the couriers deliver what earlier runs left in the outbox, after the messages of this one."""
         try:
-            names = self._outbox.waiting([name for name, _ in self._handlers]) if self._handlers else ()
+            names = self._outbox.waiting(tuple(self._handlers)) if self._handlers else ()
         except JournalUnavailable as error:
             warn_once(error)
             return
-        for name, handler in self._handlers:
-            if name in names:
-                self._courier(name, handler).look_into(self._outbox)
+        for name in names:
+            self._courier(name).look_into(self._outbox)
 
     def wait(self, deadline_s: float) -> None:
         """Wait until everything is settled, or can no longer be within the deadline; log what is left.
@@ -151,11 +162,11 @@ class Deliveries:
         self._couriers = {}
         self.parcels = set()
 
-    def _courier(self, name: str, handler: MessageHandler) -> Courier:
+    def _courier(self, name: str) -> Courier:
         with courier.changed:
             _unfinished.add(self)
             if name not in self._couriers:
-                self._couriers[name] = courier.courier_for(name, handler)
+                self._couriers[name] = courier.courier_for(name, self._handlers[name])
                 self._couriers[name].users += 1
             return self._couriers[name]
 

@@ -22,7 +22,7 @@ from supervisor.journal.runs import EndedRun, StartedRun
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from supervisor.journal import Journal, Outbox
+    from supervisor.journal import Journal, Outbox, Streak
     from supervisor.models import ErrorDetails, Progress, RunReport
     from supervisor.run import Run
 
@@ -72,15 +72,20 @@ class Keeper:
                 journal.progress(self._run.id, progress)
 
     @contextmanager
-    def ending(self, report: RunReport) -> Iterator[None]:
-        """Note how the run ended, in one commit with the messages that are stored in the block."""
+    def ending(self, report: RunReport) -> Iterator[str]:
+        """Note how the run ended, in one commit with the messages that are stored in the block.
+
+        The block gets in words how many runs of this name failed just before this one; "" when none did.
+        """
         journal = _shared_journal() if self._began else None  # asked anew: a run without an end would be told as died
+        failures_before = ""
         with self._fault_noted(), ExitStack() as commit:
             if journal is not None:
                 with self._fault_noted():
                     commit.enter_context(journal.one_commit())
+                    failures_before = _in_words(journal.failures_since_success(report.name))
                     journal.end_run(report.id, _ended(report))
-            yield
+            yield failures_before
 
     @contextmanager
     def _fault_noted(self) -> Iterator[None]:
@@ -90,27 +95,18 @@ class Keeper:
             warn_once(error)
             self._journal = None
 
-    def failures_before(self) -> str:
-        """Return in words how many runs of this name failed just before this one; "" when none did."""
-        journal = self._journal
-        if journal is None:
-            return ""
-        with self._fault_noted():
-            count, since = journal.failures_since_success(self._run.name)
-            if count and since is not None:
-                return f"Before it, {counted(count, 'run')} failed in a row, since {local_time(since)}."
-        return ""
-
     def is_repeat(self, error: ErrorDetails) -> bool:
         """Tell whether an equal failure was told within ``repeat_after_s``, and count this one if so."""
         journal, within_s = self._journal, self._run.settings.repeat_after_s
         if journal is None or not within_s:
             return False
         with self._fault_noted():
-            if not journal.failures_since_success(self._run.name).failures:
-                return False  # whoever was told that all is well again is to hear of it
             told_at, _ = journal.repeats(self._run.name, error.fingerprint)
-            if told_at is not None and datetime.now(UTC) - told_at < timedelta(seconds=within_s):
+            if told_at is None or datetime.now(UTC) - told_at >= timedelta(seconds=within_s):
+                return False
+            # Whoever was told meanwhile that all is well again is to hear of the first failure after it.
+            in_this_run = told_at.timestamp() >= self._run.started_at_s
+            if in_this_run or journal.failures_since_success(self._run.name).failures:
                 journal.mark_held_back(self._run.name, error.fingerprint)
                 return True
         return False
@@ -144,6 +140,13 @@ def _shared_journal() -> Journal | None:
         except JournalUnavailable as error:
             warn_once(error)
     return journal
+
+
+def _in_words(streak: Streak) -> str:
+    failures, since = streak
+    if not failures or since is None:
+        return ""
+    return f"Before it, {counted(failures, 'run')} failed in a row, since {local_time(since)}."
 
 
 def _started(run: Run) -> StartedRun:

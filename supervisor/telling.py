@@ -25,6 +25,7 @@ from supervisor.watch.pace import ProgressPace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from supervisor.courier import Parcel
     from supervisor.run import Run
 
 TEXT_LIMIT = 1_000_000
@@ -73,8 +74,10 @@ class Teller:
         """Note that the run has started, and tell what is due at that moment."""
         if not self._keeper.begin():
             self._deliveries.stay_in_memory()
+        stored: list[Parcel] = []
         for report in self._keeper.died():
-            self._send(message_for(Kind.DIED, report))
+            stored += self._deliveries.store(message_for(Kind.DIED, report))
+        self._deliveries.hand_over(stored)
         self._deliveries.fetch_waiting()
         if Kind.START in self._settings.announced:
             self._send(message_for(Kind.START, self.report()))
@@ -106,8 +109,9 @@ class Teller:
         """Tell of an exception in a thread or task of the run, while the run goes on."""
         self._error = capture.error_details(error, thread=thread)
         for details, told in self._failure(error):
-            self._deliveries.accept(details, without=told)
+            stored = self._deliveries.store(details, without=told)
             self._keeper.mark_told(self._error)
+            self._deliveries.hand_over(stored)
 
     def end(self, error: BaseException | None) -> None:
         """Tell and note how the run ended."""
@@ -115,25 +119,27 @@ class Teller:
         succeeded = self._run.outcome is Outcome.SUCCESS
         if error is not None and not succeeded:
             self._error = capture.error_details(error)
-        # All is composed before, since no other process can write to the journal during the commit.
-        last_words = [*self._held_back(), *(self._success() if succeeded else self._failure(error))]
-        with self._keeper.ending(self.report()):
-            for details, told in last_words:
-                self._deliveries.accept(details, without=told)
+        # All that takes time is done before, since no other process can write to the journal during the commit.
+        last_words = [*self._held_back(), *(() if succeeded else self._failure(error))]
+        report = self.report()
+        stored: list[Parcel] = []
+        with self._keeper.ending(report) as failures_before:
+            for details, told in (*last_words, *(self._success(report, failures_before) if succeeded else ())):
+                stored += self._deliveries.store(details, without=told)
                 if details.kind is Kind.FAILURE and self._error is not None:
                     self._keeper.mark_told(self._error)
+        self._deliveries.hand_over(stored)
 
     def _held_back(self) -> Iterator[Outgoing]:
         if self._flood.held_back:
             yield held_back(self.report(), self._flood.held_back, self._flood.last_subjects), ()
 
-    def _success(self) -> Iterator[Outgoing]:
+    def _success(self, report: RunReport, failures_before: str) -> Iterator[Outgoing]:
         attachments = self._run.attachments
-        failures = self._keeper.failures_before()
-        if failures:
-            yield _described(message_for(Kind.RECOVERY, self.report(), attachments, failures)), ()
+        if failures_before:
+            yield _described(message_for(Kind.RECOVERY, report, attachments, failures_before)), ()
         if Kind.SUCCESS in self._settings.announced:
-            yield _described(message_for(Kind.SUCCESS, self.report(), attachments)), ()
+            yield _described(message_for(Kind.SUCCESS, report, attachments)), ()
 
     def _failure(self, error: BaseException | None) -> Iterator[Outgoing]:
         """Log a failure, and yield its message, for all who have not heard of this very exception in an inner run."""

@@ -576,6 +576,59 @@ def test_a_kill_at_the_end_loses_neither_failure_nor_record(machine: Machine, jo
     assert [each["kind"] for each in machine.mail] == ["failure"]
 
 
+SLOW_COMMITS = """
+    from contextlib import contextmanager
+    from supervisor.journal import Journal
+    one_commit = Journal.one_commit
+    @contextmanager
+    def slow(self):
+        with one_commit(self):
+            yield
+            time.sleep(0.7)
+    Journal.one_commit = slow
+    class Kills(Mail):
+        def send_message(self, details):
+            super().send_message(details)
+            die()
+    kills = Kills()
+"""
+
+
+def test_a_failure_is_not_sent_before_it_is_stored(machine: Machine, journal: Journal) -> None:
+    """A kill right after the first send of a failure has it on record: it is repeated with its id, not as a death."""
+    speaks = """
+        with supervise("night", handlers=[kills]):
+            raise KeyError("apn")
+    """
+    machine.run(textwrap.dedent(SLOW_COMMITS) + textwrap.dedent(speaks), code=-9)
+    assert [each.report.outcome for each in journal.runs("night")] == ["failure"]
+    machine.run(LATER)
+    assert [each["kind"] for each in machine.mail] == ["failure", "failure"]
+    assert len({each["id"] for each in machine.mail}) == 1
+
+
+def test_a_death_is_not_sent_before_it_is_stored(machine: Machine) -> None:
+    """A kill right after the first send of a died run's message leaves it on record: it is repeated with its id."""
+    machine.run(
+        """
+        with supervise("night", handlers=[mail]): die()
+    """,
+        code=-9,
+    )
+    speaks = """
+        with supervise("night", handlers=[kills]):
+            time.sleep(60)
+    """
+    machine.run(textwrap.dedent(SLOW_COMMITS) + textwrap.dedent(speaks), code=-9)
+    first, *_ = machine.mail
+    assert first["kind"] == "died"
+    machine.run(LATER.replace("later", "night"))
+    # The run that was killed while it told of the first has died itself.
+    died = [each for each in machine.mail if each["kind"] == "died"]
+    assert [each["id"] for each in died].count(first["id"]) == 2
+    assert len({each["message"] for each in died}) == len({each["id"] for each in died}) == 2
+
+
 # Many at once
 
 

@@ -179,9 +179,12 @@ class OutboxKeeper:
         return self._copies.forget(connection, message_key)
 
     def state_of(self, delivery: Delivery) -> DeliveryState | None:
-        """Return where a delivery stands; None when it is not here."""
-        rows = self._store.rows(f"SELECT state FROM delivery WHERE {_SAME}", (delivery.key, text(delivery.message.id)))  # noqa: S608 - our own words
-        return DeliveryState(rows[0][0]) if rows else None
+        """Return where a delivery stands; None when it is not here. One that was dropped counts as done: SENT."""
+        sql = f"SELECT state FROM delivery WHERE {_SAME}"  # noqa: S608 - our own words
+        rows = self._store.rows(sql, (delivery.key, text(delivery.message.id)))
+        if not rows:
+            return None
+        return DeliveryState.SENT if rows[0][0] == "dropped" else DeliveryState(rows[0][0])
 
     def next_due_s(self, handler: str) -> float | None:
         """Return the seconds until something of a handler can be claimed; None when nothing is waiting."""

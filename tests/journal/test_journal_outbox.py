@@ -153,6 +153,15 @@ def test_retrying_makes_a_waiting_delivery_due_now(outbox: Outbox) -> None:
     assert outbox.claim("mail") is not None
 
 
+def test_where_a_delivery_stands_is_known(outbox: Outbox) -> None:
+    """It can be asked where a delivery stands, and one that a person dropped has nothing left to do."""
+    sent, failed, waiting, dropped = (outbox.put(notice(), ["mail"], claimed=True)[0] for _ in range(4))
+    outbox.settle(sent, SENT)
+    outbox.settle(failed, FAILED)
+    outbox.drop(dropped.key)
+    assert [outbox.state_of(each) for each in (sent, failed, waiting, dropped)] == [SENT, FAILED, PENDING, SENT]
+
+
 def test_a_lease_ends(outbox: Outbox, clock: Clock) -> None:
     """When a claimer takes longer than its lease, the delivery can be claimed again."""
     outbox.put(notice(), ["mail"])
