@@ -16,7 +16,7 @@ from supervisor.compose.words import counted
 from supervisor.journal.errors import JournalUnavailable, warn_once
 from supervisor.journal.file import open_journal
 from supervisor.journal.memory import MemoryOutbox
-from supervisor.journal.places import VARIABLE, state_directory
+from supervisor.journal.places import VARIABLE, limits, state_directory
 from supervisor.journal.runs import EndedRun, StartedRun
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _shared_journal() -> Journal | None:
     journal = _journals.get(chosen)
     if journal is None:
         try:
-            journal = _journals[chosen] = open_journal(state_directory())
+            journal = _journals[chosen] = open_journal(state_directory(), **limits())
         except JournalUnavailable as error:
             warn_once(error)
     return journal

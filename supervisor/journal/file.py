@@ -65,18 +65,20 @@ class Journal(RunWriter, RunReader, TendedOutbox):
         self._store.close()
 
 
-def open_journal(directory: str | os.PathLike[str]) -> Journal:
+def open_journal(directory: str | os.PathLike[str], **limits: float) -> Journal:
     """Open the journal of a directory, and begin it where there is none.
 
     A corrupt file is renamed ("journal.sqlite3.corrupt-..."), a warning logged, and a fresh one begun.
 
     Args:
         directory: Where the file is; see :func:`~supervisor.journal.state_directory`.
+        limits: ``keep_runs``, ``keep_days`` and ``copies_limit_bytes`` of :class:`Journal`, where they are not to be
+            what they are by default.
 
     Raises:
         JournalUnavailable: The directory cannot be used, or the file was written by a newer version; the file
             is left alone then.
     """
-    journal = Journal(directory)
+    journal = Journal(directory, **limits)  # type: ignore[arg-type]  # what is counted comes as whole numbers
     journal._store.open()  # noqa: SLF001 - of the same package
     return journal

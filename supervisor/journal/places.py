@@ -5,9 +5,33 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from supervisor import log
 from supervisor.journal.errors import JournalUnavailable
 
 VARIABLE = "SUPERVISOR_STATE"
+
+
+_LIMITS = {
+    "keep_runs": ("SUPERVISOR_KEEP_RUNS", 1),
+    "keep_days": ("SUPERVISOR_KEEP_DAYS", 1),
+    "copies_limit_bytes": ("SUPERVISOR_KEEP_COPIES_MB", 1024 * 1024),
+}
+
+
+def limits() -> dict[str, int]:
+    """Return how much the environment says is to be kept; what it does not say, or says wrongly, is left out.
+
+    ``SUPERVISOR_KEEP_RUNS`` runs of each name, for ``SUPERVISOR_KEEP_DAYS`` days, and copies of attachments of
+    ``SUPERVISOR_KEEP_COPIES_MB`` megabytes; each a whole number above 0.
+    """
+    found = {}
+    for limit, (variable, factor) in _LIMITS.items():
+        text = os.environ.get(variable, "").strip()
+        if text.isascii() and text.isdigit() and int(text):
+            found[limit] = int(text) * factor
+        elif text:
+            log.warning("%s must be a whole number above 0, got %r; it is left as it is by default", variable, text)
+    return found
 
 
 def state_directory() -> Path:
