@@ -55,7 +55,6 @@ class Deliveries:
         self._handlers = dict(zip(_distinct_names(handlers), handlers, strict=True))
         self._report_on = frozenset(report_on) | {Kind.NOTICE, Kind.PROGRESS}
         self._outbox = outbox
-        self._spare = MemoryOutbox()
         self._couriers: dict[str, Courier] = {}
         self._told_to_stop = False
         self.parcels: set[Parcel] = set()
@@ -111,7 +110,8 @@ class Deliveries:
 
     def stay_in_memory(self) -> None:
         """Store what comes from now on in memory: the journal is out of use, and asking it again may take long."""
-        self._outbox = self._spare
+        if not isinstance(self._outbox, MemoryOutbox):
+            self._outbox = MemoryOutbox()
 
     def fetch_waiting(self) -> None:
         """Let the couriers deliver what earlier runs left in the outbox, after the messages of this one."""

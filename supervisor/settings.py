@@ -41,7 +41,9 @@ def _handlers(value: MessageHandler | Iterable[MessageHandler] | None) -> tuple[
 
 def _kinds(value: str | Iterable[str] | None) -> frozenset[Kind]:
     """Return the kinds to report: those that always are, and the ones named."""
-    named = (value,) if isinstance(value, str) else value or ()
+    if not value:
+        return ALWAYS_REPORTED
+    named = (value,) if isinstance(value, str) else value
     try:
         return ALWAYS_REPORTED | {Kind(each) for each in named}
     except (TypeError, ValueError) as error:
@@ -168,6 +170,8 @@ def settings_from(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settin
     Raises:
         ConfigurationError: An option is unknown (its text says which was probably meant) or a value is wrong.
     """
+    if not options:
+        return Settings(*arguments)
     known = [field.name for field in attrs.fields(Settings) if field.init]
     for name in options.keys() - set(known):
         from difflib import get_close_matches
