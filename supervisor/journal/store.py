@@ -15,6 +15,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from supervisor import log
 from supervisor.journal import schema
 from supervisor.journal.errors import JournalUnavailable
 from supervisor.journal.forks import watch_forks
@@ -246,9 +247,7 @@ class Store:
     def _warn(self) -> None:
         """Log what happened, outside the lock: a log handler may do anything, even use the journal."""
         while self._warnings:
-            from logging import getLogger
-
-            getLogger("supervisor").warning("%s", self._warnings.pop(0))
+            log.warning("%s", self._warnings.pop(0))
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from supervisor import log
 from supervisor.compose.words import one_line
 from supervisor.errors import ConfigurationError
 from supervisor.message_handlers import checks
@@ -178,10 +179,8 @@ class EmailHandler:
         """
         refused = self._own_mailer().send(details)
         if refused:
-            import logging
-
             told = ", ".join(f"{address} ({reply})" for address, reply in refused.items())
-            logging.getLogger("supervisor").warning(
+            log.warning(
                 "%s: %r went out, but not to whom the server refused: %s", self.name, one_line(details.subject), told
             )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from supervisor import log
 from supervisor.attachments import packed
 from supervisor.message_handlers.slack_answers import SlackError, refusal, unreachable
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 # Slack takes files of 1 GB each (https://slack.com/help/articles/201330736); more than this takes too long to send.
 LIMIT_BYTES = 100 * 1024 * 1024
 _ANSWER_BYTES = 4_096
-
-logger = logging.getLogger("supervisor")
 
 
 def uploaded(api: Api, details: MessageDetails, so_far: Sending) -> list[str]:
@@ -55,7 +53,7 @@ def complaint(name: str, error: SlackError) -> str:
     if not error.permanent:
         raise error
     text = f"{name} is not attached. {error.reason}"
-    logger.warning("SlackHandler: %s", text)
+    log.warning("SlackHandler: %s", text)
     return text
 
 

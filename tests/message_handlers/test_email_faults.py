@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import time
@@ -233,6 +234,25 @@ def test_a_connection_that_served_before_gets_a_second_one(server: MailServer, s
     assert not error.permanent
     assert server.connections == 3
     assert [each.mail["Subject"] for each in server.arrived] == ["first", "second"]
+
+
+def test_a_log_that_raises_does_not_make_a_sent_message_fail(server: MailServer) -> None:
+    """What was sent counts as sent, although the log cannot take who was refused: sending again would repeat it."""
+
+    class Raises(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("the log's disk is full")
+
+    server.goes_wrong("RCPT b@", "550 5.1.1 no such user", always=True)
+    handler = handler_for(server.port, to_addresses=["a@example.com", "b@example.com"])
+    in_log = Raises()
+    logging.getLogger("supervisor").addHandler(in_log)
+    try:
+        handler.send_message(MessageDetails("Loaded", "t"))
+    finally:
+        logging.getLogger("supervisor").removeHandler(in_log)
+        handler.close()
+    assert [each.recipients for each in server.arrived] == [["a@example.com"]]
 
 
 def test_one_refused_recipient_does_not_keep_the_others_from_it(
