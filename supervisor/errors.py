@@ -5,6 +5,7 @@
     SupervisorError
     ├── ConfigurationError   a setting is missing, blank, misspelt or out of range
     ├── RunStateError        a run was used in a way its state does not allow
+    ├── OverlapError         an earlier run is still under way, and overlap="fail"
     └── DeliveryError        a handler could not hand its message to the destination
 
 They reach the caller only where the caller's own input is wrong, while a script is being set up. Once a
@@ -25,6 +26,17 @@ class ConfigurationError(SupervisorError):
 
 class RunStateError(SupervisorError):
     """Tell that a run was entered twice, or used in a way its state does not allow."""
+
+
+class OverlapError(SupervisorError):
+    """Tell that an earlier run of the same name is still under way on this machine."""
+
+
+class RunSkipped(SystemExit):  # noqa: N818 - it is no error: the script ends well
+    """End a script whose block cannot be skipped otherwise: ``overlap="skip"``, and an earlier run is under way.
+
+    Uncaught, it ends the script with exit code 0.
+    """
 
 
 class DeliveryError(SupervisorError):

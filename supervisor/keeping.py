@@ -159,6 +159,9 @@ def _started(run: Run) -> StartedRun:
         argv=capture.command_line(),
         python=capture.python_version(),
         log_path=run.settings.log_path,
+        schedule=run.settings.schedule,
+        max_duration_s=run.settings.max_duration_s,
+        stall_after_s=run.settings.stall_after_s,
     )
 
 

@@ -101,6 +101,10 @@ class ErrorDetails:
         message: Its text; "" when it has none, a stand-in when its ``__str__`` raises.
         where: The script's own innermost frame ("parcels.py:41 in load"); "" when there is none.
         source: The line of code at ``where``; "" when its file cannot be read.
+        excerpt: A few lines of code around ``where``, numbered, the line itself marked; "" when its file cannot be
+            read.
+        notes: What was added with ``add_note``.
+        local_variables: Names and texts of the local variables at ``where``; empty unless ``show_locals`` is set.
         traceback: The full traceback with its chain and groups, bounded in size.
         thread: The thread or task that it came from; "" for the run's own.
         fingerprint: Equal for failures of the same kind at the same place.
@@ -110,6 +114,9 @@ class ErrorDetails:
     message: str = ""
     where: str = ""
     source: str = ""
+    excerpt: str = ""
+    notes: tuple[str, ...] = ()
+    local_variables: tuple[tuple[str, str], ...] = ()
     traceback: str = ""
     thread: str = ""
     fingerprint: str = ""
@@ -145,7 +152,10 @@ class RunReport:
         python: The version of Python.
         cpu_s: Processor seconds that the process used during the run, all threads together.
         peak_memory_bytes: The most memory that the process ever had; None where the platform does not tell.
-        log_path: The log that the run was told of; None without one.
+        log_path: The log that the run was told of, or its own (``capture_logs``); None without one.
+        log_tail: The last lines of the run's own log, oldest first; empty without one.
+        log_counts: How many records of each level the run's own log has ("ERROR": 2, "WARNING": 14), levels from
+            WARNING up; empty without one.
     """
 
     id: str
@@ -167,6 +177,8 @@ class RunReport:
     cpu_s: float | None = None
     peak_memory_bytes: int | None = None
     log_path: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
+    log_tail: tuple[str, ...] = ()
+    log_counts: Mapping[str, int] = attrs.field(factory=dict, converter=_frozen_mapping, hash=False)
 
 
 def _attachments(value: Attachable | Iterable[Attachable | None] | None) -> tuple[Attachment, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
@@ -16,6 +16,7 @@ from supervisor.kinds import Kind
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Callable
 
     from supervisor.models import MessageHandler
 
@@ -83,6 +84,38 @@ def _yes_or_no(instance: object, attribute: attrs.Attribute[Any], value: object)
         raise ConfigurationError(f"{attribute.name} must be True or False, got {value!r}")
 
 
+def _one_of(*known: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value not in known:
+            raise ConfigurationError(f"{attribute.name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+
+    return check
+
+
+def _captured(value: bool | str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return the names of the loggers to capture, "" for the root logger; None for none."""
+    if value is None or value is False:
+        return None
+    if value is True:
+        return ("",)
+    names = (value,) if isinstance(value, str) else value
+    try:
+        names = tuple(dict.fromkeys(names))
+    except TypeError as error:
+        raise ConfigurationError(f"capture_logs must be True, False or names of loggers, got {value!r}") from error
+    if not names or not all(isinstance(each, str) for each in names):
+        raise ConfigurationError(f"capture_logs must be True, False or names of loggers, got {value!r}")
+    return names
+
+
+def _schedule(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what is no schedule: here, since the check that misses the run is nowhere near the script."""
+    if value is not None:
+        from supervisor.schedules import parse
+
+        parse(value)
+
+
 def _logger(value: logging.Logger | logging.LoggerAdapter[Any] | str | None) -> Any:
     """Return a logger; a text names one."""
     if isinstance(value, str):
@@ -118,6 +151,21 @@ class Settings:
         repeat_after_s: Holds back a failure when an equal one (same exception, same place) was told less than so
             many seconds ago, and says with the next one how many there were. 0 tells every failure. It needs the
             journal.
+        capture_logs: True gives the run a log file of its own with what all loggers say, a name or names with what
+            those say; warnings are in it too. It goes with the messages of failures and summaries. False for none.
+        show_locals: True shows the local variables of the script's own functions in failure messages, redacted.
+        stall_after_s: Tells (kind stalled) of a run that made no progress for so many seconds, with the stack of
+            every thread. None does not watch.
+        max_duration_s: Tells (kind overdue) of a run that takes longer than so many seconds, with the stack of every
+            thread. None does not watch.
+        on_overdue: What else is done about a run that stalls or takes too long: "report" lets it go on,
+            "interrupt" raises KeyboardInterrupt in its main thread.
+        schedule: When the run should start: a cron expression in the machine's time ("0 2 * * *") or an interval
+            ("every 15 min"). ``supervisor check`` then tells (kind missed) when it did not. None for no schedule.
+        grace_s: How many seconds late a scheduled start may be before it counts as missed.
+        overlap: What is done when a run of this name is still under way on this machine: "allow" starts another,
+            "skip" does not call the function (a block cannot be skipped: it raises ``RunSkipped``), "fail" tells a
+            failure and raises ``OverlapError``.
 
     Raises:
         ConfigurationError: A setting is of the wrong kind or out of range; its text names it.
@@ -133,6 +181,18 @@ class Settings:
     delivery_deadline_s: float = attrs.field(default=30.0, validator=_seconds_or_zero, kw_only=True)
     journal: bool = attrs.field(default=True, validator=_yes_or_no, kw_only=True)
     repeat_after_s: float = attrs.field(default=0.0, validator=_seconds_or_zero, kw_only=True)
+    capture_logs: tuple[str, ...] | None = attrs.field(default=False, converter=_captured, kw_only=True)
+    show_locals: bool = attrs.field(default=False, validator=_yes_or_no, kw_only=True)
+    stall_after_s: float | None = attrs.field(default=None, validator=_seconds, kw_only=True)
+    max_duration_s: float | None = attrs.field(default=None, validator=_seconds, kw_only=True)
+    on_overdue: Literal["report", "interrupt"] = attrs.field(
+        default="report", validator=_one_of("report", "interrupt"), kw_only=True
+    )
+    schedule: str | None = attrs.field(default=None, validator=_schedule, kw_only=True)
+    grace_s: float = attrs.field(default=600.0, validator=_seconds_or_zero, kw_only=True)
+    overlap: Literal["allow", "skip", "fail"] = attrs.field(
+        default="allow", validator=_one_of("allow", "skip", "fail"), kw_only=True
+    )
 
     announced: frozenset[Kind] = attrs.field(init=False, eq=False, repr=False)
     """Start and success, where ``report_on`` or a handler asks for them."""

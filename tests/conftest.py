@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     """Keep the journal in a directory of the test's own, for its child processes too."""
     directory = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("SUPERVISOR_STATE", str(directory))
+    monkeypatch.setenv("SUPERVISOR_CONFIG", os.devnull)
     yield directory
     keeping = sys.modules.get("supervisor.keeping")
     for key, journal in list(getattr(keeping, "_journals", {}).items()):

@@ -1,0 +1,126 @@
+"""Where configuration files may be. Nothing is read here, and nothing that is missing or barred is an error."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    AnyPath = str | os.PathLike[str]
+
+FILE = "supervisor.toml"
+PYPROJECT = "pyproject.toml"
+MOST_BYTES = 1_000_000
+_NOBODY = -1
+
+
+class Place(NamedTuple):
+    """A file that may be read.
+
+    Args:
+        path: Where it is, absolute.
+        of_machine: It is for all users, so one user who may not read it has done nothing wrong.
+        owner: Whom the file may belong to, besides root and whoever reads it, to be believed: the owner of the script.
+            None believes anybody, since nobody else can put a file there.
+    """
+
+    path: str
+    of_machine: bool = False
+    owner: int | None = None
+
+
+def standing_places(environ: Mapping[str, str], directories: Sequence[AnyPath] | None = None) -> Iterator[Place]:
+    """Yield the files of the machine and of the user that exist, the stronger last.
+
+    Args:
+        environ: Tells the directories on Linux (``XDG_CONFIG_DIRS``, ``XDG_CONFIG_HOME``, ``HOME``).
+        directories: The directories to look in instead, the user's own last.
+    """
+    if directories is None:
+        machine, user = _linux(environ) if sys.platform == "linux" else _elsewhere()
+        known = [*dict.fromkeys((*machine, *user))]
+    else:
+        known = [os.fspath(each) for each in directories]
+        user = known[-1:]
+    for folder in known:
+        path = os.path.join(folder, FILE)  # noqa: PTH118 - pathlib costs 3 ms that most runs need not pay
+        if is_file(path):
+            yield Place(path, of_machine=folder not in user)
+
+
+def places_upwards(script: AnyPath | None) -> Iterator[Place]:
+    """Yield the files that exist from the script's folder to the root, the nearest first.
+
+    Args:
+        script: The script's file, or its folder. None stands for the working directory.
+    """
+    try:
+        start = os.path.realpath(os.getcwd() if script is None else script)  # noqa: PTH109 - as above
+    except (OSError, ValueError):  # the working directory is gone
+        return
+    owner = _owner(start) if script is not None else _NOBODY
+    folder = start if os.path.isdir(start) else os.path.dirname(start)  # noqa: PTH112, PTH120 - as above
+    while True:
+        for name in (FILE, PYPROJECT):
+            path = os.path.join(folder, name)  # noqa: PTH118 - as above
+            if is_file(path) and (name == FILE or _mentions_us(path)):
+                yield Place(path, owner=owner)
+        above = os.path.dirname(folder)  # noqa: PTH120 - as above
+        if above == folder:
+            return
+        folder = above
+
+
+def _owner(script: str) -> int:
+    try:
+        return os.stat(script).st_uid  # noqa: PTH116 - as above
+    except (OSError, ValueError):  # it has no file, like what comes after python -c
+        return _NOBODY
+
+
+def _mentions_us(path: str) -> bool:
+    """Tell whether a pyproject.toml may have a part for us: most are of projects that have not, and need no parsing."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - as above
+            return b"supervisor" in file.read(MOST_BYTES).replace(b"agrc-supervisor", b"")
+    except OSError:
+        return False
+
+
+def is_file(path: str) -> bool:
+    """Tell whether a path leads to a regular file. What cannot be looked at counts as not there."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - as above
+    except (OSError, ValueError):
+        return False
+
+
+def _linux(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Return the directories of the machine and of the user, without the 8 ms that platformdirs takes to load.
+
+    It follows https://specifications.freedesktop.org/basedir-spec/latest/: of ``XDG_CONFIG_DIRS`` the first is the
+    strongest, and paths that are not absolute are ignored. A desktop session may put directories before ``/etc/xdg``
+    that cron does not know; all are read, so that both see what is in ``/etc/xdg``.
+    """
+    machine = [each for each in environ.get("XDG_CONFIG_DIRS", "").split(":") if each.startswith("/")] or ["/etc/xdg"]
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - as above
+    user = environ.get("XDG_CONFIG_HOME", "")
+    user = user if user.startswith("/") else f"{home}/.config"
+    own = [user] if user.startswith("/") else []  # without any home there is none
+    return [f"{each}/supervisor" for each in reversed(machine)], [f"{each}/supervisor" for each in own]
+
+
+def _elsewhere() -> tuple[list[str], list[str]]:
+    from platformdirs import site_config_path, user_config_path
+
+    try:
+        user = user_config_path("supervisor", appauthor=False)
+    except RuntimeError:  # the user has no home, which older versions tell by a path that begins with "~"
+        own = []
+    else:
+        own = [str(user)] if user.is_absolute() else []
+    return [str(site_config_path("supervisor", appauthor=False))], own

@@ -1,0 +1,132 @@
+"""What the configuration says, for the runs and commands of this process: it is looked for once.
+
+Named handlers are built here. One that cannot be built stands in its own place and refuses every message, with the
+reason: so the reason is in the log and in ``supervisor outbox``, the messages wait to be retried, and the other
+handlers work.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from supervisor import log
+from supervisor.configuration import Configuration, load
+from supervisor.errors import ConfigurationError, DeliveryError
+from supervisor.settings import Settings, settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from supervisor.models import MessageDetails, MessageHandler
+
+_lock = threading.Lock()
+_found: Configuration | None = None
+_built: dict[str, Any] = {}
+
+
+class UnusableHandler:
+    """Stands for a named handler that cannot be built, and refuses every message with the reason.
+
+    Args:
+        name: The name of the handler.
+        reason: What is wrong with it, and how to mend it.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"<handler {self.name!r}, which cannot be built: {self.reason}>"
+
+    def send_message(self, details: MessageDetails) -> None:
+        """Refuse the message.
+
+        Raises:
+            DeliveryError: Always; the message stays in the outbox as failed.
+        """
+        raise DeliveryError(self.reason, permanent=True)
+
+
+def configuration() -> Configuration:
+    """Return what files and environment say to this process; what is wrong with it is logged, once."""
+    global _found  # noqa: PLW0603 - the configuration of the process
+    if _found is None:
+        with _lock:
+            if _found is None:
+                found = load(_script())
+                for problem in (*found.problems, *found.warnings):
+                    log.warning("configuration: %s", problem)
+                _found = found
+    return _found
+
+
+def forget() -> None:
+    """Look for the configuration again when it is next asked for."""
+    global _found  # noqa: PLW0603 - as above
+    with _lock:
+        _found = None
+        _built.clear()
+
+
+def settings_for(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settings:
+    """Return the settings of a run: what the script says, over what is configured for runs of its name.
+
+    Raises:
+        ConfigurationError: The script names a setting that there is not, or gives one a wrong value.
+    """
+    name = options.get("name") if not arguments else arguments[0]
+    known = configuration()
+    if known.settings or known.runs:
+        options = {**known.for_run(name if isinstance(name, str) else None), **options}
+    if "handlers" in options:
+        options = {**options, "handlers": with_names_resolved(options["handlers"])}
+    return settings_from(arguments, options)
+
+
+def with_names_resolved(handlers: Any) -> Any:
+    """Return handlers with each text among them replaced by the handler of that name; the rest is left as it is."""
+    if isinstance(handlers, str):
+        return (named(handlers),)
+    if not isinstance(handlers, (tuple, list, set, frozenset)):
+        return handlers
+    return tuple(named(each) if isinstance(each, str) else each for each in handlers)
+
+
+def handlers_for(name: str | None) -> tuple[MessageHandler, ...]:
+    """Return the handlers that are configured for the runs of a name, or for all runs with None."""
+    names: Iterable[str] = configuration().for_run(name).get("handlers", ())
+    return tuple(named(each) for each in names)
+
+
+def named(name: str) -> MessageHandler:
+    """Return the configured handler of a name; the same object each time, so that its connection is used again."""
+    known = configuration()
+    with _lock:
+        if name not in _built:
+            _built[name] = _build(known, name)
+        handler: MessageHandler = _built[name]
+    return handler
+
+
+def _build(known: Configuration, name: str) -> Any:
+    from supervisor.configuration import build
+    from supervisor.message_handlers.schemes import handler_class
+
+    try:
+        return build(known.spec(name), handler_class)
+    except ConfigurationError as error:
+        log.warning("the handler %r cannot be built: %s", name, error)
+        return UnusableHandler(name, str(error))
+    except Exception as error:  # noqa: BLE001 - the handler's boundary: it may be anybody's class
+        log.warning("the handler %r cannot be built", name, exc_info=True)
+        return UnusableHandler(name, f"the handler {name!r} cannot be built: {type(error).__name__}: {error}")
+
+
+def _script() -> str | None:
+    """Return the file of the program that runs, or None where it has none."""
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    return path if isinstance(path, str) and os.path.isfile(path) else None  # noqa: PTH113 - pathlib costs 3 ms

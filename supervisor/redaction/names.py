@@ -1,0 +1,77 @@
+"""Tells by its name whether a key, setting, header or option holds a secret."""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+
+LONGEST_NAME = 80
+_CAMEL = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+# Every name of a secret has one of these in it. Most names have none, and then nothing more is loaded or compiled.
+_IN_ALL = (
+    *("pass", "pwd", "token", "key", "secret", "auth", "cred"),
+    *("cookie", "sess", "sig", "sas", "dsn", "conn", "code"),
+)
+# What stands before "key" where the key is a secret: a primary, foreign, sort, cache or public key is none.
+_KEYS = (
+    "access|account|admin|aes|app|application|auth|client|consumer|crypto|decryption|deploy|encryption|functions|"
+    "hmac|jwt|license|master|ping|secret|service|shared|signing|ssh|storage|subscription|webhook"
+)
+# The first that fits names the kind. Names come as lower-case words with underscores between them.
+_KINDS = (
+    (
+        "password",
+        r"passw|pass_?phrase|passcode|pwd|(?:^|_|admin|db|ftp|http|imap|mail|pg|proxy|root|smtp|sql|ssh|user)pass$",
+    ),
+    ("cookie", r"(?:^|_)cookies?$"),
+    ("session", r"(?:^|_|j)session(?:_?(?:id|key))?$|sess_?id$"),
+    ("private_key", r"private_?key(?:$|_)|(?:^|_)priv_?key$"),
+    ("api_key", r"api_?keys?(?:$|_)"),
+    ("token", r"token(?!s$|s_|i)|(?:access|api|auth|bearer|csrf|refresh)_?tokens$"),
+    ("secret", r"secret(?!ar)"),
+    ("access_key", rf"(?:^|_)(?:{_KEYS})_?keys?(?:$|_)"),
+    ("credential", r"credential|(?:^|_)creds?$"),
+    ("authorization", r"authorization|(?:^|_)auth$"),
+    ("connection_string", r"conn(?:ection)?_?str(?:ing)?s?$|(?:^|_)dsn$"),
+    ("signature", r"(?:^|_)sig(?:nature)?$|(?:^|_)sas$"),
+)
+# The name of something about a secret, which is none itself: password_file, token_url, session_timeout.
+_ABOUT = (
+    r"(?:_|(?<=pass)|(?<=word)|(?<=token)|(?<=ecret)|(?<=key)|(?<=cookie)|(?<=session))"
+    r"(?:age|algorithm|allowed|at|attempts?|backend|class|column|counts?|created|date|dir|directory|domain|enabled|"
+    r"endpoint|env|errors?|exists|expir\w*|field|file|filename|folder|format|header|help|hint|host|httponly|id|index|"
+    r"is|issuer|kind|label|len|length|limit|location|manager|max|message|method|min|missing|names?|param|parameter|"
+    r"path|policy|prefix|prompt|provider|required|reset|rotation|samesite|schema|scopes?|secure|size|source|state|"
+    r"status|store|strategy|table|timeout|ttl|types?|updated|uri|url|usage|used|valid|validator|version)$"
+)
+_IS_IDENTIFIER = r"(?:secret|session|sess)_?id$"
+# What is short for something else too, and a secret only as a parameter of a URL.
+_IN_QUERY = {"key": "api_key", "code": "code"}
+
+KINDS = frozenset(kind for kind, _ in _KINDS) | {"code"}
+"""All kinds that :func:`kind_of` knows."""
+
+
+@lru_cache(4096)
+def kind_of(name: str, *, in_query: bool = False) -> str | None:
+    """Return what kind of secret has such a name ("password", "api_key", ...), or None when it is no secret's.
+
+    Args:
+        name: A key in any style: ``dbPassword``, ``AWS_SECRET_ACCESS_KEY``, ``X-Api-Key``.
+        in_query: It is a parameter of a URL, where ``key`` and ``code`` mean secrets too.
+    """
+    name = name[-LONGEST_NAME:]  # what a name is about stands at its end
+    lower = name.lower()
+    if not any(each in lower for each in _IN_ALL):
+        return None
+    plain = re.sub(r"[^a-z0-9]+", "_", re.sub(_CAMEL, "_", name).lower()).strip("_0123456789")
+    if in_query and plain in _IN_QUERY:
+        return _IN_QUERY[plain]
+    if re.search(_ABOUT, plain) and not re.search(_IS_IDENTIFIER, plain):
+        return None
+    return next((kind for kind, pattern in _compiled_kinds() if pattern.search(plain)), None)
+
+
+@cache
+def _compiled_kinds() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((kind, re.compile(pattern)) for kind, pattern in _KINDS)
