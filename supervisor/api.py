@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import attrs
 
+from supervisor.configured import settings_for, with_names_resolved
 from supervisor.run import Run
-from supervisor.settings import Settings, settings_from
+from supervisor.settings import Settings
 from supervisor.watch.context import current_run
-from supervisor.wrapping import looks_decorated, named_for, wrap
+from supervisor.wrapping import looks_decorated, name_of, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,7 @@ def supervise(*settings: Any, **more_settings: Any) -> Run:
     Raises:
         ConfigurationError: A setting is unknown, of the wrong kind or out of range; its text names it.
     """
-    return Run(settings_from(settings, more_settings))
+    return Run(settings_for(settings, more_settings))
 
 
 @_takes_function_or_settings(Settings)
@@ -109,10 +110,17 @@ def supervised(*settings: Any, **more_settings: Any) -> Any:
             function.
     """
     if len(settings) == 1 and not more_settings and looks_decorated(settings[0]):
-        function = settings[0]
-        return wrap(function, functools.partial(Run, named_for(function, Settings())))
-    given = settings_from(settings, more_settings)
-    return lambda function: wrap(function, functools.partial(Run, named_for(function, given)))
+        return _wrapped(settings[0], (), {})
+    if settings or "name" in more_settings:
+        given = settings_for(settings, more_settings)
+        return lambda function: wrap(function, functools.partial(Run, given))
+    settings_for((), more_settings)  # so that a mistake is told at the decorator
+    return lambda function: _wrapped(function, (), more_settings)
+
+
+def _wrapped(function: Any, settings: tuple[Any, ...], more_settings: dict[str, Any]) -> Any:
+    """Wrap a function whose runs are called as it is."""
+    return wrap(function, functools.partial(Run, settings_for((name_of(function), *settings), more_settings)))
 
 
 class Supervisor:
@@ -129,7 +137,8 @@ class Supervisor:
     """
 
     def __init__(self, name: str | None = None, *, handle_errors: bool = False, **settings: Any) -> None:
-        self._settings = settings_from((name,), settings)
+        self._given: dict[str, Any] = {"name": name, **settings}
+        self._settings = settings_for((), self._given)
         self._process = Run(self._settings)
         self._process.set_out()
         if handle_errors:
@@ -142,13 +151,15 @@ class Supervisor:
         """Return the settings in force."""
         return self._settings
 
-    def add_message_handler(self, handler: MessageHandler) -> None:
+    def add_message_handler(self, handler: MessageHandler | str) -> None:
         """Let one more handler have the messages of the runs that start from now on, and of the process.
 
         Raises:
             ConfigurationError: It has no ``send_message``.
         """
-        self._settings = attrs.evolve(self._settings, handlers=(*self._settings.handlers, handler))
+        handlers = with_names_resolved((*self._settings.handlers, handler))
+        self._settings = attrs.evolve(self._settings, handlers=handlers)
+        self._given["handlers"] = handlers
         process = Run(self._settings)
         process.set_out(like=self._process)
         self._process = process
@@ -176,7 +187,8 @@ class Supervisor:
         self._changed(name_or_function, changes)  # so that a mistake is told now and not in the night
 
         def decorate(function: Any) -> Any:
-            return wrap(function, lambda: Run(named_for(function, self._changed(name_or_function, changes))))
+            name = name_or_function or self._given["name"] or name_of(function)
+            return wrap(function, lambda: Run(self._changed(name, changes)))
 
         return decorate
 
@@ -185,8 +197,7 @@ class Supervisor:
             changes = {**changes, "name": name}
         if not changes:
             return self._settings
-        now = {field.name: getattr(self._settings, field.name) for field in attrs.fields(Settings) if field.init}
-        return settings_from((), now | changes)
+        return settings_for((), self._given | changes)
 
     def _tell_uncaught(self, error: BaseException, thread: str) -> None:
         """Report an exception of the process as a run that began when this supervisor was made."""

@@ -78,9 +78,11 @@ def settings_for(arguments: tuple[Any, ...], options: dict[str, Any]) -> Setting
     Raises:
         ConfigurationError: The script names a setting that there is not, or gives one a wrong value.
     """
-    name = options.get("name") if not arguments else arguments[0]
     known = configuration()
     if known.settings or known.runs:
+        from supervisor.capture import script_name
+
+        name = (arguments[0] if arguments else options.get("name")) or script_name()
         options = {**known.for_run(name if isinstance(name, str) else None), **options}
     if "handlers" in options:
         options = {**options, "handlers": with_names_resolved(options["handlers"])}

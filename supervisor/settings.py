@@ -26,8 +26,8 @@ ALWAYS_REPORTED = frozenset({Kind.FAILURE, Kind.RECOVERY, Kind.STALLED, Kind.OVE
 DEFAULT_PROGRESS_EVERY_S = 600.0
 
 
-def _handlers(value: MessageHandler | Iterable[MessageHandler] | None) -> tuple[MessageHandler, ...]:
-    """Return one handler or many as a tuple, and refuse what cannot send."""
+def _handlers(value: MessageHandler | str | Iterable[MessageHandler | str] | None) -> tuple[MessageHandler, ...]:
+    """Return one handler or many as a tuple, and refuse what cannot send; names were looked up before."""
     if value is None:
         return ()
     if isinstance(value, (str, type)) or not (hasattr(value, "send_message") or isinstance(value, Iterable)):
@@ -134,7 +134,7 @@ class Settings:
     Args:
         name: What messages and the journal call the run. None means the function's name, or for ``main`` and
             for blocks the script's.
-        handlers: One handler or many; none by default.
+        handlers: One handler or many, or their names in the configuration. None by default, or what is configured.
         logger: Gets uncaught exceptions at ERROR with their traceback: a logger or the name of one. None for none.
         log_path: A log file that goes with failure messages. None for none.
         report_on: Kinds of messages to send besides those that always are (failure, recovery, stalled, overdue,

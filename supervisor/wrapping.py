@@ -26,17 +26,15 @@ def looks_decorated(value: object) -> bool:
     return callable(value) or isinstance(value, (classmethod, staticmethod))
 
 
-def named_for(function: Any, settings: Settings) -> Settings:
-    """Return the settings with a name: the function's, or its file's when it is called ``main``."""
-    if settings.name is not None:
-        return settings
-    name = getattr(function, "__qualname__", type(function).__name__).rpartition("<locals>.")[2]
+def name_of(function: Any) -> str:
+    """Return what the runs of a function are called: as the function, or as its file when it is called ``main``."""
+    name: str = getattr(function, "__qualname__", type(function).__name__).rpartition("<locals>.")[2]
     if name == "main":
         from supervisor.capture import stem
 
         module = sys.modules.get(getattr(function, "__module__", None) or "")
         name = stem(getattr(module, "__file__", None) or "") or name
-    return attrs.evolve(settings, name=name)
+    return name
 
 
 def wrap(function: Any, start: StartRun) -> Any:

@@ -41,7 +41,6 @@ class ClassNotInstance:
         ({"name": "  "}, "name", "not blank"),
         ({"name": 5}, "name", "a text"),
         ({"handlers": 5}, "handlers", "send_message"),
-        ({"handlers": "slack"}, "handlers", "send_message"),
         ({"handlers": ClassNotInstance}, "handlers", "objects"),
         ({"handlers": [ClassNotInstance]}, "handlers[0]", "an instance, not the class"),
         ({"handlers": [Recorder(), object()]}, "handlers[1]", "send_message"),

@@ -28,6 +28,19 @@ handlers = ["console"]
 #log_path = "logs/nightly.log"
 # The logger that gets uncaught exceptions.
 #logger = "nightly"
+# Give each run a log file of its own: true for what all loggers say, or their names. It goes with failures.
+#capture_logs = true
+# Show the local variables of the script's own functions in failure messages, secrets redacted.
+#show_locals = true
+# Tell of a run that made no progress, or takes longer, than so many seconds; "interrupt" also ends it.
+#stall_after_s = 900
+#max_duration_s = 7200
+#on_overdue = "report"
+# When a run should start, for `supervisor check`: cron, or "every 15 min"; and how late it may be. Best per run, below.
+#schedule = "0 2 * * *"
+#grace_s = 600
+# What to do when the run before is still under way: allow, skip or fail.
+#overlap = "allow"
 # false swallows exceptions after they were reported.
 #reraise = true
 # false keeps nothing on disk.
@@ -75,6 +88,8 @@ handlers = ["console"]
 #[runs."nightly parcels"]
 #handlers = ["ops", "chat"]
 #report_on = ["start", "success"]
+#schedule = "0 2 * * 1-5"
+#overlap = "skip"
 
 # A profile has the same tables. It is laid over all of the above when SUPERVISOR_PROFILE=development chooses it.
 #[profiles.development.defaults]
