@@ -131,6 +131,8 @@ class Deliveries:
         Args:
             deadline_s: The most seconds to wait.
         """
+        if not self.parcels and not self._couriers:
+            return
         until = monotonic() + deadline_s
         try:
             with courier.changed:

@@ -6,8 +6,9 @@ A journal that cannot be used is told of once, by a warning; the run then goes o
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from time import process_time
 from typing import TYPE_CHECKING
 
 from supervisor import capture
@@ -18,9 +19,10 @@ from supervisor.journal.file import open_journal
 from supervisor.journal.memory import MemoryOutbox
 from supervisor.journal.places import VARIABLE, limits, state_directory
 from supervisor.journal.runs import EndedRun, StartedRun
+from supervisor.kinds import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from supervisor.journal import Journal, Outbox, Streak
     from supervisor.models import ErrorDetails, Progress, RunReport
@@ -44,11 +46,12 @@ class Keeper:
 
     def begin(self) -> bool:
         """Note that the run has started; return whether the journal took it."""
-        journal = self._journal
-        if journal is not None:
-            with self._fault_noted():
-                journal.start_run(_started(self._run))
+        if self._journal is not None:
+            try:
+                self._journal.start_run(_started(self._run))
                 self._began = True
+            except JournalUnavailable as error:
+                self._do_without(error)
         return self._began
 
     def died(self) -> Iterator[RunReport]:
@@ -71,29 +74,42 @@ class Keeper:
             with self._fault_noted():
                 journal.progress(self._run.id, progress)
 
-    @contextmanager
-    def ending(self, report: RunReport) -> Iterator[str]:
-        """Note how the run ended, in one commit with the messages that are stored in the block.
+    def end(self, end: EndedRun, tell: Callable[[str], None]) -> None:
+        """Note how the run ended, in one commit with the messages that are stored meanwhile.
 
-        The block gets in words how many runs of this name failed just before this one; "" when none did.
+        Args:
+            end: How it ended.
+            tell: Stores the messages; called once. After a success it gets in words how many runs of this name
+                failed just before this one; otherwise, and when none did, "".
         """
         journal = _shared_journal() if self._began else None  # asked anew: a run without an end would be told as died
-        failures_before = ""
-        with self._fault_noted(), ExitStack() as commit:
-            if journal is not None:
-                with self._fault_noted():
-                    commit.enter_context(journal.one_commit())
-                    failures_before = _in_words(journal.failures_since_success(report.name))
-                    journal.end_run(report.id, _ended(report))
-            yield failures_before
+        if journal is None:
+            tell("")
+            return
+        has_told = False
+        try:
+            with journal.one_commit():
+                failures_before = ""
+                if end.outcome is Outcome.SUCCESS:
+                    failures_before = _in_words(journal.failures_since_success(self._run.name))
+                journal.end_run(self._run.id, end)
+                has_told = True
+                tell(failures_before)
+        except JournalUnavailable as error:
+            self._do_without(error)
+            if not has_told:
+                tell("")
+
+    def _do_without(self, error: JournalUnavailable) -> None:
+        warn_once(error)
+        self._journal = None
 
     @contextmanager
     def _fault_noted(self) -> Iterator[None]:
         try:
             yield
         except JournalUnavailable as error:
-            warn_once(error)
-            self._journal = None
+            self._do_without(error)
 
     def is_repeat(self, error: ErrorDetails) -> bool:
         """Tell whether an equal failure was told within ``repeat_after_s``, and count this one if so."""
@@ -165,17 +181,18 @@ def _started(run: Run) -> StartedRun:
     )
 
 
-def _ended(report: RunReport) -> EndedRun:
-    assert report.outcome is not None  # it has ended
-    assert report.ended_at is not None
+def end_of(run: Run, progress: Progress | None, error: ErrorDetails | None) -> EndedRun:
+    """Return what the journal keeps of a run that has ended."""
+    assert run.outcome is not None  # it has ended
+    assert run.ended_at_s is not None
     return EndedRun(
-        outcome=report.outcome,
-        ended_at_s=report.ended_at.timestamp(),
-        duration_s=report.duration_s,
-        values=report.values,
-        progress=report.progress,
-        error=report.error,
-        exit_code=report.exit_code,
-        cpu_s=report.cpu_s,
-        peak_memory_bytes=report.peak_memory_bytes,
+        outcome=run.outcome,
+        ended_at_s=run.ended_at_s,
+        duration_s=run.duration_s,
+        values=run.values,
+        progress=progress,
+        error=error,
+        exit_code=run.exit_code,
+        cpu_s=max(0.0, process_time() - run.cpu_started_s),
+        peak_memory_bytes=capture.peak_memory_bytes(),
     )

@@ -16,7 +16,7 @@ from supervisor.attachments import describe
 from supervisor.compose.messages import held_back, message_for
 from supervisor.compose.words import cut_middle
 from supervisor.delivery import Deliveries
-from supervisor.keeping import Keeper
+from supervisor.keeping import Keeper, end_of
 from supervisor.kinds import Kind, Outcome
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 from supervisor.watch.flood import FloodGate
@@ -121,25 +121,27 @@ class Teller:
             self._error = capture.error_details(error)
         # All that takes time is done before, since no other process can write to the journal during the commit.
         last_words = [*self._held_back(), *(() if succeeded else self._failure(error))]
-        report = self.report()
         stored: list[Parcel] = []
-        with self._keeper.ending(report) as failures_before:
-            for details, told in (*last_words, *(self._success(report, failures_before) if succeeded else ())):
-                stored += self._deliveries.store(details, without=told)
+
+        def tell(failures_before: str) -> None:
+            for details, told in (*last_words, *(self._success(failures_before) if succeeded else ())):
+                stored.extend(self._deliveries.store(details, without=told))
                 if details.kind is Kind.FAILURE and self._error is not None:
                     self._keeper.mark_told(self._error)
+
+        self._keeper.end(end_of(self._run, self._pace.progress(), self._error), tell)
         self._deliveries.hand_over(stored)
 
     def _held_back(self) -> Iterator[Outgoing]:
         if self._flood.held_back:
             yield held_back(self.report(), self._flood.held_back, self._flood.last_subjects), ()
 
-    def _success(self, report: RunReport, failures_before: str) -> Iterator[Outgoing]:
+    def _success(self, failures_before: str) -> Iterator[Outgoing]:
         attachments = self._run.attachments
         if failures_before:
-            yield _described(message_for(Kind.RECOVERY, report, attachments, failures_before)), ()
+            yield _described(message_for(Kind.RECOVERY, self.report(), attachments, failures_before)), ()
         if Kind.SUCCESS in self._settings.announced:
-            yield _described(message_for(Kind.SUCCESS, report, attachments)), ()
+            yield _described(message_for(Kind.SUCCESS, self.report(), attachments)), ()
 
     def _failure(self, error: BaseException | None) -> Iterator[Outgoing]:
         """Log a failure, and yield its message, for all who have not heard of this very exception in an inner run."""

@@ -126,7 +126,10 @@ def test_an_empty_run_without_a_journal_loads_nothing_more() -> None:
 def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> dict[str, click.Command]:
     """Return the commands of a group and of the groups in it, by what a user types."""
     found: dict[str, click.Command] = {}
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             found |= commands(command, (*path, name))
         found[" ".join((*path, name))] = command

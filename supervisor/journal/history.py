@@ -30,6 +30,8 @@ _PROCESS = slice(7, 10)  # host, pid, process_started
 _NEWEST_OF = f"SELECT {_COLUMNS} FROM run WHERE name = ? ORDER BY key DESC LIMIT ?"  # noqa: S608 - only our own words
 _NEWEST = f"SELECT {_COLUMNS} FROM run ORDER BY key DESC LIMIT ?"  # noqa: S608
 _NEWEST_FAILED = f"SELECT {_COLUMNS} FROM run WHERE name = ? AND fingerprint = ? ORDER BY key DESC LIMIT 1"  # noqa: S608
+_LAST_OUTCOME = "SELECT outcome FROM run WHERE name = ? AND outcome IS NOT NULL ORDER BY key DESC LIMIT 1"
+_ENDED_WELL: tuple[list[Row], ...] = ([], [(Outcome.SUCCESS,)])
 _UNENDED = f"SELECT {_COLUMNS} FROM run WHERE outcome IS NULL AND name = ? AND host = ? ORDER BY key"  # noqa: S608
 
 
@@ -100,6 +102,8 @@ class RunReader:
         """
         from supervisor.journal.records import Streak
 
+        if self._store.rows(_LAST_OUTCOME, (text(name),)) in _ENDED_WELL:
+            return Streak(0, None)
         count, since = 0, None
         for outcome, started_at in self._outcomes_from_newest(name):
             if outcome == Outcome.SUCCESS:

@@ -12,8 +12,8 @@ import sqlite3
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 from supervisor import log
 from supervisor.journal import schema
@@ -22,9 +22,11 @@ from supervisor.journal.forks import watch_forks
 from supervisor.journal.setaside import Identity, create, identity, set_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
+    from types import TracebackType
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Row: TypeAlias = "tuple[Any, ...]"
 
@@ -68,7 +70,7 @@ class Store:
         Raises:
             JournalUnavailable: It cannot, or it was written by a newer version.
         """
-        with self._entered():
+        with _Use(self):
             pass
 
     def close(self) -> None:
@@ -83,8 +85,8 @@ class Store:
         Raises:
             JournalUnavailable: The file cannot be read.
         """
-        with self._entered() as connection:
-            return self._patiently(lambda: connection.execute(sql, parameters).fetchall())
+        with _Use(self) as connection:
+            return self._patiently(_fetched, connection, sql, parameters)
 
     def write(self, *, durable: bool = True) -> AbstractContextManager[sqlite3.Connection]:
         """Do several things in one commit: all of them or, after an exception, none.
@@ -98,7 +100,7 @@ class Store:
         Raises:
             JournalUnavailable: The file cannot be written; nothing was.
         """
-        return self._entered(writes=True, durable=durable)
+        return _Use(self, writes=True, durable=durable)
 
     def before_fork(self) -> None:
         """Wait for other threads and close, so that no connection crosses the fork."""
@@ -122,30 +124,10 @@ class Store:
             _abandoned.append(self._connection)
         self._lock, self._connection, self._pid = threading.RLock(), None, os.getpid()
 
-    @contextmanager
-    def _entered(self, *, writes: bool = False, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        """Hold the lock, have a connection and perhaps a transaction; errors of SQLite become one of ours."""
-        self._leave_parent_behind()
-        try:
-            with self._lock:
-                is_inner = False
-                try:
-                    connection = self._usable()
-                    is_inner = connection.in_transaction
-                    if writes and not is_inner:
-                        self._patiently(lambda: self._begin(connection, durable=durable))
-                    yield connection
-                    if writes and not is_inner:
-                        self._patiently(connection.commit)
-                except sqlite3.Error as error:
-                    if _is(error, _CORRUPT):
-                        self._corrupt = error
-                    raise JournalUnavailable(self.path, str(error) or type(error).__name__) from error
-                finally:
-                    if not is_inner:
-                        self._tidy_up()
-        finally:
-            self._warn()
+    def _unavailable(self, error: sqlite3.Error) -> JournalUnavailable:
+        if _is(error, _CORRUPT):
+            self._corrupt = error
+        return JournalUnavailable(self.path, str(error) or type(error).__name__)
 
     def _tidy_up(self) -> None:
         """After the outermost operation, take back what was not committed, and part with a corrupt file."""
@@ -213,20 +195,21 @@ class Store:
                 connection.execute("BEGIN IMMEDIATE")
                 schema.migrate(connection)
 
-    def _begin(self, connection: sqlite3.Connection, *, durable: bool) -> None:
+    def _begin(self, connection: sqlite3.Connection, durable: bool) -> None:
         if durable is not self._durable:
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
         # A transaction that begins by reading could not wait for its turn to write.
         connection.execute("BEGIN IMMEDIATE")
 
-    def _patiently(self, action: Callable[[], T]) -> T:
+    def _patiently(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do what other processes may hinder for a while, for up to ``busy_s`` seconds."""
-        deadline = time.monotonic() + self._busy_s
+        deadline = 0.0
         while True:
             try:
-                return action()
+                return action(*args, **kwargs)
             except sqlite3.OperationalError as error:
+                deadline = deadline or time.monotonic() + self._busy_s - _POLL_S
                 if not _is(error, _BUSY) or time.monotonic() >= deadline:
                     raise
             time.sleep(_PAUSE_S)
@@ -253,6 +236,66 @@ class Store:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class _Use:
+    """Hold the lock, have a connection and perhaps a transaction; errors of SQLite become one of ours.
+
+    A class, since on the path of every run a generator costs three times as much.
+    """
+
+    __slots__ = ("_durable", "_is_inner", "_store", "_writes")
+
+    def __init__(self, store: Store, *, writes: bool = False, durable: bool = True) -> None:
+        self._store = store
+        self._writes = writes
+        self._durable = durable
+        self._is_inner = False
+
+    def __enter__(self) -> sqlite3.Connection:
+        store = self._store
+        store._leave_parent_behind()
+        store._lock.acquire()
+        try:
+            connection = store._usable()
+            self._is_inner = connection.in_transaction
+            if self._writes and not self._is_inner:
+                store._patiently(store._begin, connection, self._durable)
+        except BaseException as error:
+            self._leave(error)
+            raise
+        return connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        store = self._store
+        if error is None and self._writes and not self._is_inner:
+            try:
+                assert store._connection is not None
+                store._patiently(store._connection.commit)
+            except BaseException as fault:
+                self._leave(fault)
+                raise
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Let go of everything, and raise what the caller is to hear of an error of SQLite."""
+        store = self._store
+        try:
+            unavailable = store._unavailable(error) if isinstance(error, sqlite3.Error) else None
+            if not self._is_inner:
+                store._tidy_up()
+        finally:
+            store._lock.release()
+            if store._warnings:
+                store._warn()
+        if unavailable is not None:
+            raise unavailable from error
+
+
+def _fetched(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> list[Row]:
+    return connection.execute(sql, parameters).fetchall()
 
 
 def _is(error: sqlite3.Error, codes: set[int]) -> bool:
