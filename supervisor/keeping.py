@@ -42,13 +42,14 @@ class Keeper:
         self._run = run
         self._journal = _shared_journal() if run.settings.journal else None
         self._began = False
+        self._some_are_unended = False
         self.outbox: Outbox = self._journal or MemoryOutbox()
 
     def begin(self) -> bool:
         """Note that the run has started; return whether the journal took it."""
         if self._journal is not None:
             try:
-                self._journal.start_run(_started(self._run))
+                self._some_are_unended = self._journal.start_run(_started(self._run))
                 self._began = True
             except JournalUnavailable as error:
                 self._do_without(error)
@@ -60,7 +61,7 @@ class Keeper:
         Whoever takes one stores its message before taking the next: both are one commit.
         """
         journal = self._journal
-        if journal is not None:
+        if journal is not None and self._some_are_unended:
             with self._fault_noted():
                 for record in journal.died_runs(self._run.name):
                     with journal.one_commit():

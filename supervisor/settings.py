@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
@@ -231,7 +232,7 @@ def settings_from(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settin
         ConfigurationError: An option is unknown (its text says which was probably meant) or a value is wrong.
     """
     if not options:
-        return Settings(*arguments)
+        return _of_name(*arguments) if arguments and isinstance(arguments[0], str) else Settings(*arguments)
     known = [field.name for field in attrs.fields(Settings) if field.init]
     for name in options.keys() - set(known):
         from difflib import get_close_matches
@@ -240,3 +241,9 @@ def settings_from(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settin
         hint = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(known)}"
         raise ConfigurationError(f"there is no setting {name!r}; {hint}")
     return Settings(*arguments, **options)
+
+
+@lru_cache(maxsize=64)
+def _of_name(*arguments: Any) -> Settings:
+    """Return the settings of a name alone: they are frozen, and a block in a loop asks for them each time."""
+    return Settings(*arguments)

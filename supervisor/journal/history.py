@@ -24,7 +24,7 @@ FAILED = (Outcome.FAILURE, Outcome.TERMINATED, Outcome.DIED)
 _COLUMNS = """
 id, name, outcome, started_at, ended_at, duration_s, parent_id, host, pid, process_started, user, python, schedule,
 max_duration_s, stall_after_s, log_path, exit_code, cpu_s, peak_memory_bytes, progress_at, progress, argv, "values",
-error
+error, grace_s
 """
 _PROCESS = slice(7, 10)  # host, pid, process_started
 _NEWEST_OF = f"SELECT {_COLUMNS} FROM run WHERE name = ? ORDER BY key DESC LIMIT ?"  # noqa: S608 - only our own words
@@ -42,7 +42,6 @@ class RunReader:
     _clock: Callable[[], float]
     _this: Callable[[], Process]
     _gone: Callable[[Process], bool]
-    _alone: set[str]
 
     def last_run(self, name: str) -> RunRecord | None:
         """Return the newest run of a name, ended or not; None when there is none."""
@@ -68,9 +67,6 @@ class RunReader:
 
     def died_runs(self, name: str) -> tuple[RunRecord, ...]:
         """Return the runs of a name on this machine that never ended and whose process is gone, oldest first."""
-        if name in self._alone:  # true for the moment after a start, which is when a run asks
-            self._alone.discard(name)
-            return ()
         rows = self._store.rows(_UNENDED, (text(name), self._this().host))
         # Asked before the whole row is read: mostly it is the very run that asks.
         return tuple(_record(row) for row in rows if self._gone(Process(*row[_PROCESS])))
@@ -185,6 +181,7 @@ def _record(row: Row) -> RunRecord:
         schedule=facts["schedule"],
         max_duration_s=facts["max_duration_s"],
         stall_after_s=facts["stall_after_s"],
+        grace_s=facts["grace_s"],
     )
 
 

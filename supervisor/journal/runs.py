@@ -45,6 +45,7 @@ class StartedRun:
         schedule: When it should run, as text; None without a schedule.
         max_duration_s: The longest it should take; None without a limit.
         stall_after_s: The longest it should be without progress; None without a limit.
+        grace_s: How late a start may be by the schedule; without one it is not kept.
     """
 
     id: str
@@ -58,6 +59,7 @@ class StartedRun:
     schedule: str | None = None
     max_duration_s: float | None = None
     stall_after_s: float | None = None
+    grace_s: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -89,8 +91,8 @@ class EndedRun:
 
 _INSERT = """
 INSERT INTO run (id, name, started_at, parent_id, host, pid, process_started, user, python, schedule,
-                 max_duration_s, stall_after_s, log_path, argv)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 max_duration_s, stall_after_s, log_path, argv, grace_s)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _END = """
 UPDATE run SET outcome = ?, ended_at = ?, duration_s = ?, fingerprint = ?, exit_code = ?, cpu_s = ?,
@@ -144,10 +146,12 @@ class RunWriter:
         self._this = this
         self._gone = gone
         self._under_way: dict[str, tuple[int, StartedRun]] = {}
-        self._alone: set[str] = set()  # names whose newest run, started here, found no other that had not ended
 
-    def start_run(self, run: StartedRun) -> None:
+    def start_run(self, run: StartedRun) -> bool:
         """Note that a run has started: one commit that survives power loss.
+
+        Returns:
+            True when there are other runs of its name that have not ended: they are under way, or died.
 
         Raises:
             JournalUnavailable: It could not be written.
@@ -155,10 +159,7 @@ class RunWriter:
         with self._store.write() as connection:
             key = self._insert(connection, run)
             # Asked here it costs a tenth of what it costs in a transaction of its own.
-            if connection.execute(_IS_ANOTHER_UNENDED, (text(run.name), key)).fetchone():
-                self._alone.discard(run.name)
-            else:
-                self._alone.add(run.name)
+            return connection.execute(_IS_ANOTHER_UNENDED, (text(run.name), key)).fetchone() is not None
 
     def _insert(self, connection: sqlite3.Connection, run: StartedRun) -> int:
         process = self._this()
@@ -177,6 +178,7 @@ class RunWriter:
             run.stall_after_s,
             None if run.log_path is None else text(str(run.log_path)),
             dump_texts(run.argv),
+            None if run.schedule is None else run.grace_s,
         )
         key = connection.execute(_INSERT, row).lastrowid or 0
         self._under_way[run.id] = (key, run)

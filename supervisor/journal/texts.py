@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ def text(value: str) -> str:
 
 def dump_texts(values: Sequence[str]) -> bytes:
     """Return several texts as JSON, in bytes that hold every text of Python."""
+    return _dumped(tuple(values))
+
+
+@lru_cache(maxsize=16)  # the command line, which is the same for all runs of a process
+def _dumped(values: tuple[str, ...]) -> bytes:
     return json.dumps(list(values), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
