@@ -19,7 +19,6 @@ from supervisor.journal.file import open_journal
 from supervisor.journal.memory import MemoryOutbox
 from supervisor.journal.places import VARIABLE, limits, state_directory
 from supervisor.journal.runs import EndedRun, StartedRun
-from supervisor.kinds import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,12 +89,10 @@ class Keeper:
         has_told = False
         try:
             with journal.one_commit():
-                failures_before = ""
-                if end.outcome is Outcome.SUCCESS:
-                    failures_before = _in_words(journal.failures_since_success(self._run.name))
-                journal.end_run(self._run.id, end)
+                is_recovery = journal.end_run(self._run.id, end)
+                before = journal.failures_since_success(self._run.name, before=self._run.id) if is_recovery else None
                 has_told = True
-                tell(failures_before)
+                tell(_in_words(before))
         except JournalUnavailable as error:
             self._do_without(error)
             if not has_told:
@@ -159,10 +156,10 @@ def _shared_journal() -> Journal | None:
     return journal
 
 
-def _in_words(streak: Streak) -> str:
-    failures, since = streak
-    if not failures or since is None:
+def _in_words(streak: Streak | None) -> str:
+    if streak is None or streak.since is None:
         return ""
+    failures, since = streak
     return f"Before it, {counted(failures, 'run')} failed in a row, since {local_time(since)}."
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from supervisor.courier import Parcel
+    from supervisor.models import Progress
     from supervisor.run import Run
 
 TEXT_LIMIT = 1_000_000
@@ -43,8 +44,8 @@ class Teller:
         self._settings = run.settings
         self._keeper = Keeper(run)
         self._deliveries = Deliveries(run.settings.handlers, run.settings.report_on, self._keeper.outbox)
-        self._pace = ProgressPace(run)
-        self._flood = FloodGate()
+        self._pace: ProgressPace | None = None
+        self._flood: FloodGate | None = None
         self._error: ErrorDetails | None = None
 
     # What is known
@@ -60,13 +61,16 @@ class Teller:
             ended_at=datetime.fromtimestamp(run.ended_at_s, UTC) if run.ended_at_s is not None else None,
             duration_s=run.duration_s,
             values=run.values,
-            progress=self._pace.progress(),
+            progress=self._progress(),
             error=self._error,
             exit_code=run.exit_code,
             parent_id=run.parent.id if run.parent is not None else None,
             log_path=self._settings.log_path,
             **capture.process_facts(run.cpu_started_s),
         )
+
+    def _progress(self) -> Progress | None:
+        return None if self._pace is None else self._pace.progress()
 
     # What is told
 
@@ -84,6 +88,8 @@ class Teller:
 
     def notice(self, subject: str | MessageDetails, message: str, **extras: Any) -> None:
         """Pass on what the script says, as long as it does not say too much."""
+        if self._flood is None:
+            self._flood = FloodGate()
         is_failure = isinstance(subject, MessageDetails) and subject.kind is Kind.FAILURE
         if not is_failure and not self._flood.passes(subject):
             return
@@ -97,6 +103,8 @@ class Teller:
 
     def progress(self, now: float) -> float:
         """Show, log, keep or send progress, each when it is due; return the monotonic time of the next look."""
+        if self._pace is None:
+            self._pace = ProgressPace(self._run)
         to_be_sent = self._pace.look(now, self._settings.progress_interval_s)
         progress = self._pace.progress()
         if progress is not None:
@@ -115,7 +123,8 @@ class Teller:
 
     def end(self, error: BaseException | None) -> None:
         """Tell and note how the run ended."""
-        self._pace.end()
+        if self._pace is not None:
+            self._pace.end()
         succeeded = self._run.outcome is Outcome.SUCCESS
         if error is not None and not succeeded:
             self._error = capture.error_details(error)
@@ -129,11 +138,11 @@ class Teller:
                 if details.kind is Kind.FAILURE and self._error is not None:
                     self._keeper.mark_told(self._error)
 
-        self._keeper.end(end_of(self._run, self._pace.progress(), self._error), tell)
+        self._keeper.end(end_of(self._run, self._progress(), self._error), tell)
         self._deliveries.hand_over(stored)
 
     def _held_back(self) -> Iterator[Outgoing]:
-        if self._flood.held_back:
+        if self._flood is not None and self._flood.held_back:
             yield held_back(self.report(), self._flood.held_back, self._flood.last_subjects), ()
 
     def _success(self, failures_before: str) -> Iterator[Outgoing]:

@@ -30,8 +30,6 @@ _PROCESS = slice(7, 10)  # host, pid, process_started
 _NEWEST_OF = f"SELECT {_COLUMNS} FROM run WHERE name = ? ORDER BY key DESC LIMIT ?"  # noqa: S608 - only our own words
 _NEWEST = f"SELECT {_COLUMNS} FROM run ORDER BY key DESC LIMIT ?"  # noqa: S608
 _NEWEST_FAILED = f"SELECT {_COLUMNS} FROM run WHERE name = ? AND fingerprint = ? ORDER BY key DESC LIMIT 1"  # noqa: S608
-_LAST_OUTCOME = "SELECT outcome FROM run WHERE name = ? AND outcome IS NOT NULL ORDER BY key DESC LIMIT 1"
-_ENDED_WELL: tuple[list[Row], ...] = ([], [(Outcome.SUCCESS,)])
 _UNENDED = f"SELECT {_COLUMNS} FROM run WHERE outcome IS NULL AND name = ? AND host = ? ORDER BY key"  # noqa: S608
 
 
@@ -91,33 +89,37 @@ class RunReader:
             connection.execute("UPDATE run SET outcome = ?, duration_s = ? WHERE key = ?", ("died", seen_s, key))
             return True
 
-    def failures_since_success(self, name: str) -> Streak:
+    def failures_since_success(self, name: str, *, before: str = "") -> Streak:
         """Return how many runs of a name failed in a row, and since when.
 
-        Runs under way do not count, so that a run that asks before its own end learns what preceded it.
+        Runs under way do not count.
+
+        Args:
+            name: Of which name.
+            before: The id of a run that has ended and does not count either; "" for none.
         """
         from supervisor.journal.records import Streak
 
-        if self._store.rows(_LAST_OUTCOME, (text(name),)) in _ENDED_WELL:
-            return Streak(0, None)
         count, since = 0, None
-        for outcome, started_at in self._outcomes_from_newest(name):
+        for outcome, started_at, run_id in self._outcomes_from_newest(name):
+            if run_id == before:
+                continue
             if outcome == Outcome.SUCCESS:
                 break
             if outcome in FAILED:
                 count, since = count + 1, started_at
         return Streak(count, _instant(since))
 
-    def _outcomes_from_newest(self, name: str) -> Iterator[tuple[str | None, float]]:
+    def _outcomes_from_newest(self, name: str) -> Iterator[tuple[str | None, float, str]]:
         """Read in growing steps: mostly the newest run decides, but a streak may be long."""
         below = 1 << 62
         for limit in chain((2, 20), iter(lambda: 500, None)):
             rows = self._store.rows(
-                "SELECT outcome, started_at, key FROM run WHERE name = ? AND key < ? ORDER BY key DESC LIMIT ?",
+                "SELECT outcome, started_at, id, key FROM run WHERE name = ? AND key < ? ORDER BY key DESC LIMIT ?",
                 (text(name), below, limit),
             )
-            for outcome, started_at, below in rows:  # noqa: B007 - the last key is where the next step begins
-                yield outcome, started_at
+            for outcome, started_at, run_id, below in rows:  # noqa: B007 - the last key is where the next step begins
+                yield outcome, started_at, run_id
             if len(rows) < limit:
                 return
 

@@ -11,13 +11,13 @@ import attrs
 from supervisor.journal.errors import JournalUnavailable
 from supervisor.journal.processes import Process, is_gone, this_process
 from supervisor.journal.texts import dump_texts, text
+from supervisor.kinds import Outcome
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
     from supervisor.journal.store import Store
-    from supervisor.kinds import Outcome
     from supervisor.models import ErrorDetails, Progress
 
 KEEP_RUNS = 1_000
@@ -101,6 +101,7 @@ UPDATE run SET outcome = ?, ended_at = ?, duration_s = ?, fingerprint = ?, exit_
 WHERE key = ? AND id = ?
 """
 
+_LAST_OUTCOME = "SELECT outcome FROM run WHERE name = ? AND outcome IS NOT NULL ORDER BY key DESC LIMIT 1"
 _IS_ANOTHER_UNENDED = "SELECT 1 FROM run WHERE outcome IS NULL AND name = ? AND key != ? LIMIT 1"
 # The oldest beyond so many of this name.
 _DELETE_TOO_MANY = """
@@ -200,20 +201,24 @@ class RunWriter:
                     (self._clock(), _dump(progress), key, text(run_id)),
                 )
 
-    def end_run(self, run_id: str, end: EndedRun) -> None:
+    def end_run(self, run_id: str, end: EndedRun) -> bool:
         """Note how a run has ended: one commit that survives power loss. One run in a hundred prunes old ones.
 
         Args:
             run_id: A run that was started here; any other is ignored.
             end: How it ended.
 
+        Returns:
+            True for a success when the newest run of its name that ended before it was none.
+
         Raises:
             JournalUnavailable: It could not be written.
         """
         key, run = self._under_way.get(run_id, (0, None))
         if run is None:
-            return
+            return False
         with self._store.write() as connection:
+            is_recovery = end.outcome is Outcome.SUCCESS and _last_outcome(connection, run.name) != Outcome.SUCCESS
             row = _end_row(end)
             if not connection.execute(_END, (*row, key, text(run_id))).rowcount:
                 # The file is not the one that the run started in: it was set aside or removed meanwhile.
@@ -223,6 +228,7 @@ class RunWriter:
         if _is_one_in(_PRUNE_ONE_IN, key):
             with suppress(JournalUnavailable):  # the next one in a hundred tries again
                 self.prune_runs(run.name)
+        return is_recovery
 
     def prune_runs(self, name: str) -> int:
         """Delete old runs, a few hundred at a time, and return how many.
@@ -239,6 +245,12 @@ class RunWriter:
             too_old = connection.execute(_DELETE_TOO_OLD, (_PRUNE_AT_ONCE, before)).rowcount
             connection.execute("DELETE FROM told WHERE told_at < ?", (before,))
         return too_many + too_old
+
+
+def _last_outcome(connection: sqlite3.Connection, name: str) -> str:
+    """Return how the newest run of a name ended that has ended; without one, as if it had ended well."""
+    row = connection.execute(_LAST_OUTCOME, (text(name),)).fetchone()
+    return row[0] if row is not None else Outcome.SUCCESS
 
 
 def _end_row(end: EndedRun) -> tuple[Any, ...]:
