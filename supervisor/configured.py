@@ -42,7 +42,7 @@ class UnusableHandler:
     def __repr__(self) -> str:
         return f"<handler {self.name!r}, which cannot be built: {self.reason}>"
 
-    def send_message(self, details: MessageDetails) -> None:
+    def send_message(self, details: MessageDetails) -> None:  # noqa: ARG002 - a handler's signature
         """Refuse the message.
 
         Raises:

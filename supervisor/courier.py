@@ -17,6 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from supervisor import log
+from supervisor.attachments.cleaning import cleaned_by
 from supervisor.capture import safe_text
 from supervisor.compose.messages import delayed
 from supervisor.errors import DeliveryError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from supervisor.delivery import Deliveries
     from supervisor.journal import Outbox
     from supervisor.models import Delivery, MessageHandler
+    from supervisor.redaction import Redactor
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 300.0
@@ -205,7 +207,8 @@ class Courier:
             self._let_go(parcel)  # it waited its turn for so long that another process has taken it
             return
         try:
-            self._handler.send_message(delayed(parcel.delivery.message, datetime.now(UTC)))
+            with cleaned_by(self._redactor_of(parcel)):
+                self._handler.send_message(delayed(parcel.delivery.message, datetime.now(UTC)))
         except DeliveryError as error:
             self._failed(parcel, error)
         except BaseException as error:  # noqa: BLE001 - the handler's boundary: whatever it raises, the next one goes on
@@ -216,7 +219,7 @@ class Courier:
     def _failed(self, parcel: Parcel, error: DeliveryError) -> None:
         """Settle a delivery that failed for good, or put it back until it is due again."""
         message = parcel.delivery.message
-        reason = str(error)
+        reason = self._redacted(str(error))
         if error.permanent or datetime.now(UTC) - message.created_at > GIVE_UP_AFTER:
             log.error("%s refused %r: %s", self.name, message.subject, reason)
             self._settle(parcel, DeliveryState.FAILED, reason)
@@ -224,6 +227,22 @@ class Courier:
         due_in_s = retry_delay_s(parcel.delivery.attempts + 1, error.retry_after_s)
         log.warning("%s did not take %r, again in %.0f s: %s", self.name, message.subject, due_in_s, reason)
         self._settle(parcel, DeliveryState.PENDING, reason, due_in_s)
+
+    def _redactor_of(self, parcel: Parcel) -> Callable[[], Redactor]:
+        """Return what redacts the attachments of a message: as its run says, or else by the handler's credentials."""
+        return parcel.owner.redactor if parcel.owner is not None else self._own_redactor
+
+    def _own_redactor(self) -> Redactor:
+        from supervisor.redaction import redactor_for
+
+        return redactor_for((self._handler,))
+
+    def _redacted(self, reason: str) -> str:
+        """Return why a message was not sent without the handler's credentials: clients quote the URLs they used."""
+        try:
+            return self._own_redactor().text(reason)
+        except Exception:  # noqa: BLE001 - the handler's boundary: its attributes may do anything
+            return "the reason cannot be told, since the handler's credentials in it cannot be found"
 
     def _settle(self, parcel: Parcel, state: DeliveryState, error: str = "", due_in_s: float = 0.0) -> None:
         """Note in the outbox how an attempt ended, and keep in hand what is to be tried again."""
@@ -234,7 +253,8 @@ class Courier:
         if state is not DeliveryState.PENDING:
             self._let_go(parcel)
             return
-        keep_attachments(parcel)
+        with cleaned_by(self._redactor_of(parcel)):
+            keep_attachments(parcel)
         with changed:
             parcel.due_s = monotonic() + due_in_s
             if parcel.owner is not None:

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from supervisor import courier, log
+from supervisor.attachments.cleaning import cleaned_by
 from supervisor.courier import Courier, Parcel
 from supervisor.journal.errors import JournalUnavailable, warn_once
 from supervisor.journal.memory import MemoryOutbox
@@ -21,10 +22,11 @@ from supervisor.kinds import Kind
 from supervisor.settings import kinds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from supervisor.journal import Outbox
     from supervisor.models import Delivery, MessageDetails, MessageHandler
+    from supervisor.redaction import Redactor
 
 EXIT_DEADLINE_S = 30.0
 
@@ -49,15 +51,28 @@ class Deliveries:
         report_on: The kinds that a handler gets that does not say which it wants; notices, and progress where there
             is any, it gets in any case.
         outbox: Where messages are kept until they are settled.
+        redactor: Returns what redacts the texts that are attached; None for what the handlers' credentials need.
     """
 
-    def __init__(self, handlers: Sequence[MessageHandler], report_on: Collection[Kind], outbox: Outbox) -> None:
+    def __init__(
+        self,
+        handlers: Sequence[MessageHandler],
+        report_on: Collection[Kind],
+        outbox: Outbox,
+        redactor: Callable[[], Redactor] | None = None,
+    ) -> None:
         self._handlers = dict(zip(_distinct_names(handlers), handlers, strict=True))
         self._report_on = frozenset(report_on) | {Kind.NOTICE, Kind.PROGRESS}
         self._outbox = outbox
+        self.redactor = redactor or self._redactor_of_handlers
         self._couriers: dict[str, Courier] = {}
         self._told_to_stop = False
         self.parcels: set[Parcel] = set()
+
+    def _redactor_of_handlers(self) -> Redactor:
+        from supervisor.redaction import redactor_for
+
+        return redactor_for(self._handlers.values())
 
     def accept(self, details: MessageDetails) -> None:
         """Store a message for every handler that wants its kind, and let the couriers take it from there."""
@@ -183,7 +198,8 @@ class Deliveries:
             courier.changed.notify_all()
         for parcel in left:
             log.warning("not delivered yet: %r to %s", parcel.delivery.message.subject, parcel.delivery.handler)
-            courier.keep_attachments(parcel)
+            with cleaned_by(self.redactor):
+                courier.keep_attachments(parcel)
 
 
 def _distinct_names(handlers: Sequence[MessageHandler]) -> list[str]:

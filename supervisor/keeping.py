@@ -9,7 +9,7 @@ import os
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from time import process_time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from supervisor import capture
 from supervisor.compose.messages import local_time
@@ -21,10 +21,11 @@ from supervisor.journal.places import VARIABLE, limits, state_directory
 from supervisor.journal.runs import EndedRun, StartedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from supervisor.journal import Journal, Outbox, Streak
     from supervisor.models import ErrorDetails, Progress, RunReport
+    from supervisor.redacting import RunRedactor
     from supervisor.run import Run
 
 _journals: dict[str | None, Journal] = {}
@@ -35,10 +36,12 @@ class Keeper:
 
     Args:
         run: The run; its setting ``journal`` tells whether it is kept on disk.
+        redact: Takes secrets out of its command line.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, redact: RunRedactor) -> None:
         self._run = run
+        self._redact = redact
         self._journal = _shared_journal() if run.settings.journal else None
         self._began = False
         self._some_are_unended = False
@@ -48,7 +51,7 @@ class Keeper:
         """Note that the run has started; return whether the journal took it."""
         if self._journal is not None:
             try:
-                self._some_are_unended = self._journal.start_run(_started(self._run))
+                self._some_are_unended = self._journal.start_run(_started(self._run, self._redact))
                 self._began = True
             except JournalUnavailable as error:
                 self._do_without(error)
@@ -163,31 +166,32 @@ def _in_words(streak: Streak | None) -> str:
     return f"Before it, {counted(failures, 'run')} failed in a row, since {local_time(since)}."
 
 
-def _started(run: Run) -> StartedRun:
+def _started(run: Run, redact: RunRedactor) -> StartedRun:
     return StartedRun(
         id=run.id,
         name=run.name,
         started_at_s=run.started_at_s,
         parent_id=run.parent.id if run.parent is not None else None,
         user=capture.user(),
-        argv=capture.command_line(),
+        argv=redact.arguments(capture.command_line()),
         python=capture.python_version(),
         log_path=run.settings.log_path,
         schedule=run.settings.schedule,
         max_duration_s=run.settings.max_duration_s,
         stall_after_s=run.settings.stall_after_s,
+        grace_s=run.settings.grace_s,
     )
 
 
-def end_of(run: Run, progress: Progress | None, error: ErrorDetails | None) -> EndedRun:
-    """Return what the journal keeps of a run that has ended."""
+def end_of(run: Run, values: Mapping[str, Any], progress: Progress | None, error: ErrorDetails | None) -> EndedRun:
+    """Return what the journal keeps of a run that has ended; what it gets has no secrets any more."""
     assert run.outcome is not None  # it has ended
     assert run.ended_at_s is not None
     return EndedRun(
         outcome=run.outcome,
         ended_at_s=run.ended_at_s,
         duration_s=run.duration_s,
-        values=run.values,
+        values=values,
         progress=progress,
         error=error,
         exit_code=run.exit_code,

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
@@ -117,6 +118,27 @@ def _schedule(instance: object, attribute: attrs.Attribute[Any], value: object) 
         parse(value)
 
 
+def _patterns(value: Mapping[str, str]) -> Mapping[str, str]:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"redact_patterns must be patterns by their names, got {value!r}")
+    return MappingProxyType(dict(value))
+
+
+def _names(value: str | Iterable[str]) -> frozenset[str]:
+    try:
+        return frozenset((value,) if isinstance(value, str) else value)
+    except TypeError as error:
+        raise ConfigurationError(f"redact_off must be names of what is redacted, got {value!r}") from error
+
+
+def _redaction(instance: Settings, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Refuse what cannot be redacted: later it would be too late to tell."""
+    if value:
+        from supervisor.redaction import Redactor
+
+        Redactor(**{attribute.name.removeprefix("redact_"): value})
+
+
 def _logger(value: logging.Logger | logging.LoggerAdapter[Any] | str | None) -> Any:
     """Return a logger; a text names one."""
     if isinstance(value, str):
@@ -154,6 +176,10 @@ class Settings:
             journal.
         capture_logs: True gives the run a log file of its own with what all loggers say, a name or names with what
             those say; warnings are in it too. It goes with the messages of failures and summaries. False for none.
+        redact_patterns: What else is to be taken out of all that is stored or sent, as regular expressions by the
+            names that then stand in their place; of one with a group ``secret`` only that.
+        redact_off: What is not to be taken out, though it looks like a secret: names of
+            ``supervisor.redaction.BUILT_IN`` ("token", "cookie", ...).
         show_locals: True shows the local variables of the script's own functions in failure messages, redacted.
         stall_after_s: Tells (kind stalled) of a run that made no progress for so many seconds, with the stack of
             every thread. None does not watch.
@@ -183,6 +209,10 @@ class Settings:
     journal: bool = attrs.field(default=True, validator=_yes_or_no, kw_only=True)
     repeat_after_s: float = attrs.field(default=0.0, validator=_seconds_or_zero, kw_only=True)
     capture_logs: tuple[str, ...] | None = attrs.field(default=False, converter=_captured, kw_only=True)
+    redact_patterns: Mapping[str, str] = attrs.field(
+        factory=dict, converter=_patterns, validator=_redaction, kw_only=True, hash=False
+    )
+    redact_off: frozenset[str] = attrs.field(default=(), converter=_names, validator=_redaction, kw_only=True)
     show_locals: bool = attrs.field(default=False, validator=_yes_or_no, kw_only=True)
     stall_after_s: float | None = attrs.field(default=None, validator=_seconds, kw_only=True)
     max_duration_s: float | None = attrs.field(default=None, validator=_seconds, kw_only=True)

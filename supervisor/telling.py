@@ -19,6 +19,7 @@ from supervisor.delivery import Deliveries
 from supervisor.keeping import Keeper, end_of
 from supervisor.kinds import Kind, Outcome
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
+from supervisor.redacting import RunRedactor
 from supervisor.watch.flood import FloodGate
 from supervisor.watch.pace import ProgressPace
 
@@ -42,8 +43,9 @@ class Teller:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._settings = run.settings
-        self._keeper = Keeper(run)
-        self._deliveries = Deliveries(run.settings.handlers, run.settings.report_on, self._keeper.outbox)
+        self._redact = RunRedactor(run.settings)
+        self._keeper = Keeper(run, self._redact)
+        self._deliveries = Deliveries(run.settings.handlers, run.settings.report_on, self._keeper.outbox, self._redact)
         self._pace: ProgressPace | None = None
         self._flood: FloodGate | None = None
         self._error: ErrorDetails | None = None
@@ -51,9 +53,9 @@ class Teller:
     # What is known
 
     def report(self) -> RunReport:
-        """Return what is known of the run at this moment."""
+        """Return what is known of the run at this moment, without secrets."""
         run = self._run
-        return RunReport(
+        report = RunReport(
             id=run.id,
             name=run.name,
             outcome=run.outcome,
@@ -68,6 +70,7 @@ class Teller:
             log_path=self._settings.log_path,
             **capture.process_facts(run.cpu_started_s),
         )
+        return self._redact.report(report)
 
     def _progress(self) -> Progress | None:
         return None if self._pace is None else self._pace.progress()
@@ -93,18 +96,15 @@ class Teller:
         is_failure = isinstance(subject, MessageDetails) and subject.kind is Kind.FAILURE
         if not is_failure and not self._flood.passes(subject):
             return
-        if not isinstance(subject, MessageDetails):
-            details = _notice(subject, message, report=self.report(), **extras)
-        elif subject.report is None:
-            details = attrs.evolve(subject, report=self.report())
-        else:
-            details = subject
-        self._send(details)
+        details = subject if isinstance(subject, MessageDetails) else _notice(subject, message, **extras)
+        if details.report is None:
+            details = attrs.evolve(details, report=self.report())
+        self._send(self._redact.message(details))
 
     def progress(self, now: float) -> float:
         """Show, log, keep or send progress, each when it is due; return the monotonic time of the next look."""
         if self._pace is None:
-            self._pace = ProgressPace(self._run)
+            self._pace = ProgressPace(self._run, self._redact.progress)
         to_be_sent = self._pace.look(now, self._settings.progress_interval_s)
         progress = self._pace.progress()
         if progress is not None:
@@ -138,12 +138,13 @@ class Teller:
                 if details.kind is Kind.FAILURE and self._error is not None:
                     self._keeper.mark_told(self._error)
 
-        self._keeper.end(end_of(self._run, self._progress(), self._error), tell)
+        self._keeper.end(end_of(self._run, self._redact.values(self._run.values), self._progress(), self._error), tell)
         self._deliveries.hand_over(stored)
 
     def _held_back(self) -> Iterator[Outgoing]:
         if self._flood is not None and self._flood.held_back:
-            yield held_back(self.report(), self._flood.held_back, self._flood.last_subjects), ()
+            subjects = [self._redact().text(each) for each in self._flood.last_subjects]
+            yield held_back(self.report(), self._flood.held_back, subjects), ()
 
     def _success(self, failures_before: str) -> Iterator[Outgoing]:
         attachments = self._run.attachments
@@ -210,13 +211,13 @@ def _described(details: MessageDetails) -> MessageDetails:
     return attrs.evolve(details, message=cut_middle(details.message, TEXT_LIMIT), attachments=attachments)
 
 
-def _notice(subject: object, message: object, *, report: RunReport, **extras: Any) -> MessageDetails:
+def _notice(subject: object, message: object, **extras: Any) -> MessageDetails:
     """Return what the script says as a message; what cannot be attached is named in it instead of losing it."""
     subject, message = capture.safe_text(subject), capture.safe_text(message)
     try:
-        return MessageDetails(subject, message, report=report, **extras)
+        return MessageDetails(subject, message, **extras)
     except (TypeError, ValueError) as fault:
-        return MessageDetails(subject, f"{message}\n\nLeft out: {fault}", report=report)
+        return MessageDetails(subject, f"{message}\n\nLeft out: {fault}")
 
 
 def _told_of(error: BaseException | None) -> tuple[Any, ...]:

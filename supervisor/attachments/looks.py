@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import TYPE_CHECKING
 
@@ -91,10 +92,13 @@ class Look:
         compressed_as: The media type of a file that is compressed already; "" for one that is worth compressing.
         is_text: No NUL byte was seen at its beginning, middle and end, so that its last lines make sense by
             themselves. (UTF-16 has NUL bytes, and is not cut.)
+        can_be_redacted: It is text, UTF-16 with its byte order mark too. In anything else, what is put in the place of
+            a secret would break what stands behind it.
     """
 
     compressed_as: str
     is_text: bool
+    can_be_redacted: bool
 
 
 def look_into(source: Source, name: str) -> Look:
@@ -102,10 +106,11 @@ def look_into(source: Source, name: str) -> Look:
     head = source.sample(0, _SAMPLE_BYTES)
     compressed_as = _by_suffix(name) or _by_beginning(head)
     if compressed_as:
-        return Look(compressed_as, is_text=False)
+        return Look(compressed_as, is_text=False, can_be_redacted=False)
     places = (source.size_bytes // 2, max(0, source.size_bytes - _SAMPLE_BYTES))
     samples = (head, *(source.sample(place, _SAMPLE_BYTES) for place in places))
-    return Look("", is_text=not any(b"\0" in sample for sample in samples))
+    is_text = not any(b"\0" in sample for sample in samples)
+    return Look("", is_text, can_be_redacted=is_text or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)))
 
 
 def _by_suffix(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import attrs
 
 from supervisor.attachments import gzipping, sources, zipping
+from supervisor.attachments.cleaning import new_filter
 from supervisor.attachments.gzipping import GZIP_TYPE, TooBigError
 from supervisor.attachments.looks import look_into
 from supervisor.attachments.names import safe_name, split
@@ -86,6 +87,8 @@ def _pack_file(attachment: Attachment, directory: Path, limit_bytes: int | None)
         look = look_into(source, attachment.name)
         if look.compressed_as:
             return _copy(attachment, source, directory, limit_bytes, look.compressed_as)
+        if look.can_be_redacted:
+            source.new_filter = new_filter
         return _gzip(attachment, source, directory, limit_bytes, may_cut=look.is_text)
 
 

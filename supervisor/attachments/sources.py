@@ -13,11 +13,12 @@ from supervisor.compose import words
 from supervisor.errors import SupervisorError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
     from supervisor.models import Attachment
+    from supervisor.redaction import BytesFilter
 
 CHUNK_BYTES = 256 * 1024
 MISSING = "missing"
@@ -108,6 +109,7 @@ class Source:
         size_bytes: Its size then.
         read_bytes: How much the last walk over its chunks got.
         trouble: What ended that walk early, in the words of a note; "" when nothing did.
+        new_filter: Returns what redacts a walk over the chunks; None leaves them as they are.
     """
 
     def __init__(self, file: FileIO, info: os.stat_result) -> None:
@@ -116,6 +118,7 @@ class Source:
         self.size_bytes = info.st_size
         self.read_bytes = 0
         self.trouble = ""
+        self.new_filter: Callable[[], BytesFilter] | None = None
 
     @classmethod
     def open(cls, path: Path, *, follow: bool = True) -> Self:
@@ -147,14 +150,25 @@ class Source:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
 
-    def chunks(self, start: int = 0) -> Iterator[memoryview]:
-        """Yield the content piece by piece; a piece is valid until the next one is asked for.
+    def chunks(self, start: int = 0) -> Iterator[memoryview | bytes]:
+        """Yield the content piece by piece, redacted; a piece is valid until the next one is asked for.
 
-        All content that is attached passes here, and nowhere else: the place to redact it.
+        All content that is attached passes here, and nowhere else.
 
         Args:
             start: Where to begin, in bytes.
         """
+        if self.new_filter is None:
+            yield from self._raw_chunks(start)
+            return
+        redact = self.new_filter()
+        for chunk in self._raw_chunks(start):
+            if redacted := redact.feed(chunk):
+                yield redacted
+        if rest := redact.flush():
+            yield rest
+
+    def _raw_chunks(self, start: int) -> Iterator[memoryview]:
         self.read_bytes, self.trouble = 0, ""
         buffer = memoryview(bytearray(CHUNK_BYTES))
         self._file.seek(start)

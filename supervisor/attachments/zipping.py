@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import attrs
 
+from supervisor.attachments.cleaning import new_filter
 from supervisor.attachments.gzipping import TooBigError
 from supervisor.attachments.looks import look_into
 from supervisor.attachments.names import distinct, entry_name
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 ZIP_TYPE = "application/zip"
 MOST_ENTRIES = 20_000  # keeps the archive's own table, which zipfile holds in memory, below 30 MB
+_MAY_NEED_ZIP64_BYTES = 1 << 29
 _NAMED = 3
 _JUNCTION = 0xA0000003  # Windows' directory links, which are no symbolic links
 
@@ -168,10 +170,14 @@ def _add_file(archive: ZipFile, entry: _Entry, source: Source, output: BinaryIO,
     import zipfile
 
     info = _info(entry.name, entry.mtime)
-    info.file_size = source.size_bytes  # zipfile decides by it whether the entry needs zip64
-    if not look_into(source, entry.name).compressed_as:
+    info.file_size = source.size_bytes
+    look = look_into(source, entry.name)
+    if not look.compressed_as:
         info.compress_type = zipfile.ZIP_DEFLATED
-    with archive.open(info, "w") as written:
+    if look.can_be_redacted:
+        source.new_filter = new_filter
+    # A text may grow while it is redacted, so the size does not tell whether the entry needs zip64.
+    with archive.open(info, "w", force_zip64=source.size_bytes > _MAY_NEED_ZIP64_BYTES) as written:
         for chunk in source.chunks():
             written.write(chunk)
             if limit_bytes is not None and output.tell() > limit_bytes:

@@ -30,6 +30,10 @@ handlers = ["console"]
 #logger = "nightly"
 # Give each run a log file of its own: true for what all loggers say, or their names. It goes with failures.
 #capture_logs = true
+# Take more than what looks like a secret out of all that is stored or sent; "secret" names the part that goes.
+#redact_patterns = { customer = 'customer no\\. (?P<secret>[0-9]+)' }
+# Leave in what only looks like a secret.
+#redact_off = ["cookie"]
 # Show the local variables of the script's own functions in failure messages, secrets redacted.
 #show_locals = true
 # Tell of a run that made no progress, or takes longer, than so many seconds; "interrupt" also ends it.

@@ -5,6 +5,7 @@ beats a connection per thread in both throughput and the longest wait, because S
 anyway and makes the others poll.
 """
 
+# ruff: noqa: SLF001 - _Use is a part of Store
 from __future__ import annotations
 
 import os

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from supervisor.redaction.handlers import secrets_of
-from supervisor.redaction.redactor import BUILT_IN, Redactor, redactor_for
-
 if TYPE_CHECKING:
+    from supervisor.redaction.handlers import secrets_of
+    from supervisor.redaction.redactor import BUILT_IN, Redactor, redactor_for
     from supervisor.redaction.streaming import BytesFilter
 
 __all__ = ["BUILT_IN", "BytesFilter", "Redactor", "redactor_for", "secrets_of"]
 
+_MODULES = {
+    "BUILT_IN": "redactor",
+    "BytesFilter": "streaming",
+    "Redactor": "redactor",
+    "redactor_for": "redactor",
+    "secrets_of": "handlers",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Load what redacts logs when it is first asked for."""
-    if name != "BytesFilter":
+    """Load what redacts when there is something to look at: most runs only ask whether a name tells of a secret."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from supervisor.redaction.streaming import BytesFilter
+    from importlib import import_module
 
-    return BytesFilter
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

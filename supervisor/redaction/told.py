@@ -24,11 +24,12 @@ def redacted_message(redactor: Redactor, details: MessageDetails) -> MessageDeta
     return attrs.evolve(
         details,
         subject=redactor.text(details.subject),
-        message=redactor.text(details.message),
+        message=redactor.text(details.own_text),
         html=redactor.text(details.html) if details.html is not None else None,
         blocks=_blocks(redactor, details.blocks_json),
         attachments=tuple(_attachment(redactor, each) for each in details.attachments),
         report=redacted_report(redactor, details.report) if details.report is not None else None,
+        parts=tuple(part.with_texts(redactor.text) for part in details.parts),
     )
 
 
@@ -41,6 +42,7 @@ def redacted_report(redactor: Redactor, report: RunReport) -> RunReport:
         progress=redacted_progress(redactor, report.progress) if report.progress is not None else None,
         error=redacted_error(redactor, report.error) if report.error is not None else None,
         argv=redactor.arguments(report.argv),
+        log_tail=tuple(redactor.text(each) for each in report.log_tail),
     )
 
 
@@ -50,7 +52,7 @@ def redacted_progress(redactor: Redactor, progress: Progress) -> Progress:
 
 
 def redacted_error(redactor: Redactor, error: ErrorDetails) -> ErrorDetails:
-    """Return an error without secrets in its text, its line of code, its traceback and its thread's name.
+    """Return an error without secrets in all that it says.
 
     The fingerprint stays: it is made of places, not of texts.
     """
@@ -58,6 +60,9 @@ def redacted_error(redactor: Redactor, error: ErrorDetails) -> ErrorDetails:
         error,
         message=redactor.text(error.message),
         source=redactor.text(error.source),
+        excerpt=redactor.text(error.excerpt),
+        notes=tuple(redactor.text(each) for each in error.notes),
+        local_variables=tuple((name, redactor.value(name, text)) for name, text in error.local_variables),
         traceback=redactor.text(error.traceback),
         thread=redactor.text(error.thread),
     )

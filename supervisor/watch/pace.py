@@ -11,6 +11,8 @@ from supervisor.models import Progress
 from supervisor.watch import stderr
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from supervisor.run import Run
 
 LOOK_EVERY_S = 1.0
@@ -22,10 +24,17 @@ class ProgressPace:
     """Keeps the pace of one run's progress.
 
     A total that changes, or a count that goes back, begins a new phase: rate and time left are the phase's own.
+
+    Args:
+        run: Makes the progress.
+        redact: Takes secrets out of it, before it is logged or goes elsewhere.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(
+        self, run: Run, redact: Callable[[Progress | None], Progress | None] = lambda progress: progress
+    ) -> None:
         self._run = run
+        self._redact = redact
         self._is_on_terminal: bool | None = None
         self._began_s = self._logged_s = self._sent_s = 0.0
         self._base = self._last_done = 0.0
@@ -43,7 +52,7 @@ class ProgressPace:
         done, total, message = self._run.position
         elapsed_s = monotonic() - self._began_s
         rate = (done - self._base) / elapsed_s if elapsed_s > 0 and done > self._base else None
-        return Progress(done=done, total=total, message=message, rate_per_s=rate)
+        return self._redact(Progress(done=done, total=total, message=message, rate_per_s=rate))
 
     def look(self, now: float, send_every_s: float | None) -> bool:
         """Show and log the progress when that is due; return whether handlers are to hear of it.
