@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
+from supervisor.attachments.ahead import ahead
 from supervisor.compose import words
 from supervisor.errors import SupervisorError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from supervisor.redaction import BytesFilter
 
 CHUNK_BYTES = 256 * 1024
+_AHEAD_FROM_BYTES = 8 * 1024 * 1024
 MISSING = "missing"
 EMPTY = "empty"
 DIRECTORY = "a directory"
@@ -161,7 +163,10 @@ class Source:
         if self.new_filter is None:
             yield from self._raw_chunks(start)
             return
-        redact = self.new_filter()
+        redacted = self._redacted_chunks(self.new_filter(), start)
+        yield from redacted if self.size_bytes - start < _AHEAD_FROM_BYTES else ahead(redacted)
+
+    def _redacted_chunks(self, redact: BytesFilter, start: int) -> Iterator[bytes]:
         for chunk in self._raw_chunks(start):
             if redacted := redact.feed(chunk):
                 yield redacted

@@ -18,7 +18,12 @@ CONFIG = "SUPERVISOR_CONFIG"
 NOT_OURS = frozenset(
     {
         CONFIG,
-        "SUPERVISOR_STATE",  # the journal's own
+        # The journal's own, and those of commands.
+        "SUPERVISOR_STATE",
+        "SUPERVISOR_KEEP_RUNS",
+        "SUPERVISOR_KEEP_DAYS",
+        "SUPERVISOR_KEEP_COPIES_MB",
+        "SUPERVISOR_PING_URL",
         # What the process manager of the same name gives to its children:
         # https://supervisord.org/subprocess.html#subprocess-environment
         "SUPERVISOR_ENABLED",

@@ -7,7 +7,7 @@ letters. So each hint is looked for by its rarest letter: one walk, which stops 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -39,6 +39,8 @@ class Sieve:
         self._common = {which: hint for which, hint in self._hints.items() if _rarest(hint.text) > _TOO_COMMON}
         self._by_letter: dict[int, list[tuple[int, int]]] = {}  # (the letter's place in its hint, which hint)
         self._stops: re.Pattern[bytes] | None = None
+        self._automaton: Any = None  # None until a long text comes, False where it cannot be had
+        self._then: dict[int, re.Pattern[bytes]] = {}
 
     def hits(self, data: bytes, start: int) -> list[tuple[int, int, Hint]]:
         """Return where hints are, from left to right: (its beginning, which hint, the hint).
@@ -61,6 +63,26 @@ class Sieve:
                 at = lower.find(hint.text, at + 1)
 
     def _in_long(self, lower: bytes, start: int) -> Iterator[tuple[int, int]]:
+        if self._automaton is None:
+            self._automaton = self._made_automaton()
+        return self._by_automaton(lower, start) if self._automaton else self._by_stops(lower, start)
+
+    def _made_automaton(self) -> Any:
+        """Return what looks for all hints at once six times as fast as we can; False where it is not installed."""
+        try:
+            from ahocorasick_rs import BytesAhoCorasick
+        except ImportError:
+            return False
+        self._then = {which: re.compile(hint.then) for which, hint in self._hints.items() if hint.then}
+        return BytesAhoCorasick([hint.text for hint in self._hints.values()])
+
+    def _by_automaton(self, lower: bytes, start: int) -> Iterator[tuple[int, int]]:
+        for which, at, end in self._automaton.find_matches_as_indexes(lower, overlapping=True):
+            then = self._then.get(which)
+            if at >= start and (then is None or then.match(lower, end)):
+                yield at, which
+
+    def _by_stops(self, lower: bytes, start: int) -> Iterator[tuple[int, int]]:
         stops = self._stops = self._stops or self._compiled()
         yield from self._one_by_one(lower, start, self._common)
         for match in stops.finditer(lower, start):
