@@ -23,6 +23,7 @@ from supervisor.journal.runs import EndedRun, StartedRun
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from supervisor.compose.past import Past
     from supervisor.journal import Journal, Outbox, Streak
     from supervisor.models import ErrorDetails, Progress, RunReport
     from supervisor.redacting import RunRedactor
@@ -69,6 +70,17 @@ class Keeper:
                     with journal.one_commit():
                         if journal.mark_died(record.report.id):
                             yield record.report
+
+    def past(self, before: str) -> Past | None:
+        """Return what came before a run of this name; None where that is not known.
+
+        Args:
+            before: The id of the run.
+        """
+        if self._journal is not None:
+            with self._fault_noted():
+                return self._journal.past(self._run.name, before=before)
+        return None
 
     def progress(self, progress: Progress) -> None:
         """Note how far the run is."""

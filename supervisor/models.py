@@ -20,6 +20,7 @@ from supervisor.kinds import DeliveryState, Kind, Outcome
 
 if TYPE_CHECKING:
     from supervisor.api import Supervisor
+    from supervisor.compose.parts import Told
 
 __all__ = [
     "Attachment",
@@ -211,6 +212,10 @@ def _blocks(value: Iterable[Any] | None) -> str | None:
     return json.dumps([each.to_dict() if hasattr(each, "to_dict") else each for each in value])
 
 
+def _parts(value: Iterable[Told]) -> tuple[Told, ...]:
+    return tuple(value)
+
+
 def _new_id() -> str:
     return os.urandom(16).hex()
 
@@ -225,12 +230,14 @@ class MessageDetails:
 
     Args:
         subject: The headline. Handlers make it fit one line.
-        message: The text, complete by itself.
+        message: The text, complete by itself; "" makes it of ``parts``.
         attachments: One path or many (files or directories); None and "" count as nothing.
         kind: What the message is about; notices are what a script says by itself.
-        html: The same text as HTML; None lets a handler make its own of ``message``.
+        html: The same text as HTML; None lets a handler make its own, of ``parts`` or of ``message``.
         blocks: Slack Block Kit blocks (slack_sdk objects or dicts); None lets the Slack handler make its own.
         report: What was known of the run when the message was written; None outside of runs.
+        parts: What the message is made of, where supervisor composed it (:mod:`supervisor.compose.parts`); empty for
+            one that has a text and nothing else.
         id: Stays the same however often the message is sent, so that a repeat can be recognised.
         created_at: When it was written, as an aware UTC datetime.
 
@@ -239,14 +246,26 @@ class MessageDetails:
     """
 
     subject: str
-    message: str = ""
+    own_text: str = attrs.field(default="", alias="message")
     attachments: tuple[Attachment, ...] = attrs.field(default=(), converter=_attachments)
     kind: Kind = attrs.field(default=Kind.NOTICE, converter=Kind, kw_only=True)
     html: str | None = attrs.field(default=None, kw_only=True, repr=False)
     blocks_json: str | None = attrs.field(default=None, converter=_blocks, kw_only=True, alias="blocks", repr=False)
     report: RunReport | None = attrs.field(default=None, kw_only=True, repr=False)
+    parts: tuple[Told, ...] = attrs.field(default=(), converter=_parts, kw_only=True, repr=False)
     id: str = attrs.field(factory=_new_id, kw_only=True)
     created_at: datetime = attrs.field(factory=_now, kw_only=True)
+
+    @property
+    def message(self) -> str:
+        """Return the text: the one it was given, or the one that its parts make, which is composed when asked for."""
+        if self.own_text or not self.parts:
+            return self.own_text
+        # By name, as below: what composes texts stands above the models, and most messages never need it here.
+        from importlib import import_module
+
+        text: str = import_module("supervisor.compose.text").text_of(self)
+        return text
 
     @property
     def blocks(self) -> list[dict[str, Any]] | None:

@@ -26,6 +26,7 @@ from supervisor.watch.pace import ProgressPace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from supervisor.compose.past import Past
     from supervisor.courier import Parcel
     from supervisor.models import Progress
     from supervisor.run import Run
@@ -83,7 +84,7 @@ class Teller:
             self._deliveries.stay_in_memory()
         stored: list[Parcel] = []
         for report in self._keeper.died():
-            stored += self._deliveries.store(message_for(Kind.DIED, report))
+            stored += self._deliveries.store(message_for(Kind.DIED, report, past=self._keeper.past(report.id)))
         self._deliveries.hand_over(stored)
         self._deliveries.fetch_waiting()
         if Kind.START in self._settings.announced:
@@ -149,9 +150,9 @@ class Teller:
     def _success(self, failures_before: str) -> Iterator[Outgoing]:
         attachments = self._run.attachments
         if failures_before:
-            yield _described(message_for(Kind.RECOVERY, self.report(), attachments, failures_before)), ()
+            yield _described(message_for(Kind.RECOVERY, self.report(), attachments, failures_before, self._past())), ()
         if Kind.SUCCESS in self._settings.announced:
-            yield _described(message_for(Kind.SUCCESS, self.report(), attachments)), ()
+            yield _described(message_for(Kind.SUCCESS, self.report(), attachments, past=self._past())), ()
 
     def _failure(self, error: BaseException | None) -> Iterator[Outgoing]:
         """Log a failure, and yield its message, for all who have not heard of this very exception in an inner run."""
@@ -169,7 +170,10 @@ class Teller:
         if not self._keeper.is_repeat(self._error):
             note = self._keeper.repeats_before(self._error)
             attachments = (self._settings.log_path, *self._run.attachments)
-            yield _described(message_for(Kind.FAILURE, self.report(), attachments, note)), told
+            yield _described(message_for(Kind.FAILURE, self.report(), attachments, note, self._past())), told
+
+    def _past(self) -> Past | None:
+        return self._keeper.past(self._run.id)
 
     def _log_failure(self, error: BaseException) -> None:
         """Write the traceback to the script's logger and flush it, so that the attached log has it."""
@@ -205,10 +209,10 @@ class Teller:
 
 def _described(details: MessageDetails) -> MessageDetails:
     """Return a message of bounded length that says of each attachment what there is to say now."""
-    if not details.attachments and len(details.message) <= TEXT_LIMIT:
+    if not details.attachments and len(details.own_text) <= TEXT_LIMIT:
         return details
     attachments = tuple(describe(each) for each in details.attachments)
-    return attrs.evolve(details, message=cut_middle(details.message, TEXT_LIMIT), attachments=attachments)
+    return attrs.evolve(details, message=cut_middle(details.own_text, TEXT_LIMIT), attachments=attachments)
 
 
 def _notice(subject: object, message: object, **extras: Any) -> MessageDetails:

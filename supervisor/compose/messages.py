@@ -7,36 +7,56 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor.compose.words import counted, duration, number, one_line, rate, size
-from supervisor.kinds import Kind, Outcome
-from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
+from supervisor.compose.account import Account
+from supervisor.compose.subjects import progress_line, subject_for
+from supervisor.compose.words import counted, cut_middle, duration, local_time, one_line
+from supervisor.kinds import Kind
+from supervisor.models import MessageDetails, RunReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from datetime import datetime
 
+    from supervisor.compose.parts import Text, Told
+    from supervisor.compose.past import Past
+
+__all__ = ["delayed", "held_back", "local_time", "message_for", "progress_line", "told"]
+
 DELAYED_AFTER_S = 300
-
-_VERBS = {
-    Outcome.FAILURE: "failed",
-    Outcome.INTERRUPTED: "was interrupted",
-    Outcome.TERMINATED: "was terminated",
-    Outcome.CANCELLED: "was cancelled",
-    Outcome.DIED: "died",
-}
+PART_LIMIT = 60_000
 
 
-def message_for(kind: Kind, report: RunReport, attachments: Iterable[Any] = (), note: str = "") -> MessageDetails:
+def message_for(
+    kind: Kind, report: RunReport, attachments: Iterable[Any] = (), note: str = "", past: Past | None = None
+) -> MessageDetails:
     """Return the message of one kind about a run.
+
+    What it says comes from the report, which goes along on it: secrets are to be taken out of the report before.
 
     Args:
         kind: What it is about.
-        report: What is known of the run; it goes along on the message.
+        report: What is known of the run.
         attachments: What goes with it.
         note: A sentence that stands behind the first one; "" for none.
+        past: What came before the run, to compare it with; None where that is not known.
     """
-    subject, text = _COMPOSERS[kind](report, note)
-    return MessageDetails(one_line(subject), text, tuple(attachments), kind=kind, report=report)
+    account = Account(note=note) if past is None else _account(kind, report, note, past)
+    subject = subject_for(kind, report, account)
+    return MessageDetails(subject, "", tuple(attachments), kind=kind, report=report, parts=(account,))
+
+
+def told(kind: Kind, subject: str, parts: Iterable[Told], report: RunReport | None = None) -> MessageDetails:
+    """Return a message of parts of one's own.
+
+    Args:
+        kind: What it is about.
+        subject: The headline.
+        parts: What it shows, in this order; texts of more than 60,000 characters are cut in their middle. An
+            ``Account()`` among them stands for what the report says of the run: what it was doing, and where.
+        report: What is known of the run; None outside of runs.
+    """
+    bounded = tuple(part.with_texts(lambda text: cut_middle(text, PART_LIMIT)) for part in parts)
+    return MessageDetails(one_line(subject), kind=kind, report=report, parts=bounded)
 
 
 def delayed(details: MessageDetails, now: datetime) -> MessageDetails:
@@ -47,7 +67,9 @@ def delayed(details: MessageDetails, now: datetime) -> MessageDetails:
     host = f" on {details.report.host}" if details.report is not None else ""
     note = f"Delayed {duration(late_s)}: written {local_time(details.created_at)}{host}."
     html = details.html and f"<p><em>{escape(note)}</em></p>{details.html}"
-    return attrs.evolve(details, message=f"{note}\n\n{details.message}", html=html)
+    parts = (_text(note), *details.parts) if details.parts else ()
+    text = f"{note}\n\n{details.own_text}" if details.own_text or not parts else ""
+    return attrs.evolve(details, message=text, html=html, parts=parts)
 
 
 def held_back(report: RunReport, count: int, last_subjects: Iterable[str]) -> MessageDetails:
@@ -58,175 +80,31 @@ def held_back(report: RunReport, count: int, last_subjects: Iterable[str]) -> Me
         count: How many messages were held back.
         last_subjects: The subjects of the last ones.
     """
+    from supervisor.compose.parts import Code
+
     subject = f"{report.name} on {report.host}: {counted(count, 'more message')} held back"
-    lines = "\n".join(f"  {one_line(each)}" for each in last_subjects)
     text = f"The run sent messages faster than anybody can read, so {counted(count, 'more')} stayed untold. The last:"
-    return MessageDetails(subject, f"{text}\n{lines}", report=report)
+    parts: list[Told] = [_text(text), Code("", "\n".join(map(one_line, last_subjects)))]
+    return told(Kind.NOTICE, subject, parts, report)
 
 
-def progress_line(progress: Progress) -> str:
-    """Return progress in one line ("4,000 of 10,000 (40 %), 85/s, 1 min 10 s left: copying")."""
-    parts = [
-        number(progress.done) if progress.total is None else f"{number(progress.done)} of {number(progress.total)}"
-    ]
-    if progress.percentage is not None:
-        parts[0] += f" ({progress.percentage:.0f} %)"
-    if progress.rate_per_s:
-        parts.append(rate(progress.rate_per_s))
-    if progress.eta_s is not None and progress.eta_s >= 1:
-        parts.append(f"{duration(progress.eta_s)} left")
-    return ", ".join(parts) + (f": {one_line(progress.message)}" if progress.message else "")
+def _text(text: str) -> Text:
+    from supervisor.compose.parts import Text
+
+    return Text(text)
 
 
-def local_time(instant: datetime) -> str:
-    """Return an instant in the machine's own time with its offset ("2026-03-01 02:00:03 -0700")."""
-    return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+def _account(kind: Kind, report: RunReport, note: str, past: Past) -> Account:
+    """Return what the past says of a run, as far as a message of that kind shows it."""
+    if kind not in (Kind.SUCCESS, Kind.RECOVERY, Kind.FAILURE, Kind.DIED):
+        return Account(note=note)
+    from supervisor.compose.comparing import bars, compared, usual_numbers
 
-
-def _start(report: RunReport, note: str) -> tuple[str, str]:
-    headline = f"{report.name} started on {report.host}"
-    return headline, _join(_lead(f"{headline}.", note), _machine(report))
-
-
-def _progress(report: RunReport, note: str) -> tuple[str, str]:
-    said = progress_line(report.progress) if report.progress is not None else "under way"
-    headline = f"{report.name} on {report.host}: {said}"
-    return headline, _join(_lead(f"{headline}.", note), _values(report), _machine(report))
-
-
-def _success(report: RunReport, note: str) -> tuple[str, str]:
-    headline = f"{report.name} succeeded on {report.host}"
-    return headline, _join(
-        _lead(f"{headline} after {duration(report.duration_s)}.", note), _values(report), _machine(report)
+    usual, usual_duration = usual_numbers(report, past)
+    return Account(
+        note=note,
+        compared=compared(kind, report, past, note),
+        usual=usual if kind in (Kind.SUCCESS, Kind.RECOVERY) else {},
+        usual_duration=usual_duration,
+        bars=bars(report, past, usual_duration),
     )
-
-
-def _recovery(report: RunReport, note: str) -> tuple[str, str]:
-    headline = f"{report.name} recovered on {report.host}"
-    return headline, _join(
-        _lead(f"{headline}: it succeeded after {duration(report.duration_s)}.", note), _values(report), _machine(report)
-    )
-
-
-def _died(report: RunReport, note: str) -> tuple[str, str]:
-    headline = f"{report.name} died on {report.host}"
-    lead = (
-        f"{headline}: the run that started at {local_time(report.started_at)} never ended, and its process "
-        f"{report.pid} is gone. It was killed, or the machine went down."
-    )
-    return headline, _join(_lead(lead, note), _doing(report), _values(report), _machine(report))
-
-
-def _failure(report: RunReport, note: str) -> tuple[str, str]:
-    verb = _VERBS.get(report.outcome or Outcome.FAILURE, "failed")
-    reason = _reason(report)
-    after = (
-        f" after {duration(report.duration_s)}"
-        if report.outcome is not None
-        else f", {duration(report.duration_s)} after its start; it goes on"
-    )
-    lead = f"{report.name} {verb} on {report.host}{after}."
-    subject = f"{report.name} {verb} on {report.host}" + (f": {reason}" if reason else "")
-    return subject, _join(
-        _lead(lead, note),
-        _error(report.error),
-        _doing(report),
-        _values(report),
-        _traceback(report.error),
-        _machine(report),
-    )
-
-
-_COMPOSERS = {
-    Kind.START: _start,
-    Kind.PROGRESS: _progress,
-    Kind.SUCCESS: _success,
-    Kind.FAILURE: _failure,
-    Kind.RECOVERY: _recovery,
-    Kind.DIED: _died,
-}
-
-
-def _lead(sentence: str, note: str) -> str:
-    return f"{sentence} {note}".rstrip()
-
-
-def _reason(report: RunReport) -> str:
-    """Return in a few words why a run failed; "" where its outcome says it all."""
-    error = report.error
-    if error is None or report.outcome in (Outcome.INTERRUPTED, Outcome.TERMINATED, Outcome.CANCELLED):
-        return ""
-    if error.type == "SystemExit":
-        return f"exit code {report.exit_code}" + (
-            "" if error.message == str(report.exit_code) else f", {error.message}"
-        )
-    return str(error) + (f" (in {error.thread})" if error.thread else "")
-
-
-def _error(error: ErrorDetails | None) -> str:
-    """Return what happened and where."""
-    if error is None:
-        return ""
-    lines = [f"{error.type}: {error.message}" if error.message else error.type]
-    if error.thread:
-        lines[0] += f" (in {error.thread})"
-    if error.where:
-        lines.append(f"at {error.where}" + (":" if error.source else ""))
-    if error.source:
-        lines.append(f"    {error.source}")
-    return "\n".join(lines)
-
-
-def _doing(report: RunReport) -> str:
-    return f"It had come to {progress_line(report.progress)}" if report.progress is not None else ""
-
-
-def _traceback(error: ErrorDetails | None) -> str:
-    return error.traceback if error is not None else ""
-
-
-def _values(report: RunReport) -> str:
-    """Return what was recorded, one value a line."""
-    if not report.values:
-        return ""
-    return "Recorded\n" + _table((name, _value(value)) for name, value in report.values.items())
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124 - a NaN
-        return str(value)
-    return number(value) if abs(value) < 1e15 else str(value)  # noqa: PLR2004 - beyond it floats are not exact
-
-
-def _machine(report: RunReport) -> str:
-    """Return when, where and how it ran."""
-    return _table((label, text) for label, text in _facts(report) if text)
-
-
-def _facts(report: RunReport) -> Iterator[tuple[str, str]]:
-    yield "Started", local_time(report.started_at)
-    yield "Ended", local_time(report.ended_at) if report.ended_at is not None else ""
-    yield "Duration", duration(report.duration_s) if report.ended_at is not None else ""
-    yield "Host", f"{report.host} (user {report.user}, process {report.pid})"
-    yield "Command", " ".join(report.argv)
-    yield "Python", report.python
-    yield "Used", ", ".join(_used(report))
-    yield "Log", str(report.log_path or "")
-    yield "Run", report.id
-
-
-def _used(report: RunReport) -> Iterator[str]:
-    if report.cpu_s is not None:
-        yield f"{duration(report.cpu_s)} of processor time"
-    if report.peak_memory_bytes is not None:
-        yield f"{size(report.peak_memory_bytes)} of memory at its peak"
-
-
-def _table(rows: Iterable[tuple[str, str]]) -> str:
-    rows = list(rows)
-    width = max(len(label) for label, _ in rows)
-    return "\n".join(f"  {label:<{width}}  {text}" for label, text in rows)
-
-
-def _join(*parts: str) -> str:
-    return "\n\n".join(part for part in parts if part)

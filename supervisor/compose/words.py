@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
-from math import isfinite
+import re
+from math import floor, isfinite, log10
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 KIB = 1024
 MINUTE_S = 60
@@ -12,6 +17,12 @@ DAY_S = 24 * HOUR_S
 
 
 _BLANKS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_NOT_PLAIN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOT_SHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+_EXACT = 1e15  # beyond it floats skip whole numbers
+_MOST_BITS = 4_000
 
 
 def duration(seconds: float) -> str:
@@ -51,8 +62,62 @@ def number(value: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number of things ("1 run", "12 runs"); "more" stays as it is."""
-    return f"{number(count)} {noun}" + ("" if count == 1 or noun == "more" else "s")
+    """Return a number of things ("1 run", "12 runs", "2 successes"); "more" stays as it is."""
+    plural = "" if count == 1 or noun == "more" else "es" if noun.endswith("s") else "s"
+    return f"{number(count)} {noun}{plural}"
+
+
+def local_time(instant: datetime) -> str:
+    """Return an instant in the machine's own time with its offset ("2026-03-01 02:00:03 -0700")."""
+    return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+
+
+def told(value: object) -> str:
+    """Return a recorded value as a person writes it: numbers with thousands separated, the rest as it is."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    if abs(value) < _EXACT:  # a NaN is not below it
+        return number(value)
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:  # Python refuses to write more than 4,300 digits
+        return f"about {'-' if value < 0 else ''}10^{int((value.bit_length() - 1) * log10(2))}"
+    return str(value)
+
+
+def number_range(low: float, high: float) -> str:
+    """Return what lies between two numbers, no finer than what they differ by ("11,900-12,300", "29", "-3 to 4")."""
+    step = 10.0 ** floor(log10((high - low) / 2)) if high - low > 0 and isfinite(high - low) else 0.0
+    texts = dict.fromkeys(told(_stepped(each, step)) for each in (low, high))
+    return (" to " if low < 0 else "-").join(texts)
+
+
+def _stepped(value: float, step: float) -> float:
+    """Return a number as a multiple of a power of ten."""
+    if step == 0:
+        return value
+    if step >= 1:
+        return round(value / step) * round(step)
+    return value if isinstance(value, int) else round(value, -floor(log10(step)))
+
+
+def duration_range(low_s: float, high_s: float) -> str:
+    """Return what lies between two durations in one unit ("6-7 min", "41 s", "1.5-2 h")."""
+    for unit_s, unit in ((DAY_S, "d"), (HOUR_S, "h"), (MINUTE_S, "min"), (1.0, "s")):
+        if high_s >= 1.5 * unit_s:
+            texts = dict.fromkeys(_short(each / unit_s) for each in (low_s, high_s))
+            return f"{'-'.join(texts)} {unit}"
+    return " to ".join(dict.fromkeys((duration(low_s), duration(high_s))))
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 3 else f"{value:.1f}".removesuffix(".0")  # noqa: PLR2004 - digits
+
+
+def ordinal(count: int) -> str:
+    """Return a place in a row ("third", "11th", "22nd")."""
+    if 0 < count < len(_ORDINALS):
+        return _ORDINALS[count]
+    ending = "th" if 10 < count % 100 < 20 else {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")  # noqa: PLR2004
+    return f"{count:,}{ending}"
 
 
 def rate(per_second: float) -> str:
@@ -76,6 +141,19 @@ def one_line(text: str, limit: int = 200) -> str:
 def without_controls(text: str) -> str:
     """Return a text that can neither move a cursor nor ring a bell: tabs and control characters become blanks."""
     return text.translate(_BLANKS)
+
+
+def plain(text: str) -> str:
+    """Return a text of any number of lines that can be shown and encoded: only line feeds and tabs are left.
+
+    Other line breaks become line feeds, colours of terminals go, and U+FFFD stands for what else cannot be shown:
+    control characters and half characters (lone surrogates, from file names that are not UTF-8).
+    """
+    if _NOT_PLAIN.search(text) is None:
+        return text
+    text = _COLOURS.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return _NOT_SHOWN.sub("\ufffd", whole)
 
 
 def cut_middle(text: str, limit: int) -> str:

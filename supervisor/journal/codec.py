@@ -23,8 +23,14 @@ MAX_DEPTH = 20
 _MAX_REPR = 2_000
 _MAX_PLAIN_INT = 1 << 63  # a longer one goes as hex: Python refuses decimals of more than 4,300 digits
 
-_MODELS = ("Attachment", "ErrorDetails", "MessageDetails", "Progress", "RunReport")
-"""The frozen values of supervisor.models that may be stored."""
+_MODELS = {
+    "supervisor.models": ("Attachment", "ErrorDetails", "MessageDetails", "Progress", "RunReport"),
+    "supervisor.compose.account": ("Account", "Bars"),
+    "supervisor.compose.parts": ("Code", "Facts", "Row", "Text"),
+    "supervisor.compose.usual": ("Usual",),
+}
+"""The frozen values that may be stored, by their modules."""
+_MODULE_OF = {name: module for module, names in _MODELS.items() for name in names}
 
 
 class UnreadableError(ValueError):
@@ -89,7 +95,7 @@ def _tagged(value: Any, depth: int) -> Any:
     for kind, pack in _PACKERS:
         if isinstance(value, kind):
             return pack(value, depth + 1)
-    if type(value).__module__ == "supervisor.models" and type(value).__name__ in _MODELS:
+    if _MODULE_OF.get(type(value).__name__) == type(value).__module__:
         return _tagged_model(value, depth + 1)
     return _tagged_number(value)
 
@@ -169,15 +175,17 @@ def _unpacked(value: Any) -> Any:
     if "$" not in value:
         return {key: _unpacked(each) for key, each in value.items()}
     tag, inner = value["$"], value["v"]
-    return _model(tag, inner) if tag in _MODELS else _UNPACKERS[tag](inner)
+    return _model(tag, inner) if tag in _MODULE_OF else _UNPACKERS[tag](inner)
 
 
 def _model(tag: str, fields: dict[str, Any]) -> Any:
-    from supervisor import models
+    from importlib import import_module
 
-    kind = getattr(models, tag)
-    # A field that this version does not know is left out; one that was not stored yet takes its default.
-    known = {field.name: field.alias for field in kind.__attrs_attrs__}
+    kind = getattr(import_module(_MODULE_OF[tag]), tag)
+    # A field that this version does not know is left out; one that was not stored yet takes its default. A field may
+    # have been stored by its alias, when that was its name.
+    known = {field.alias: field.alias for field in kind.__attrs_attrs__}
+    known |= {field.name: field.alias for field in kind.__attrs_attrs__}
     return kind(**{known[name]: _unpacked(each) for name, each in fields.items() if name in known})
 
 

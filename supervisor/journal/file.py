@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from supervisor.journal.contract import COPIES_LIMIT_BYTES, LEASE_S
+from supervisor.journal.findings import FindingKeeper
 from supervisor.journal.history import RunReader
 from supervisor.journal.processes import Process, is_gone, this_process
 from supervisor.journal.runs import KEEP_DAYS, KEEP_RUNS, RunWriter
@@ -16,8 +17,10 @@ from supervisor.journal.tending import TendedOutbox
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from supervisor.compose.past import Past
 
-class Journal(RunWriter, RunReader, TendedOutbox):
+
+class Journal(RunWriter, RunReader, TendedOutbox, FindingKeeper):
     """The record of runs, and the :class:`~supervisor.journal.Outbox` of messages that are not settled yet.
 
     It can be used from any thread, and after a fork also in the child, where it opens the file anew.
@@ -59,6 +62,21 @@ class Journal(RunWriter, RunReader, TendedOutbox):
     def path(self) -> str:
         """Return the path of the file."""
         return self._store.path
+
+    def past(self, name: str, *, before: str = "") -> Past:
+        """Return what came before a run: the last 30 ended runs of its name, and how many ended alike in a row.
+
+        Args:
+            name: The name of the run.
+            before: The run's id; "" means before one that starts now.
+
+        Raises:
+            JournalUnavailable: The file cannot be read.
+        """
+        from supervisor.journal.past import past
+
+        key, _ = self._under_way.get(before, (None, None))
+        return past(self._store, name, before=before, key=key)
 
     def close(self) -> None:
         """Let go of the file; the next use opens it again."""

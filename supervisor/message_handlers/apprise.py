@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ATTACHMENTS_LIMIT_BYTES = 8_000_000  # what most services take; Discord refuses more than 10 MB
 MOST_PIECES = 10
+_TITLE_LENGTH = 270  # some services have no place for a title, so it stands in the body
 _REMEMBERED = 100
 _TYPES = {
     Kind.FAILURE: "failure",
@@ -58,6 +59,10 @@ class AppriseHandler:
     middle left out of what is longer. Attachments go along where the service takes files, up to 8 MB together;
     elsewhere the text names them.
 
+    What supervisor composed arrives in the form that suits the service: as HTML where mails are sent (if it fits one
+    message), as Markdown where chats show it, with code in fences that are closed in every piece, and else as text.
+    What a script wrote itself is text, and goes as it is.
+
     Apprise does not tell a refusal from a lost connection, so both are temporary, and the error holds what apprise
     logged. Of several URLs only those that failed are tried again, as long as the process lives; one handler per URL
     remembers it longer. A URL that apprise does not know shows itself when the first message is sent, as a permanent
@@ -78,7 +83,7 @@ class AppriseHandler:
     timeout_s: float = attrs.field(default=10.0, validator=checks.positive)
     name: str | None = attrs.field(default=None, validator=checks.optionally_filled)
     _services: list[Any] = attrs.field(init=False, factory=list, repr=False)
-    _reached: OrderedDict[str, set[int]] = attrs.field(init=False, factory=OrderedDict, repr=False)
+    _reached: OrderedDict[str, dict[int, int]] = attrs.field(init=False, factory=OrderedDict, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.name = self.name or "apprise"
@@ -97,12 +102,8 @@ class AppriseHandler:
         reasons = []
         with packed(details.attachments, limit_bytes=ATTACHMENTS_LIMIT_BYTES) as attached:
             for index, service in enumerate(services):
-                if index in reached:
-                    continue
-                if reason := self._refusal(service, details, attached):
+                if reason := self._refusal(service, details, attached, reached, index):
                     reasons.append(reason)
-                else:
-                    reached.add(index)
         if reasons:
             raise DeliveryError("; ".join(reasons))
         del self._reached[details.id]
@@ -139,35 +140,50 @@ class AppriseHandler:
             service.socket_read_timeout = self.timeout_s
         return service
 
-    def _reached_by(self, message_id: str) -> set[int]:
-        """Return which URLs a message has reached already; what was never finished is forgotten in the end."""
+    def _reached_by(self, message_id: str) -> dict[int, int]:
+        """Return how many pieces of a message each URL has; what was never finished is forgotten in the end."""
         while len(self._reached) >= _REMEMBERED:
             self._reached.popitem(last=False)
-        return self._reached.setdefault(message_id, set())
+        return self._reached.setdefault(message_id, {})
 
-    def _refusal(self, service: Any, details: MessageDetails, attached: Packed) -> str:
-        """Send to one service; return "" when it accepted the message, and else why not."""
-        import apprise
-
+    def _refusal(
+        self, service: Any, details: MessageDetails, attached: Packed, reached: dict[int, int], index: int
+    ) -> str:
+        """Send to one service what it does not have yet; return "" when it accepted all, and else why not."""
         takes_files = getattr(service, "attachment_support", False)
-        one = apprise.Apprise()
-        one.add(service)
-        with _captured() as log:
-            result = one.notify(
-                title=one_line(whole(details.subject), 250),
-                body=_body(details, attached, service.body_maxlen, takes_files=takes_files),
-                notify_type=_TYPES.get(details.kind, "info"),
-                body_format=apprise.NotifyFormat.TEXT,
-                attach=_files(attached.parts) if takes_files and attached.parts else None,
-            )
-        said = self._hidden(log.getvalue())
-        return "" if result else f"{service.service_name} did not take it: {said or 'apprise does not say why'}"
+        body_format, bodies = fitting(service, details, _notes(attached, takes_files=takes_files))
+        for number in range(reached.get(index, 0), len(bodies)):
+            files = attached.parts if takes_files and number == len(bodies) - 1 else ()
+            with _captured() as log:
+                result = _notify(service, details, body_format, bodies[number], files)
+            if not result:
+                said = self._hidden(log.getvalue())
+                return f"{service.service_name} did not take it: {said or 'apprise does not say why'}"
+            reached[index] = number + 1
+        return ""
 
     def _hidden(self, text: str) -> str:
         """Return a text in one line, without anything that stands in the URLs."""
         from supervisor.message_handlers.http import hide
 
         return one_line(hide(text, [url.partition("://")[2] for url in self.urls]), 300)
+
+
+def _notify(service: Any, details: MessageDetails, body_format: str, body: str, files: Iterable[Part]) -> bool:
+    """Let apprise send one body to one service."""
+    import apprise
+
+    one = apprise.Apprise()
+    one.add(service)
+    return bool(
+        one.notify(
+            title=one_line(whole(details.subject), 250),
+            body=body,
+            notify_type=_TYPES.get(details.kind, "info"),
+            body_format=apprise.NotifyFormat(body_format),
+            attach=_files(files) if files else None,
+        )
+    )
 
 
 def _captured() -> Any:
@@ -191,13 +207,52 @@ def _files(parts: Iterable[Part]) -> Any:
     return files
 
 
-def _body(details: MessageDetails, attached: Packed, piece_length: int, *, takes_files: bool) -> str:
-    """Return the text: never empty, bounded, and with what happened to the attachments."""
+def _notes(attached: Packed, *, takes_files: bool) -> list[str]:
+    """Return what is said of the attachments."""
     notes = list(attached.notes)
     if not takes_files:
         notes += [f"{part.name}: not sent, since this service takes no files" for part in attached.parts]
+    return [whole(each) for each in notes]
+
+
+def fitting(service: Any, details: MessageDetails, notes: list[str]) -> tuple[str, list[str]]:
+    """Return the format that suits a service ("html", "markdown" or "text"), and the bodies in it, mostly one.
+
+    Args:
+        service: One of apprise's, which says by ``notify_format`` what it takes, its favourite first.
+        details: The message.
+        notes: What is said of the attachments.
+    """
+    if details.parts and not details.own_text:
+        from supervisor.compose.parts import Text
+        from supervisor.compose.story import parts_of
+
+        parts = (*parts_of(details), *([Text("\n".join(notes))] if notes else []))
+        formats = _formats(service)
+        if formats[0] == "html":
+            from supervisor.compose.html import from_parts
+
+            html = from_parts(parts, details)
+            if len(html) <= service.body_maxlen:
+                return "html", [html]
+        if "markdown" in formats and (formats[0] != "text" or "html" not in formats):
+            from supervisor.compose.markdown import pieces
+
+            return "markdown", pieces(parts, service.body_maxlen - _TITLE_LENGTH, MOST_PIECES)
+    return "text", [_body(details, notes, service.body_maxlen)]
+
+
+def _formats(service: Any) -> list[str]:
+    """Return what formats a service takes, its favourite first; what a URL asks for by ``format=`` is the only one."""
+    told = getattr(service, "_format_override", None) or service.notify_format
+    many = told if isinstance(told, (tuple, list)) else (told,)
+    return [str(getattr(each, "value", each)).lower() for each in many] or ["text"]
+
+
+def _body(details: MessageDetails, notes: list[str], piece_length: int) -> str:
+    """Return the text: never empty, bounded, and with what happened to the attachments."""
     text = whole(details.message)
     if not text.strip():
         text = one_line(whole(details.subject)) or "(no text)"
     text = cut_middle(text, MOST_PIECES * max(1_000, piece_length))
-    return "\n\n".join([text, *([whole("\n".join(notes))] if notes else [])])
+    return "\n\n".join([text, *(["\n".join(notes)] if notes else [])])

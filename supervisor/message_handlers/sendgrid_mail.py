@@ -36,7 +36,7 @@ def mail(settings: SendGridHandler, details: MessageDetails) -> Mail:
     whole_subject = whole(f"{settings.prefix}{details.subject}")
     subject = one_line(whole_subject) or "(no subject)"
     text = _text(subject, whole_subject, whole(details.message))
-    html = whole(details.html) if details.html and len(details.html) <= HTML_LIMIT else _html(text)
+    html = _html(details, text)
     to, cc, bcc = _unique(settings.to_addresses, settings.cc, settings.bcc)
     copies = {name: each for name, each in (("cc", cc), ("bcc", bcc)) if each}
     body: Mail = {
@@ -120,10 +120,15 @@ def _text(subject: str, whole_subject: str, message: str) -> str:
     return text if text.strip() else subject
 
 
-def _html(text: str) -> str:
-    from supervisor.compose.html import from_text
+def _html(details: MessageDetails, text: str) -> str:
+    """Return the HTML of a mail; where it would be too long, the text as HTML."""
+    from supervisor.compose import html
 
-    return from_text(text)
+    if details.html or details.parts:
+        page = whole(html.of(details))
+        if page and len(page) <= HTML_LIMIT:
+            return page
+    return html.from_text(text)
 
 
 def say(mail: Mail, lines: Iterable[str]) -> None:

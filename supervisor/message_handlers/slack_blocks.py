@@ -8,25 +8,15 @@ together may have about 12,000 characters, which Slack says only in https://gith
 from __future__ import annotations
 
 import json
-import re
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor.compose.words import cut_middle, one_line
+from supervisor.compose.words import one_line
 from supervisor.kinds import Kind
-from supervisor.message_handlers.slack_facts import context, files, is_about_the_machine, values
-from supervisor.message_handlers.slack_text import (
-    SECTION_BYTES,
-    Block,
-    clean,
-    escaped,
-    linked,
-    section,
-    shortened,
-    split,
-)
+from supervisor.message_handlers.slack_facts import context, files
+from supervisor.message_handlers.slack_parts import body, tells_of_the_machine
+from supervisor.message_handlers.slack_text import Block, clean, escaped, section, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,9 +28,7 @@ MESSAGE_BYTES = 12_000
 HEADER_BYTES = 150
 PLAIN_BYTES = 3_900  # Slack breaks up longer plain messages by itself, wherever that falls
 NOTIFICATION_BYTES = 600
-TEXT_LIMIT = 40_000  # what Slack takes at most as the text of one message
 
-_FENCE = "```"
 _EMOJIS = {
     Kind.START: ":arrow_forward:",
     Kind.PROGRESS: ":hourglass_flowing_sand:",
@@ -90,10 +78,10 @@ def plain_posts(
 ) -> list[Post]:
     """Return a message as one or more messages of text only, for a destination that refused its blocks."""
     headline = f"{_emoji(details)}*{escaped(_subject(details, prefix))}*"
-    blocks = [*_text(details), *values(details.report)]
+    blocks = body(details)
     if lists_files:
         blocks += files(details.attachments)
-    blocks += context(details, client)
+    blocks += context(details, client, in_full=tells_of_the_machine(details))
     texts = [headline]
     for text in _texts(blocks):
         if len(f"{texts[-1]}\n{text}".encode()) > PLAIN_BYTES:
@@ -148,7 +136,7 @@ def _layout(details: MessageDetails, prefix: str, client: str) -> list[Block]:
     ]
     if not header.endswith(subject):
         blocks.append(section(f"*{escaped(subject)}*"))
-    return [*blocks, *_text(details), *values(details.report), *context(details, client)]
+    return [*blocks, *body(details), *context(details, client, in_full=tells_of_the_machine(details))]
 
 
 def _emoji(details: MessageDetails) -> str:
@@ -163,87 +151,6 @@ def _notification(details: MessageDetails, prefix: str) -> str:
     """Return the subject and the beginning of the text."""
     start = escaped(clean(details.message[:NOTIFICATION_BYTES]).strip())
     return f"{_emoji(details)}{escaped(_subject(details, prefix))}\n{shortened(start, NOTIFICATION_BYTES)}".rstrip()
-
-
-# The text
-
-
-def _text(details: MessageDetails) -> list[Block]:
-    """Return sections with the text; tables and tracebacks are in fences of their own in each section."""
-    sections = []
-    for is_code, text in _segments(details):
-        if is_code:
-            whole = escaped(text.replace(_FENCE, "``\N{ZERO WIDTH SPACE}`"))
-            pieces = [_fenced(piece) for piece in split(whole, SECTION_BYTES - 8) if piece.strip()]
-        else:
-            pieces = [piece for piece in split(linked(text), SECTION_BYTES) if piece.strip()]
-        sections += [section(piece) for piece in pieces]
-    return sections
-
-
-def _fenced(code: str) -> str:
-    return f"{_FENCE}\n{code}" + ("" if code.endswith("\n") else "\n") + _FENCE
-
-
-def _segments(details: MessageDetails) -> Iterator[tuple[bool, str]]:
-    """Yield the text in parts, each with whether it is code or a table, that is, shown with its spaces."""
-    error = details.report.error if details.report is not None else None
-    trace = clean(error.traceback).strip("\n") if error is not None else ""
-    before, trace, after = _parted(clean(details.message), trace)
-    yield from _prose(before, details)
-    yield True, trace
-    yield from _prose(after, details)
-
-
-def _parted(text: str, trace: str) -> tuple[str, str, str]:
-    """Return what stands before the traceback, the traceback, and what stands after, cut to what Slack can take."""
-    before, trace, after = text.partition(trace) if trace else (text, "", "")
-    if len(text) > TEXT_LIMIT:
-        before, after = cut_middle(before, TEXT_LIMIT // 2 if trace else TEXT_LIMIT), cut_middle(after, TEXT_LIMIT // 4)
-        trace = cut_middle(trace, max(TEXT_LIMIT - len(before) - len(after), TEXT_LIMIT // 4))
-    return before, trace, after
-
-
-def _prose(text: str, details: MessageDetails) -> Iterator[tuple[bool, str]]:
-    """Yield what stands between fences as code, and the rest by its paragraphs."""
-    for index, part in enumerate(text.split(_FENCE)):
-        if index % 2:
-            yield True, part.strip("\n")
-        else:
-            yield from _paragraphs(part, details)
-
-
-def _paragraphs(text: str, details: MessageDetails) -> Iterator[tuple[bool, str]]:
-    """Yield prose and tables apart, without the paragraphs that header, fields and context show already."""
-    prose = ""
-    parts = re.split(r"(\n{2,})", text)
-    for paragraph, gap in zip_longest(parts[::2], parts[1::2], fillvalue=""):
-        if _is_shown_elsewhere(paragraph, details):
-            continue
-        if _is_table(paragraph):
-            yield False, prose
-            yield True, paragraph.strip("\n")
-            prose = ""
-        else:
-            prose += paragraph + gap
-    yield False, prose
-
-
-def _is_shown_elsewhere(paragraph: str, details: MessageDetails) -> bool:
-    if details.report is None or details.kind is Kind.NOTICE:
-        return False  # a notice is the script's own text
-    if paragraph.startswith("Recorded\n  "):
-        return bool(details.report.values)
-    return is_about_the_machine(paragraph, details.report) or paragraph.strip() == f"{details.subject}."
-
-
-def _is_table(paragraph: str) -> bool:
-    """Tell whether the lines of a paragraph are indented: all of them, or two and more below a title."""
-    lines = paragraph.strip("\n").split("\n")
-    below = lines[1:]
-    if not below or not all(line.startswith(("  ", "\t")) for line in below):
-        return False
-    return len(below) > 1 or lines[0].startswith(" ")
 
 
 def _texts(blocks: Iterable[Block]) -> Iterator[str]:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from supervisor.capture import safe_text
-from supervisor.compose.words import duration, number, one_line, size
-from supervisor.kinds import Kind
+from supervisor.compose.words import duration, one_line, size
 from supervisor.message_handlers.slack_text import SECTION_BYTES, Block, clean, escaped, mrkdwn, section, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from supervisor.compose.parts import Facts, Row
     from supervisor.models import Attachment, MessageDetails, RunReport
 
 FIELD_BYTES = 1_900
 FIELDS_PER_SECTION = 10
 
 
-def values(report: RunReport | None) -> list[Block]:
+def values(facts: Facts) -> list[Block]:
     """Return what was recorded: short values as fields, long ones in sections of their own."""
     fields, sections = [], []
-    for name, value in report.values.items() if report is not None else ():
-        text = f"*{escaped(one_line(clean(str(name))))}*\n{escaped(clean(_shown(value)))}"
+    for row in facts.rows:
+        text = f"*{escaped(one_line(clean(row.label)))}*\n{_beside(row)}"
         if len(text.encode()) <= FIELD_BYTES:
             fields.append(mrkdwn(text))
         else:
@@ -31,12 +30,18 @@ def values(report: RunReport | None) -> list[Block]:
     return [{"type": "section", "fields": group} for group in groups] + sections
 
 
-def _shown(value: object) -> str:
-    """Return a recorded value as a person writes it."""
-    exact = 1e15  # beyond it floats skip whole numbers
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < exact:
-        return number(value)
-    return safe_text(value)
+def rows(facts: Facts) -> list[Block]:
+    """Return a table as lines, each with its label in front."""
+    lines = [f"*{escaped(one_line(clean(facts.title)))}*"] if facts.title else []
+    lines += [f"*{escaped(one_line(clean(row.label)))}*  {_beside(row)}" for row in facts.rows]
+    return [section(piece) for piece in split("\n".join(lines), SECTION_BYTES) if piece.strip()]
+
+
+def _beside(row: Row) -> str:
+    """Return what there is to say, and beside it what is usual."""
+    mark = ":small_orange_diamond: " if row.stands_out else ""
+    aside = f"  _{escaped(clean(row.aside))}_" if row.aside else ""
+    return f"{mark}{escaped(clean(row.text))}{aside}"
 
 
 def files(attachments: Iterable[Attachment]) -> list[Block]:
@@ -55,20 +60,26 @@ def _file(attachment: Attachment) -> str:
     return escaped(one_line(clean(f"{attachment.name} ({facts})" if facts else attachment.name), 300))
 
 
-def context(details: MessageDetails, client: str) -> list[Block]:
-    """Return the last line: which run, where, how long, and what sent it."""
-    elements = [*_facts(details), escaped(one_line(clean(client)))]
+def context(details: MessageDetails, client: str, *, in_full: bool) -> list[Block]:
+    """Return the last line: which run, where, how long, and what sent it.
+
+    Args:
+        details: The message.
+        client: What sent it; "" leaves it out.
+        in_full: True for all that is known of when, where and how the run ran.
+    """
+    elements = [*_facts(details, in_full=in_full), escaped(one_line(clean(client)))]
     shown = [mrkdwn(text) for text in elements if text]
     return [{"type": "context", "elements": shown}] if shown else []
 
 
-def _facts(details: MessageDetails) -> Iterator[str]:
+def _facts(details: MessageDetails, *, in_full: bool) -> Iterator[str]:
     """Yield what there is to say of a run in small print, nine facts at most."""
     report = details.report
     if report is None:
         return
     yield f"*{_small(report.name)}*"
-    if not _tells_of_the_machine(details, report):
+    if not in_full:
         yield _small(report.host)
         yield duration(report.duration_s)
         return
@@ -81,18 +92,6 @@ def _facts(details: MessageDetails) -> Iterator[str]:
     yield ", ".join(_used(report))
     yield _small(f"log {report.log_path}" if report.log_path else "", 500)
     yield _small(f"run {report.id}")
-
-
-def _tells_of_the_machine(details: MessageDetails, report: RunReport) -> bool:
-    """Tell whether the text has a table of when, where and how, which then stands in small print instead."""
-    if details.kind is Kind.NOTICE:
-        return False
-    return any(is_about_the_machine(paragraph, report) for paragraph in clean(details.message).split("\n\n"))
-
-
-def is_about_the_machine(paragraph: str, report: RunReport) -> bool:
-    """Tell whether a paragraph is the table of when, where and how a run ran."""
-    return paragraph.lstrip("\n").startswith("  Started ") and paragraph.rstrip().endswith(f" {report.id}")
 
 
 def _used(report: RunReport) -> Iterator[str]:

@@ -52,6 +52,13 @@ class WebhookHandler:
         kind         start, progress, notice, success, failure, recovery, stalled, overdue, died or missed
         subject      the headline
         message      the text; cut in its middle, with a note, above 200,000 characters
+        parts        what the text is made of, where supervisor composed it, in the same order; else an empty list:
+          {"type": "text", text, is_strong}
+          {"type": "facts", title, rows, role}     role: values, locals, machine or ""; each row is
+                                                   {label, text, aside, stands_out}
+          {"type": "code", title, text, role}      role: source, traceback, log or ""; of a traceback the text is ""
+                                                   where run.error.traceback has it
+          {"type": "bars", durations_s, marks, first, last, text}   marks: for each run "." or "x" (failed), "-", "o"
         created_at   when it was written, like every instant here in UTC: "2026-01-31T23:59:59.123456+00:00"
         attachments  a list of {name, size_bytes, note}; the files themselves are not sent
         run          null outside of runs, or
@@ -62,10 +69,13 @@ class WebhookHandler:
           duration_s   seconds so far
           values       an object of what the script recorded; dates as text, NaN and infinities as "nan", "inf", "-inf"
           progress     null, or {done, total, percentage, message, rate_per_s, eta_s}
-          error        null, or {type, message, where, source, traceback, thread, fingerprint}
+          error        null, or {type, message, where, source, excerpt, notes, local_variables, traceback, thread,
+                       fingerprint}
           exit_code    what the script gave to sys.exit()
           host, user, pid, argv, python
           cpu_s, peak_memory_bytes
+          log_tail     the last lines of the run's own log
+          log_counts   how many records it has by level: {"ERROR": 2, "WARNING": 14}
 
     With a secret the request is signed as Standard Webhooks 1.0 lays down
     (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md): ``webhook-id`` is the
@@ -184,6 +194,7 @@ def document(details: MessageDetails) -> dict[str, Any]:
             "kind": details.kind.value,
             "subject": details.subject,
             "message": cut_middle(details.message, TEXT_LIMIT),
+            "parts": _parts(details),
             "created_at": details.created_at,
             "attachments": [
                 {"name": each.name, "size_bytes": each.size_bytes, "note": each.note} for each in details.attachments
@@ -197,12 +208,25 @@ def document(details: MessageDetails) -> dict[str, Any]:
 def _run(report: RunReport) -> dict[str, Any]:
     facts = ("id", "name", "parent_id", "outcome", "started_at", "ended_at", "duration_s", "values")
     machine = ("exit_code", "host", "user", "pid", "argv", "python", "cpu_s", "peak_memory_bytes")
+    log = ("log_tail", "log_counts")
     return {
         **{name: getattr(report, name) for name in facts},
         "progress": _progress(report.progress) if report.progress else None,
         "error": _error(report.error) if report.error else None,
-        **{name: getattr(report, name) for name in machine},
+        **{name: getattr(report, name) for name in (*machine, *log)},
     }
+
+
+def _parts(details: MessageDetails) -> list[dict[str, Any]]:
+    """Return the parts as data, without a traceback that the run's error has too: it may be long."""
+    if not details.parts:
+        return []
+    from supervisor.compose.parts import Code, as_data
+    from supervisor.compose.story import parts_of
+
+    error = details.report.error if details.report is not None else None
+    traceback = Code("", error.traceback, "traceback") if error is not None else None
+    return as_data(Code("", "", "traceback") if part == traceback else part for part in parts_of(details))
 
 
 def _progress(progress: Progress) -> dict[str, Any]:

@@ -171,7 +171,8 @@ def test_the_other_kinds() -> None:
 def test_a_note_stands_behind_the_first_sentence() -> None:
     """What else is to be said of a run stands where it is read first."""
     details = message_for(Kind.RECOVERY, REPORT, note="Before it, 3 runs failed in a row.")
-    assert details.message.splitlines()[0].endswith("after 6 min 3 s. Before it, 3 runs failed in a row.")
+    first = " ".join(details.message.split("\n\n")[0].split())
+    assert first.endswith("after 6 min 3 s. Before it, 3 runs failed in a row.")
 
 
 @pytest.mark.parametrize(
@@ -257,5 +258,5 @@ def test_what_was_held_back_is_told() -> None:
     details = held_back(REPORT, 2500, ["one", "two\nlines"])
     assert details.subject == "nightly parcels on gis-prod-2: 2,500 more messages held back"
     assert "2,500 more" in details.message
-    assert details.message.endswith("  one\n  two lines")
+    assert details.message.endswith("\n    one\n    two lines")
     assert "1 more message held back" in held_back(REPORT, 1, []).subject

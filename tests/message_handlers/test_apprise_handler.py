@@ -9,15 +9,19 @@ import subprocess
 import sys
 import time
 import warnings
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 from http_peers import Answer, HttpPeer, http_peer, refused_url
 
+from supervisor.compose.messages import message_for
 from supervisor.errors import ConfigurationError, DeliveryError
-from supervisor.kinds import Kind
-from supervisor.message_handlers.apprise import AppriseHandler
-from supervisor.models import MessageDetails
+from supervisor.kinds import Kind, Outcome
+from supervisor.message_handlers.apprise import AppriseHandler, fitting
+from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +103,100 @@ def test_attachments_arrive(peer: HttpPeer, tmp_path: Path) -> None:
     assert file["filename"] == "run.log.gz"
     assert gzip.decompress(base64.b64decode(file["base64"])) == b"line\n" * 1000
     assert "gone.csv" in sent["message"]
+
+
+def failure(**changes: Any) -> MessageDetails:
+    """Return a failure as supervisor composes it."""
+    facts: dict[str, Any] = {
+        "id": "r1",
+        "name": "parcels",
+        "started_at": datetime(2026, 3, 1, tzinfo=UTC),
+        "outcome": Outcome.FAILURE,
+        "host": "gis-01",
+        "values": {"rows_a": "<5>"},
+        "error": ErrorDetails(
+            type="KeyError",
+            message="'x'",
+            where="p.py:1 in load",
+            excerpt="> 1 | __x__",
+            traceback="Traceback\n  *line*",
+        ),
+    }
+    return message_for(Kind.FAILURE, RunReport(**(facts | changes)))
+
+
+def test_composed_message_is_text_where_text_is_wanted(peer: HttpPeer) -> None:
+    """A service that takes anything gets the text."""
+    details = failure()
+    AppriseHandler(urls=url(peer)).send_message(details)
+    assert peer.requests[0].json["message"].strip() == details.message.strip()
+
+
+def test_composed_message_is_markdown_where_markdown_is_wanted(peer: HttpPeer, tmp_path: Path) -> None:
+    """A service for Markdown gets fences around code, and nothing else in the text marks anything up."""
+    details = attrs.evolve(failure(), attachments=[tmp_path / "gone.csv"])
+    AppriseHandler(urls=url(peer, "/?format=markdown")).send_message(details)
+    sent = peer.requests[0].json["message"]
+    assert "**KeyError: 'x'**" in sent
+    assert "```\n> 1 | __x__\n```" in sent
+    assert "```\nTraceback\n  *line*\n```" in sent
+    assert "- rows\\_a: \\<5\\>" in sent
+    assert "gone.csv" in sent
+
+
+def test_composed_message_is_html_where_html_is_wanted(peer: HttpPeer) -> None:
+    """A service for HTML gets the page."""
+    AppriseHandler(urls=url(peer, "/?format=html")).send_message(failure())
+    sent = peer.requests[0].json["message"]
+    assert "<table" in sent
+    assert "&lt;5&gt;" in sent
+
+
+def test_long_markdown_goes_in_whole_pieces(peer: HttpPeer) -> None:
+    """Each piece of a long message is Markdown by itself, and a repeat begins with what is missing."""
+    trace = "\n".join(f"  File p.py, line {n}" for n in range(250))
+    details = failure(error=ErrorDetails(type="KeyError", traceback=trace))
+    handler = AppriseHandler(urls=url(peer, "/?format=markdown"))
+    [service] = handler._loaded()
+    type(service).body_maxlen, before = 2_000, type(service).body_maxlen
+    try:
+        peer.answers += [Answer(200), Answer(200), Answer(500)]
+        refusal(handler, details)
+        handler.send_message(details)
+    finally:
+        type(service).body_maxlen = before
+    sent = [request.json["message"] for request in peer.requests]
+    assert sent[2] == sent[3]
+    whole = sent[:2] + sent[3:]
+    assert 3 < len(whole) <= 10
+    assert all(each.count("```") % 2 == 0 for each in whole)
+    assert [line for each in whole for line in each.split("\n") if "line " in line] == trace.split("\n")
+
+
+@pytest.mark.parametrize(
+    ("formats", "used"),
+    [
+        ("text", "text"),
+        (("text", "markdown"), "markdown"),
+        (("text", "html", "markdown"), "text"),
+        ("markdown", "markdown"),
+        (("html", "markdown"), "html"),
+        ("html", "html"),
+    ],
+)
+def test_each_service_gets_what_suits_it(formats: Any, used: str) -> None:
+    """The favourite of the service decides, and Markdown goes before text where chats know both."""
+    service: Any = SimpleNamespace(notify_format=formats, body_maxlen=50_000)
+    assert fitting(service, failure(), [])[0] == used
+    assert fitting(service, MessageDetails("s", "the script's own"), [])[0] == "text"
+
+
+def test_html_that_does_not_fit_is_markdown_or_text() -> None:
+    """A page is never cut in two: where it does not fit, the message goes in another form."""
+    service: Any = SimpleNamespace(notify_format=("html", "markdown"), body_maxlen=4_000)
+    assert fitting(service, failure(), [])[0] == "markdown"
+    service = SimpleNamespace(notify_format="html", body_maxlen=4_000)
+    assert fitting(service, failure(), [])[0] == "text"
 
 
 def test_service_without_files_names_them(peer: HttpPeer, tmp_path: Path) -> None:

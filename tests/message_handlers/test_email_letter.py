@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tracemalloc
+from datetime import UTC, datetime
 from email import message_from_bytes, policy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 
 from supervisor.attachments import Packed, Part
 from supervisor.compose.html import from_text
+from supervisor.compose.messages import message_for
+from supervisor.kinds import Kind, Outcome
 from supervisor.message_handlers.smtp.letter import Letter, attachments_budget
 from supervisor.message_handlers.smtp.mailbox import Letterhead, Mailbox
 from supervisor.message_handlers.smtp.writing import write
-from supervisor.models import MessageDetails
+from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -165,6 +168,64 @@ def test_html_that_is_too_long_is_made_anew_from_the_text() -> None:
     """HTML cannot be cut in its middle; the text can."""
     mail = parsed(letter(MessageDetails("s", "the <text>", html="<p>" + "x" * 2_000_000)))
     assert "the &lt;text&gt;" in body(mail, "html")
+
+
+def composed(text: str, **changes: Any) -> MessageDetails:
+    """Return a failure as supervisor composes it, with a text in every place that scripts can fill."""
+    error = ErrorDetails(
+        type=text or "E",
+        message=text,
+        where=f"p.py:1 in {text}",
+        excerpt=f"> 1 | {text}",
+        notes=(text,),
+        local_variables=((text, text),),
+        traceback=f"Traceback\n{text}",
+    )
+    facts: dict[str, Any] = {
+        "id": "r1",
+        "name": text or "a",
+        "host": text,
+        "started_at": datetime(2026, 3, 1, tzinfo=UTC),
+        "outcome": Outcome.FAILURE,
+        "values": {text: text, "n": 1},
+        "argv": (text,),
+        "log_tail": (text,),
+        "error": error,
+    }
+    return message_for(Kind.FAILURE, RunReport(**(facts | changes)), note=text)
+
+
+@patiently
+@given(HOSTILE)
+def test_whatever_a_script_says_is_only_said(text: str) -> None:
+    """A composed message arrives as text and HTML whatever is in it, and nothing of that becomes a header or a tag."""
+    evil = f"{text}\r\nBcc: evil@example.com\r\n\r\n<script>{text}</script>"
+    mail = parsed(letter(composed(evil)))
+    assert set(mail.keys()) == set(parsed(letter(composed("a"))).keys())
+    assert "\n" not in mail["Subject"]
+    assert "<script" not in body(mail, "html")
+    assert "&lt;script&gt;" in body(mail, "html")
+    assert "<script>" in body(mail, "plain")
+
+
+def test_a_composed_message_has_a_page_of_its_own() -> None:
+    """HTML is made of what the message is made of, not of its text."""
+    html = body(parsed(letter(composed("x"))), "html")
+    assert "<h1" in html
+    assert "max-width:640px" in html
+
+
+def test_a_composed_message_of_any_length_fits() -> None:
+    """Texts of 10 MB in every place, and subjects of 10,000 characters, are cut with a note, in text and HTML."""
+    mail = parsed(letter(composed("🏔 <b> " * 1_500_000)))
+    assert len(mail["Subject"]) <= 200
+    assert mail["Subject"].endswith("…")
+    assert "left out" in body(mail, "plain")
+    assert "left out" in body(mail, "html")
+    assert len(body(mail, "html")) < 102_000
+    small = letter(composed("x" * 60_000), limit_bytes=200_000)
+    assert small.size_bytes < 200_000
+    assert "<pre" in body(parsed(small), "html")
 
 
 @patiently

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supervisor.attachments import Part
+from supervisor.compose.messages import message_for
 from supervisor.errors import ConfigurationError, DeliveryError
 from supervisor.kinds import Kind
 from supervisor.message_handlers.sendgrid import SendGridHandler
@@ -231,6 +232,16 @@ def test_html_of_the_message_goes_before_our_own(peer: HttpPeer) -> None:
     send(handler(peer, client_name="a&b", client_version="1"), MessageDetails("s", "m", html=page))
     _, html = texts(peer.requests[0].json)
     assert html == "<html><body><h1>Hi</h1><p>a&amp;b version: 1</p></body></html>"
+
+
+def test_composed_message_has_a_page(peer: HttpPeer) -> None:
+    """What supervisor composed goes as text and as a page made of the same parts, with notes inside of it."""
+    details = message_for(Kind.START, report("r-1"))
+    send(handler(peer, client_name="a&b", client_version="1"), details)
+    text, html = texts(peer.requests[0].json)
+    assert text.startswith(details.message)
+    assert "<h1" in html
+    assert html.rstrip().endswith("<p>a&amp;b version: 1</p></body>\n</html>")
 
 
 def test_settings_of_version_3_work(peer: HttpPeer) -> None:

@@ -12,17 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slack_peers import problem_with, texts_of
 
-from supervisor.compose.messages import message_for
+from supervisor.compose.messages import message_for, told
+from supervisor.compose.parts import Account, Code, Text, Told
+from supervisor.compose.past import Past, PastRun
 from supervisor.kinds import Kind, Outcome
 from supervisor.message_handlers.slack_blocks import (
     MESSAGE_BYTES,
     PLAIN_BYTES,
-    TEXT_LIMIT,
     in_messages,
     notes_text,
     plain_posts,
     posts,
 )
+from supervisor.message_handlers.slack_parts import TEXT_LIMIT
 from supervisor.message_handlers.slack_text import clean, escaped, linked, shortened, split
 from supervisor.models import Attachment, ErrorDetails, MessageDetails, Progress, RunReport
 
@@ -134,10 +136,13 @@ def test_links_are_links_and_nothing_else_is() -> None:
 def test_a_failure_has_header_text_fields_and_small_print() -> None:
     """The layout of a failure: a header, the text with its traceback in a fence, values as fields, then the machine."""
     (post,) = posts(message_for(Kind.FAILURE, report()), prefix="[prod] ", client="parcels 1.2")
-    header, *text, trace, fields, context = post.blocks
+    header, lead, what, code, progress, fields, trace, context = post.blocks
     assert header["type"] == "header"
     assert header["text"]["text"].startswith(":rotating_light: [prod] nightly parcels failed on gis-7")
-    assert "at parcels.py:41 in load" in text[0]["text"]["text"]
+    assert lead["text"]["text"] == "nightly parcels failed on gis-7 after 5 min."
+    assert what["text"]["text"] == "*KeyError: 'x'*"
+    assert code["text"]["text"] == "at parcels.py:41 in load:\n```\nrows[key]\n```"
+    assert progress["text"]["text"] == "It had come to 3 of 10 (30 %): copying"
     assert trace["text"]["text"] == f"```\n{escaped(TRACE)}\n```"
     assert [each["text"] for each in fields["fields"]] == [
         "*parcels*\n12,345",
@@ -179,6 +184,58 @@ def test_the_header_names_the_message_unseen() -> None:
     """The id of a message goes along as block_id, so that a repeat can be recognised."""
     (post,) = posts(MessageDetails("hello", id="abc"))
     assert post.blocks[0]["block_id"] == "supervisor-abc"
+
+
+def test_numbers_stand_beside_what_is_usual() -> None:
+    """A field has what is usual below the number, marked when it stands out; the last runs are bars of characters."""
+    runs = [
+        PastRun(
+            outcome=Outcome.FAILURE if day == 3 else Outcome.SUCCESS,
+            started_at=NOW - timedelta(days=day),
+            duration_s=300.0,
+            values={"parcels": 12_300 + day, "empty": 40 + day},
+        )
+        for day in range(1, 11)
+    ]
+    done = report(outcome=Outcome.SUCCESS, error=None)
+    details = message_for(Kind.SUCCESS, done, past=Past(runs=tuple(runs), successes=2))
+    (post,) = posts(details)
+    assert "but empty is 0" in post.blocks[0]["text"]["text"]
+    fields = next(block["fields"] for block in post.blocks if "fields" in block)
+    assert [each["text"] for each in fields[:2]] == [
+        "*parcels*\n12,345  _usually 12,302-12,309_",
+        "*empty*\n:small_orange_diamond: 0  _usually 42-49_",
+    ]
+    text = shown(details)
+    assert "*empty: 0, usually 42-49*" in text
+    assert "`███████x███`" in text
+    assert "Of the 10 runs before it, 9 succeeded" in text
+    assert_acceptable(details)
+
+
+def test_notes_and_variables_are_lines() -> None:
+    """Notes on an exception and local variables are shown, each with its name, escaped."""
+    error = ErrorDetails(
+        type="KeyError", where="p.py:1 in load", notes=("in <a>",), local_variables=(("row", "{'x': 1}"),)
+    )
+    details = message_for(Kind.FAILURE, report(error=error))
+    text = shown(details)
+    assert "*Note*  in <a>" in text
+    assert "*Local variables in load*\n*row*  {'x': 1}" in text
+    assert_acceptable(details)
+
+
+def test_parts_of_ones_own_are_shown() -> None:
+    """A message that is told by parts has them in their order, code in fences below its title."""
+    parts: list[Told] = [Text("No progress for 10 min."), Code("MainThread", "  in wait()\n  in read()"), Account()]
+    details = told(Kind.STALLED, "parcels stalled on gis-7", parts, report(outcome=None, ended_at=None, error=None))
+    (post,) = posts(details)
+    assert [block["text"]["text"] for block in post.blocks[1:3]] == [
+        "No progress for 10 min.",
+        "MainThread\n```\n  in wait()\n  in read()\n```",
+    ]
+    assert "process 42" in shown(details)
+    assert_acceptable(details)
 
 
 def test_a_notice_keeps_all_of_its_text() -> None:

@@ -24,6 +24,8 @@ from http_peers import Answer, HttpPeer, http_peer, refused_url
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from supervisor.compose.messages import message_for
+from supervisor.compose.past import Past
 from supervisor.errors import ConfigurationError, DeliveryError
 from supervisor.kinds import Kind, Outcome
 from supervisor.message_handlers.http import Line
@@ -123,6 +125,7 @@ def test_document_says_everything_field_by_field(peer: HttpPeer) -> None:
         "kind": "failure",
         "subject": "nightly parcels failed",
         "message": "KeyError 'x'",
+        "parts": [],
         "created_at": "2026-01-31T23:59:59.123456+00:00",
         "attachments": [{"name": "gone.csv", "size_bytes": None, "note": ""}],
     }
@@ -152,7 +155,23 @@ def test_document_says_everything_field_by_field(peer: HttpPeer) -> None:
         "python": "3.12.1",
         "cpu_s": 1.5,
         "peak_memory_bytes": 1000,
+        "log_tail": [],
+        "log_counts": {},
     }
+
+
+def test_parts_are_data() -> None:
+    """What supervisor composed is there part by part, a traceback once."""
+    error = ErrorDetails(type="KeyError", message="'x'", where="p.py:1 in load", excerpt="> 1 | x", traceback="T" * 99)
+    details = message_for(Kind.FAILURE, report(error=error, values={"rows": 12}), past=Past())
+    body = document(details)
+    assert [part["type"] for part in body["parts"]] == ["text", "text", "code", "text", "facts", "code", "facts"]
+    values = body["parts"][4]
+    assert values["role"] == "values"
+    assert values["rows"] == [{"label": "rows", "text": "12", "aside": "", "stands_out": False}]
+    assert body["parts"][5] == {"type": "code", "title": "", "text": "", "role": "traceback"}
+    assert json.dumps(body).count("T" * 99) == 2  # in the text, and in run.error
+    assert not [name for part in body["parts"] for name in part if name not in (WebhookHandler.__doc__ or "")]
 
 
 def test_every_documented_field_is_there() -> None:

@@ -23,7 +23,7 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from supervisor.compose.html import from_text
+from supervisor.compose import html as pages
 from supervisor.compose.words import cut_middle, one_line
 from supervisor.kinds import Kind
 from supervisor.message_handlers.characters import whole
@@ -126,7 +126,7 @@ def _texts(details: MessageDetails, head: Letterhead, notes: Sequence[str], limi
     text = _readable(cut_middle(details.message or details.subject, limit))
     if len(head.prefix + details.subject) > SUBJECT_LIMIT:
         text = f"{_readable(cut_middle(details.subject, limit // 4))}\n\n{text}"
-    html = _readable(details.html) if details.html is not None and len(details.html) <= limit else from_text(text)
+    html = _html(details, text, limit)
     below = ["\n".join(_readable(each) for each in notes)] if notes else []
     below += [f"-- \n{head.client}"] if head.client else []
     if below:
@@ -134,9 +134,17 @@ def _texts(details: MessageDetails, head: Letterhead, notes: Sequence[str], limi
     return "\n\n".join([text.rstrip("\n"), *below]) + "\n", html
 
 
+def _html(details: MessageDetails, text: str, limit: int) -> str:
+    """Return the HTML of a letter; where it would be too long, the text as HTML."""
+    if details.html is None and not details.parts:
+        return pages.from_text(text)
+    html = _readable(pages.of(details))
+    return html if len(html) <= limit else pages.from_text(text)
+
+
 def _with_below(html: str, below: Sequence[str]) -> str:
     """Return a page with some more at its end, wherever that is."""
-    style = "margin: 1em 0 0; white-space: pre-wrap; font: 13px/1.5 sans-serif; opacity: 0.75;"
+    style = "margin: 0 auto; max-width: 608px; padding: 8px 16px; white-space: pre-wrap; font: 13px/1.5 sans-serif;"
     paragraphs = (escape(each.removeprefix("-- \n")) for each in below)
     more = "".join(f'<p style="{style}">{each}</p>\n' for each in paragraphs)
     end = html.lower().rfind("</body>")
