@@ -25,6 +25,7 @@ class RunRecord:
         schedule: When it should run, as it was set; None without one.
         max_duration_s: The longest it should take; None without a limit.
         stall_after_s: The longest it should be without progress; None without a limit.
+        grace_s: How late a start may be by the schedule; None without one.
     """
 
     report: RunReport
@@ -33,6 +34,75 @@ class RunRecord:
     schedule: str | None = None
     max_duration_s: float | None = None
     stall_after_s: float | None = None
+    grace_s: float | None = None
+
+
+class RunGlance(NamedTuple):
+    """What a check looks at of a run: there may be thousands, so it is little, and instants are seconds since 1970.
+
+    Args:
+        key: How the journal finds it again.
+        id: The run's own id.
+        name: The name it was given.
+        outcome: How it ended; None while it is under way, or when nobody has noticed yet that it died.
+        host: The machine that it runs on.
+        started_at_s: When it started.
+        seen_at_s: Its last sign of life: its end, its last progress or its start.
+        schedule: When it should run, as it was set; None without one.
+        grace_s: How late a start may be by the schedule; None without one.
+        max_duration_s: The longest it should take; None without a limit.
+        stall_after_s: The longest it should be without progress; None without a limit.
+        is_gone: True when it has not ended and its process has.
+    """
+
+    key: int
+    id: str
+    name: str
+    outcome: str | None
+    host: str
+    started_at_s: float
+    seen_at_s: float
+    schedule: str | None
+    grace_s: float | None
+    max_duration_s: float | None
+    stall_after_s: float | None
+    is_gone: bool
+
+
+class FindingRecord(NamedTuple):
+    """Something that a check, or a run itself, has told of, and that is still so as far as the journal knows.
+
+    Args:
+        key: What ``resolve_finding`` takes.
+        kind: Stalled, overdue, missed or died.
+        name: Of which runs.
+        run_id: Of which run; "" where a start was missed.
+        schedule: The schedule whose time was missed; None for other kinds.
+        since: When it began: the first start that was missed, the last sign of life, the end of the time allowed.
+        told_at: When it was told.
+        run: The run as it is now; None where a start was missed, and where the run is kept no more.
+    """
+
+    key: int
+    kind: Kind
+    name: str
+    run_id: str
+    schedule: str | None
+    since: datetime
+    told_at: datetime
+    run: RunGlance | None
+
+
+class LastCheck(NamedTuple):
+    """When a check last looked, and how long the machine has slept since some instant.
+
+    Args:
+        at: When the check before this one looked; None for the first one.
+        sleeps: Until when, in seconds since 1970, and how many seconds the machine slept, as far as checks noticed.
+    """
+
+    at: datetime | None
+    sleeps: tuple[tuple[float, float], ...]
 
 
 class Streak(NamedTuple):

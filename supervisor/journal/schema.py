@@ -99,7 +99,24 @@ _FIRST = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# For `supervisor check`. Each start of a run reads the whole schema, so it is short, and its comments stand here.
+#   finding: what was told and is to be told once. run, run_id: NULL and "" where it is about no run; schedule: the one
+#       whose time was missed; resolved_at: NULL while it is so. Of two processes that find the same, one can note it.
+#   watched: schedules in the configuration, since when checks have seen them, and when they no longer did.
+#   checked: when the last check looked, by the clock on the wall and by one that stands still while the machine
+#       sleeps; and those before it that found that it had slept.
+_CHECKS = (
+    "ALTER TABLE run ADD COLUMN grace_s REAL",
+    """CREATE TABLE finding (
+key INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, run INTEGER, run_id TEXT NOT NULL, schedule TEXT,
+since REAL NOT NULL, told_at REAL NOT NULL, resolved_at REAL)""",
+    "CREATE UNIQUE INDEX finding_open ON finding (kind, name, run_id) WHERE resolved_at IS NULL",
+    """CREATE TABLE watched (
+name TEXT PRIMARY KEY, schedule TEXT NOT NULL, since REAL NOT NULL, dropped_at REAL) WITHOUT ROWID""",
+    "CREATE TABLE checked (at REAL PRIMARY KEY, awake_s REAL NOT NULL, slept_s REAL NOT NULL) WITHOUT ROWID",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CHECKS)
 VERSION = len(MIGRATIONS)
 
 

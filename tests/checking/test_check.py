@@ -1,0 +1,758 @@
+"""What a check finds and tells: once, and once that it is over. With a clock to set and processes to let die."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import threading
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from recorders import Recorder
+
+from supervisor.checking.check import Check, Delivered, Looked
+from supervisor.checking.findings import HEAD_START_S
+from supervisor.configuration import Configuration
+from supervisor.configured import UnusableHandler
+from supervisor.errors import DeliveryError
+from supervisor.journal import EndedRun, Journal, StartedRun, schema
+from supervisor.journal.processes import Process, hostname
+from supervisor.journal.store import FILE_NAME
+from supervisor.kinds import DeliveryState, Kind, Outcome
+from supervisor.models import ErrorDetails, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from supervisor.models import MessageDetails, MessageHandler
+
+MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
+NIGHTLY = "0 2 * * *"
+TWO = datetime(2026, 3, 2, 2, 0, tzinfo=UTC).timestamp()
+"""Two o'clock on a Monday; the machine's time is UTC here."""
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the machine's time be UTC."""
+    monkeypatch.setenv("TZ", "UTC")
+    if sys.platform != "win32":
+        time.tzset()
+    yield
+    monkeypatch.undo()
+    if sys.platform != "win32":
+        time.tzset()
+
+
+class Machine:
+    """A machine with a clock to set, on which runs start and checks look.
+
+    Attributes:
+        now: Seconds since 1970.
+        awake: Seconds in which it was awake.
+        handlers: Who hears of all runs.
+        runs: What is configured for the runs of each name.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.now = TWO - HOUR
+        self.awake = 1_000.0
+        self.handlers: Sequence[MessageHandler] = ()
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.booted_at: datetime | None = None
+        self._pid = 1_000
+        self._gone: set[int] = set()
+        self.journal = self.open()
+
+    def open(self) -> Journal:
+        """Open the journal as another process would."""
+        return Journal(
+            self.state,
+            clock=lambda: self.now,
+            this=lambda: Process(hostname(), self._pid, "boot:1"),
+            gone=lambda process: process.pid in self._gone,
+        )
+
+    def goes_on(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        self.awake += seconds
+
+    def sleeps(self, seconds: float) -> None:
+        """Let time pass while the machine sleeps."""
+        self.now += seconds
+
+    def start(self, name: str = "nightly", **fields: Any) -> str:
+        """Start a run in a process of its own, and return its id."""
+        self._pid += 1
+        run_id = f"run {self._pid}"
+        self.journal.start_run(StartedRun(id=run_id, name=name, started_at_s=self.now, **fields))
+        return run_id
+
+    def kill(self) -> None:
+        """Kill the process that was started last."""
+        self._gone.add(self._pid)
+
+    def end(self, run_id: str, outcome: Outcome = Outcome.SUCCESS, took_s: float = 60.0, **fields: Any) -> None:
+        """Let a run end after so many seconds."""
+        self.goes_on(took_s)
+        self.journal.end_run(run_id, EndedRun(outcome=outcome, ended_at_s=self.now, duration_s=took_s, **fields))
+
+    def run(self, name: str = "nightly", outcome: Outcome = Outcome.SUCCESS, **fields: Any) -> None:
+        """Let a run start and end."""
+        self.end(self.start(name, **fields), outcome)
+
+    def check(self, journal: Journal | None = None) -> Check:
+        """Return a check."""
+        return Check(
+            journal or self.journal,
+            Configuration(runs=self.runs),
+            lambda _: self.handlers,
+            clock=lambda: self.now,
+            awake=lambda: self.awake,
+            booted_at=lambda: self.booted_at,
+        )
+
+    def looks(self) -> list[MessageDetails]:
+        """Check and deliver; return the messages that are new."""
+        return [each.message for each in self.looked()[0].told]
+
+    def looked(self) -> tuple[Looked, Delivered]:
+        """Check and deliver; return what was seen and what became of it."""
+        check = self.check()
+        looked = check.look()
+        handlers = {getattr(each, "name", ""): each for each in self.handlers}
+        return looked, check.deliver(looked.told, handlers.get, 30.0)
+
+
+@pytest.fixture
+def machine(state: Path) -> Iterator[Machine]:
+    """Return a machine."""
+    machine = Machine(state)
+    yield machine
+    machine.journal.close()
+
+
+def kinds(messages: list[MessageDetails]) -> list[str]:
+    """Return the kinds of messages."""
+    return [str(each.kind) for each in messages]
+
+
+# Died
+
+
+def test_a_death_is_told_once(machine: Machine, recorder: Recorder) -> None:
+    """A run whose process is gone is marked and told to the handlers, by one check and by no run after it."""
+    machine.handlers = [recorder]
+    run_id = machine.start()
+    machine.journal.progress(run_id, Progress(done=3, total=10))
+    assert machine.looks() == []
+    machine.kill()
+    machine.goes_on(MINUTE)
+    told = machine.looks()
+    assert kinds(told) == ["died"]
+    assert "nightly died on" in told[0].subject
+    assert "3 of 10 (30 %)" in told[0].message
+    assert told[0].report is not None
+    assert told[0].report.id == run_id
+    assert machine.looks() == []
+    assert recorder.told == ["died"]
+    assert machine.journal.died_runs("nightly") == ()
+
+
+def test_a_death_that_no_handler_hears_of_is_left_to_the_script(machine: Machine) -> None:
+    """Without a handler a death is printed once, and the script's own next run can still tell it to its handlers."""
+    machine.start()
+    machine.kill()
+    assert kinds(machine.looks()) == ["died"]
+    looked, _ = machine.looked()
+    assert looked.told == ()
+    assert [each.kind for each in looked.open] == [Kind.DIED]
+    assert [each.report.name for each in machine.journal.died_runs("nightly")] == ["nightly"]
+    assert machine.journal.mark_died("run 1001")
+    looked, _ = machine.looked()
+    assert (looked.told, looked.open) == ((), ())
+
+
+# Stalled and overdue
+
+
+def test_a_stall_is_told_once_and_its_end_once(machine: Machine, recorder: Recorder) -> None:
+    """A run without progress is told of, then that it makes progress again; the next stall is another."""
+    machine.handlers = [recorder]
+    run_id = machine.start(stall_after_s=10 * MINUTE)
+    machine.goes_on(9 * MINUTE + 0.123_456_987)  # more digits than an instant keeps
+    machine.journal.progress(run_id, Progress(done=3, total=10, message="copying"))
+    machine.goes_on(10 * MINUTE + HEAD_START_S)
+    assert machine.looks() == [], "a run that watches itself goes first"
+    machine.goes_on(1)
+    (stalled,) = machine.looks()
+    assert stalled.kind is Kind.STALLED
+    assert "nightly has made no progress for 10 min 31 s on" in stalled.subject
+    for wanted in ("Its last progress was at 2026-03-02 01:09:00", "copying", "every 10 min", f"process {1001}"):
+        assert wanted in " ".join(stalled.message.split()), stalled.message
+    assert stalled.report is not None
+    assert stalled.report.duration_s == pytest.approx(19 * MINUTE + HEAD_START_S + 1, abs=1)
+    machine.goes_on(HOUR)
+    assert machine.looks() == []
+    machine.journal.progress(run_id, Progress(done=4, total=10))
+    (recovery,) = machine.looks()
+    assert recovery.kind is Kind.RECOVERY
+    assert "nightly makes progress again on" in recovery.subject
+    assert machine.looks() == []
+    machine.goes_on(HOUR)
+    assert kinds(machine.looks()) == ["stalled"]
+    assert recorder.told == ["stalled", "recovery", "stalled"]
+
+
+def test_a_run_that_is_overdue_is_told_of_once(machine: Machine) -> None:
+    """A run under way for longer than it should is told of, and once more when it ends well."""
+    run_id = machine.start(max_duration_s=HOUR)
+    machine.goes_on(HOUR + HEAD_START_S)
+    assert machine.looks() == []
+    machine.goes_on(MINUTE)
+    (overdue,) = machine.looks()
+    assert overdue.kind is Kind.OVERDUE
+    assert "nightly is overdue on" in overdue.subject
+    assert "under way for 1 h 1 min" in overdue.subject
+    assert "1 h at most" in overdue.message
+    assert machine.looks() == []
+    machine.end(run_id, took_s=HOUR)
+    (recovery,) = machine.looks()
+    assert "nightly ended well on" in recovery.subject
+    assert "although it was overdue" in recovery.subject
+    assert machine.looks() == []
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILURE, Outcome.TERMINATED, Outcome.INTERRUPTED])
+def test_a_bad_end_is_no_recovery(machine: Machine, outcome: Outcome) -> None:
+    """A stalled run that fails tells of that itself: no check calls it a recovery."""
+    run_id = machine.start(stall_after_s=MINUTE)
+    machine.goes_on(HOUR)
+    assert kinds(machine.looks()) == ["stalled"]
+    machine.end(run_id, outcome)
+    looked, _ = machine.looked()
+    assert (looked.told, looked.open) == ((), ())
+
+
+def test_a_stalled_run_that_dies_is_told_as_that(machine: Machine, recorder: Recorder) -> None:
+    """After a stall comes the death, and no recovery."""
+    machine.handlers = [recorder]
+    machine.start(stall_after_s=MINUTE)
+    machine.goes_on(HOUR)
+    machine.looks()
+    machine.kill()
+    machine.looks()
+    machine.looks()
+    assert recorder.told == ["stalled", "died"]
+    assert machine.journal.open_findings() == ()
+
+
+@pytest.mark.parametrize("kind", [Kind.STALLED, Kind.OVERDUE])
+def test_what_a_run_told_of_itself_is_not_told_again(machine: Machine, kind: Kind) -> None:
+    """A run that notes its own stall keeps every check from telling it, and may tell itself that it is over."""
+    run_id = machine.start(stall_after_s=MINUTE, max_duration_s=MINUTE)
+    assert machine.journal.note_finding(kind, run_id)
+    assert not machine.journal.note_finding(kind, run_id)
+    machine.goes_on(HOUR)
+    assert kinds(machine.looks()) == [str(each) for each in (Kind.STALLED, Kind.OVERDUE) if each is not kind]
+    assert machine.journal.resolve_findings_of(kind, run_id)
+    assert not machine.journal.resolve_findings_of(kind, run_id)
+    machine.end(run_id)
+    assert not machine.journal.note_finding(kind, run_id), "it has ended"
+
+
+def test_time_asleep_does_not_count(machine: Machine) -> None:
+    """While a laptop sleeps nothing can make progress: neither that nor the length of the sleep is held against it."""
+    machine.looks()
+    machine.start(stall_after_s=HOUR, max_duration_s=2 * HOUR)
+    machine.goes_on(MINUTE)
+    machine.sleeps(8 * HOUR)
+    for _ in range(12):
+        assert machine.looks() == []
+        machine.goes_on(4.9 * MINUTE)
+    machine.goes_on(5 * MINUTE)
+    assert kinds(machine.looks()) == ["stalled"]
+    machine.goes_on(HOUR)
+    assert kinds(machine.looks()) == ["overdue"]
+
+
+def test_a_clock_set_back_finds_nothing(machine: Machine) -> None:
+    """When the clock goes back to before the start, no run has taken long, and none was missed."""
+    machine.run(schedule=NIGHTLY)
+    machine.start(stall_after_s=MINUTE, max_duration_s=MINUTE)
+    machine.looks()
+    machine.now -= DAY
+    assert machine.looks() == []
+
+
+# Missed
+
+
+def test_a_missed_start_is_told_once_and_its_recovery_once(machine: Machine, recorder: Recorder) -> None:
+    """A schedule that passes by more than the grace is told of; more misses are no news; then the recovery says all."""
+    machine.handlers = [recorder]
+    machine.now = TWO
+    machine.end(machine.start(schedule=NIGHTLY, grace_s=10 * MINUTE, argv=["parcels.py"]), Outcome.FAILURE, error=ERROR)
+    machine.now = TWO + DAY + 10 * MINUTE - 1
+    assert machine.looks() == []
+    machine.goes_on(1)
+    (missed,) = machine.looks()
+    assert missed.kind is Kind.MISSED
+    assert missed.subject == f"nightly missed its start at 02:00 on {hostname()}"
+    text = " ".join(missed.message.split())
+    for wanted in (
+        "should have started", "2026-03-03 02:00:00", f"{NIGHTLY}, at most 10 min late", "failure after 1 min",
+        "KeyError 'apn'", "parcels.py", "crontab -l", "whether the machine was on",
+    ):  # fmt: skip
+        assert wanted in text, text
+    machine.goes_on(DAY)
+    looked, _ = machine.looked()
+    assert looked.told == ()
+    assert [(each.kind, each.since.timestamp()) for each in looked.open] == [(Kind.MISSED, TWO + DAY)]
+    machine.now = TWO + 3 * DAY
+    machine.run(schedule=NIGHTLY)
+    (recovery,) = machine.looks()
+    assert recovery.kind is Kind.RECOVERY
+    assert recovery.subject == f"nightly started again on {hostname()}: 2 starts were missed"
+    assert "started again at 2026-03-05 02:00:00" in recovery.message
+    assert machine.looks() == []
+    assert recorder.told == ["missed", "recovery"]
+
+
+ERROR = ErrorDetails(type="KeyError", message="'apn'")
+
+
+def test_several_missed_starts_are_one_finding(machine: Machine) -> None:
+    """Whoever was away for long is told once, with the number, and what is known of the machine meanwhile."""
+    machine.now = TWO
+    machine.run(schedule=NIGHTLY)
+    machine.looks()
+    machine.goes_on(3 * DAY + HOUR)
+    machine.booted_at = datetime.fromtimestamp(machine.now - MINUTE, UTC)
+    (missed,) = machine.looks()
+    assert missed.subject == f"nightly missed 3 starts on {hostname()}, the last at 02:00"
+    text = " ".join(missed.message.split())
+    assert "3 times from 2026-03-03 02:00:00 +0000 to 2026-03-05 02:00:00 +0000" in text
+    assert "No check ran either between 2026-03-02 02:01:00" in text
+    assert "the machine was off then, or restarting; it has been up since 2026-03-05 03:00:00" in text
+
+
+def test_a_laptop_that_slept_is_told_as_that(machine: Machine) -> None:
+    """A start that fell into the machine's sleep was missed, and the message says that it slept."""
+    machine.now = TWO
+    machine.run(schedule=NIGHTLY)
+    machine.goes_on(20 * HOUR)
+    machine.looks()
+    machine.sleeps(9 * HOUR)
+    (missed,) = machine.looks()
+    assert "the machine slept for 9 h of that time" in missed.message
+
+
+def test_a_late_start_is_no_miss(machine: Machine) -> None:
+    """Within the grace nothing is said, and a start a little early is that start and no other."""
+    machine.now = TWO - 20
+    machine.end(machine.start(schedule=NIGHTLY), took_s=5)
+    machine.now = TWO + HOUR
+    assert machine.looks() == [], "it came 20 s early"
+    machine.now = TWO + DAY + 9 * MINUTE
+    assert machine.looks() == []
+    machine.run(schedule=NIGHTLY)
+    machine.goes_on(HOUR)
+    assert machine.looks() == []
+
+
+def test_a_start_by_hand_at_another_time_does_not_stand_for_the_next(machine: Machine) -> None:
+    """Who starts a script by hand in the evening is still told that it did not start at night."""
+    machine.run(schedule=NIGHTLY)
+    machine.now = TWO + 11 * MINUTE
+    assert kinds(machine.looks()) == ["missed"]
+
+
+def test_a_script_that_never_started(machine: Machine) -> None:
+    """A schedule in the configuration counts from when a check first saw it, even if the script never ran."""
+    machine.runs = {"backup": {"schedule": "every 1 h", "grace_s": MINUTE}}
+    machine.now = TWO
+    looked, _ = machine.looked()
+    assert (looked.told, looked.names) == ((), 1)
+    machine.goes_on(HOUR + MINUTE - 1)
+    assert machine.looks() == []
+    machine.goes_on(1)
+    (missed,) = machine.looks()
+    assert missed.subject == f"backup missed its start at 03:00 on {hostname()}"
+    assert "none since 2026-03-02 02:00:00 +0000, when it was first looked for" in " ".join(missed.message.split())
+    assert machine.looks() == []
+    machine.goes_on(30 * MINUTE)
+    machine.run("backup")
+    (recovery,) = machine.looks()
+    assert "1 start was missed" in recovery.subject
+
+
+def test_a_schedule_that_was_changed_raises_no_false_alarm(machine: Machine) -> None:
+    """A new schedule in the configuration counts from when it was first seen; what the old one owed is forgotten."""
+    machine.runs = {"nightly": {"schedule": NIGHTLY, "grace_s": MINUTE}}
+    machine.now = TWO
+    machine.run(schedule=NIGHTLY)
+    machine.looks()
+    machine.now = TWO + DAY + HOUR
+    assert kinds(machine.looks()) == ["missed"]
+    machine.runs = {"nightly": {"schedule": "0 5 * * *", "grace_s": MINUTE}}
+    looked, _ = machine.looked()
+    assert (looked.told, looked.open) == ((), ()), "that start is owed no more"
+    machine.now = TWO + DAY + 3 * HOUR + 2 * MINUTE
+    (missed,) = machine.looks()
+    assert "0 5 * * *" in missed.message
+
+
+def test_a_schedule_that_the_script_changed_is_known_from_its_next_run(machine: Machine) -> None:
+    """What the newest run says counts, over what older ones said and over the configuration that it has seen."""
+    machine.runs = {"nightly": {"schedule": "0 12 * * *"}}
+    machine.looks()
+    machine.now = TWO
+    machine.run(schedule=NIGHTLY)
+    machine.now = TWO + 11 * HOUR
+    assert machine.looks() == [], "the script has a schedule of its own"
+    machine.now = TWO + DAY + HOUR
+    (missed,) = machine.looks()
+    assert NIGHTLY in missed.message
+
+
+def test_a_schedule_that_was_taken_out_is_watched_no_more(machine: Machine) -> None:
+    """A script that lost its schedule in the configuration owes no start, until one of its runs has one again."""
+    machine.runs = {"nightly": {"schedule": NIGHTLY}}
+    machine.looks()
+    machine.now = TWO
+    machine.run(schedule=NIGHTLY)
+    machine.looks()
+    machine.goes_on(HOUR)
+    machine.runs = {}
+    machine.looks()
+    machine.goes_on(3 * DAY)
+    assert machine.looks() == []
+    machine.run(schedule=NIGHTLY)
+    machine.goes_on(3 * DAY)
+    assert kinds(machine.looks()) == ["missed"]
+
+
+def test_a_run_under_way_misses_nothing(machine: Machine) -> None:
+    """While a run goes on, and for what was due meanwhile, no start is missed: no scheduler starts a second one."""
+    machine.now = TWO
+    run_id = machine.start(schedule="*/15 * * * *", grace_s=MINUTE)
+    machine.goes_on(40 * MINUTE)
+    assert machine.looks() == []
+    machine.end(run_id, took_s=MINUTE)
+    assert machine.looks() == []
+    machine.goes_on(6 * MINUTE)
+    (missed,) = machine.looks()
+    assert "02:45" in missed.subject
+
+
+def test_a_run_that_died_misses_what_comes_after_it(machine: Machine) -> None:
+    """A run whose process is gone is not under way."""
+    machine.now = TWO
+    machine.start(schedule="*/15 * * * *", grace_s=MINUTE)
+    machine.kill()
+    machine.goes_on(HOUR)
+    assert sorted(kinds(machine.looks())) == ["died", "missed"]
+
+
+def test_a_skipped_run_is_a_start(machine: Machine) -> None:
+    """A scheduler that starts a script which then skips, since an earlier run goes on, does its work."""
+    machine.now = TWO
+    machine.start(schedule="0 * * * *")
+    for _ in range(3):
+        machine.goes_on(HOUR)
+        machine.journal.start_run(
+            StartedRun(id=f"skipped {machine.now}", name="nightly", started_at_s=machine.now, schedule="0 * * * *")
+        )
+        machine.journal.end_run(
+            f"skipped {machine.now}", EndedRun(outcome=Outcome.SKIPPED, ended_at_s=machine.now, duration_s=0.0)
+        )
+    machine.goes_on(5 * MINUTE)
+    assert machine.looks() == []
+
+
+def test_a_thousand_missed_starts_are_not_counted_further(machine: Machine) -> None:
+    """A script that should run each minute and was away for a week is told of in no time."""
+    machine.run(schedule="* * * * *")
+    machine.goes_on(7 * DAY)
+    (missed,) = machine.looks()
+    assert "missed 1,000 starts or more on" in missed.subject
+
+
+def test_a_schedule_that_cannot_be_read_stops_nothing(machine: Machine, log: pytest.LogCaptureFixture) -> None:
+    """What a newer version wrote is warned of; the others are checked."""
+    machine.run("odd", schedule="at full moon")
+    machine.run("nightly", schedule=NIGHTLY)
+    machine.goes_on(DAY)
+    assert kinds(machine.looks()) == ["missed"]
+    assert "the schedule of 'odd' cannot be checked" in log.text
+
+
+# Told once, and never lost
+
+
+def test_of_many_checks_at_once_one_tells(machine: Machine, state: Path) -> None:
+    """Checks that see the same at the same moment tell it once together, and its recovery too."""
+    recorders = [Recorder(f"recorder {number}") for number in range(6)]
+    run_id = machine.start("stalled", stall_after_s=MINUTE)
+    machine.run("nightly", schedule="every 10 min", grace_s=0.0)
+    machine.start("killed")
+    machine.kill()
+    machine.goes_on(HOUR)
+
+    def look_together() -> list[str]:
+        barrier, told = threading.Barrier(len(recorders)), []
+
+        def look(recorder: Recorder) -> None:
+            journal = machine.open()
+            check = Check(
+                journal, Configuration(), lambda _: (recorder,), clock=lambda: machine.now, booted_at=lambda: None
+            )
+            barrier.wait(30)
+            looked = check.look()
+            told.extend(kinds([each.message for each in looked.told]))
+            check.deliver(looked.told, lambda _: None, 30.0)
+            journal.close()
+
+        threads = [threading.Thread(target=look, args=(each,)) for each in recorders]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join(60)
+        return sorted(told)
+
+    assert look_together() == ["died", "missed", "stalled"]
+    machine.journal.progress(run_id, Progress(done=1))
+    machine.run("nightly", schedule="every 10 min", grace_s=0.0)
+    assert look_together() == ["recovery", "recovery"]
+    assert sorted(kind for each in recorders for kind in each.told) == [
+        "died", "missed", "recovery", "recovery", "stalled",
+    ]  # fmt: skip
+
+
+def test_a_check_that_lags_behind_tells_nothing_stale(machine: Machine) -> None:
+    """What changed after a check had looked counts: a script that started meanwhile, a finding told and over."""
+    machine.now = TWO
+    machine.run(schedule=NIGHTLY)
+    machine.goes_on(2 * DAY)
+
+    def meanwhile(happens: Callable[[], object]) -> list[str]:
+        def handlers_of(_: str) -> Sequence[MessageHandler]:  # asked for between looking and telling
+            happens()
+            return ()
+
+        check = machine.check()
+        check._handlers_of = handlers_of
+        return kinds([each.message for each in check.look().told])
+
+    assert meanwhile(lambda: machine.run(schedule=NIGHTLY)) == [], "it started"
+    run_id = machine.start("other", stall_after_s=MINUTE)
+    machine.goes_on(HOUR)
+
+    def another_tells_and_it_is_over() -> None:
+        assert machine.journal.note_finding(Kind.STALLED, run_id)
+        assert machine.journal.resolve_findings_of(Kind.STALLED, run_id)
+
+    assert meanwhile(another_tells_and_it_is_over) == []
+
+
+def test_an_open_finding_is_not_noted_anew(machine: Machine) -> None:
+    """As long as it is open it is one finding, although there was progress in between."""
+    run_id = machine.start(stall_after_s=MINUTE)
+    assert machine.journal.note_finding(Kind.STALLED, run_id)
+    machine.goes_on(HOUR)
+    machine.journal.progress(run_id, Progress(done=1))
+    assert not machine.journal.note_finding(Kind.STALLED, run_id)
+    assert len(machine.journal.open_findings()) == 1
+
+
+class Down(Recorder):
+    """A handler whose server is down as long as it is told to be."""
+
+    is_down = True
+
+    def send_message(self, details: MessageDetails, /) -> None:
+        """Refuse a message for now."""
+        if self.is_down:
+            raise DeliveryError("the server is down")
+        super().send_message(details)
+
+
+def test_a_server_that_is_down_loses_nothing(machine: Machine) -> None:
+    """The finding is told, its message waits, and a later check delivers it without telling it anew."""
+    machine.now = time.time()  # what is older than a week is given up
+    down = Down()
+    machine.handlers = [down]
+    machine.start()
+    machine.kill()
+    check = machine.check()
+    looked = check.look()
+    delivered = check.deliver(looked.told, lambda _: None, 0.5)
+    assert [each.last_error for each in delivered.waiting] == ["the server is down"]
+    assert [each.message.kind for each in delivered.unheard] == [Kind.DIED]
+    down.is_down = False
+    machine.goes_on(HOUR)
+    looked, delivered = machine.looked()
+    assert looked.told == ()
+    assert (delivered.waiting, delivered.failed) == ((), ())
+    assert down.told == ["died"]
+
+
+def test_what_is_refused_for_good_is_named_once(machine: Machine) -> None:
+    """A delivery that fails for good during a check is in its outcome, and in no later one."""
+
+    class Refuses(Recorder):
+        def send_message(self, details: MessageDetails, /) -> None:
+            raise DeliveryError("no such mailbox", permanent=True)
+
+    machine.handlers = [Refuses()]
+    machine.start()
+    machine.kill()
+    _, delivered = machine.looked()
+    assert [each.last_error for each in delivered.failed] == ["no such mailbox"]
+    assert len(delivered.unheard) == 1
+    _, delivered = machine.looked()
+    assert delivered == Delivered()
+
+
+def test_a_handler_that_cannot_be_built_here_keeps_its_messages(machine: Machine, recorder: Recorder) -> None:
+    """A secret that is missing in cron's environment refuses nothing for good: the message waits for who has it."""
+    machine.handlers = [UnusableHandler("mail", "MAIL_PASSWORD is not set"), recorder]
+    machine.start()
+    machine.kill()
+    looked, delivered = machine.looked()
+    assert [each.message.kind for each in looked.told] == [Kind.DIED]
+    assert delivered.unheard == ()
+    assert [(each.handler, each.state, each.attempts) for each in machine.journal.deliveries()] == [
+        ("mail", DeliveryState.PENDING, 0)
+    ]
+    assert recorder.told == ["died"]
+
+
+def test_a_handler_that_does_not_want_the_kind_leaves_it_unheard(machine: Machine) -> None:
+    """What no handler wants is said to be unheard, so that it is printed at least."""
+    machine.handlers = [Recorder(kinds=["success"])]
+    machine.start(stall_after_s=MINUTE)
+    machine.goes_on(HOUR)
+    looked, delivered = machine.looked()
+    assert delivered.unheard == looked.told
+    assert len(looked.told) == 1
+
+
+def test_what_is_not_to_be_delivered_waits(machine: Machine, recorder: Recorder) -> None:
+    """Without delivery the message is in the outbox when the check ends, and the next check sends it."""
+    machine.handlers = [recorder]
+    machine.start()
+    machine.kill()
+    check = machine.check()
+    delivered = check.deliver(check.look().told, lambda _: None, None)
+    assert [each.handler for each in delivered.waiting] == ["recorder"]
+    assert recorder.told == []
+    machine.goes_on(HOUR)
+    machine.looked()
+    assert recorder.told == ["died"]
+
+
+def test_what_other_handlers_wait_for_is_counted(machine: Machine) -> None:
+    """Messages for handlers that only a script knows are neither sent nor a failure."""
+    machine.journal.put(_notice(), ["of a script"])
+    _, delivered = machine.looked()
+    assert delivered == Delivered(others=1)
+
+
+def _notice() -> MessageDetails:
+    from supervisor.models import MessageDetails
+
+    return MessageDetails("Parcels loaded")
+
+
+# The journal
+
+
+def test_the_newest_run_of_each_name(machine: Machine) -> None:
+    """Each name has its newest run, whatever is between, and none has one in an empty journal."""
+    assert machine.journal.newest_runs() == {}
+    for name in ("b", "a", "", "b", "ü"):
+        machine.run(name, schedule=NIGHTLY, grace_s=5.0)
+    newest = machine.journal.newest_runs()
+    assert {name: each.id for name, each in newest.items()} == {
+        "a": "run 1002", "": "run 1003", "b": "run 1004", "ü": "run 1005",
+    }  # fmt: skip
+    assert (newest["a"].schedule, newest["a"].grace_s, newest["a"].outcome) == (NIGHTLY, 5.0, "success")
+
+
+def test_a_journal_of_the_first_version_is_brought_up(state: Path) -> None:
+    """Runs that were kept before there were checks are kept, without a grace."""
+    with closing(sqlite3.connect(state / FILE_NAME, isolation_level=None)) as connection:
+        schema.migrate(connection, schema.MIGRATIONS[:1])
+        connection.execute(
+            "INSERT INTO run (id, name, outcome, started_at, host, pid, process_started, user, python, schedule) "
+            "VALUES ('old', 'nightly', 'success', ?, 'host', 1, '', '', '', ?)",
+            (TWO, NIGHTLY),
+        )
+    machine = Machine(state)
+    record = machine.journal.last_run("nightly")
+    assert record is not None
+    assert (record.schedule, record.grace_s) == (NIGHTLY, None)
+    machine.now = TWO + 2 * DAY
+    assert kinds(machine.looks()) == ["missed"]
+    machine.journal.close()
+
+
+def test_the_grace_is_kept_with_a_schedule(machine: Machine) -> None:
+    """What a run says of its grace is in its record; without a schedule it means nothing, and is not kept."""
+    machine.run("with", schedule=NIGHTLY, grace_s=42.0)
+    machine.run("without", grace_s=42.0)
+    found = {name: machine.journal.last_run(name) for name in ("with", "without")}
+    assert [each and each.grace_s for each in found.values()] == [42.0, None]
+
+
+def test_old_findings_are_forgotten(machine: Machine) -> None:
+    """What has been over for longer than runs are kept is deleted."""
+    machine.start(stall_after_s=MINUTE)
+    for _ in range(2):
+        machine.goes_on(HOUR)
+        machine.looks()
+        machine.journal.progress("run 1001", Progress(done=machine.now))
+        machine.looks()
+        machine.goes_on(500 * DAY)
+    rows = machine.journal._store.rows("SELECT kind, resolved_at IS NULL FROM finding")
+    assert rows == [("stalled", 0)]
+
+
+def test_each_claim_is_one_commit_with_its_message(machine: Machine, recorder: Recorder) -> None:
+    """When the message cannot be stored, the finding is not noted either, and the next check tells it."""
+    machine.handlers = [recorder]
+    machine.start()
+    machine.kill()
+
+    def breaks(*_: object, **__: object) -> Any:
+        raise KeyboardInterrupt
+
+    put: Callable[..., Any] = machine.journal.put
+    machine.journal.put = breaks  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        machine.check().look()
+    machine.journal.put = put  # type: ignore[method-assign]
+    machine.looked()
+    assert recorder.told == ["died"]
+
+
+def test_sleep_is_known_for_as_long_as_it_matters(machine: Machine) -> None:
+    """Each sleep that a check noticed is remembered; a reboot, which starts the other clock anew, is none."""
+    machine.looks()
+    for _ in range(2):
+        machine.sleeps(HOUR)
+        machine.goes_on(MINUTE)
+        machine.looks()
+    machine.goes_on(DAY)
+    machine.awake = 5.0
+    last = machine.journal.note_check(machine.awake)
+    assert [seconds for _, seconds in last.sleeps] == [HOUR, HOUR]
+    assert last.at == datetime.fromtimestamp(machine.now, UTC) - timedelta(days=1)
