@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _lock = threading.Lock()
 _found: Configuration | None = None
 _built: dict[str, Any] = {}
+_is_command = False
 
 
 class UnusableHandler:
@@ -62,6 +63,13 @@ def configuration() -> Configuration:
                     log.warning("configuration: %s", problem)
                 _found = found
     return _found
+
+
+def look_from_working_directory() -> None:
+    """Search upwards from the working directory: for the commands, whose own file stands in no project."""
+    global _is_command  # noqa: PLW0603 - as above
+    _is_command = True
+    forget()
 
 
 def forget() -> None:
@@ -129,6 +137,8 @@ def _build(known: Configuration, name: str) -> Any:
 
 
 def _script() -> str | None:
-    """Return the file of the program that runs, or None where it has none."""
+    """Return the file of the program that runs, or None where it has none, or is a command of ours."""
+    if _is_command:
+        return None
     path = getattr(sys.modules.get("__main__"), "__file__", None)
     return path if isinstance(path, str) and os.path.isfile(path) else None  # noqa: PTH113 - pathlib costs 3 ms

@@ -27,6 +27,10 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SUPERVISOR_STATE", str(directory))
     monkeypatch.setenv("SUPERVISOR_CONFIG", os.devnull)
     yield directory
+    configured = sys.modules.get("supervisor.configured")
+    if configured is not None:
+        vars(configured)["_is_command"] = False
+        configured.forget()
     keeping = sys.modules.get("supervisor.keeping")
     for key, journal in list(getattr(keeping, "_journals", {}).items()):
         journal.close()  # a thousand tests would have a thousand files open
