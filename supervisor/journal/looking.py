@@ -194,7 +194,11 @@ def look(directory: str | os.PathLike[str], *, busy_s: float = BUSY_S) -> Reader
         raise JournalUnavailable(
             reader.path, "this user may not read it", "ask its owner, or run as the user whose runs are in it"
         )
-    reader.waiting_counts()  # it can be read, or this raises
+    try:
+        reader.waiting_counts()  # it can be read, or this raises
+    except JournalUnavailable:
+        reader.close()
+        raise
     return reader
 
 

@@ -1,0 +1,32 @@
+"""What tests of the commands share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hooks import Hook
+from journalled import Past
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+sys.path.append(str(Path(__file__).parent.parent / "message_handlers"))  # mail servers to fail at
+
+
+@pytest.fixture
+def past(state: Path) -> Iterator[Past]:
+    """Return a journal to write into."""
+    past = Past(state)
+    yield past
+    past.journal.close()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    """Return a web server that takes what webhooks send."""
+    hook = Hook()
+    yield hook
+    hook.close()

@@ -1,0 +1,204 @@
+"""``supervisor status``: what runs now."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from journalled import ELSEWHERE, GONE, HOSTILE, Past, command_line, document, invoke, is_harmless
+from rich.cells import cell_len
+from scripts import PATIENCE_S, Script, run_on_terminal
+
+from supervisor.journal.processes import this_process
+from supervisor.models import Progress
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_run_under_way_is_told_with_progress_time_left_memory_and_sign_of_life(past: Past) -> None:
+    """Of a run under way: name, id, since when, how far, what is left, what it usually takes, memory, life."""
+    for index in range(6):
+        past.run(ago_s=(9 - index) * 86_400, took_s=300 + index * 20)
+    progress = Progress(done=5400, total=12041, message="loading", rate_per_s=15)
+    run_id = past.run(ago_s=363, took_s=360, outcome=None, progress=progress)
+    head, _, name, bar, *facts = invoke("status").stdout.splitlines()
+    assert head == "1 run under way"
+    assert name.split() == ["nightly", "parcels", run_id[:8]]
+    assert bar.endswith("45 %  5,400 of 12,041, loading")
+    text = " ".join(facts)
+    assert "for 6 min" in text
+    assert "usually 5-6 min" in text
+    assert "7 min" in text.partition("usually")[2]  # (12,041 - 5,400) / 15 s
+    assert " MB" in text
+    assert "last sign of life" in text
+    assert f"process {os.getpid()}" in text
+    (told,) = document("status")["under_way"]
+    assert told["id"] == run_id
+    assert 350 < told["duration_s"] < 450
+    assert told["progress"]["percentage"] == pytest.approx(44.85, abs=0.1)
+    assert 400 < told["left_s"] < 443
+    assert told["memory_bytes"] == pytest.approx(psutil.Process().memory_info().rss, rel=0.5)
+
+
+def test_a_run_longer_than_usual_is_marked(past: Past) -> None:
+    """What takes far longer than it usually does bears a mark."""
+    for index in range(6):
+        past.run(ago_s=(9 - index) * 86_400, took_s=60)
+    past.run(ago_s=3000, took_s=1, outcome=None)
+    assert "for 50 min" in invoke("status").stdout
+    assert "s !" in invoke("status").stdout or "min !" in invoke("status").stdout
+
+
+def test_a_run_whose_process_is_gone_is_told_as_perhaps_dead(past: Past) -> None:
+    """A run without an end whose process is gone is no run under way, and it is said who will tell of it."""
+    past.run("backup", ago_s=7200, took_s=1200, outcome=None, progress=Progress(done=3, total=10), by=GONE)
+    text = invoke("status").stdout
+    assert text.startswith("0 runs under way, 1 died?")
+    assert f"process {GONE.pid} is gone" in text
+    assert "`supervisor check`" in text
+    (told,) = document("status")["under_way"]
+    assert (told["is_gone"], told["memory_bytes"], told["duration_s"]) == (True, None, 1200)
+
+
+def test_a_run_on_another_machine_is_told_without_memory(past: Past) -> None:
+    """A journal on a shared directory has runs of other machines: they are not taken for dead."""
+    past.run("tiles", ago_s=60, outcome=None, by=ELSEWHERE)
+    text = invoke("status").stdout
+    assert f"process {ELSEWHERE.pid} on {ELSEWHERE.host}" in text
+    assert "died?" not in text
+
+
+def test_a_nested_run_names_the_run_that_it_is_in(past: Past) -> None:
+    """An inner run says within which run it is."""
+    outer = past.run("outer", ago_s=60, took_s=1, outcome=None)
+    past.run("inner", ago_s=30, took_s=1, outcome=None, parent_id=outer)
+    assert "in outer" in invoke("status").stdout
+
+
+def test_with_nothing_under_way_the_last_run_of_each_name_is_shown(past: Past) -> None:
+    """Nothing under way: the ten names that ran last are shown with the outcome of their newest run."""
+    for index in range(12):
+        past.run(f"job {index:02}", ago_s=900 - index, outcome="failure")
+        past.run(f"job {index:02}", ago_s=600 - index)
+    first, _, _, *lines = invoke("status").stdout.splitlines()
+    assert first == "Nothing is under way. The last run of each name:"
+    assert [line.split()[1] for line in lines] == [f"{index:02}" for index in range(11, 1, -1)]
+    assert all("success" in line for line in lines)
+    assert len(document("status")["last_runs"]) == 10
+
+
+def test_what_waits_in_the_outbox_is_summed_up(past: Past) -> None:
+    """A line says how much waits and how much failed for good."""
+    past.run()
+    past.message("a", ["ops", "chat"])
+    past.message("b", error="535 no", failed=True)
+    assert invoke("status").stdout.splitlines()[-1] == "Outbox: 2 pending, 1 failed (`supervisor outbox`)"
+    assert document("status")["outbox"] == {"pending": 2, "failed": 1}
+
+
+@pytest.mark.parametrize("kind", list(HOSTILE))
+def test_nothing_in_a_name_or_message_reaches_the_terminal_as_a_command(past: Past, kind: str) -> None:
+    """Hostile names and progress messages are shown as texts."""
+    past.run(HOSTILE[kind], ago_s=60, took_s=1, outcome=None, progress=Progress(done=1, total=2, message=HOSTILE[kind]))
+    assert is_harmless(invoke("status").output)
+    past.run("last " + HOSTILE[kind], ago_s=5)
+    document("status")
+
+
+def test_progress_beyond_all_bounds_breaks_nothing(past: Past) -> None:
+    """Totals that are wrong, zero, infinite or no numbers at all still give a line."""
+    for done, total in ((20, 10), (1, 0), (float("inf"), 10), (float("nan"), 5), (1, float("inf")), (-1, 10)):
+        past.run(f"{done} of {total}", ago_s=9, took_s=1, outcome=None, progress=Progress(done=done, total=total))
+    assert invoke("status").exit_code == 0
+    assert len(document("status")["under_way"]) == 6
+
+
+def test_without_a_journal_it_says_so(state: Path) -> None:
+    """Before the first run nothing is under way, and that is fine."""
+    result = invoke("status")
+    assert (result.exit_code, result.stdout[:23]) == (0, "No run was journalled y")
+    told = document("status")
+    assert (told["under_way"], told["last_runs"]) == ([], [])
+
+
+def test_watch_is_for_terminals(past: Past) -> None:
+    """--watch into a pipe, or as JSON, is wrong usage."""
+    assert invoke("status", "--watch").exit_code == 2
+    assert invoke("status", "--watch", "--json").exit_code == 2
+
+
+def test_a_real_run_is_seen_while_it_runs(tmp_path: Path) -> None:
+    """A script that runs is shown with its progress and memory, and is gone from the list when it has ended."""
+    script = Script(
+        tmp_path,
+        """
+        import time
+        with supervise("real") as run:
+            run.progress(1, total=4, message="waiting")
+            time.sleep(1.2)
+            run.progress(2, total=4, message="waiting")
+            ready()
+            sys.stdin.read()
+            time.sleep(600)
+        """,
+    )
+    try:
+        script.wait_until_ready()
+        (told,) = document("status")["under_way"]
+        assert (told["name"], told["pid"], told["is_gone"]) == ("real", script.process.pid, False)
+        assert told["memory_bytes"] > 1_000_000
+    finally:
+        script.process.kill()
+        script.end()
+    (told,) = document("status")["under_way"]
+    assert told["is_gone"] is True
+
+
+def test_on_a_narrow_terminal_no_line_is_too_long(past: Past, state: Path, tmp_path: Path) -> None:
+    """60 columns are enough: no line runs over, even with hostile names."""
+    if sys.platform == "win32":
+        pytest.skip("there is no pty")
+    for text in HOSTILE.values():
+        past.run(text, ago_s=60, took_s=1, outcome=None, progress=Progress(done=1, total=3, message=text))
+    for arguments in (["status"], ["history"]):
+        shown = run_on_terminal(
+            command_line(*arguments), tmp_path, columns=60, extra_env={"SUPERVISOR_STATE": str(state), "NO_COLOR": "1"}
+        )
+        assert shown.code == 0
+        assert "\x1b" not in shown.screen
+        assert all(cell_len(line) <= 60 for line in shown.text.splitlines()), shown.text
+
+
+def test_watching_ends_well_with_ctrl_c(past: Past, state: Path) -> None:
+    """--watch shows it again and again, and Ctrl+C ends it without an error."""
+    if sys.platform == "win32":
+        pytest.skip("there is no pty")
+    import pty
+
+    past.run("lives", ago_s=60, took_s=1, outcome=None, by=this_process())
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "SUPERVISOR_STATE": str(state)}
+    program = command_line("status", "--watch")
+    with subprocess.Popen(program, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        screen = b""
+        until = time.monotonic() + PATIENCE_S
+        while screen.count(b"lives") < 2 and time.monotonic() < until:
+            screen += os.read(ours, 4096)
+        process.send_signal(signal.SIGINT)
+        try:
+            while os.read(ours, 4096):
+                pass
+        except OSError:
+            pass
+        code = process.wait(PATIENCE_S)
+    os.close(ours)
+    assert screen.count(b"lives") >= 2
+    assert code == 0

@@ -1,0 +1,176 @@
+"""``supervisor test``: a test message through each configured handler."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+from hooks import Hook, configured, refused_url
+from journalled import document, invoke, is_harmless
+from smtp_peers import MailServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EMAIL = """
+[handlers.{name}]
+type = "email"
+smtp_server = "{host}"
+smtp_port = {port}
+security = "{security}"
+from_address = "gis@example.com"
+to_addresses = ["ops@example.com"]
+timeout_s = 5
+"""
+
+
+def email(name: str, port: int, host: str = "127.0.0.1", security: str = "none", more: str = "") -> str:
+    """Return the table of an e-mail handler."""
+    return EMAIL.format(name=name, host=host, port=port, security=security) + more
+
+
+def test_each_handler_gets_a_message_that_says_what_it_is(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: Path
+) -> None:
+    """A notice goes straight through each handler, says what it is and that nothing is to be done; nothing is kept."""
+    configured(monkeypatch, tmp_path, ops=hook.url, chat=hook.url)
+    result = invoke("test")
+    assert result.exit_code == 0
+    assert [line.split()[:3] for line in result.stdout.splitlines()] == [
+        ["ops", "webhook", "sent"],
+        ["chat", "webhook", "sent"],
+    ]
+    assert len(hook.documents) == 2
+    told = hook.documents[0]
+    assert told["kind"] == "notice"
+    assert told["subject"].startswith("supervisor test from ")
+    assert "This is a test" in told["message"]
+    assert "There is nothing to do." in told["message"]
+    assert list(state.iterdir()) == []
+
+
+def test_only_the_named_handlers_are_tried(hook: Hook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A name chooses; one that is nobody's is wrong usage, told with what was probably meant."""
+    configured(monkeypatch, tmp_path, ops=hook.url, chat=refused_url())
+    assert [each["handler"] for each in document("test", "ops")] == ["ops"]
+    result = invoke("test", "opps")
+    assert result.exit_code == 2
+    assert "did you mean 'ops'?" in result.stderr
+
+
+def test_nobody_configured_tells_how_to_begin() -> None:
+    """Without any handler there is nothing to test: 2, and `supervisor config init` is named."""
+    result = invoke("test")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "supervisor config init" in result.stderr
+
+
+def test_handlers_that_runs_name_are_tried_without_a_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The console needs no table: where runs use it, it is tried; with --json it does not spoil the document."""
+    configured(monkeypatch, tmp_path, text='[defaults]\nhandlers = ["console"]\n')
+    assert "NOTICE  supervisor test from" in invoke("test").stdout
+    assert document("test")[0]["sent"] is True
+
+
+def test_mistakes_in_the_file_are_told_with_file_and_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A misspelt option, a missing secret, an unknown type: each with file, line and remedy, and nothing is sent."""
+    text = """
+        [handlers.typo]
+        type = "webhook"
+        ur = "http://127.0.0.1:1"
+        [handlers.secret]
+        type = "slack"
+        webhook_url = { env = "NOT_SET_ANYWHERE" }
+        [handlers.strange]
+        type = "pigeon"
+    """
+    file = configured(monkeypatch, tmp_path, text=textwrap.dedent(text))
+    told = {each["handler"]: each for each in document("test", code=1)}
+    assert told["typo"]["faults"] == [
+        f"{file}:4: [handlers.typo] there is no option 'ur' for handlers of type 'webhook'; did you mean 'url'?"
+    ]
+    assert told["secret"]["faults"] == [
+        f"{file}:7: [handlers.secret] webhook_url is missing: environment variable NOT_SET_ANYWHERE is not set"
+    ]
+    assert told["strange"]["faults"][0].startswith(f"{file}:9: ")
+    assert "'pigeon'" in told["strange"]["faults"][0]
+
+
+def test_what_failed_on_the_way_is_told_with_how_to_mend_it(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Refused connections, unknown hosts, a server's own words: each with its remedy, and the others still work."""
+    port = int(refused_url().rpartition(":")[2].partition("/")[0])
+    text = email("refused", port) + email("unknown", 25, "no-such-host.invalid")
+    configured(monkeypatch, tmp_path, text=text, good=hook.url)
+    told = {each["handler"]: each for each in document("test", code=1)}
+    assert "Connection refused" in told["refused"]["faults"][0]
+    assert told["refused"]["remedy"] == "Nothing listens there: check host and port, and whether the server runs."
+    assert "no-such-host.invalid" in told["unknown"]["faults"][0]
+    assert "DNS" in told["unknown"]["remedy"]
+    assert told["good"]["sent"] is True
+    text = invoke("test").stdout
+    assert "Nothing listens there" in text
+    assert text.count("failed") == 2
+
+
+@pytest.mark.parametrize(("status", "remedy"), [(401, "Check the key or token"), (403, "allowed"), (500, "")])
+def test_the_servers_own_words_are_told(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, remedy: str
+) -> None:
+    """An HTTP status is told with what the server said."""
+    hook.status, hook.answer = status, b"the vendor's own words"
+    configured(monkeypatch, tmp_path, ops=hook.url)
+    (told,) = document("test", code=1)
+    assert f"{status}" in told["faults"][0]
+    assert "the vendor's own words" in told["faults"][0]
+    assert remedy in told["remedy"]
+
+
+def test_a_wrong_password_and_an_unknown_certificate_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Authentication and certificates: what the server or TLS said, and how to mend it; no password is quoted."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with MailServer(logins={"gis": "right"}) as auth, MailServer(tls=context) as tls:
+        login = 'username = "gis"\npassword = "hunter2hunter2"\n'
+        text = email("auth", auth.port, more=login) + email("tls", tls.port, security="tls")
+        configured(monkeypatch, tmp_path, text=text)
+        told = {each["handler"]: each for each in document("test", code=1)}
+    assert "535" in told["auth"]["faults"][0]
+    assert "password" in told["auth"]["faults"][0] + told["auth"]["remedy"]
+    assert "certificate" in told["tls"]["faults"][0]
+    assert "certificate" in told["tls"]["remedy"]
+    assert "hunter2" not in json.dumps(told)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modules of a test are put on the path by an environment of POSIX")
+def test_a_handler_that_hangs_or_raises_anything_does_not_stop_the_others(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Somebody's own handler may hang, exit or raise what it likes: it is told, and the others are tried."""
+    folder = tmp_path / "strange_handlers-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: strange-handlers\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(
+        "[supervisor.message_handlers]\nhangs = strange:Hangs\nexits = strange:Exits\n"
+    )
+    (tmp_path / "strange.py").write_text(
+        "import time\n"
+        "class Hangs:\n"
+        "    def send_message(self, details): time.sleep(60)\n"
+        "class Exits:\n"
+        "    def send_message(self, details): raise SystemExit('https://user:hunter2@example.com \\x1b[2J')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    configured(monkeypatch, tmp_path, text='[handlers.a]\ntype = "hangs"\n[handlers.b]\ntype = "exits"\n', c=hook.url)
+    told = {each["handler"]: each for each in document("test", "--deadline", "0.5", code=1)}
+    assert told["a"]["faults"] == ["it did not come to an end within 500 ms"]
+    assert told["b"]["faults"][0].startswith("SystemExit: ")
+    assert "hunter2" not in json.dumps(told)
+    assert told["c"]["sent"] is True
+    assert is_harmless(invoke("test", "b").output)

@@ -1,0 +1,111 @@
+"""The journal as a person looks at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from journalled import GONE, Past
+
+from supervisor.journal import JournalUnavailable
+from supervisor.journal.looking import look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def past(tmp_path: Path) -> Iterator[Past]:
+    """Return a journal to write into."""
+    past = Past(tmp_path)
+    yield past
+    past.journal.close()
+
+
+def test_where_none_was_begun_there_is_none(tmp_path: Path) -> None:
+    """To look begins nothing, neither file nor folder."""
+    assert look(tmp_path / "missing") is None
+    (tmp_path / "file").touch()
+    assert look(tmp_path / "file") is None
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_nothing_can_be_written(past: Past, tmp_path: Path) -> None:
+    """Whatever writes is refused."""
+    run_id = past.run(outcome=None, by=GONE)
+    past.message("a")
+    reader = look(tmp_path)
+    assert reader is not None
+    with pytest.raises(JournalUnavailable, match="for reading only"):
+        reader.mark_died(run_id)
+    for write in (reader.retry, reader.drop):
+        with pytest.raises(JournalUnavailable, match="for reading only"):
+            write(1)
+    reader.close()
+
+
+def test_names_and_newest_runs_are_found_by_the_index(past: Past, tmp_path: Path) -> None:
+    """Each name once, in order; the newest run of each, newest first."""
+    for index in range(30):
+        past.run(f"name {index % 3}", ago_s=100 - index, id=f"{index:04}")
+    reader = look(tmp_path)
+    assert reader is not None
+    assert reader.names() == ("name 0", "name 1", "name 2")
+    assert [each.report.id for each in reader.newest_of_each(2)] == ["0029", "0028"]
+    assert [run_id for run_id, _ in reader.successes("name 1", limit=2)] == ["0028", "0025"]
+    assert [each.report.id for each in reader.with_id("001")] == [f"{index:04}" for index in range(19, 9, -1)]
+    reader.close()
+
+
+def test_an_empty_journal_has_nothing(past: Past, tmp_path: Path) -> None:
+    """No runs, no names, no deliveries."""
+    past.journal.prune_runs("x")  # begins the file
+    reader = look(tmp_path)
+    assert reader is not None
+    assert (reader.names(), reader.under_way(), reader.newest_of_each(), reader.some_runs()) == ((), (), (), ())
+    assert (reader.waiting_counts(), reader.standings([1, 2]), reader.nested_in("x")) == ((0, 0), {}, ())
+    reader.close()
+
+
+def test_standings_tell_what_became_of_deliveries(past: Past, tmp_path: Path) -> None:
+    """Sent, pending, failed and dropped, however many are asked for at once."""
+    past.message("pending", error="down")
+    past.message("failed", error="535", failed=True)
+    past.message("dropped")
+    past.journal.drop(3)
+    reader = look(tmp_path)
+    assert reader is not None
+    found = reader.standings(range(2_000))
+    assert {key: (each.state, each.attempts, each.last_error) for key, each in found.items()} == {
+        1: ("pending", 1, "down"),
+        2: ("failed", 1, "535"),
+        3: ("dropped", 0, ""),
+    }
+    reader.close()
+
+
+def test_deliveries_of_a_run_are_told_from_those_of_inner_runs(past: Past, tmp_path: Path) -> None:
+    """A message belongs to the run that wrote it, not to the outer one that its report names."""
+    outer = past.run("outer")
+    inner = past.run("inner", parent_id=outer)
+    (of_outer,) = past.message("a", report=past.report(outer))
+    (of_inner,) = past.message("b", report=past.report(inner))
+    past.message("c")
+    reader = look(tmp_path)
+    assert reader is not None
+    assert reader.waiting_of(outer) == {of_outer}
+    assert reader.waiting_of(inner) == {of_inner}
+    reader.close()
+
+
+def test_paths_with_any_characters_can_be_looked_at(tmp_path: Path) -> None:
+    """Blanks, question marks, hashes, percent signs and letters of all kinds are part of a path."""
+    folder = tmp_path / "a b?c#d%20é&x"
+    past = Past(folder)
+    past.run("here")
+    past.journal.close()
+    reader = look(folder)
+    assert reader is not None
+    assert reader.names() == ("here",)
+    reader.close()
