@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SECTIONS = [each for name in documents.DOCUMENTS for each in documents.sections(name)]
 WITH_EXAMPLES = [each for each in SECTIONS if each.examples]
-LANGUAGES = {"python", "console", "sh", "text", "json", "ini"}
+LANGUAGES = {"python", "console", "sh", "text", "json", "toml", "ini"}
 EXTRAS = {"SlackHandler(": "slack_sdk", "slack_sdk": "slack_sdk", "AppriseHandler(": "apprise"}
 SERVICES = {
     "SendGridHandler(": "api.sendgrid.com",
@@ -93,6 +93,28 @@ def test_each_block_is_of_a_kind_that_is_looked_after(name: str) -> None:
     opened = re.findall(r"^ *```+(.*)$", documents.read(name), re.MULTILINE)
     assert set(opened[::2]) <= LANGUAGES
     assert set(opened[1::2]) == {""}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        each
+        for name in documents.DOCUMENTS
+        for each in re.findall(r"^```toml\n(.*?)^```", documents.read(name), re.M | re.S)
+    ],
+)
+def test_configurations_hold_as_they_stand(text: str, tmp_path: Path) -> None:
+    """A configuration that is shown has no mistake in it, and its handlers can be built."""
+    from supervisor.configuration import build, load
+    from supervisor.message_handlers.schemes import handler_class
+
+    (tmp_path / "supervisor.toml").write_text(text)
+    environ = {"SUPERVISOR_CONFIG": str(tmp_path / "supervisor.toml")}
+    secrets = {name: f"SG.a-secret-of-{name}" for name in re.findall(r'env = "(\w+)"', text)}
+    known = load(environ=environ).checked()
+    assert known.handlers
+    for spec in known.handlers.values():
+        build(spec, handler_class, secrets)
 
 
 @pytest.mark.parametrize("name", [*documents.DOCUMENTS, "CHANGELOG.md"])
