@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from supervisor.redaction.names import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from supervisor.models import MessageDetails, Progress, RunReport
+    from supervisor.models import MessageDetails, Progress
     from supervisor.redaction import Redactor
     from supervisor.settings import Settings
 
@@ -27,11 +27,12 @@ class RunRedactor:
         settings: The run's.
     """
 
-    __slots__ = ("_redactor", "_settings")
+    __slots__ = ("_arguments", "_redactor", "_settings")
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._redactor: Redactor | None = None
+        self._arguments: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
     def __call__(self) -> Redactor:
         """Return what redacts."""
@@ -42,9 +43,13 @@ class RunRedactor:
             self._redactor = redactor_for(settings.handlers, settings.redact_patterns, settings.redact_off)
         return self._redactor
 
-    def arguments(self, arguments: Sequence[str]) -> Sequence[str]:
+    def arguments(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
         """Return a command line without secrets; the program's own path is none."""
-        return arguments if len(arguments) <= 1 else self().arguments(arguments)
+        if len(arguments) <= 1:
+            return arguments
+        if self._arguments is None or self._arguments[0] != arguments:
+            self._arguments = arguments, self().arguments(arguments)
+        return self._arguments[1]
 
     def values(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return recorded values without secrets."""
@@ -60,14 +65,8 @@ class RunRedactor:
 
         return redacted_progress(self(), progress)
 
-    def report(self, report: RunReport) -> RunReport:
-        """Return a report without secrets."""
-        from supervisor.redaction.told import redacted_report
-
-        return redacted_report(self(), report)
-
     def message(self, details: MessageDetails) -> MessageDetails:
-        """Return a message without secrets."""
+        """Return a message of the script's own without secrets."""
         from supervisor.redaction.told import redacted_message
 
         return redacted_message(self(), details)

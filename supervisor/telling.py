@@ -56,22 +56,23 @@ class Teller:
     def report(self) -> RunReport:
         """Return what is known of the run at this moment, without secrets."""
         run = self._run
-        report = RunReport(
+        facts = capture.process_facts(run.cpu_started_s)
+        facts["argv"] = self._redact.arguments(facts["argv"])
+        return RunReport(
             id=run.id,
             name=run.name,
             outcome=run.outcome,
             started_at=datetime.fromtimestamp(run.started_at_s, UTC),
             ended_at=datetime.fromtimestamp(run.ended_at_s, UTC) if run.ended_at_s is not None else None,
             duration_s=run.duration_s,
-            values=run.values,
+            values=self._redact.values(run.values),
             progress=self._progress(),
             error=self._error,
             exit_code=run.exit_code,
             parent_id=run.parent.id if run.parent is not None else None,
             log_path=self._settings.log_path,
-            **capture.process_facts(run.cpu_started_s),
+            **facts,
         )
-        return self._redact.report(report)
 
     def _progress(self) -> Progress | None:
         return None if self._pace is None else self._pace.progress()
@@ -98,9 +99,10 @@ class Teller:
         if not is_failure and not self._flood.passes(subject):
             return
         details = subject if isinstance(subject, MessageDetails) else _notice(subject, message, **extras)
+        details = self._redact.message(details)
         if details.report is None:
             details = attrs.evolve(details, report=self.report())
-        self._send(self._redact.message(details))
+        self._send(details)
 
     def progress(self, now: float) -> float:
         """Show, log, keep or send progress, each when it is due; return the monotonic time of the next look."""

@@ -24,6 +24,7 @@ _PER_MILLE_OF_OTHERS = 5
 _STOP = 5  # a letter to stop at costs that many times what one more hint costs that is tried at a stop
 _TOO_COMMON = 40
 SHORT_BYTES = 2048
+_MANY = 100  # so many short texts take as long as making the automaton
 
 
 class Sieve:
@@ -39,7 +40,8 @@ class Sieve:
         self._common = {which: hint for which, hint in self._hints.items() if _rarest(hint.text) > _TOO_COMMON}
         self._by_letter: dict[int, list[tuple[int, int]]] = {}  # (the letter's place in its hint, which hint)
         self._stops: re.Pattern[bytes] | None = None
-        self._automaton: Any = None  # None until a long text comes, False where it cannot be had
+        self._automaton: Any = None  # None until it is worth making, False where it cannot be had
+        self._short_ones = 0
         self._then: dict[int, re.Pattern[bytes]] = {}
 
     def hits(self, data: bytes, start: int) -> list[tuple[int, int, Hint]]:
@@ -51,7 +53,13 @@ class Sieve:
         """
         lower = data.lower()
         is_short = len(data) - start < SHORT_BYTES
-        found = self._one_by_one(lower, start, self._hints) if is_short else self._in_long(lower, start)
+        if is_short and not self._automaton:
+            found = self._one_by_one(lower, start, self._hints)
+            self._short_ones += 1
+            if self._short_ones == _MANY and self._automaton is None:
+                self._automaton = self._made_automaton()
+        else:
+            found = self._in_long(lower, start)
         return [(at, which, self._hints[which]) for at, which in sorted(found)]
 
     def _one_by_one(self, lower: bytes, start: int, hints: Mapping[int, Hint]) -> Iterator[tuple[int, int]]:

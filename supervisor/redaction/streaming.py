@@ -10,7 +10,7 @@ from supervisor.redaction.spans import Span, replaced
 if TYPE_CHECKING:
     from supervisor.redaction.scanner import Scanner
 
-BLOCK_BYTES = 1024 * 1024
+BLOCK_BYTES = 256 * 1024
 """How much is gathered before it is looked at, and how long a line may be before it is looked at in parts."""
 
 _OVERLAP_BYTES = 8 * 1024  # more than is needed to tell any secret by its beginning
@@ -28,7 +28,7 @@ class BytesFilter:
     is known by its byte order mark, which PowerShell's ``>`` writes. Binary files are not for it: a secret that is
     replaced shifts what stands behind it.
 
-    It holds back some 1 MB, and of a secret that does not end at most 400 KB more: longer ones are shortened before
+    It holds back some 300 KB, and of a secret that does not end at most 400 KB more: longer ones are shortened before
     they are replaced.
 
     Args:
