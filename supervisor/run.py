@@ -191,7 +191,8 @@ class Run:
         self._guard(Run._notify, subject, message, attachments=attachments, html=html, blocks=blocks)
 
     def _notify(self, subject: str | MessageDetails, message: str, **extras: Any) -> None:
-        self._telling().notice(subject, message, **extras)
+        given = {name: each for name, each in extras.items() if each is not None and each != ()}
+        self._telling().notice(subject, message, **given)
 
     def record(self, **values: Any) -> None:
         """Keep values for the summary: they stand in reports, messages and the journal in the order given.

@@ -98,10 +98,17 @@ class Teller:
         is_failure = isinstance(subject, MessageDetails) and subject.kind is Kind.FAILURE
         if not is_failure and not self._flood.passes(subject):
             return
-        details = subject if isinstance(subject, MessageDetails) else _notice(subject, message, **extras)
-        details = self._redact.message(details)
-        if details.report is None:
-            details = attrs.evolve(details, report=self.report())
+        if isinstance(subject, MessageDetails):
+            details = self._redact.message(subject)
+            if details.report is None:
+                details = attrs.evolve(details, report=self.report())
+        elif not extras:
+            clean = self._redact().text
+            details = MessageDetails(
+                clean(capture.safe_text(subject)), clean(capture.safe_text(message)), report=self.report()
+            )
+        else:
+            details = attrs.evolve(self._redact.message(_notice(subject, message, **extras)), report=self.report())
         self._send(details)
 
     def progress(self, now: float) -> float:

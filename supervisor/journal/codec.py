@@ -70,13 +70,19 @@ def load_message(data: bytes | None) -> MessageDetails:
     return message
 
 
+_AS_IT_IS = frozenset({str, float, bool, type(None)})
+
+
 def _packed(value: Any, depth: int) -> Any:
-    if value is None or value is True or value is False or type(value) in (str, float):
-        return value
-    if type(value) is int and -_MAX_PLAIN_INT <= value < _MAX_PLAIN_INT:
+    kind = type(value)
+    if kind in _AS_IT_IS or (kind is int and -_MAX_PLAIN_INT <= value < _MAX_PLAIN_INT):
         return value
     if depth > MAX_DEPTH:
         return _as_text(value)
+    if kind in _FIELDS:
+        return _tagged_model(value, depth + 1)
+    if kind is datetime:
+        return _tag("datetime", value.isoformat())
     if type(value) is list:
         return [_packed(each, depth + 1) for each in value]
     if isinstance(value, Mapping):
@@ -102,12 +108,19 @@ def _tagged(value: Any, depth: int) -> Any:
 
 def _tagged_model(value: Any, depth: int) -> Any:
     # What is as it is by default goes without saying: it is most of a report.
-    fields = {
-        field.name: _packed(each, depth + 1)
-        for field in type(value).__attrs_attrs__
-        if (each := getattr(value, field.name)) is not field.default
-    }
-    return _tag(type(value).__name__, fields)
+    kind = type(value)
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple((field.name, field.default) for field in kind.__attrs_attrs__)
+    fields = {}
+    for name, default in _FIELDS[kind]:
+        each = getattr(value, name)
+        if each is not default:
+            fields[name] = each if type(each) in _AS_IT_IS else _packed(each, depth + 1)
+    return _tag(kind.__name__, fields)
+
+
+_FIELDS: dict[type, tuple[tuple[str, Any], ...]] = {}
+"""The names and defaults of the models that were stored before; such a type needs no second look."""
 
 
 def _tagged_number(value: Any) -> Any:
