@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 # Looked up once: on the path of an empty run, an enum's member costs as much as a clock.
 _SUCCESS, _TOLD_START, _TOLD_SUCCESS = Outcome.SUCCESS, Kind.START, Kind.SUCCESS
+_NUMBERS = (int, float, bool)
 _creating = threading.Lock()
 _forks = 0
 
@@ -203,9 +204,10 @@ class Run:
         self._guard(Run._record, values)
 
     def _record(self, values: dict[str, Any]) -> None:
-        from supervisor.capture import plain_value
-
-        plain = {name: plain_value(value) for name, value in values.items()}
+        plain = {
+            name: value if type(value) in _NUMBERS else self._telling().plain(name, value)
+            for name, value in values.items()
+        }
         self._values = {**(self._values or {}), **plain}
 
     def attach(self, path: Attachable) -> None:

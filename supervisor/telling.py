@@ -77,6 +77,15 @@ class Teller:
     def _progress(self) -> Progress | None:
         return None if self._pace is None else self._pace.progress()
 
+    def plain(self, name: str, value: Any) -> Any:
+        """Return a recorded value as something frozen, without secrets."""
+        return capture.plain_value(value, name=name, redactor=self._redact())
+
+    def _details_of(self, error: BaseException, thread: str = "") -> ErrorDetails:
+        return capture.error_details(
+            error, thread=thread, show_locals=self._settings.show_locals, redactor=self._redact()
+        )
+
     # What is told
 
     def begin(self) -> None:
@@ -125,7 +134,7 @@ class Teller:
 
     def aside(self, error: BaseException, thread: str) -> None:
         """Tell of an exception in a thread or task of the run, while the run goes on."""
-        self._error = capture.error_details(error, thread=thread)
+        self._error = self._details_of(error, thread)
         for details, told in self._failure(error):
             stored = self._deliveries.store(details, without=told)
             self._keeper.mark_told(self._error)
@@ -137,7 +146,7 @@ class Teller:
             self._pace.end()
         succeeded = self._run.outcome is Outcome.SUCCESS
         if error is not None and not succeeded:
-            self._error = capture.error_details(error)
+            self._error = self._details_of(error)
         # All that takes time is done before, since no other process can write to the journal during the commit.
         last_words = [*self._held_back(), *(() if succeeded else self._failure(error))]
         stored: list[Parcel] = []

@@ -1,0 +1,83 @@
+"""From a living exception and process to plain facts that can be kept, stored and sent.
+
+What looks at exceptions is loaded when there is one: a run that goes well does without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from supervisor.capture.facts import (
+    command_line,
+    host,
+    peak_memory_bytes,
+    process_facts,
+    python_version,
+    script_name,
+    stem,
+    user,
+)
+from supervisor.capture.texts import MESSAGE_LIMIT, TRACEBACK_LIMIT, VALUE_LIMIT, plain_value, safe_text, type_name
+
+if TYPE_CHECKING:
+    from supervisor.models import ErrorDetails
+    from supervisor.redaction import Redactor
+
+__all__ = [
+    "MESSAGE_LIMIT",
+    "TRACEBACK_LIMIT",
+    "VALUE_LIMIT",
+    "command_line",
+    "error_details",
+    "host",
+    "peak_memory_bytes",
+    "plain_value",
+    "process_facts",
+    "python_version",
+    "safe_text",
+    "script_name",
+    "stem",
+    "type_name",
+    "user",
+]
+
+
+def error_details(
+    error: BaseException, *, thread: str = "", show_locals: bool = False, redactor: Redactor | None = None
+) -> ErrorDetails:
+    """Return what went wrong, as text of bounded size. It never raises, whatever the exception does.
+
+    The traceback is Python's, but frames of libraries between those of the script are told in one line, recursion is
+    shown once, and what is too much is left out with a note. An exception whose class has a method
+    ``__supervisor_error_details__()`` that returns an ``ErrorDetails`` speaks for itself; its words are redacted and
+    bounded like all others.
+
+    Args:
+        error: The exception, with its traceback.
+        thread: The name of the thread or task that it came from; "" for the run's own.
+        show_locals: Whether to tell the local variables of the script's frames. No code of the script is run for it:
+            objects are shown by their attributes, large ones by type and size.
+        redactor: Takes secrets out of all texts, before anything is cut; None leaves them. The fingerprint does not
+            depend on it.
+    """
+    try:
+        from supervisor.capture.details import details_of
+
+        return details_of(error, thread, redactor, show_locals=show_locals)
+    except BaseException:  # noqa: BLE001 - the run's boundary: no memory, stack or file is left to load it with
+        return _bare_details(error, thread, redactor)
+
+
+def _bare_details(error: BaseException, thread: str, redactor: Redactor | None) -> ErrorDetails:
+    """Return what can be told without loading anything: a script that has opened too many files needs this."""
+    from supervisor.models import ErrorDetails
+
+    kind = type(error).__name__
+    try:
+        import traceback
+
+        texts = safe_text(error), "".join(traceback.format_exception(error)).rstrip(), thread
+        message, trace, thread = texts if redactor is None else map(redactor.text, texts)
+    except BaseException:  # noqa: BLE001 - the same
+        return ErrorDetails(type=kind)
+    return ErrorDetails(type=kind, message=message[:MESSAGE_LIMIT], traceback=trace[-TRACEBACK_LIMIT:], thread=thread)

@@ -1,0 +1,86 @@
+"""What this process and machine are, as plain facts."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from functools import cache
+from typing import Any
+
+from supervisor.capture.texts import safe_text
+
+
+@cache
+def host() -> str:
+    """Return the machine's name, or "unknown host" where there is none."""
+    if sys.platform == "win32":
+        return os.environ.get("COMPUTERNAME") or "unknown host"
+    return os.uname().nodename or "unknown host"
+
+
+@cache
+def user() -> str:
+    """Return who runs this process; the number where the system knows no name for it."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, ImportError, OSError):
+        if sys.platform == "win32":
+            return "unknown user"
+        return f"uid {os.getuid()}"
+
+
+def command_line() -> tuple[str, ...]:
+    """Return the command line as the script knows it."""
+    return tuple(safe_text(each) for each in getattr(sys, "argv", ()))
+
+
+@cache
+def python_version() -> str:
+    """Return the version of Python, like "3.12.1"."""
+    return ".".join(str(part) for part in sys.version_info[:3])
+
+
+def script_name() -> str:
+    """Return the name of the program that runs, without folder and ending; "python" when it has none."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    return stem(main or next(iter(command_line()), "")) or "python"
+
+
+def stem(path: str) -> str:
+    """Return a program's name: its file's, or for a package's ``__main__`` its folder's; "" when it has none."""
+    name = os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - text only; pathlib may not be loaded
+    if name == "__main__":
+        name = os.path.basename(os.path.dirname(os.path.abspath(path)))  # noqa: PTH100, PTH119, PTH120 - the same
+    return "" if name in ("-", "-c") else name
+
+
+def peak_memory_bytes() -> int | None:
+    """Return the most memory that this process ever had in use, or None where the platform does not tell."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kibibytes, but bytes on macOS
+
+
+def process_facts(cpu_started_s: float) -> dict[str, Any]:
+    """Return what a report says of this machine and process.
+
+    Args:
+        cpu_started_s: ``time.process_time()`` when the run started.
+    """
+    return {
+        "host": host(),
+        "user": user(),
+        "pid": os.getpid(),
+        "argv": command_line(),
+        "python": python_version(),
+        "cpu_s": max(0.0, time.process_time() - cpu_started_s),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }

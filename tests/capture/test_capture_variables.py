@@ -1,0 +1,266 @@
+"""Local variables are told in short, without running code of the script, and only when they are asked for."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import enum
+import json
+import pathlib
+import threading
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import attrs
+import pytest
+
+from supervisor.capture import error_details
+from supervisor.capture.values import Shower
+from supervisor.redaction import Redactor
+
+SHOWER = Shower(None)
+REDACTING = Shower(Redactor())
+
+
+class Color(enum.Enum):
+    """Stands for a script's own words."""
+
+    RED = 1
+
+
+class Point(NamedTuple):
+    """Stands for a script's own tuple."""
+
+    x: int
+    y: int
+
+
+@attrs.frozen
+class Parcel:
+    """Stands for a script's own value, with slots."""
+
+    apn: str
+    owner: Any = None
+    dsn: str = attrs.field(default="x", repr=False)
+
+
+@dataclass
+class Row:
+    """Stands for a script's own record."""
+
+    number: int
+    key: str = field(default="x", repr=False)
+
+
+class Hostile:
+    """Ends the process when it is asked anything."""
+
+    def __init__(self) -> None:
+        self.size = 3
+
+    def __getattribute__(self, name: str) -> Any:
+        raise SystemExit(9)
+
+    __repr__ = __str__ = __len__ = __iter__ = __hash__ = __eq__ = __bool__ = __getattribute__  # type: ignore[assignment] # on purpose
+
+
+class HostileDict(dict[str, Any]):
+    """The same for a container."""
+
+    __iter__ = __len__ = __repr__ = items = keys = values = __getitem__ = Hostile.__getattribute__  # type: ignore[assignment] # as above
+
+
+class HostileText(str):
+    """The same for a text."""
+
+    __slots__ = ()
+    __str__ = __repr__ = __len__ = __hash__ = __eq__ = __getitem__ = Hostile.__getattribute__  # type: ignore[assignment] # as above
+
+
+class HostileDate(dt.date):
+    """The same for a date."""
+
+    __str__ = __repr__ = isoformat = strftime = Hostile.__getattribute__  # type: ignore[assignment] # as above
+
+
+PARCEL = "test_capture_variables.Parcel"
+SHOWN: list[tuple[Any, str]] = [
+    (None, "None"),
+    (True, "True"),
+    (12, "12"),
+    (1.5, "1.5"),
+    (2j, "2j"),
+    (10**400, "<int of 1,329 bits>"),
+    (1 << 10_000_000, "<int of 10,000,001 bits>"),
+    ("apn\n5", "'apn\\n5'"),
+    (b"abc", "<bytes, 3 bytes>"),
+    (bytearray(5), "<bytearray, 5 bytes>"),
+    ([], "[]"),
+    ({}, "{}"),
+    (set(), "set()"),
+    ([1, "a", None], "[1, 'a', None]"),
+    ((1,), "(1,)"),
+    ({1}, "{1}"),
+    (frozenset({1}), "frozenset({1})"),
+    ({"a": [1, 2]}, "{'a': [1, 2]}"),
+    (collections.Counter("aa"), "collections.Counter({'a': 2})"),
+    (collections.deque([1, 2]), "<collections.deque, 2 items>"),
+    (list(range(1000)), "<list, 1,000 items>"),
+    (dict.fromkeys(range(5000)), "<dict, 5,000 items>"),
+    ([[[[[1]]]]], "[[[[<list, 1 item>]]]]"),
+    (range(5), "range(0, 5)"),
+    (dt.date(2026, 1, 31), "datetime.date(2026, 1, 31)"),
+    (dt.timedelta(hours=1), "datetime.timedelta(seconds=3600)"),
+    (Decimal("1.50"), "Decimal('1.50')"),
+    (UUID(int=5), "UUID('00000000-0000-0000-0000-000000000005')"),
+    (pathlib.PurePosixPath("/srv"), "PurePosixPath('/srv')"),
+    (Color.RED, "test_capture_variables.Color.RED"),
+    (Point(1, 2), "test_capture_variables.Point(x=1, y=2)"),
+    (Parcel("1-2"), "<test_capture_variables.Parcel apn='1-2', owner=None>"),
+    (Parcel("1", Parcel("2")), f"<{PARCEL} apn='1', owner=<{PARCEL} apn='2', owner=None>>"),
+    (Row(5), "<test_capture_variables.Row number=5>"),
+    (KeyError("apn"), "KeyError('apn')"),
+    (json, "<module json>"),
+    (json.dumps, "<function dumps>"),
+    (len, "<builtin_function_or_method len>"),
+    (Parcel, "<class test_capture_variables.Parcel>"),
+    (object(), "<object>"),
+    (threading.Thread(), "<threading.Thread>"),
+    (Hostile(), "<test_capture_variables.Hostile size=3>"),
+    (HostileDict(a=1), "test_capture_variables.HostileDict({'a': 1})"),
+    (HostileText("abc"), "'abc'"),
+    (HostileDate(2026, 1, 31), "HostileDate(2026, 1, 31)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "text"), SHOWN, ids=[text[:40] for _, text in SHOWN])
+def test_values_are_told_in_short(value: Any, text: str) -> None:
+    """Python's own values as they are, objects by their attributes, large ones by type and size."""
+    assert SHOWER.show("x", value) == text
+
+
+def test_texts_are_bounded() -> None:
+    """No value takes more than 200 characters, however large it is."""
+    endless: list[Any] = []
+    endless += [endless] * 40
+    wide = {f"key {number}": ["x" * 1000] * 40 for number in range(40)}
+    for value in ("x" * 10_000_000, ["x" * 1000] * 50, wide, endless, Parcel("y" * 5000)):
+        assert 150 < len(SHOWER.show("x", value)) <= 200 or value is endless
+
+
+def test_a_hanging_repr_is_never_called() -> None:
+    """An object that waits for a lock when it is printed does not hold up the report."""
+    lock = threading.Lock()
+    lock.acquire()
+
+    class Waiting:
+        def __repr__(self) -> str:
+            lock.acquire()
+            return "never"
+
+    assert SHOWER.show("x", [Waiting()]).endswith("Waiting>]")
+
+
+def test_values_whose_name_tells_are_redacted() -> None:
+    """By the variable's name, by a key, by an attribute's name, however deep; and by their look."""
+    assert REDACTING.show("password", "hunter2abc") == "'[redacted: password]'"
+    assert REDACTING.show("password", 123456) == "[redacted: password]"
+    assert "hunter2abc" not in REDACTING.show("api_key", {"a": ["hunter2abc"]})
+    assert "hunter2abc" not in REDACTING.show("settings", {"db": {"password": "hunter2abc", "user": "me"}})
+    assert "'user': 'me'" in REDACTING.show("settings", {"db": {"password": "hunter2abc", "user": "me"}})
+    assert "hunter2abc" not in REDACTING.show("x", type("Login", (), {})())
+    login = Row(1)
+    vars(login)["token"] = "hunter2abc"
+    assert REDACTING.show("login", login) == "<test_capture_variables.Row number=1, token='[redacted: token]'>"
+    assert "hunter2abc" not in REDACTING.show("url", "postgresql://me:hunter2abc@db/x")
+
+
+def test_objects_that_hide_a_secret_stay_hidden() -> None:
+    """A class that says that it holds a secret is not looked into."""
+
+    class SecretStr:
+        def __init__(self) -> None:
+            self.inside = "hunter2abc"
+
+    assert SHOWER.show("x", SecretStr()).endswith("SecretStr>")
+
+
+def test_a_secret_is_redacted_before_it_is_cut() -> None:
+    """One that reaches over the end of what is shown does not leave its beginning there."""
+    shower = Shower(Redactor(["k9Q" * 30]))
+    for before in range(100, 210, 7):
+        assert "k9Qk9Q" not in shower.show("x", "y" * before + "k9Q" * 30)
+        assert "k9Qk9Q" not in shower.show("x", ["y" * before, "k9Q" * 30])
+
+
+def test_the_variables_of_the_place_are_told(script: Any, details: Any) -> None:
+    """Names and values in their order; modules, functions, classes and dunder names are left out."""
+    source = """
+        import json
+        def load(apn, rows):
+            import os
+            number = len(rows)
+            inner = lambda: 1
+            class Own: pass
+            __hidden__ = 1
+            return rows[apn]
+        def main(): load("1-2", [3, 4])
+    """
+    told = details(script(source)["main"], show_locals=True)
+    assert told.local_variables == (("apn", "'1-2'"), ("rows", "[3, 4]"), ("number", "2"))
+    assert details(script(source)["main"]).local_variables == ()
+
+
+def test_module_variables_are_told(script: Any, details: Any) -> None:
+    """A script without functions has its variables in its module."""
+    told = details(lambda: script("import json\napn = 5\napn / 0"), show_locals=True)
+    assert told.local_variables == (("apn", "5"),)
+
+
+def test_variables_of_other_frames_stand_in_the_traceback(script: Any, library: Any, details: Any) -> None:
+    """Below the line of each frame of the script, but not of libraries, and not again of the place itself."""
+    outer = library("lib/x.py", "def call(go):\n    inner = 1\n    return go()")
+    source = "def main():\n    parcels = 5\n    call(lambda: work(1))\ndef work(row):\n    return row / 0"
+    told = details(script(source, call=outer["call"])["main"], show_locals=True)
+    assert "    call(lambda: work(1))\n      parcels = 5\n" in told.traceback
+    assert "inner" not in told.traceback
+    assert "      row = 1" not in told.traceback
+    assert told.local_variables == (("row", "1"),)
+
+
+def test_variables_of_a_cause_are_told(script: Any, details: Any) -> None:
+    """Where the first exception happened is what is looked for."""
+    source = """
+        def read(apn): return {}[apn]
+        def main():
+            try: read("1-2")
+            except KeyError as error: raise ValueError("no parcels") from error
+    """
+    assert "      apn = '1-2'\n" in details(script(source)["main"], show_locals=True).traceback
+
+
+def test_many_variables_are_bounded(script: Any, details: Any) -> None:
+    """Thirty at the place, the last one says how many more; ten of each other frame."""
+    many = "\n".join(f"    v{number} = {number}" for number in range(100))
+    told = details(script(f"def main():\n{many}\n    work()\ndef work():\n{many}\n    1 / 0")["main"], show_locals=True)
+    assert (len(told.local_variables), told.local_variables[-1]) == (30, ("...", "71 more"))
+    assert "      v8 = 8\n      ... = 91 more\n" in told.traceback
+
+
+def test_a_variable_that_cannot_be_told(script: Any, monkeypatch: pytest.MonkeyPatch, details: Any) -> None:
+    """It says so, and the others are told."""
+
+    class Lying:
+        __slots__ = ("x",)
+        __dict__ = property(lambda _: 1 / 0)  # on purpose
+
+    told = details(script("def main():\n    a, b = Lying(), 2\n    1 / 0", Lying=Lying)["main"], show_locals=True)
+    assert told.local_variables == (("a", "<it cannot be shown>"), ("b", "2"))
+
+
+def test_the_variables_of_a_comprehension(script: Any, failing: Any) -> None:
+    """What Python itself names has no name for a reader."""
+    error = failing(script("def main(): return [1 / apn for apn in [0]]")["main"])
+    assert not any(name.startswith(".") for name, _ in error_details(error, show_locals=True).local_variables)

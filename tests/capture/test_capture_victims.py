@@ -1,0 +1,88 @@
+"""Tracebacks of well-known libraries, where these are installed: what counts is there, the rest is folded."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import pytest
+
+from supervisor.capture import error_details
+from supervisor.redaction import Redactor
+
+APPLY = """
+    import pandas
+
+    def load(rows):
+        table = pandas.DataFrame(rows)
+        return table.groupby("county")[["acres"]].apply(mean_acres)
+
+    def mean_acres(group):
+        return group["acres"].map(to_number).mean()
+
+    def to_number(text):
+        return float(text)
+
+    def main():
+        load([{"county": "Cache", "acres": "12.5"}, {"county": "Weber", "acres": "unknown"}])
+"""
+QUERY = """
+    import sqlalchemy
+    from sqlalchemy import text
+
+    def owners(connection, county):
+        return connection.execute(text("select owner from parcels where county = :county"), {"county": county}).all()
+
+    def main():
+        password = "hunter2abc"
+        engine = sqlalchemy.create_engine("sqlite://")
+        with engine.connect() as connection:
+            owners(connection, "Cache")
+"""
+
+
+def functions(trace: str) -> list[str]:
+    """Return the functions that a traceback shows."""
+    return [line.split()[-1] for line in trace.split("\n") if line.startswith('  File "')]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_script_s_function_within_pandas(script: Any, failing: Any) -> None:
+    """The way from the script through pandas back into the script is there, with pandas in a line each."""
+    pytest.importorskip("pandas")
+    error = failing(script(APPLY)["main"])
+    told = error_details(error, redactor=Redactor(), show_locals=True)
+    assert told.where == "parcels.py:12 in to_number"
+    assert (told.source, told.message) == ("return float(text)", "could not convert string to float: 'unknown'")
+    assert told.local_variables == (("text", "'unknown'"),)
+    assert "      group = <pandas.DataFrame, 1 x 1>\n" in told.traceback.replace("pandas.core.frame.", "pandas.")
+    shown = functions(told.traceback)
+    assert [each for each in shown if each in ("main", "load", "mean_acres", "to_number")] == [
+        "main", "load", "mean_acres", "to_number",
+    ]  # fmt: skip
+    assert "frames in pandas" in told.traceback
+    assert len(shown) <= 7
+
+
+def test_a_column_that_is_missing(script: Any, failing: Any) -> None:
+    """Frames of extension modules, whose files are not there, are the library's."""
+    pytest.importorskip("pandas")
+    source = "import pandas\ndef main(): return pandas.DataFrame({'acres': [1]})['apn']"
+    told = error_details(failing(script(source)["main"]))
+    assert (str(told), told.where) == ("KeyError 'apn'", "parcels.py:2 in main")
+    assert told.traceback.count("\n") < len(traceback.format_exc().split("\n")) + 20
+
+
+def test_a_query_that_fails(script: Any, failing: Any) -> None:
+    """A chain of sqlite3's and SQLAlchemy's exceptions, each with its way."""
+    pytest.importorskip("sqlalchemy")
+    error = failing(script(QUERY)["main"])
+    whole = "".join(traceback.format_exception(error))
+    told = error_details(error, redactor=Redactor(), show_locals=True)
+    assert told.type == "sqlalchemy.exc.OperationalError"
+    assert told.where == "parcels.py:6 in owners"
+    assert "(sqlite3.OperationalError) no such table: parcels" in told.message
+    assert "frames in sqlalchemy (site-packages)\n" in told.traceback
+    assert "The above exception was the direct cause of the following exception:" in told.traceback
+    assert "hunter2abc" not in repr(told)
+    assert len(error_details(error).traceback) < 0.6 * len(whole)
