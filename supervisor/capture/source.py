@@ -68,8 +68,12 @@ class Sources:
         lines, reach = self._file(frame)
         if not 0 < frame.line <= len(lines):
             return "", ""
-        first = max(1, frame.line - AROUND)
-        shown = _clean(lines, first, min(len(lines), frame.line + AROUND), self._redactor, reach)
+        first, last = max(1, frame.line - AROUND), min(len(lines), frame.line + AROUND)
+        while first < frame.line and not lines[first - 1].strip():
+            first += 1
+        while last > frame.line and not lines[last - 1].strip():
+            last -= 1
+        shown = _clean(lines, first, last, self._redactor, reach)
         there, line = shown[frame.line - first], lines[frame.line - 1].rstrip()
         marks = self.marks(frame, line) if there == line.expandtabs() else ""
         return there.strip(), _numbered(shown, first, frame.line, marks)
