@@ -6,11 +6,12 @@
     ├── ConfigurationError   a setting is missing, blank, misspelt or out of range
     ├── RunStateError        a run was used in a way its state does not allow
     ├── OverlapError         an earlier run is still under way, and overlap="fail"
+    ├── OverdueError         a run took too long or stalled, and was interrupted: on_overdue="interrupt"
     └── DeliveryError        a handler could not hand its message to the destination
 
-They reach the caller only where the caller's own input is wrong, while a script is being set up. Once a
-run has started, a fault of supervision is logged to the ``supervisor`` logger and never raised into the
-script.
+They reach the caller only where the caller's own input is wrong, while a script is being set up, and where a setting
+asks for it: ``overlap`` and ``on_overdue``. Once a run has started, a fault of supervision is logged to the
+``supervisor`` logger and never raised into the script.
 """
 
 from __future__ import annotations
@@ -32,7 +33,15 @@ class OverlapError(SupervisorError):
     """Tell that an earlier run of the same name is still under way on this machine."""
 
 
-class RunSkipped(SystemExit):
+class OverdueError(SupervisorError, TimeoutError):
+    """Tell that a run took too long or stood still, and was interrupted: ``on_overdue="interrupt"``.
+
+    It is what leaves the run. Inside, the script sees a ``KeyboardInterrupt``, in asyncio a ``CancelledError``, so that
+    an ``except Exception`` on the way does not swallow it.
+    """
+
+
+class RunSkipped(SystemExit):  # noqa: N818 - it is no error: the script ends well
     """End a script whose block cannot be skipped otherwise: ``overlap="skip"``, and an earlier run is under way.
 
     Uncaught, it ends the script with exit code 0.

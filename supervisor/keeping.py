@@ -19,6 +19,7 @@ from supervisor.journal.file import open_journal
 from supervisor.journal.memory import MemoryOutbox
 from supervisor.journal.places import VARIABLE, limits, state_directory
 from supervisor.journal.runs import EndedRun, StartedRun
+from supervisor.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,6 +47,7 @@ class Keeper:
         self._journal = _shared_journal() if run.settings.journal else None
         self._began = False
         self._some_are_unended = False
+        self._went_on = False
         self.outbox: Outbox = self._journal or MemoryOutbox()
 
     def begin(self) -> bool:
@@ -112,6 +114,56 @@ class Keeper:
             self._do_without(error)
             if not has_told:
                 tell("")
+
+    def found(self, kind: Kind, tell: Callable[[], None]) -> None:
+        """Note that the run stalls or takes too long, in one commit with the message.
+
+        Args:
+            kind: Which of it.
+            tell: Stores the message; it is not called when ``supervisor check`` has told of it already.
+        """
+        journal = self._journal if self._began else None
+        if journal is None:
+            tell()
+            return
+        has_told = False
+        try:
+            with journal.one_commit():
+                is_new = journal.note_finding(kind, self._run.id)
+                has_told = True
+                # The journal knows progress alone, and takes two stalls with other signs of life between for one.
+                if is_new or (kind is Kind.STALLED and self._went_on):
+                    tell()
+        except JournalUnavailable as error:
+            self._do_without(error)
+            if not has_told:
+                tell()
+
+    def goes_on(self) -> None:
+        """Note that the run goes on after it stalled."""
+        self._went_on = True
+        journal = self._journal
+        if journal is not None and self._began:
+            with self._fault_noted():
+                journal.resolve_findings_of(Kind.STALLED, self._run.id)
+
+    def skip(self, end: EndedRun) -> None:
+        """Note that the run was skipped: one commit, so that nobody finds it begun."""
+        journal = self._journal
+        if journal is not None:
+            with self._fault_noted(), journal.one_commit():
+                journal.start_run(_started(self._run, self._redact))
+                journal.end_run(self._run.id, end)
+
+    def other_run(self) -> str:
+        """Return in words which run of this name is under way."""
+        from supervisor.watch.overlap import in_words, under_way
+
+        journal = self._journal
+        if journal is not None:
+            with self._fault_noted():
+                return in_words(under_way(journal, self._run.name))
+        return in_words(None)
 
     def _do_without(self, error: JournalUnavailable) -> None:
         warn_once(error)
@@ -187,11 +239,11 @@ def _started(run: Run, redact: RunRedactor) -> StartedRun:
         user=capture.user(),
         argv=redact.arguments(capture.command_line()),
         python=capture.python_version(),
-        log_path=run.settings.log_path,
+        log_path=run.log_path,
         schedule=run.settings.schedule,
         max_duration_s=run.settings.max_duration_s,
         stall_after_s=run.settings.stall_after_s,
-        grace_s=run.settings.grace_s,
+        grace_s=run.settings.grace_s if run.settings.schedule is not None else None,
     )
 
 

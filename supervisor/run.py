@@ -19,7 +19,7 @@ from time import monotonic, process_time, time
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from supervisor import log
-from supervisor.errors import RunStateError
+from supervisor.errors import RunSkipped, RunStateError
 from supervisor.kinds import Kind, Outcome
 from supervisor.watch import signals, tasks, threads
 from supervisor.watch.context import active_run
@@ -29,9 +29,13 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
+    from supervisor.errors import OverdueError
     from supervisor.models import Attachable, MessageDetails, RunReport
     from supervisor.settings import Settings
     from supervisor.telling import Teller
+    from supervisor.watch.extras import Extras
+    from supervisor.watch.findings import Finding
+    from supervisor.watch.logs import RunLog
 
 T = TypeVar("T")
 
@@ -70,6 +74,7 @@ class Run:
         "_id",
         "_message",
         "_outcome",
+        "_sign_s",
         "_signum",
         "_started",
         "_teller",
@@ -80,7 +85,9 @@ class Run:
         "cpu_started_s",
         "ended_at_s",
         "exit_code",
+        "extras",
         "has_ended",
+        "overdue",
         "parent",
         "settings",
         "started_at_s",
@@ -107,6 +114,9 @@ class Run:
         self._tracking = False
         self._values: dict[str, Any] | None = None
         self._attachments: list[Any] | None = None
+        self._sign_s = 0.0
+        self.extras: Extras | None = None
+        self.overdue: OverdueError | None = None
 
     def __repr__(self) -> str:
         return f"<Run {self.name!r} {self._outcome or ('not started' if self._started is None else 'under way')}>"
@@ -163,6 +173,36 @@ class Run:
         """Return what goes with the message that tells of the end."""
         return tuple(self._attachments or ())
 
+    @property
+    def log(self) -> RunLog | None:
+        """Return the run's own log (``capture_logs``), or None without one."""
+        return self.extras.log if self.extras is not None else None
+
+    @property
+    def log_path(self) -> str | None:
+        """Return the log that the run was told of, or its own; None without one."""
+        if self.settings.log_path is None and self.log is not None:
+            return self.log.path
+        return self.settings.log_path
+
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether the run is a generator's that waits for its consumer."""
+        return self._token is None
+
+    def last_sign_s(self, now: float) -> float:
+        """Return when, by the monotonic clock and to the second, the script last said something to the run."""
+        # Whoever says something at or after the moment that is due moves that moment.
+        return max(self._started or 0.0, self._sign_s, min(now, self._due))
+
+    def give_sign(self) -> None:
+        """Note a sign of life of this run and of those that it is nested in."""
+        now = monotonic()
+        run: Run | None = self
+        while run is not None:
+            run._sign_s = now  # noqa: SLF001 - of the same class
+            run = run.parent
+
     def report(self) -> RunReport:
         """Return what is known of the run at this moment."""
         return self._telling().report()
@@ -192,6 +232,7 @@ class Run:
         self._guard(Run._notify, subject, message, attachments=attachments, html=html, blocks=blocks)
 
     def _notify(self, subject: str | MessageDetails, message: str, **extras: Any) -> None:
+        self.give_sign()
         given = {name: each for name, each in extras.items() if each is not None and each != ()}
         self._telling().notice(subject, message, **given)
 
@@ -209,6 +250,7 @@ class Run:
             for name, value in values.items()
         }
         self._values = {**(self._values or {}), **plain}
+        self.give_sign()
 
     def attach(self, path: Attachable) -> None:
         """Attach a file or directory to the message that tells of the run's end; it is read then, not now."""
@@ -308,21 +350,35 @@ class Run:
         self._guard(Run._pass_on_progress, now)
 
     def _pass_on_progress(self, now: float) -> None:
+        if self.parent is not None:
+            self.parent.give_sign()
         self._due = self._telling().progress(now)
 
     # Its life
 
     def __enter__(self) -> Self:
+        refusal = self._enter()
+        if refusal is not None:
+            self.conclude(refusal)
+            signals.stop_listening(self)
+            raise refusal
+        return self
+
+    def _enter(self) -> BaseException | None:
+        """Start; return what is to be raised instead when the run may not."""
         if self._started is not None:
             raise RunStateError(f"the run {self.name!r} has been entered already: call supervise() once for each run")
         self.parent = active_run.get()
         self.set_out()
         self._token = active_run.set(self)
         try:
-            self._begin()
+            if self.settings.has_extras:
+                self._begin_with_extras()
+            else:
+                self._begin()
         except Exception:  # noqa: BLE001 - the run's boundary
             self._note_fault()
-        return self
+        return self.extras.refusal if self.extras is not None else None
 
     def set_out(self, like: Run | None = None) -> None:
         """Take the time, or the time at which another run set out; the block of a ``with`` does it by itself."""
@@ -337,7 +393,8 @@ class Run:
     def conclude(self, error: BaseException | None) -> None:
         """Settle the outcome, tell of it, and wait for the messages; the block of a ``with`` does it by itself."""
         try:
-            self._end(error)
+            if self._outcome is not Outcome.SKIPPED:
+                self._end(error)
             if self._teller is not None:
                 self._teller.wait()
         except Exception:  # noqa: BLE001 - the run's boundary
@@ -363,23 +420,61 @@ class Run:
         signals.listen(self)
         if log.logger.isEnabledFor(logging.INFO):  # asked here, so that a run that nobody follows needs no id
             log.info("run %r started (%s)", self.name, self.id)
+        if self.parent is not None:
+            self.parent.give_sign()
         if self.settings.journal or _TOLD_START in self.settings.announced:
             self._telling().begin()
+
+    def _begin_with_extras(self) -> None:
+        from supervisor.watch.extras import Extras
+
+        self.extras = extras = Extras(self)
+        extras.keep_others_out(lambda: self._telling().other_run())
+        if isinstance(extras.refusal, RunSkipped):
+            self._skip()
+            return
+        if extras.refusal is None:
+            extras.begin_log(self._telling().redact)
+        self._begin()
+        if extras.refusal is None:
+            extras.mind_limits(self._found, self._goes_on)
+
+    def _skip(self) -> None:
+        """End before the start, and tell nobody but the journal."""
+        self._ended, self.ended_at_s = self._started or 0.0, self.started_at_s
+        self.has_ended, self._outcome = True, Outcome.SKIPPED
+        self.step_out()
+        if self.settings.journal:
+            self._telling().skip()
+
+    def swallows(self, refusal: BaseException) -> bool:
+        """Tell whether a call ends quietly though this run was not let in: skipped, or failed without ``reraise``."""
+        is_own = self.extras is not None and self.extras.refusal is refusal
+        return is_own and (isinstance(refusal, RunSkipped) or not self.settings.reraise)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         try:
-            self.conclude(error)
+            ending = self._ending(error)
+        except KeyboardInterrupt:
+            if self.overdue is None:
+                raise
+            ending = self._ending(error)  # its own interrupt came when it had ended
+        try:
+            self.conclude(ending)
         except KeyboardInterrupt:
             if error is None:  # otherwise what the script itself ended with goes before
                 raise
         finally:
             signals.stop_listening(self)
-        return self._leave(error)
+        return self._leave(error, ending)
 
     async def __aenter__(self) -> Self:
-        self.__enter__()
+        refusal = self._enter()
+        if refusal is not None:
+            await self.__aexit__(None, refusal, None)
+            raise refusal
         tasks.enter_loop(self)
         return self
 
@@ -387,8 +482,10 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         tasks.leave_loop(self)
+        ending = self._ending(error)
         try:
-            self._guard(Run._end, error)
+            if self._outcome is not Outcome.SKIPPED:
+                self._guard(Run._end, ending)
             if self._teller is not None:
                 await self._teller.wait_async()
         except Exception:  # noqa: BLE001 - the run's boundary
@@ -398,7 +495,7 @@ class Run:
                 raise
         finally:
             signals.stop_listening(self)
-        return self._leave(error)
+        return self._leave(error, ending)
 
     def _end(self, error: BaseException | None) -> None:
         """Settle the outcome and tell of it; nothing here waits."""
@@ -409,9 +506,18 @@ class Run:
         self._outcome, self.exit_code = _ending_of(error, self._signum)
         if self._outcome is _SUCCESS and self._aside is not None:
             self._outcome = Outcome.FAILURE
-        self.step_out()
+        try:
+            self._tell_end(error)
+        finally:
+            self.step_out()  # what is said until here belongs into the run's own log
+            if self.extras is not None and self._forks == _forks:
+                self.extras.end()
+
+    def _tell_end(self, error: BaseException | None) -> None:
         if self._forks != _forks:
             return  # in a forked child: the run, and the telling of it, are its parent's
+        if self.parent is not None:
+            self.parent.give_sign()
         if log.logger.isEnabledFor(logging.INFO):
             log.info("run %r ended: %s after %.3f s (%s)", self.name, self._outcome, self.duration_s, self.id)
         if self._teller is not None or self._somebody_wants_to_know():
@@ -423,11 +529,29 @@ class Run:
             return _TOLD_SUCCESS in settings.announced
         return bool(settings.handlers or settings.logger)
 
-    def _leave(self, error: BaseException | None) -> bool:
+    def _ending(self, error: BaseException | None) -> BaseException | None:
+        """Return what the run ends with: of an interrupt because of its limits, or of an outer run's, what tells so."""
+        if self.extras is not None:
+            self.extras.leave_limits(error)
+        if error is None or isinstance(error, Exception) or not _is_interrupt(error):
+            return error
+        run: Run | None = self
+        while run is not None:
+            if run.overdue is not None:
+                return run.overdue.with_traceback(error.__traceback__)
+            run = run.parent
+        return error
+
+    def _leave(self, error: BaseException | None, ending: BaseException | None) -> bool:
         """Return whether the exception is swallowed; terminate now if that was asked while the run was reporting."""
         if self._asked_late and error is None:
             raise signals.Terminated(self._signum)
-        return not self.settings.reraise and isinstance(error, Exception)
+        overdue = self.overdue
+        if overdue is None or ending is not overdue:  # also where an outer run is interrupted, and this one in it
+            return not self.settings.reraise and isinstance(error, Exception)
+        if self.settings.reraise:
+            raise overdue from None
+        return True
 
     # What the hooks say
 
@@ -439,6 +563,20 @@ class Run:
 
     def _tell_aside(self, error: BaseException, thread: str) -> None:
         self._telling().aside(error, thread)
+
+    def _found(self, finding: Finding) -> None:
+        """Tell that the run stalls or takes too long."""
+        self._guard(Run._tell_finding, finding)
+
+    def _tell_finding(self, finding: Finding) -> None:
+        self._telling().found(finding)
+
+    def _goes_on(self) -> None:
+        """Note that the run goes on after it stalled."""
+        self._guard(Run._tell_that_it_goes_on)
+
+    def _tell_that_it_goes_on(self) -> None:
+        self._telling().goes_on()
 
     def ask_to_terminate(self, signum: int) -> bool:
         """Note that the process is to end; return True when the run has ended and only waits for its messages."""
@@ -513,8 +651,17 @@ def _ending_of(error: BaseException | None, signum: int) -> tuple[Outcome, int |
         return (Outcome.FAILURE if code else Outcome.SUCCESS), int(code)
     if isinstance(error, KeyboardInterrupt):
         return Outcome.INTERRUPTED, None
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is not None and isinstance(error, asyncio.CancelledError):
+    if _is_cancellation(error):
         # SIGTERM under asyncio.run() reaches the coroutine as a cancellation.
         return (Outcome.TERMINATED, 128 + signum) if signum else (Outcome.CANCELLED, None)
     return Outcome.FAILURE, None
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Tell whether this is how a run is interrupted, by a person or for taking too long."""
+    return isinstance(error, KeyboardInterrupt) or _is_cancellation(error)

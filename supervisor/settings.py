@@ -186,7 +186,9 @@ class Settings:
         max_duration_s: Tells (kind overdue) of a run that takes longer than so many seconds, with the stack of every
             thread. None does not watch.
         on_overdue: What else is done about a run that stalls or takes too long: "report" lets it go on,
-            "interrupt" raises KeyboardInterrupt in its main thread.
+            "interrupt" raises KeyboardInterrupt where it is at work (in asyncio it cancels the task), and
+            ``OverdueError`` leaves the run. A thread that is not the main one is reached when it next runs Python
+            code, and a coroutine that blocks its event loop not before it awaits.
         schedule: When the run should start: a cron expression in the machine's time ("0 2 * * *") or an interval
             ("every 15 min"). ``supervisor check`` then tells (kind missed) when it did not. None for no schedule.
         grace_s: How many seconds late a scheduled start may be before it counts as missed.
@@ -232,6 +234,14 @@ class Settings:
     def _announced_to_somebody(self) -> frozenset[Kind]:
         wanted = self.report_on.union(*(kinds_of(handler) or () for handler in self.handlers))
         return wanted & {Kind.START, Kind.SUCCESS}
+
+    has_extras: bool = attrs.field(init=False, eq=False, repr=False)
+    """Whether the run has its own log, limits or a lock on its name: most runs never load what that takes."""
+
+    @has_extras.default
+    def _asks_for_more(self) -> bool:
+        limits = self.stall_after_s is not None or self.max_duration_s is not None
+        return limits or self.capture_logs is not None or self.overlap != "allow"
 
     @property
     def progress_interval_s(self) -> float | None:

@@ -20,6 +20,7 @@ from supervisor.keeping import Keeper, end_of
 from supervisor.kinds import Kind, Outcome
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 from supervisor.redacting import RunRedactor
+from supervisor.watch.findings import message_of
 from supervisor.watch.flood import FloodGate
 from supervisor.watch.pace import ProgressPace
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from supervisor.courier import Parcel
     from supervisor.models import Progress
     from supervisor.run import Run
+    from supervisor.watch.findings import Finding
 
 TEXT_LIMIT = 1_000_000
 _TOLD = "__supervisor_told__"
@@ -70,7 +72,9 @@ class Teller:
             error=self._error,
             exit_code=run.exit_code,
             parent_id=run.parent.id if run.parent is not None else None,
-            log_path=self._settings.log_path,
+            log_path=run.log_path,
+            log_tail=run.log.tail if run.log is not None else (),
+            log_counts=run.log.counts if run.log is not None else {},
             **facts,
         )
 
@@ -160,13 +164,42 @@ class Teller:
         self._keeper.end(end_of(self._run, self._redact.values(self._run.values), self._progress(), self._error), tell)
         self._deliveries.hand_over(stored)
 
+    def _own_log(self) -> tuple[str, ...]:
+        """Return the log that the run keeps itself, if it does."""
+        run_log = self._run.log
+        return (run_log.path,) if run_log is not None and run_log.path is not None else ()
+
+    def found(self, finding: Finding) -> None:
+        """Tell that the run stalls or takes too long, unless a check has told it already."""
+        details = self._redact.message(message_of(finding, self.report()))
+        details = _described(attrs.evolve(details, attachments=(self._settings.log_path, *self._own_log())))
+        stored: list[Parcel] = []
+        self._keeper.found(finding.kind, lambda: stored.extend(self._deliveries.store(details)))
+        self._deliveries.hand_over(stored)
+
+    def goes_on(self) -> None:
+        """Note that the run goes on after it stalled, so that it can be told when it stalls again."""
+        self._keeper.goes_on()
+
+    def other_run(self) -> str:
+        """Return in words which run of this name is under way."""
+        return self._keeper.other_run()
+
+    def skip(self) -> None:
+        """Note that the run was skipped."""
+        self._keeper.skip(end_of(self._run, {}, None, None))
+
+    def redact(self, text: str) -> str:
+        """Return a text without secrets."""
+        return self._redact().text(text)
+
     def _held_back(self) -> Iterator[Outgoing]:
         if self._flood is not None and self._flood.held_back:
             subjects = [self._redact().text(each) for each in self._flood.last_subjects]
             yield held_back(self.report(), self._flood.held_back, subjects), ()
 
     def _success(self, failures_before: str) -> Iterator[Outgoing]:
-        attachments = self._run.attachments
+        attachments = (*self._own_log(), *self._run.attachments)
         if failures_before:
             yield _described(message_for(Kind.RECOVERY, self.report(), attachments, failures_before, self._past())), ()
         if Kind.SUCCESS in self._settings.announced:
@@ -187,7 +220,7 @@ class Teller:
             self._log_failure(error)
         if not self._keeper.is_repeat(self._error):
             note = self._keeper.repeats_before(self._error)
-            attachments = (self._settings.log_path, *self._run.attachments)
+            attachments = (self._settings.log_path, *self._own_log(), *self._run.attachments)
             yield _described(message_for(Kind.FAILURE, self.report(), attachments, note, self._past())), told
 
     def _past(self) -> Past | None:

@@ -7,15 +7,20 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
-from supervisor.errors import ConfigurationError
+import attrs
+
+from supervisor.errors import ConfigurationError, OverlapError, RunSkipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from supervisor.run import Run
+    from supervisor.settings import Settings
 
     StartRun = Callable[[], Run]
     Place = Callable[[Run, tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+
+_REFUSALS = (RunSkipped, OverlapError)
 
 
 def looks_decorated(value: object) -> bool:
@@ -74,24 +79,42 @@ def _plain(function: Any, start: StartRun, place: Place) -> Any:
     if place is _unchanged:
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            with start():
-                return function(*args, **kwargs)
+            run = start()
+            try:
+                with run:
+                    return function(*args, **kwargs)
+            except _REFUSALS as refusal:
+                if not run.swallows(refusal):
+                    raise
+                return None
 
         return call
 
     def call_with_run(*args: Any, **kwargs: Any) -> Any:
-        with start() as run:
-            args, kwargs = place(run, args, kwargs)
-            return function(*args, **kwargs)
+        run = start()
+        try:
+            with run:
+                args, kwargs = place(run, args, kwargs)
+                return function(*args, **kwargs)
+        except _REFUSALS as refusal:
+            if not run.swallows(refusal):
+                raise
+            return None
 
     return call_with_run
 
 
 def _coroutine(function: Any, start: StartRun, place: Place) -> Any:
     async def call(*args: Any, **kwargs: Any) -> Any:
-        async with start() as run:
-            args, kwargs = place(run, args, kwargs)
-            return await function(*args, **kwargs)
+        run = start()
+        try:
+            async with run:
+                args, kwargs = place(run, args, kwargs)
+                return await function(*args, **kwargs)
+        except _REFUSALS as refusal:
+            if not run.swallows(refusal):
+                raise
+            return None
 
     return call
 
@@ -100,26 +123,32 @@ def _generator(function: Any, start: StartRun, place: Place) -> Any:
     """Wrap a generator: its run is current while it works, not while its consumer does."""
 
     def generate(*args: Any, **kwargs: Any) -> Any:
-        with start() as run:
-            args, kwargs = place(run, args, kwargs)
-            generator = function(*args, **kwargs)
-            step, given = generator.send, None
-            while True:
-                try:
-                    item = step(given)
-                except StopIteration as end:
-                    return end.value
-                run.step_out()
-                try:
-                    step, given = generator.send, (yield item)
-                except GeneratorExit:
-                    run.step_in()
-                    generator.close()
-                    raise
-                except BaseException as thrown:  # noqa: BLE001 - whatever the consumer throws goes into the generator
-                    step, given = generator.throw, thrown
-                finally:
-                    run.step_in()
+        run = start()
+        try:
+            with run:
+                args, kwargs = place(run, args, kwargs)
+                generator = function(*args, **kwargs)
+                step, given = generator.send, None
+                while True:
+                    try:
+                        item = step(given)
+                    except StopIteration as end:
+                        return end.value
+                    run.step_out()
+                    try:
+                        step, given = generator.send, (yield item)
+                    except GeneratorExit:
+                        run.step_in()
+                        generator.close()
+                        raise
+                    except BaseException as thrown:  # noqa: BLE001 - whatever the consumer throws goes into the generator
+                        step, given = generator.throw, thrown
+                    finally:
+                        run.step_in()
+        except _REFUSALS as refusal:
+            if not run.swallows(refusal):
+                raise
+            return None
 
     return generate
 
@@ -128,26 +157,31 @@ def _async_generator(function: Any, start: StartRun, place: Place) -> Any:
     """Wrap an async generator as :func:`_generator` does a plain one."""
 
     async def generate(*args: Any, **kwargs: Any) -> Any:
-        async with start() as run:
-            args, kwargs = place(run, args, kwargs)
-            generator = function(*args, **kwargs)
-            step, given = generator.asend, None
-            while True:
-                try:
-                    item = await step(given)
-                except StopAsyncIteration:
-                    return
-                run.step_out()
-                try:
-                    step, given = generator.asend, (yield item)
-                except GeneratorExit:
-                    run.step_in()
-                    await generator.aclose()
-                    raise
-                except BaseException as thrown:  # noqa: BLE001 - as above
-                    step, given = generator.athrow, thrown
-                finally:
-                    run.step_in()
+        run = start()
+        try:
+            async with run:
+                args, kwargs = place(run, args, kwargs)
+                generator = function(*args, **kwargs)
+                step, given = generator.asend, None
+                while True:
+                    try:
+                        item = await step(given)
+                    except StopAsyncIteration:
+                        return
+                    run.step_out()
+                    try:
+                        step, given = generator.asend, (yield item)
+                    except GeneratorExit:
+                        run.step_in()
+                        await generator.aclose()
+                        raise
+                    except BaseException as thrown:  # noqa: BLE001 - as above
+                        step, given = generator.athrow, thrown
+                    finally:
+                        run.step_in()
+        except _REFUSALS as refusal:
+            if not run.swallows(refusal):
+                raise
 
     return generate
 

@@ -1,0 +1,253 @@
+"""``capture_logs``: one argument gives a run its own log, and the log goes with its messages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import stat
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from scripts import Script, run
+
+from supervisor import supervise, supervised
+from supervisor.journal import open_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from recorders import Recorder
+
+loader = logging.getLogger("parcels.load")
+
+
+def logs_of(state: Path) -> list[Path]:
+    """Return the log files of all runs, oldest first."""
+    return sorted((state / "logs").glob("*/*.log"))
+
+
+def text_of(state: Path) -> str:
+    """Return the one log that there is."""
+    (path,) = logs_of(state)
+    return path.read_text("utf-8")
+
+
+def test_the_log_goes_with_a_failure(recorder: Recorder, state: Path) -> None:
+    """A failure brings the log, its path, how many records of each level there were, and its last lines."""
+    with pytest.raises(KeyError), supervise("night", handlers=[recorder], capture_logs="parcels"):
+        loader.warning("3 rows are empty")
+        loader.error("no parcel")
+        raise KeyError("apn")
+    (path,) = logs_of(state)
+    report = recorder.only.report
+    assert report is not None
+    assert [each.path for each in recorder.only.attachments] == [path]
+    assert report.log_path == path
+    assert dict(report.log_counts) == {"ERROR": 1, "WARNING": 1}
+    assert [line.partition(": ")[2] for line in report.log_tail] == ["3 rows are empty", "no parcel"]
+    assert "3 rows are empty" in recorder.only.message
+
+
+def test_the_log_goes_with_a_summary(recorder: Recorder, state: Path) -> None:
+    """A success and a recovery bring the log too."""
+    work: Any = supervised("night", handlers=[recorder], capture_logs=True, report_on=["success"])(loader.warning)
+    with pytest.raises(KeyError), supervise("night", handlers=[recorder]):
+        raise KeyError("apn")
+    work("said")
+    assert recorder.told == ["failure", "recovery", "success"]
+    (path,) = logs_of(state)
+    assert [[each.path for each in message.attachments] for message in recorder.messages] == [[], [path], [path]]
+
+
+def test_the_log_of_the_script_goes_along_besides(recorder: Recorder, tmp_path: Path, state: Path) -> None:
+    """``log_path`` names the script's own log: a failure brings both, and the report names it."""
+    own = tmp_path / "own.log"
+    own.write_text("mine")
+    with pytest.raises(KeyError), supervise("night", handlers=[recorder], capture_logs=True, log_path=own):
+        raise KeyError("apn")
+    assert [each.path for each in recorder.only.attachments] == [own, *logs_of(state)]
+    assert recorder.only.report is not None
+    assert recorder.only.report.log_path == own
+
+
+def test_the_log_has_what_supervisor_says_of_the_run(state: Path) -> None:
+    """Start, progress and end are in a log of all loggers, and in that of this run alone."""
+    with supervise("outer", capture_logs=True), supervise("inner"):
+        pass
+    text = text_of(state)
+    for said in ("'outer' started", "'inner' started", "'inner' ended: success", "'outer' ended: success"):
+        assert said in text
+
+
+def test_the_logger_that_gets_failures_writes_them_into_the_log(recorder: Recorder, state: Path) -> None:
+    """With ``logger`` the traceback of the failure is in the log."""
+    with pytest.raises(KeyError), supervise("night", handlers=[recorder], capture_logs="parcels", logger=loader):
+        raise KeyError("apn")
+    assert "ERROR parcels.load: night failed\nTraceback (most recent call last):" in text_of(state)
+
+
+def test_the_journal_knows_where_the_log_is(state: Path) -> None:
+    """The path is in the journal from the start, so that a run that dies is told with it."""
+    with supervise("night", capture_logs=True):
+        journal = open_journal(state)
+        record = journal.last_run("night")
+        journal.close()
+    assert record is not None
+    assert record.report.log_path == logs_of(state)[0]
+
+
+def test_secrets_of_handlers_are_not_in_the_log(state: Path) -> None:
+    """What is redacted in messages is redacted in the log as it is written."""
+    with supervise("night", capture_logs=True):
+        loader.warning("GET https://user:hunter22secret@example.com/ with password=correcthorse")
+    text = text_of(state)
+    assert "hunter22secret" not in text
+    assert "correcthorse" not in text
+    assert "redacted" in text
+
+
+def test_each_run_has_its_own(state: Path) -> None:
+    """A call is a run, with a log of its own; threads and tasks of the run write to it."""
+
+    @supervised("night", capture_logs="parcels")
+    async def work(number: int) -> None:
+        await asyncio.sleep(0)
+        await asyncio.gather(asyncio.to_thread(loader.warning, "thread of %d", number), say(number))
+
+    async def say(number: int) -> None:
+        loader.warning("task of %d", number)
+
+    async def main() -> None:
+        await asyncio.gather(*(work(number) for number in range(5)))
+
+    asyncio.run(main())
+    found = []
+    for path in logs_of(state):
+        lines = path.read_text("utf-8").splitlines()
+        found.append({line[-1] for line in lines})
+        assert len(lines) == 2
+    assert sorted(map(sorted, found)) == [[str(number)] for number in range(5)]
+
+
+def test_a_generator_keeps_its_consumers_records_out(state: Path) -> None:
+    """What the consumer of a generator logs is not in the log of the generator's run."""
+
+    @supervised("night", capture_logs="parcels")
+    def rows() -> Iterator[int]:
+        loader.warning("inside")
+        yield 1
+        loader.warning("inside")
+
+    with supervise("consumer"):
+        for _ in rows():
+            loader.warning("outside")
+    text = text_of(state)
+    assert text.count("inside") == 2
+    assert "outside" not in text
+
+
+def test_twenty_logs_of_a_name_are_kept(state: Path) -> None:
+    """The oldest logs go when a run has ended."""
+    for _ in range(23):
+        with supervise("night", journal=False, capture_logs="parcels"):
+            pass
+    assert len(logs_of(state)) == 20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no modes")
+def test_the_log_is_for_its_owner_alone(state: Path) -> None:
+    """The file has mode 0600."""
+    with supervise("night", capture_logs=True):
+        pass
+    assert stat.S_IMODE(logs_of(state)[0].stat().st_mode) == 0o600
+
+
+def test_without_a_state_directory_the_tail_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorder: Recorder, log: pytest.LogCaptureFixture
+) -> None:
+    """Where no file can be had there is one warning; counts and last lines are in the message all the same."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SUPERVISOR_STATE", str(tmp_path / "file"))
+    with pytest.raises(KeyError), supervise("night", handlers=[recorder], capture_logs="parcels", journal=False):
+        loader.warning("said")
+        raise KeyError("apn")
+    assert recorder.only.attachments == ()
+    assert recorder.only.report is not None
+    assert recorder.only.report.log_tail[-1].endswith("said")
+    assert log.text.count("no log can be written") == 1
+
+
+def test_a_run_that_is_killed_leaves_its_last_words(tmp_path: Path, state: Path) -> None:
+    """After a SIGKILL the log has every record up to the last one."""
+    if sys.platform == "win32":
+        pytest.skip("there is no SIGKILL")
+    body = """
+    import logging, time
+    with supervise("night", capture_logs=True):
+        for number in range(1000):
+            logging.warning("row %d", number)
+        ready()
+        time.sleep(60)
+    """
+    script = Script(tmp_path, body)
+    script.wait_until_ready()
+    os.kill(script.process.pid, signal.SIGKILL)
+    script.end()
+    assert text_of(state).rstrip().endswith("row 999")
+
+
+def test_a_script_that_sets_nothing_up_has_its_info(tmp_path: Path, state: Path) -> None:
+    """Without any logging set-up INFO is in the log, and stderr has what it had without us: the warnings."""
+    body = """
+    import logging, warnings
+    @supervised("night", capture_logs=True)
+    def main():
+        logging.getLogger("parcels").info("loading")
+        logging.getLogger("parcels").warning("odd")
+        warnings.warn("old")
+
+    main()
+    logging.getLogger("parcels").info("behind")
+    """
+    ended = run(tmp_path, body)
+    assert ended.stderr.startswith("odd\n")
+    assert "UserWarning: old" in ended.stderr
+    assert "loading" not in ended.stderr
+    text = text_of(state)
+    for said in ("INFO parcels: loading", "WARNING parcels: odd", "WARNING py.warnings: script.py:"):
+        assert said in text
+    assert "behind" not in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no RLIMIT_FSIZE")
+def test_a_full_disk_does_not_stop_the_script(tmp_path: Path, state: Path) -> None:
+    """When the log can grow no more there is one warning, and the script goes on to its end."""
+    body = """
+    import logging, resource
+    with supervise("night", journal=False, capture_logs="parcels"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        for number in range(1000):
+            logging.getLogger("parcels").error("row %d of many", number)
+    print("done")
+    """
+    ended = run(tmp_path, body)
+    assert ended.stdout == "done\n"
+    assert ended.stderr.count("cannot be written") == 1
+    assert "row 10 " in text_of(state)
+
+
+def test_without_it_nothing_is_loaded_or_changed(tmp_path: Path, state: Path) -> None:
+    """A run that does not ask for it loads no module of it, wraps nothing and leaves no folder."""
+    body = """
+    import logging, warnings
+    before = logging.Logger.callHandlers, warnings.showwarning
+    with supervise("night"):
+        print((logging.Logger.callHandlers, warnings.showwarning) == before)
+        print([each for each in ("logs", "levels", "log_files", "extras") if f"supervisor.watch.{each}" in sys.modules])
+    """
+    assert run(tmp_path, body).stdout == "True\n[]\n"
+    assert not (state / "logs").exists()
