@@ -41,7 +41,7 @@ class OverdueError(SupervisorError, TimeoutError):
     """
 
 
-class RunSkipped(SystemExit):  # noqa: N818 - it is no error: the script ends well
+class RunSkipped(SystemExit):
     """End a script whose block cannot be skipped otherwise: ``overlap="skip"``, and an earlier run is under way.
 
     Uncaught, it ends the script with exit code 0.

@@ -226,8 +226,7 @@ def _shared_journal() -> Journal | None:
 def _in_words(streak: Streak | None) -> str:
     if streak is None or streak.since is None:
         return ""
-    failures, since = streak
-    return f"Before it, {counted(failures, 'run')} failed in a row, since {local_time(since)}."
+    return f"Before it, {counted(streak.failures, 'run')} failed in a row, since {local_time(streak.since)}."
 
 
 def _started(run: Run, redact: RunRedactor) -> StartedRun:

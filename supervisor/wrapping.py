@@ -7,15 +7,12 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from supervisor.errors import ConfigurationError, OverlapError, RunSkipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from supervisor.run import Run
-    from supervisor.settings import Settings
 
     StartRun = Callable[[], Run]
     Place = Callable[[Run, tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]

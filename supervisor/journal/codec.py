@@ -81,11 +81,9 @@ def _packed(value: Any, depth: int) -> Any:
         return _as_text(value)
     if kind in _FIELDS:
         return _tagged_model(value, depth + 1)
-    if kind is datetime:
-        return _tag("datetime", value.isoformat())
-    if type(value) is list:
+    if kind is list:
         return [_packed(each, depth + 1) for each in value]
-    if isinstance(value, Mapping):
+    if kind is not datetime and isinstance(value, Mapping):  # which takes as long as all the rest
         return _packed_mapping(value, depth)
     return _tagged(value, depth)
 

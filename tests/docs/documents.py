@@ -46,7 +46,8 @@ _FENCED = re.compile(r"^(```+).*?^\1$", re.MULTILINE | re.DOTALL)
 
 # What differs from one machine and moment to the next, each with what stands for it in both texts.
 _DIFFERS = [
-    (r"^(    \S.{60,})\n    (?=[a-z])", r"\1 "),  # where a sentence is broken into lines depends on the name of the machine
+    # Where a sentence is broken into lines depends on the name of the machine.
+    (r"^(    \S.{60,})\n    (?=[a-z])", r"\1 "),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}", "INSTANT"),
     (r"^\d\d:\d\d:\d\d  ", "TIME  "),
     (r", [\d,.]+/(s|min|h)\b", ""),

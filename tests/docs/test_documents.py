@@ -100,7 +100,7 @@ def test_each_block_is_of_a_kind_that_is_looked_after(name: str) -> None:
     [
         each
         for name in documents.DOCUMENTS
-        for each in re.findall(r"^```toml\n(.*?)^```", documents.read(name), re.M | re.S)
+        for each in re.findall(r"^```toml\n(.*?)^```", documents.read(name), re.MULTILINE | re.DOTALL)
     ],
 )
 def test_configurations_hold_as_they_stand(text: str, tmp_path: Path) -> None:
