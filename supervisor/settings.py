@@ -175,7 +175,7 @@ class Settings:
             many seconds ago, and says with the next one how many there were. 0 tells every failure. It needs the
             journal.
         capture_logs: True gives the run a log file of its own with what all loggers say, a name or names with what
-            those say; warnings are in it too. It goes with the messages of failures and summaries. None or False for none.
+            those say; warnings are in it too. It goes with the messages of failures and summaries. None for none.
         redact_patterns: What else is to be taken out of all that is stored or sent, as regular expressions by the
             names that then stand in their place; of one with a group ``secret`` only that.
         redact_off: What is not to be taken out, though it looks like a secret: names of
