@@ -9,24 +9,28 @@ from supervisor.redaction.names import LONGEST_NAME, kind_of
 from supervisor.redaction.shapes import looks_random
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
-_QUOTE = rb"""(?:\\{0,16}["'`]|&quot;|&\#(?:34|39|x27);)"""
+_QUOTE = rb"""\\{0,16}(?:["'`]|&quot;|&\#(?:34|39|x27);)"""
 # The rest of the name after a hint, and what ties a value to it.
 _TIE = re.compile(
-    rb"(?P<rest>[\w-]{0,80}+)(?:(?P<close>" + _QUOTE + rb"{1,2})\]?)?"
+    rb"(?P<rest>[\w-]{0,80}+)(?:(?P<close>(?:" + _QUOTE + rb"){1,2})\]?)?"
     rb"""
+    (?:\*{1,3}+(?=[ \t]*[:=]))?
     (?:
       (?:[ \t]+value)?[ \t]*(?P<equals>[:!=]=|=>|=|%3[dD])[ \t]*+
     | [ \t]*(?P<colon>:)(?!:|//)[ \t]*+
       (?P<typed>(?:str|bytes|SecretStr|Optional\[str\])(?:[ ]\|[ ]None)?[ \t]*=[ \t]*+)?
-    | (?P<comma>,)[ \t]*(?=\\{0,16}["'])
-    | (?P<tag>>|</t[dh]>\s{0,40}<td\b[^<>\n]{0,200}>)
+    | (?P<comma>,)[ \t]*(?=\\{0,16}(?:["']|&quot;|&\#(?:34|39|x27);))
+    | (?P<tag>>|&gt;|</t[dh]>\s{0,40}<td\b[^<>\n]{0,200}>|&lt;/t[dh]&gt;\s{0,40}&lt;td\b[^<>\n]{0,200}?&gt;)
     | (?P<blank>[ \t])(?![ \t])
     )
-    (?P<markup>(?:</?(?:b|i|u|em|strong|code|kbd|tt|span|font|td|th|dd|br)\b[^<>\n]{0,200}>[ \t]{0,8}){0,4}+)
+    (?P<markup>(?:\*{1,3}[ \t]{1,8})?
+      (?:(?:<|&lt;)/?(?:b|i|u|em|strong|code|kbd|tt|span|font|td|th|dd|br)\b[^<>\n]{0,200}?(?:>|&gt;)[ \t]{0,8}){0,4}+)
     """,
     re.VERBOSE,
 )
-_NEXT_TIE = re.compile(_QUOTE + rb"?\]?[ \t]{0,8}(?:[:=]|%3[dD])", re.VERBOSE)
+_NEXT_TIE = re.compile(b"(?:" + _QUOTE + rb")?\]?[ \t]{0,8}(?:[:=]|%3[dD])", re.VERBOSE)
+# What opens a pair, as in ('password', 'x'), but no call: f("password", "x").
+_PAIR = re.compile(rb"(?:\\[nrt]|(?<![\w-]))\((?:" + _QUOTE + rb")\Z", re.VERBOSE)
 _KEY = re.compile(rb"-{0,2}[A-Za-z_][\w-]*+")
 
 
@@ -119,10 +123,8 @@ def _kind_of_two_words(data: bytes, start: int, name: str) -> str | None:
 
 def _is_tied(data: bytes, start: int, name: str, tie: re.Match[bytes]) -> bool:
     """Tell whether a comma, a tag or a blank ties a value to the name."""
-    before = data[max(0, start - 2) : start]
-    if tie["comma"]:  # ('password', 'x') or ['--password', 'x'], but not f("password", "x")
-        is_pair = before[:1] == b"(" and (start < 3 or data[start - 3] not in _LETTERS)  # noqa: PLR2004 - f(" is three
-        return bool(tie["close"]) and (is_pair or name.startswith("-"))
-    if tie["tag"]:
-        return tie["tag"] != b">" or before[-1:] in (b"<", b":")
+    if tie["comma"]:  # ('password', 'x') or ['--password', 'x']
+        return bool(tie["close"]) and (name.startswith("-") or _PAIR.search(data, max(0, start - 40), start) is not None)
+    if tie["tag"] in (b">", b"&gt;"):
+        return data[start - 1 : start] in (b"<", b":") or data.startswith(b"&lt;", max(0, start - 4))
     return True

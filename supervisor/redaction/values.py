@@ -25,7 +25,7 @@ class Value(NamedTuple):
 
 # Two or three quotes open a value where something follows; alone they are an empty one.
 _OPENING = re.compile(
-    rb"""[bBrRuUfF]{0,2}+(?P<quote>\\{0,16}(?:"{2,3}|'{2,3})(?=[^\s,;:)\]}"'\\])|\\{0,16}["'`]|&quot;|&\#(?:34|39|x27);)"""
+    rb"""[bBrRuUfF]{0,2}+(?P<quote>\\{0,16}(?:"{2,3}|'{2,3})(?=[^\s,;:)\]}"'\\])|\\{0,16}(?:["'`]|&quot;|&\#(?:34|39|x27);))"""
 )
 _MARKER = rb"\[redacted: [^\]\n]{1,60}\]"
 # A value without quotes ends at a blank. Punctuation ends it where the next key follows or nothing does: passwords
@@ -33,7 +33,9 @@ _MARKER = rb"\[redacted: [^\]\n]{1,60}\]"
 _ENDS = (
     rb"""[,;](?:[\s"'`\\)\]}]|\Z|["']?[A-Za-z_][\w.-]{0,40}+(?:[ ][\w.-]{1,40}+)?["']?[ \t]{0,3}"""
     rb"""(?:=(?![=\r\n]|\Z)|:[\s"']))"""
-    rb"""|&(?:\s|\Z|[\w.-]{1,60}+=|(?:amp;)[\w.-]{1,60}+=|(?:quot|lt|gt|\#34|\#39|\#x27);)"""
+    rb"""|&(?:\s|\Z|[\w.-]{1,60}+=|(?:amp;)[\w.-]{1,60}+=)"""
+    rb"""|&(?:quot|\#34|\#39|\#x27);(?:[\s,;:)\]}>.+\\<&]|\Z)|&gt;(?:[\s,;.:"'`\\<&]|\Z)"""
+    rb"""|&lt;(?:/|(?:br|td|tr|p|div|span|b|i)\b)"""
     rb"""|[)\]}>]{1,8}+(?:[\s,;.:"'`\\]|\Z)"""
     rb"""|\\{0,16}["'`](?:[\s,;:)\]}>.+\\]|\Z)"""
     rb"""|\\(?:r|n)|<(?:/|(?:br|td|tr|p|div|span|b|i)\b)"""
@@ -46,7 +48,7 @@ _IN_BRACKETS = re.compile(
 )
 _REST = re.compile(rb"(?:(?!\\[rn])[^\r\n])*+")
 _NEXT_KEY = re.compile(rb"[\s,;&][\w.-]{1,60}+\s?[=:]")
-_IN_TAGS = re.compile(rb"[^<\n]{1,512}+(?=</)")
+_IN_TAGS = re.compile(rb"(?:(?!&lt;/)[^<\n]){1,512}+(?=</|&lt;/)")
 
 
 def quoted(data: bytes, at: int) -> Value | None:
@@ -102,6 +104,6 @@ def rest_of_line(data: bytes, at: int, *, alone: bool = False) -> Value | None:
 
 
 def within_tags(data: bytes, at: int) -> Value | None:
-    """Return the text of an XML element."""
+    """Return the text of an XML element, which may itself be quoted as text."""
     match = _IN_TAGS.match(data, at)
     return Value(*match.span(), is_quoted=True) if match is not None else None

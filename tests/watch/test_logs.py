@@ -439,7 +439,8 @@ def test_others_who_wrap_the_same_are_left_in_place(keep: Keeping, monkeypatch: 
         ours = logging.Logger.callHandlers
 
         def theirs(self: logging.Logger, record: logging.LogRecord) -> None:
-            seen.append(record.getMessage())
+            if record.name == loader.name:
+                seen.append(record.getMessage())
             ours(self, record)
 
         monkeypatch.setattr(logging.Logger, "callHandlers", theirs)

@@ -7,6 +7,7 @@ not ASCII.
 
 from __future__ import annotations
 
+import os
 import re
 import smtplib
 import socket
@@ -29,6 +30,8 @@ Address: TypeAlias = "tuple[Any, ...]"  # what socket.getaddrinfo returns
 
 # In the order of preference. CRAM-MD5 is left out: servers that offer nothing else died out with TLS.
 PASSWORD_MECHANISMS = ("PLAIN", "LOGIN")
+# What tells OpenSSL other authorities than the system's: https://docs.openssl.org/master/man7/openssl-env/
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def open_connection(server: Server) -> smtplib.SMTP:
@@ -186,13 +189,13 @@ def _encrypt(smtp: smtplib.SMTP, server: Server) -> None:
 
 def _context(server: Server) -> ssl.SSLContext:
     try:
-        return _cached_context(server.ca_file, verify=server.verify_certificate)
+        return _cached_context(server.ca_file, *map(os.environ.get, _CERTIFICATES), verify=server.verify_certificate)
     except OSError as error:
         raise DeliveryError(f"ca_file {server.ca_file!r} holds no certificates: {error}", permanent=True) from error
 
 
 @lru_cache(maxsize=8)  # loading the system's authorities takes longer than sending a letter
-def _cached_context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
+def _cached_context(ca_file: str | None, *said_by_environment: str | None, verify: bool) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file)
     if not verify:
         context.check_hostname = False
