@@ -95,6 +95,7 @@ class Courier:
         self.users = 0
         self._handler = handler
         self._outbox: Outbox | None = None
+        self._redactor_of_left: Callable[[], Redactor] | None = None
         self._fresh: deque[Parcel] = deque()
         self._again: list[Parcel] = []
         self._outbox_due_s = inf
@@ -107,10 +108,16 @@ class Courier:
             self._fresh.append(parcel)
             self._wake()
 
-    def look_into(self, outbox: Outbox) -> None:
-        """Deliver what earlier runs left in an outbox too."""
+    def look_into(self, outbox: Outbox, redactor: Callable[[], Redactor] | None = None) -> None:
+        """Deliver what earlier runs left in an outbox too.
+
+        Args:
+            outbox: Where it is.
+            redactor: Returns what redacts its attachments; None for what the handler's credentials need.
+        """
         with changed:
             self._outbox = outbox
+            self._redactor_of_left = redactor
             self.is_clearing = True
             self._outbox_due_s = 0.0
             self._wake()
@@ -219,7 +226,7 @@ class Courier:
     def _failed(self, parcel: Parcel, error: DeliveryError) -> None:
         """Settle a delivery that failed for good, or put it back until it is due again."""
         message = parcel.delivery.message
-        reason = self._redacted(str(error))
+        reason = self._redacted(parcel, safe_text(error))
         if error.permanent or datetime.now(UTC) - message.created_at > GIVE_UP_AFTER:
             log.error("%s refused %r: %s", self.name, message.subject, reason)
             self._settle(parcel, DeliveryState.FAILED, reason)
@@ -229,18 +236,18 @@ class Courier:
         self._settle(parcel, DeliveryState.PENDING, reason, due_in_s)
 
     def _redactor_of(self, parcel: Parcel) -> Callable[[], Redactor]:
-        """Return what redacts the attachments of a message: as its run says, or else by the handler's credentials."""
-        return parcel.owner.redactor if parcel.owner is not None else self._own_redactor
+        """Return what redacts the attachments of a message: as its run says, or else as the one that looked for it."""
+        return parcel.owner.redactor if parcel.owner is not None else self._redactor_of_left or self._own_redactor
 
     def _own_redactor(self) -> Redactor:
         from supervisor.redaction import redactor_for
 
         return redactor_for((self._handler,))
 
-    def _redacted(self, reason: str) -> str:
-        """Return why a message was not sent without the handler's credentials: clients quote the URLs they used."""
+    def _redacted(self, parcel: Parcel, reason: str) -> str:
+        """Return why a message was not sent without secrets: clients quote URLs, and servers what they were sent."""
         try:
-            return self._own_redactor().text(reason)
+            return self._redactor_of(parcel)().text(reason)
         except Exception:  # noqa: BLE001 - the handler's boundary: its attributes may do anything
             return "the reason cannot be told, since the handler's credentials in it cannot be found"
 

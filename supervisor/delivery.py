@@ -136,7 +136,7 @@ class Deliveries:
             warn_once(error)
             return
         for name in names:
-            self._courier(name).look_into(self._outbox)
+            self._courier(name).look_into(self._outbox, self.redactor)
 
     def wait(self, deadline_s: float) -> None:
         """Wait until everything is settled, or can no longer be within the deadline; log what is left.

@@ -182,8 +182,12 @@ class RunReport:
     log_counts: Mapping[str, int] = attrs.field(factory=dict, converter=_frozen_mapping, hash=False)
 
 
-def _attachments(value: Attachable | Iterable[Attachable | None] | None) -> tuple[Attachment, ...]:
-    """Return one path or many as attachments; None and "" count as nothing, as they did in 3.x."""
+def attachments_of(value: Attachable | Iterable[Attachable | None] | None) -> tuple[Attachment, ...]:
+    """Return one path or many as attachments; None and "" count as nothing, as they did in 3.x.
+
+    Raises:
+        TypeError: Something in it is no path.
+    """
     if value is None or isinstance(value, (str, os.PathLike, Attachment)):
         value = (value,)
     if not isinstance(value, Iterable):
@@ -247,7 +251,7 @@ class MessageDetails:
 
     subject: str
     own_text: str = attrs.field(default="", alias="message")
-    attachments: tuple[Attachment, ...] = attrs.field(default=(), converter=_attachments)
+    attachments: tuple[Attachment, ...] = attrs.field(default=(), converter=attachments_of)
     kind: Kind = attrs.field(default=Kind.NOTICE, converter=Kind, kw_only=True)
     html: str | None = attrs.field(default=None, kw_only=True, repr=False)
     blocks_json: str | None = attrs.field(default=None, converter=_blocks, kw_only=True, alias="blocks", repr=False)

@@ -6,42 +6,66 @@ secrets is loaded only when there is a text to look at.
 
 from __future__ import annotations
 
+import re
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from supervisor.redaction.names import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from supervisor.models import MessageDetails, Progress
+    from supervisor.models import MessageDetails, MessageHandler, Progress
     from supervisor.redaction import Redactor
-    from supervisor.settings import Settings
+    from supervisor.run import Run
 
 _PLAIN = (int, float, type(None))
+# Names that are words; no key of any vendor is so short without a digit.
+_WORDS = re.compile(r"[a-z_ ]{1,60}|[A-Za-z_ ]{1,19}")
+
+# The handlers of all runs of this process, as long as they live: a script that fails of what one of them needs may do
+# so in any run. It is replaced, never changed, so that it can be read without a lock.
+_known: dict[int, weakref.ref[Any]] = {}
 
 
 class RunRedactor:
-    """Redacts for one run; it knows the credentials of its handlers.
+    """Redacts for one run; it knows the credentials of its handlers and of those of other runs of the process.
+
+    Own patterns hold for the runs within a run, too.
 
     Args:
-        settings: The run's.
+        run: The run.
     """
 
-    __slots__ = ("_arguments", "_redactor", "_settings")
+    __slots__ = ("_arguments", "_redactor", "_run", "_seen")
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self._redactor: Redactor | None = None
+        self._seen: dict[int, weakref.ref[Any]] | None = None
         self._arguments: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+        if run.settings.handlers:
+            _remember(run.settings.handlers)
 
     def __call__(self) -> Redactor:
         """Return what redacts."""
-        if self._redactor is None:
+        if self._redactor is None or self._seen is not _known:
             from supervisor.redaction import redactor_for
 
-            settings = self._settings
-            self._redactor = redactor_for(settings.handlers, settings.redact_patterns, settings.redact_off)
+            self._seen = known = _known
+            others = [each for ref in known.values() if (each := ref()) is not None]
+            settings = self._run.settings
+            self._redactor = redactor_for((*settings.handlers, *others), self._patterns(), settings.redact_off)
         return self._redactor
+
+    def _patterns(self) -> Mapping[str, Any]:
+        """Return the patterns of the run and of those around it; of one name the innermost holds."""
+        patterns: Mapping[str, Any] = self._run.settings.redact_patterns
+        outer = self._run.parent
+        while outer is not None:
+            patterns = {**outer.settings.redact_patterns, **patterns}
+            outer = outer.parent
+        return patterns
 
     def arguments(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
         """Return a command line without secrets; the program's own path is none."""
@@ -53,7 +77,7 @@ class RunRedactor:
 
     def values(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return recorded values without secrets."""
-        if all(isinstance(each, _PLAIN) and kind_of(name) is None for name, each in values.items()):
+        if all(isinstance(each, _PLAIN) and _is_word(name) for name, each in values.items()):
             return values
         return self().mapping(values)
 
@@ -70,3 +94,31 @@ class RunRedactor:
         from supervisor.redaction.told import redacted_message
 
         return redacted_message(self(), details)
+
+    def fault(self) -> str:
+        """Return the traceback of the exception at hand without secrets: it may show what the script failed of."""
+        from traceback import format_exc
+
+        try:
+            return self().text(format_exc())
+        except Exception as error:  # noqa: BLE001 - the run's boundary: whatever a script's exception does when shown
+            return f"its traceback cannot be shown ({type(error).__name__})"
+
+
+def _is_word(name: str) -> bool:
+    return _WORDS.fullmatch(name) is not None and kind_of(name) is None
+
+
+def _remember(handlers: Iterable[MessageHandler]) -> None:
+    """Note handlers, so that their credentials are known to all runs of the process."""
+    global _known  # noqa: PLW0603 - it is the process's
+    fresh: dict[int, weakref.ref[Any]] = {}
+    for handler in handlers:
+        found = _known.get(id(handler))
+        if found is None or found() is not handler:
+            try:
+                fresh[id(handler)] = weakref.ref(handler)
+            except TypeError:  # a class with __slots__; its own runs know it all the same
+                continue
+    if fresh:
+        _known = {key: ref for key, ref in _known.items() if ref() is not None} | fresh

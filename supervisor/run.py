@@ -257,7 +257,9 @@ class Run:
         self._guard(Run._attach, path)
 
     def _attach(self, path: Attachable) -> None:
-        self._attachments = [*(self._attachments or ()), path]
+        from supervisor.models import attachments_of
+
+        self._attachments = [*(self._attachments or ()), *attachments_of(path)]
 
     def progress(self, done: float | None = None, total: float | None = None, message: str | None = None) -> None:
         """Say how far the run has come.
@@ -605,7 +607,9 @@ class Run:
             return None
 
     def _note_fault(self) -> None:
-        log.warning("supervision of %r went on without one step", self.settings.name, exc_info=True)
+        from supervisor.redacting import RunRedactor
+
+        log.warning("supervision of %r went on without one step\n%s", self.settings.name, RunRedactor(self).fault())
 
 
 _stand_in: Callable[[Settings], Settings] | None = None

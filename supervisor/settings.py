@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 ALWAYS_REPORTED = frozenset({Kind.FAILURE, Kind.RECOVERY, Kind.STALLED, Kind.OVERDUE, Kind.DIED, Kind.MISSED})
 DEFAULT_PROGRESS_EVERY_S = 600.0
+# Words, and what is too short for the key of any vendor.
+_WORDS = re.compile(r"(?:(?:[A-Za-z_.-]{1,80}|[\w.,()-]{1,19})(?=[ ]|\Z)[ ]*+)*+")
 
 
 def _handlers(value: MessageHandler | str | Iterable[MessageHandler | str] | None) -> tuple[MessageHandler, ...]:
@@ -61,6 +64,15 @@ def _path(value: str | os.PathLike[str] | None) -> str | None:
         return os.path.abspath(os.fspath(value))  # noqa: PTH100 - pathlib costs 5 ms that most runs need not pay
     except TypeError as error:
         raise ConfigurationError(f"log_path must be a path (str or os.PathLike), got {value!r}") from error
+
+
+def _clean_name(value: Any) -> Any:
+    """Return a name without secrets: one that is made of a URL may have some, and goes into subjects and paths."""
+    if not isinstance(value, str) or _WORDS.fullmatch(value):
+        return value
+    from supervisor.redaction import Redactor
+
+    return Redactor().text(value)
 
 
 def _name(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -200,7 +212,7 @@ class Settings:
         ConfigurationError: A setting is of the wrong kind or out of range; its text names it.
     """
 
-    name: str | None = attrs.field(default=None, validator=_name)
+    name: str | None = attrs.field(default=None, converter=_clean_name, validator=_name)
     handlers: tuple[MessageHandler, ...] = attrs.field(default=(), converter=_handlers, kw_only=True)
     logger: Any = attrs.field(default=None, converter=_logger, kw_only=True)
     log_path: str | None = attrs.field(default=None, converter=_path, kw_only=True)

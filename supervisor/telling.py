@@ -13,6 +13,7 @@ import attrs
 
 from supervisor import capture, log
 from supervisor.attachments import describe
+from supervisor.capture.texts import fit_line
 from supervisor.compose.messages import held_back, message_for
 from supervisor.compose.words import cut_middle
 from supervisor.delivery import Deliveries
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from supervisor.watch.findings import Finding
 
 TEXT_LIMIT = 1_000_000
+SUBJECT_LIMIT = 200
 _TOLD = "__supervisor_told__"
 
 Outgoing: TypeAlias = tuple[MessageDetails, tuple[Any, ...]]
@@ -46,7 +48,7 @@ class Teller:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._settings = run.settings
-        self._redact = RunRedactor(run.settings)
+        self._redact = RunRedactor(run)
         self._keeper = Keeper(run, self._redact)
         self._deliveries = Deliveries(run.settings.handlers, run.settings.report_on, self._keeper.outbox, self._redact)
         self._pace: ProgressPace | None = None
@@ -195,7 +197,7 @@ class Teller:
 
     def _held_back(self) -> Iterator[Outgoing]:
         if self._flood is not None and self._flood.held_back:
-            subjects = [self._redact().text(each) for each in self._flood.last_subjects]
+            subjects = [fit_line(each, SUBJECT_LIMIT, self._redact()) for each in self._flood.last_subjects]
             yield held_back(self.report(), self._flood.held_back, subjects), ()
 
     def _success(self, failures_before: str) -> Iterator[Outgoing]:
@@ -234,7 +236,7 @@ class Teller:
             for handler in getattr(logger, "handlers", ()):
                 handler.flush()
         except Exception:  # noqa: BLE001 - still the run's boundary: a log that is full must not stop the message
-            log.warning("the logger of %r took no note of its failure", self._run.name, exc_info=True)
+            log.warning("the logger of %r took no note of its failure\n%s", self._run.name, self._redact.fault())
 
     def _send(self, details: MessageDetails) -> None:
         self._deliveries.accept(_described(details))

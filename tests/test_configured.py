@@ -63,7 +63,7 @@ def test_each_entrance_takes_what_is_configured_for_the_name(configure: Callable
 
     bare = load
 
-    @supervised(journal=False)
+    @supervised(journal=False)  # type: ignore[no-redef]  # each is called as its runs are
     def load(run: Run) -> None:
         seen.append(run.settings.delivery_deadline_s)
 

@@ -265,7 +265,7 @@ def test_each_call_has_a_run_of_its_own() -> None:
     work(2)
     assert runs[0].id != runs[1].id
     assert [run.values for run in runs] == [{"n1": 1}, {"n2": 2}]
-    assert [run.attachments for run in runs] == [("1.csv",), ("2.csv",)]
+    assert [[each.name for each in run.attachments] for run in runs] == [["1.csv"], ["2.csv"]]
 
 
 def test_recursive_calls_are_runs_in_runs() -> None:

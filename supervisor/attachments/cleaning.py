@@ -34,9 +34,18 @@ def cleaned_by(redactor: Callable[[], Redactor] | None) -> Iterator[None]:
 
 def new_filter() -> BytesFilter:
     """Return what redacts one text on its way through."""
+    return _chosen().bytes_filter()
+
+
+def clean_name(name: str) -> str:
+    """Return the name of a file without secrets."""
+    return _chosen().text(name)
+
+
+def _chosen() -> Redactor:
     chosen = _redactor.get()
     if chosen is not None:
-        return chosen().bytes_filter()
+        return chosen()
     from supervisor.redaction import Redactor
 
-    return Redactor().bytes_filter()
+    return Redactor()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import attrs
 
-from supervisor.attachments.cleaning import new_filter
+from supervisor.attachments.cleaning import clean_name, new_filter
 from supervisor.attachments.gzipping import TooBigError
 from supervisor.attachments.looks import look_into
 from supervisor.attachments.names import distinct, entry_name
@@ -118,7 +118,7 @@ def _entries(folder: _Entry, root: Path, taken: dict[str, int]) -> Iterator[_Ent
         return
     for each in inside:
         # Two names that differ in what cannot be printed would be one in the archive.
-        name = distinct(f"{folder.name}/{entry_name(each.name)}", taken, key=str)
+        name = distinct(f"{folder.name}/{entry_name(clean_name(each.name))}", taken, key=str)
         try:
             yield _entry(each, name, root)
         except OSError as error:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from supervisor.message_handlers.http import Answer, Line
     from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
 
+SUBJECT_LIMIT = 20_000
 TEXT_LIMIT = 200_000  # receivers often refuse bodies above 1 MB
 _OUR_HEADERS = {"content-type", "content-length", "host", "webhook-id", "webhook-timestamp", "webhook-signature"}
 
@@ -50,7 +51,7 @@ class WebhookHandler:
         version      1; it grows when a field changes its meaning or goes, not when one is added
         id           stays the same however often the message is sent, so that a repeat can be recognised
         kind         start, progress, notice, success, failure, recovery, stalled, overdue, died or missed
-        subject      the headline
+        subject      the headline, as it was written; cut in its middle above 20,000 characters
         message      the text; cut in its middle, with a note, above 200,000 characters
         parts        what the text is made of, where supervisor composed it, in the same order; else an empty list:
           {"type": "text", text, is_strong}
@@ -192,7 +193,7 @@ def document(details: MessageDetails) -> dict[str, Any]:
             "version": 1,
             "id": details.id,
             "kind": details.kind.value,
-            "subject": details.subject,
+            "subject": cut_middle(details.subject, SUBJECT_LIMIT),
             "message": cut_middle(details.message, TEXT_LIMIT),
             "parts": _parts(details),
             "created_at": details.created_at,

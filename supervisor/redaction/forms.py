@@ -44,10 +44,14 @@ def _is_worth_it(line: str) -> bool:
 
 
 def _forms(secret: str) -> Iterator[bytes]:
+    import json
+
     data = secret.encode("utf-8", "surrogatepass")
     yield data
     if not _NEVER_QUOTED.issuperset(secret):
-        yield from (text.encode("utf-8", "surrogatepass") for text in _quoted(secret, data))
+        for text in _quoted(secret, data):
+            for each in (text, json.dumps(text, ensure_ascii=False)[1:-1], _repr(text)):  # also in a text within a text
+                yield each.encode("utf-8", "surrogatepass")
     in_base64 = b2a_base64(data, newline=False).rstrip(b"=")
     yield in_base64
     yield in_base64.translate(bytes.maketrans(b"+/", b"-_"))
@@ -65,8 +69,16 @@ def _quoted(secret: str, data: bytes) -> Iterator[str]:
     for text in (quote(data, safe=""), quote(data), quote_plus(data)):
         yield text
         yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), text)
-    for text in (repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
-        yield text
-        yield json.dumps(text, ensure_ascii=False)[1:-1]  # in a text within a text
-    yield html.escape(secret)
-    yield html.escape(secret, quote=False)
+    yield from (repr(secret)[1:-1], _repr(secret), ascii(secret)[1:-1], repr(data)[2:-1])
+    yield from (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
+    yield from (secret.replace('"', '""'), secret.replace("'", "''"))  # CSV, SQL
+    in_html = html.escape(secret, quote=False)
+    yield in_html
+    for single in ("&#x27;", "&#39;", "&apos;", "'"):  # Python, jinja2, XML
+        for double in ("&quot;", "&#34;", '"'):
+            yield in_html.replace("'", single).replace('"', double)
+
+
+def _repr(text: str) -> str:
+    """Return a text as Python writes it within a longer one that has quotes of both kinds."""
+    return repr(f"{text}'\"")[1:-4]

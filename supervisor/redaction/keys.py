@@ -124,7 +124,9 @@ def _kind_of_two_words(data: bytes, start: int, name: str) -> str | None:
 def _is_tied(data: bytes, start: int, name: str, tie: re.Match[bytes]) -> bool:
     """Tell whether a comma, a tag or a blank ties a value to the name."""
     if tie["comma"]:  # ('password', 'x') or ['--password', 'x']
-        return bool(tie["close"]) and (name.startswith("-") or _PAIR.search(data, max(0, start - 40), start) is not None)
+        return bool(tie["close"]) and (
+            name.startswith("-") or _PAIR.search(data, max(0, start - 40), start) is not None
+        )
     if tie["tag"] in (b">", b"&gt;"):
         return data[start - 1 : start] in (b"<", b":") or data.startswith(b"&lt;", max(0, start - 4))
     return True

@@ -50,7 +50,9 @@ def _compiled(name: str, pattern: object) -> re.Pattern[str]:
     try:
         compiled = re.compile(pattern) if isinstance(pattern, str) else pattern
     except re.error as error:
-        raise ConfigurationError(f"redaction: pattern {name!r} is no regular expression: {error}") from error
+        raise ConfigurationError(
+            f"redaction: pattern {name!r} is no regular expression: {error}; for a text as it is, use re.escape(text)"
+        ) from error
     if not isinstance(compiled, re.Pattern) or not isinstance(compiled.pattern, str):
         raise ConfigurationError(f"redaction: pattern {name!r} must be a regular expression for text, got {pattern!r}")
     return compiled

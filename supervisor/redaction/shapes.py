@@ -109,5 +109,10 @@ SHAPES = (
     Shape("mailgun_key", (b"key-",), rb"(?<![\w-])key-[0-9a-f]{32}"),
     Shape("pypi_token", (b"pypi-",), rb"pypi-AgE[\w-]{20,}"),
     Shape("npm_token", (b"npm_",), rb"npm_[A-Za-z0-9]{36}"),
-    Shape("password", (b"identified by",), rb"""(?i:identified by\s+(?:password\s+)?)['"](?P<v>[^'"\s]+)(?=['"])"""),
+    Shape(
+        "password",
+        (b"identified by",),
+        rb"""(?i:identified by\s+(?:password\s+)?)(?P<q>\\{0,16}['"]|&quot;|&\#(?:34|39|x27);)"""
+        rb"""(?P<v>(?:(?!(?P=q))\S)+)(?=(?P=q))""",
+    ),
 )

@@ -25,7 +25,9 @@ class Value(NamedTuple):
 
 # Two or three quotes open a value where something follows; alone they are an empty one.
 _OPENING = re.compile(
-    rb"""[bBrRuUfF]{0,2}+(?P<quote>\\{0,16}(?:"{2,3}|'{2,3})(?=[^\s,;:)\]}"'\\])|\\{0,16}(?:["'`]|&quot;|&\#(?:34|39|x27);))"""
+    rb"""[bBrRuUfF]{0,2}+(?P<quote>\\{0,16}(?:"{2,3}|'{2,3})(?=[^\s,;:)\]}"'\\])"""
+    rb"""|(?P<one>\\{1,16}["']|\\{0,16}&(?:quot|\#34|\#39|\#x27);)(?P=one){1,2}(?=[^\s,;:)\]}&\\])"""
+    rb"""|\\{0,16}(?:["'`]|&quot;|&\#(?:34|39|x27);))"""
 )
 _MARKER = rb"\[redacted: [^\]\n]{1,60}\]"
 # A value without quotes ends at a blank. Punctuation ends it where the next key follows or nothing does: passwords
@@ -65,7 +67,7 @@ def _body(quote: bytes) -> re.Pattern[bytes]:
     """Return what stands within quotes of one kind: escaped and doubled ones belong to it."""
     closing = re.escape(quote)
     if quote.startswith(b"\\"):  # escaped by a text that this one stands in: inner ones have more backslashes
-        backslashes = quote.count(b"\\")
+        backslashes = len(quote) - len(quote.lstrip(b"\\"))
         escaped = rb"\\{%d,%d}+[\"'`]" % (backslashes + 1, backslashes + 16)
         return re.compile(rb"(?:%s|(?!%s)[^\n]|%s)*+" % (escaped, closing, closing * 2))
     return re.compile(rb"(?:(?!%s)[^\\\n]|\\[^\n]|%s)*+" % (closing, closing * 2))

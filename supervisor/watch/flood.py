@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 BURST = 500
 PER_S = 1.0
 _REMEMBERED = 5
+_SUBJECT_LIMIT = 100_000  # more than is ever shown, since of half a secret nothing tells that it is one
 
 
 class FloodGate:
@@ -41,5 +42,5 @@ class FloodGate:
             self._left -= 1
             return True
         self.held_back += 1
-        self.last_subjects.append(str(subject)[:200])
+        self.last_subjects.append(str(getattr(subject, "subject", subject))[:_SUBJECT_LIMIT])
         return False
