@@ -259,7 +259,8 @@ class Run:
     def _attach(self, path: Attachable) -> None:
         from supervisor.models import attachments_of
 
-        self._attachments = [*(self._attachments or ()), *attachments_of(path)]
+        given = attachments_of(path)
+        self._attachments = [*(self._attachments or ()), *given]
 
     def progress(self, done: float | None = None, total: float | None = None, message: str | None = None) -> None:
         """Say how far the run has come.
