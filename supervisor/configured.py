@@ -26,6 +26,7 @@ _lock = threading.Lock()
 _found: Configuration | None = None
 _built: dict[str, Any] = {}
 _is_command = False
+_script_of_command: str | None = None
 
 
 class UnusableHandler:
@@ -70,6 +71,13 @@ def look_from_working_directory() -> None:
     global _is_command  # noqa: PLW0603 - as above
     _is_command = True
     forget()
+
+
+def look_from(script: str | None) -> None:
+    """Search upwards from a script that this process only starts; None means from the working directory."""
+    global _script_of_command  # noqa: PLW0603 - as above
+    _script_of_command = script
+    look_from_working_directory()
 
 
 def forget() -> None:
@@ -139,6 +147,6 @@ def _build(known: Configuration, name: str) -> Any:
 def _script() -> str | None:
     """Return the file of the program that runs, or None where it has none, or is a command of ours."""
     if _is_command:
-        return None
+        return _script_of_command
     path = getattr(sys.modules.get("__main__"), "__file__", None)
     return path if isinstance(path, str) and os.path.isfile(path) else None  # noqa: PTH113 - pathlib costs 3 ms

@@ -19,7 +19,7 @@ from supervisor.journal.file import open_journal
 from supervisor.journal.memory import MemoryOutbox
 from supervisor.journal.places import VARIABLE, limits, state_directory
 from supervisor.journal.runs import EndedRun, StartedRun
-from supervisor.kinds import Kind
+from supervisor.kinds import Kind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -52,9 +52,13 @@ class Keeper:
 
     def begin(self) -> bool:
         """Note that the run has started; return whether the journal took it."""
+        joined = self._run.joined
         if self._journal is not None:
             try:
-                self._some_are_unended = self._journal.start_run(_started(self._run, self._redact))
+                if joined is None:
+                    self._some_are_unended = self._journal.start_run(_started(self._run, self._redact))
+                elif joined.is_journalled:
+                    self._journal.join_run(_started(self._run, self._redact))
                 self._began = True
             except JournalUnavailable as error:
                 self._do_without(error)
@@ -86,7 +90,9 @@ class Keeper:
 
     def progress(self, progress: Progress) -> None:
         """Note how far the run is."""
-        journal = self._journal
+        journal, joined = self._journal, self._run.joined
+        if joined is not None:
+            joined.give_sign()
         if journal is not None:
             with self._fault_noted():
                 journal.progress(self._run.id, progress)
@@ -106,7 +112,11 @@ class Keeper:
         has_told = False
         try:
             with journal.one_commit():
-                is_recovery = journal.end_run(self._run.id, end)
+                joined = self._run.joined
+                if joined is not None and joined.parent_lives():  # which ends the run; its end is not the program's
+                    is_recovery = end.outcome is Outcome.SUCCESS
+                else:
+                    is_recovery = journal.end_run(self._run.id, end)
                 before = journal.failures_since_success(self._run.name, before=self._run.id) if is_recovery else None
                 has_told = True
                 tell(_in_words(before))
@@ -223,6 +233,12 @@ def _shared_journal() -> Journal | None:
     return journal
 
 
+def close() -> None:
+    """Let go of the journals of this process; the next use opens them again."""
+    for journal in tuple(_journals.values()):
+        journal.close()
+
+
 def _in_words(streak: Streak | None) -> str:
     if streak is None or streak.since is None:
         return ""
@@ -234,10 +250,10 @@ def _started(run: Run, redact: RunRedactor) -> StartedRun:
         id=run.id,
         name=run.name,
         started_at_s=run.started_at_s,
-        parent_id=run.parent.id if run.parent is not None else None,
+        parent_id=run.parent_id,
         user=capture.user(),
-        argv=redact.arguments(capture.command_line()),
-        python=capture.python_version(),
+        argv=redact.arguments(run.facts.get("argv", capture.command_line())),
+        python=run.facts.get("python", capture.python_version()),
         log_path=run.log_path,
         schedule=run.settings.schedule,
         max_duration_s=run.settings.max_duration_s,
@@ -258,6 +274,6 @@ def end_of(run: Run, values: Mapping[str, Any], progress: Progress | None, error
         progress=progress,
         error=error,
         exit_code=run.exit_code,
-        cpu_s=max(0.0, process_time() - run.cpu_started_s),
-        peak_memory_bytes=capture.peak_memory_bytes(),
+        cpu_s=run.facts.get("cpu_s", max(0.0, process_time() - run.cpu_started_s)),
+        peak_memory_bytes=run.facts.get("peak_memory_bytes", capture.peak_memory_bytes()),
     )

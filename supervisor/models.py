@@ -123,7 +123,8 @@ class ErrorDetails:
     fingerprint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.type} {self.message}".rstrip()
+        between = ": " if " " in self.type and self.message else " "  # "exit code 3" is no class
+        return f"{self.type}{between}{self.message}".rstrip()
 
 
 def _frozen_mapping(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,21 +16,23 @@ from contextlib import contextmanager
 from math import isfinite
 from operator import length_hint
 from time import monotonic, process_time, time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from supervisor import log
-from supervisor.errors import RunSkipped, RunStateError
+from supervisor.errors import CommandError, RunSkipped, RunStateError
 from supervisor.kinds import Kind, Outcome
 from supervisor.watch import signals, tasks, threads
 from supervisor.watch.context import active_run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
     from contextvars import Token
     from types import TracebackType
 
     from supervisor.errors import OverdueError
-    from supervisor.models import Attachable, MessageDetails, RunReport
+    from supervisor.joining import Joined
+    from supervisor.models import Attachable, MessageDetails, MessageHandler, RunReport
     from supervisor.settings import Settings
     from supervisor.telling import Teller
     from supervisor.watch.extras import Extras
@@ -42,8 +44,12 @@ T = TypeVar("T")
 # Looked up once: on the path of an empty run, an enum's member costs as much as a clock.
 _SUCCESS, _TOLD_START, _TOLD_SUCCESS = Outcome.SUCCESS, Kind.START, Kind.SUCCESS
 _NUMBERS = (int, float, bool)
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})
 _creating = threading.Lock()
 _forks = 0
+# `supervisor run` offers its run to a Python program that it starts. Taken out, so that no program further down joins.
+_offer = os.environ.pop("_SUPERVISOR_JOIN", None)
+_joined_id: str | None = None
 
 
 def _count_fork() -> None:
@@ -86,11 +92,14 @@ class Run:
         "ended_at_s",
         "exit_code",
         "extras",
+        "facts",
         "has_ended",
+        "joined",
         "overdue",
         "parent",
         "settings",
         "started_at_s",
+        "told",
     )
 
     def __init__(self, settings: Settings) -> None:
@@ -117,6 +126,11 @@ class Run:
         self._sign_s = 0.0
         self.extras: Extras | None = None
         self.overdue: OverdueError | None = None
+        # What is so of the program that the run stands for, where that is not this process: fields of RunReport.
+        self.facts: Mapping[str, Any] = _NOTHING
+        # Who has heard of the end already, from the program itself.
+        self.told: Mapping[Kind, tuple[MessageHandler, ...]] = _NOTHING
+        self.joined: Joined | None = None
 
     def __repr__(self) -> str:
         return f"<Run {self.name!r} {self._outcome or ('not started' if self._started is None else 'under way')}>"
@@ -142,6 +156,13 @@ class Run:
         from supervisor.capture import script_name
 
         return script_name()
+
+    @property
+    def parent_id(self) -> str | None:
+        """Return the id of the run that this one is nested in, or None for an outermost one."""
+        if self.parent is not None:
+            return self.parent.id
+        return _joined_id if self.joined is None else None
 
     @property
     def outcome(self) -> Outcome | None:
@@ -202,6 +223,15 @@ class Run:
         while run is not None:
             run._sign_s = now  # noqa: SLF001 - of the same class
             run = run.parent
+
+    def note_sign(self, said: str) -> None:
+        """Note a sign of life of the program that the run stands for: it has just said something."""
+        self.give_sign()
+        self._message = said
+        self._guard(Run._keep_sign)
+
+    def _keep_sign(self) -> None:
+        self._telling().keep_sign()
 
     def report(self) -> RunReport:
         """Return what is known of the run at this moment."""
@@ -372,6 +402,8 @@ class Run:
         if self._started is not None:
             raise RunStateError(f"the run {self.name!r} has been entered already: call supervise() once for each run")
         self.parent = active_run.get()
+        if _offer is not None:
+            self._guard(_take_offer)
         self.set_out()
         self._token = active_run.set(self)
         try:
@@ -523,7 +555,7 @@ class Run:
             self.parent.give_sign()
         if log.logger.isEnabledFor(logging.INFO):
             log.info("run %r ended: %s after %.3f s (%s)", self.name, self._outcome, self.duration_s, self.id)
-        if self._teller is not None or self._somebody_wants_to_know():
+        if self._teller is not None or self.joined is not None or self._somebody_wants_to_know():
             self._telling().end(error)
 
     def _somebody_wants_to_know(self) -> bool:
@@ -613,6 +645,20 @@ class Run:
         log.warning("supervision of %r went on without one step\n%s", self.settings.name, RunRedactor(self).fault())
 
 
+def _take_offer(run: Run) -> None:
+    """Let the first run of this process be the one of the `supervisor run` that started the process."""
+    global _offer, _joined_id  # noqa: PLW0603 - there is one for the process
+    offer, _offer = _offer, None
+    from supervisor.joining import take
+
+    run.joined = take(offer)
+    if run.joined is not None:
+        import attrs
+
+        run._id = _joined_id = run.joined.id  # noqa: SLF001 - of the same module
+        run.settings = attrs.evolve(run.settings, name=run.joined.name)
+
+
 _stand_in: Callable[[Settings], Settings] | None = None
 _hooked = False
 
@@ -645,10 +691,14 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _ending_of(error: BaseException | None, signum: int) -> tuple[Outcome, int | None]:
+def _ending_of(  # noqa: PLR0911 - one for each kind of ending
+    error: BaseException | None, signum: int
+) -> tuple[Outcome, int | None]:
     """Return the outcome that an ending stands for, and the exit code that the script asked for."""
     if error is None or isinstance(error, GeneratorExit):
         return _SUCCESS, None
+    if isinstance(error, CommandError):
+        return error.outcome, error.exit_code
     if isinstance(error, signals.Terminated):
         return Outcome.TERMINATED, error.code  # type: ignore[return-value]  # it is a number there
     if isinstance(error, SystemExit):

@@ -16,10 +16,10 @@ from supervisor.attachments import describe
 from supervisor.capture.texts import fit_line
 from supervisor.compose.messages import held_back, message_for
 from supervisor.compose.words import cut_middle
-from supervisor.delivery import Deliveries
+from supervisor.delivery import Deliveries, handler_name
 from supervisor.keeping import Keeper, end_of
 from supervisor.kinds import Kind, Outcome
-from supervisor.models import ErrorDetails, MessageDetails, RunReport
+from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
 from supervisor.redacting import RunRedactor
 from supervisor.watch.findings import message_of
 from supervisor.watch.flood import FloodGate
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from supervisor.compose.past import Past
     from supervisor.courier import Parcel
-    from supervisor.models import Progress
     from supervisor.run import Run
     from supervisor.watch.findings import Finding
 
@@ -60,7 +59,14 @@ class Teller:
     def report(self) -> RunReport:
         """Return what is known of the run at this moment, without secrets."""
         run = self._run
-        facts = capture.process_facts(run.cpu_started_s)
+        facts = {
+            "progress": self._progress(),
+            "log_path": run.log_path,
+            "log_tail": run.log.tail if run.log is not None else (),
+            "log_counts": run.log.counts if run.log is not None else {},
+            **capture.process_facts(run.cpu_started_s),
+            **run.facts,
+        }
         facts["argv"] = self._redact.arguments(facts["argv"])
         return RunReport(
             id=run.id,
@@ -70,18 +76,14 @@ class Teller:
             ended_at=datetime.fromtimestamp(run.ended_at_s, UTC) if run.ended_at_s is not None else None,
             duration_s=run.duration_s,
             values=self._redact.values(run.values),
-            progress=self._progress(),
             error=self._error,
             exit_code=run.exit_code,
-            parent_id=run.parent.id if run.parent is not None else None,
-            log_path=run.log_path,
-            log_tail=run.log.tail if run.log is not None else (),
-            log_counts=run.log.counts if run.log is not None else {},
+            parent_id=run.parent_id,
             **facts,
         )
 
     def _progress(self) -> Progress | None:
-        return None if self._pace is None else self._pace.progress()
+        return self._run.facts.get("progress") if self._pace is None else self._pace.progress()
 
     def plain(self, name: str, value: Any) -> Any:
         """Return a recorded value as something frozen, without secrets."""
@@ -138,6 +140,13 @@ class Teller:
             self._send(message_for(Kind.PROGRESS, self.report()))
         return self._pace.next_look(now)
 
+    def keep_sign(self) -> None:
+        """Keep what the program said last, for who looks whether it stalls; nobody is shown or sent anything."""
+        done, total, message = self._run.position
+        progress = self._redact.progress(Progress(done=done, total=total, message=message))
+        if progress is not None:
+            self._keeper.progress(progress)
+
     def aside(self, error: BaseException, thread: str) -> None:
         """Tell of an exception in a thread or task of the run, while the run goes on."""
         self._error = self._details_of(error, thread)
@@ -159,11 +168,17 @@ class Teller:
 
         def tell(failures_before: str) -> None:
             for details, told in (*last_words, *(self._success(failures_before) if succeeded else ())):
-                stored.extend(self._deliveries.store(details, without=told))
+                told_by_itself = self._run.told.get(details.kind, ())
+                stored.extend(self._deliveries.store(details, without=(*told, *told_by_itself)))
                 if details.kind is Kind.FAILURE and self._error is not None:
                     self._keeper.mark_told(self._error)
 
         self._keeper.end(end_of(self._run, self._redact.values(self._run.values), self._progress(), self._error), tell)
+        if self._run.joined is not None:
+            told = [(parcel.delivery.message.kind, parcel.delivery.handler) for parcel in stored]
+            heard = (*_told_of(error), *_told_of(self._run._aside))  # noqa: SLF001 - those of exceptions in threads too
+            told += [(Kind.FAILURE, handler_name(each)) for each in heard if hasattr(each, "send_message")]
+            self._run.joined.hand_back(self.report(), self._run.attachments, told)
         self._deliveries.hand_over(stored)
 
     def _own_log(self) -> tuple[str, ...]:

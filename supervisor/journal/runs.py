@@ -162,6 +162,16 @@ class RunWriter:
             # Asked here it costs a tenth of what it costs in a transaction of its own.
             return connection.execute(_IS_ANOTHER_UNENDED, (text(run.name), key)).fetchone() is not None
 
+    def join_run(self, run: StartedRun) -> None:
+        """Go on with a run that another process has started: its progress and end are noted where its start was.
+
+        Raises:
+            JournalUnavailable: The file cannot be read.
+        """
+        rows = self._store.rows("SELECT key FROM run WHERE id = ? ORDER BY key DESC LIMIT 1", (text(run.id),))
+        if rows:
+            self._under_way[run.id] = (rows[0][0], run)
+
     def _insert(self, connection: sqlite3.Connection, run: StartedRun) -> int:
         process = self._this()
         row = (

@@ -61,6 +61,8 @@ class Extras:
 
     def _is_nested(self) -> bool:
         """Tell whether an outer run of this name holds the lock."""
+        if self._run.joined is not None and self._run.joined.has_lock:
+            return True  # `supervisor run` holds it
         outer = self._run.parent
         while outer is not None:
             extras = outer.extras
