@@ -7,7 +7,6 @@ handler that fails, hangs or is slow holds up nobody else, and needs no locks of
 from __future__ import annotations
 
 import os
-import random
 import threading
 from collections import deque
 from contextvars import Context
@@ -19,12 +18,10 @@ from typing import TYPE_CHECKING
 from supervisor import log
 from supervisor.attachments.cleaning import cleaned_by
 from supervisor.capture import safe_text
-from supervisor.compose.messages import delayed
 from supervisor.errors import DeliveryError
 from supervisor.journal.contract import LEASE_S
 from supervisor.journal.errors import JournalUnavailable, warn_once
 from supervisor.kinds import DeliveryState
-from supervisor.models import Attachment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
 
     from supervisor.delivery import Deliveries
     from supervisor.journal import Outbox
-    from supervisor.models import Delivery, MessageHandler
+    from supervisor.models import Attachment, Delivery, MessageHandler
     from supervisor.redaction import Redactor
 
 FIRST_RETRY_S = 1.0
@@ -58,7 +55,7 @@ def courier_for(name: str, handler: MessageHandler) -> Courier:
 
 
 def retry_delay_s(
-    attempts: int, retry_after_s: float | None = None, jitter: Callable[[], float] = random.random
+    attempts: int, retry_after_s: float | None = None, jitter: Callable[[], float] | None = None
 ) -> float:
     """Return how many seconds to wait after a temporary failure.
 
@@ -68,8 +65,12 @@ def retry_delay_s(
     Args:
         attempts: How often the delivery was tried, from 1.
         retry_after_s: What the destination asked for; None when it did not.
-        jitter: Returns a random number from 0 to 1.
+        jitter: Returns a random number from 0 to 1; None for Python's own.
     """
+    if jitter is None:
+        from random import random  # loaded by Deliveries
+
+        jitter = random
     longest = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts - 1, 30))
     return max(retry_after_s or 0.0, longest * (1 - jitter() / 2))
 
@@ -215,6 +216,8 @@ class Courier:
             return
         try:
             with cleaned_by(self._redactor_of(parcel)):
+                from supervisor.compose.messages import delayed
+
                 self._handler.send_message(delayed(parcel.delivery.message, datetime.now(UTC)))
         except DeliveryError as error:
             self._failed(parcel, error)
@@ -306,6 +309,7 @@ def keep_attachments(parcel: Parcel) -> None:
 
 def _pack_copy(attachment: Attachment, directory: Path) -> Attachment | None:
     from supervisor.attachments import pack
+    from supervisor.models import Attachment
 
     result = pack(attachment, directory)
     if result.part is None:

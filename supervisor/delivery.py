@@ -180,6 +180,11 @@ class Deliveries:
         self.parcels = set()
 
     def _courier(self, name: str) -> Courier:
+        # Loaded before the courier's thread does: a fork meanwhile would leave the lock of its import held for ever.
+        import random  # noqa: F401 - as said
+
+        from supervisor.compose import messages  # noqa: F401 - as said
+
         with courier.changed:
             _unfinished.add(self)
             if name not in self._couriers:

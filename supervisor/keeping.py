@@ -12,12 +12,11 @@ from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from supervisor import capture
-from supervisor.compose.messages import local_time
-from supervisor.compose.words import counted
+from supervisor.compose.words import counted, local_time
 from supervisor.journal.errors import JournalUnavailable, warn_once
 from supervisor.journal.file import open_journal
 from supervisor.journal.memory import MemoryOutbox
-from supervisor.journal.places import VARIABLE, limits, state_directory
+from supervisor.journal.places import VARIABLE, limits, state_path
 from supervisor.journal.runs import EndedRun, StartedRun
 from supervisor.kinds import Kind, Outcome
 
@@ -227,7 +226,7 @@ def _shared_journal() -> Journal | None:
     journal = _journals.get(chosen)
     if journal is None:
         try:
-            journal = _journals[chosen] = open_journal(state_directory(), **limits())
+            journal = _journals[chosen] = open_journal(state_path(), **limits())
         except JournalUnavailable as error:
             warn_once(error)
     return journal

@@ -66,10 +66,10 @@ def _path(value: str | os.PathLike[str] | None) -> str | None:
         raise ConfigurationError(f"log_path must be a path (str or os.PathLike), got {value!r}") from error
 
 
-def _clean_name(value: Any) -> Any:
+def _clean_name(value: str | None) -> str | None:
     """Return a name without secrets: one that is made of a URL may have some, and goes into subjects and paths."""
     if not isinstance(value, str) or _WORDS.fullmatch(value):
-        return value
+        return value  # what is no text is refused below
     from supervisor.redaction import Redactor
 
     return Redactor().text(value)

@@ -1,6 +1,7 @@
 """What a run tells, and to whom: reports are taken, composed into messages, and handed to delivery.
 
-A run loads this when it first has something to say. One road: run, report, compose, message, delivery.
+A run loads this when it first has something to say. One road: run, report, compose, message, delivery. What composes
+is loaded when there is something to tell people: a run that only the journal hears of does without.
 """
 
 from __future__ import annotations
@@ -12,16 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from supervisor import capture, log
-from supervisor.attachments import describe
 from supervisor.capture.texts import fit_line
-from supervisor.compose.messages import held_back, message_for
-from supervisor.compose.words import cut_middle
 from supervisor.delivery import Deliveries, handler_name
 from supervisor.keeping import Keeper, end_of
 from supervisor.kinds import Kind, Outcome
-from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
 from supervisor.redacting import RunRedactor
-from supervisor.watch.findings import message_of
+from supervisor.watch import spare
 from supervisor.watch.flood import FloodGate
 from supervisor.watch.pace import ProgressPace
 
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
 
     from supervisor.compose.past import Past
     from supervisor.courier import Parcel
+    from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
     from supervisor.run import Run
     from supervisor.watch.findings import Finding
 
@@ -37,7 +35,7 @@ TEXT_LIMIT = 1_000_000
 SUBJECT_LIMIT = 200
 _TOLD = "__supervisor_told__"
 
-Outgoing: TypeAlias = tuple[MessageDetails, tuple[Any, ...]]
+Outgoing: TypeAlias = "tuple[MessageDetails, tuple[Any, ...]]"
 """A message, and the handlers that have heard it already."""
 
 
@@ -53,11 +51,14 @@ class Teller:
         self._pace: ProgressPace | None = None
         self._flood: FloodGate | None = None
         self._error: ErrorDetails | None = None
+        spare.keep()
 
     # What is known
 
     def report(self) -> RunReport:
         """Return what is known of the run at this moment, without secrets."""
+        from supervisor.models import RunReport
+
         run = self._run
         facts = {
             "progress": self._progress(),
@@ -90,6 +91,7 @@ class Teller:
         return capture.plain_value(value, name=name, redactor=self._redact())
 
     def _details_of(self, error: BaseException, thread: str = "") -> ErrorDetails:
+        spare.release()  # from here on, whatever the script has used up
         return capture.error_details(
             error, thread=thread, show_locals=self._settings.show_locals, redactor=self._redact()
         )
@@ -102,14 +104,16 @@ class Teller:
             self._deliveries.stay_in_memory()
         stored: list[Parcel] = []
         for report in self._keeper.died():
-            stored += self._deliveries.store(message_for(Kind.DIED, report, past=self._keeper.past(report.id)))
+            stored += self._deliveries.store(_message(Kind.DIED, report, past=self._keeper.past(report.id)))
         self._deliveries.hand_over(stored)
         self._deliveries.fetch_waiting()
         if Kind.START in self._settings.announced:
-            self._send(message_for(Kind.START, self.report()))
+            self._send(_message(Kind.START, self.report()))
 
     def notice(self, subject: str | MessageDetails, message: str, **extras: Any) -> None:
         """Pass on what the script says, as long as it does not say too much."""
+        from supervisor.models import MessageDetails
+
         if self._flood is None:
             self._flood = FloodGate()
         is_failure = isinstance(subject, MessageDetails) and subject.kind is Kind.FAILURE
@@ -137,11 +141,13 @@ class Teller:
         if progress is not None:
             self._keeper.progress(progress)
         if to_be_sent:
-            self._send(message_for(Kind.PROGRESS, self.report()))
+            self._send(_message(Kind.PROGRESS, self.report()))
         return self._pace.next_look(now)
 
     def keep_sign(self) -> None:
         """Keep what the program said last, for who looks whether it stalls; nobody is shown or sent anything."""
+        from supervisor.models import Progress
+
         done, total, message = self._run.position
         progress = self._redact.progress(Progress(done=done, total=total, message=message))
         if progress is not None:
@@ -188,6 +194,8 @@ class Teller:
 
     def found(self, finding: Finding) -> None:
         """Tell that the run stalls or takes too long, unless a check has told it already."""
+        from supervisor.watch.findings import message_of
+
         details = self._redact.message(message_of(finding, self.report()))
         details = _described(attrs.evolve(details, attachments=(self._settings.log_path, *self._own_log())))
         stored: list[Parcel] = []
@@ -212,15 +220,19 @@ class Teller:
 
     def _held_back(self) -> Iterator[Outgoing]:
         if self._flood is not None and self._flood.held_back:
+            from supervisor.compose.messages import held_back
+
             subjects = [fit_line(each, SUBJECT_LIMIT, self._redact()) for each in self._flood.last_subjects]
             yield held_back(self.report(), self._flood.held_back, subjects), ()
 
     def _success(self, failures_before: str) -> Iterator[Outgoing]:
+        if not failures_before and Kind.SUCCESS not in self._settings.announced:
+            return
         attachments = (*self._own_log(), *self._run.attachments)
         if failures_before:
-            yield _described(message_for(Kind.RECOVERY, self.report(), attachments, failures_before, self._past())), ()
+            yield _described(_message(Kind.RECOVERY, self.report(), attachments, failures_before, self._past())), ()
         if Kind.SUCCESS in self._settings.announced:
-            yield _described(message_for(Kind.SUCCESS, self.report(), attachments, past=self._past())), ()
+            yield _described(_message(Kind.SUCCESS, self.report(), attachments, past=self._past())), ()
 
     def _failure(self, error: BaseException | None) -> Iterator[Outgoing]:
         """Log a failure, and yield its message, for all who have not heard of this very exception in an inner run."""
@@ -238,7 +250,7 @@ class Teller:
         if not self._keeper.is_repeat(self._error):
             note = self._keeper.repeats_before(self._error)
             attachments = (self._settings.log_path, *self._own_log(), *self._run.attachments)
-            yield _described(message_for(Kind.FAILURE, self.report(), attachments, note, self._past())), told
+            yield _described(_message(Kind.FAILURE, self.report(), attachments, note, self._past())), told
 
     def _past(self) -> Past | None:
         return self._keeper.past(self._run.id)
@@ -275,8 +287,19 @@ class Teller:
         self._deliveries.stop_waiting()
 
 
+def _message(
+    kind: Kind, report: RunReport, attachments: Iterable[Any] = (), note: str = "", past: Past | None = None
+) -> MessageDetails:
+    from supervisor.compose.messages import message_for
+
+    return message_for(kind, report, attachments, note, past)
+
+
 def _described(details: MessageDetails) -> MessageDetails:
     """Return a message of bounded length that says of each attachment what there is to say now."""
+    from supervisor.attachments import describe
+    from supervisor.compose.words import cut_middle
+
     if not details.attachments and len(details.own_text) <= TEXT_LIMIT:
         return details
     attachments = tuple(describe(each) for each in details.attachments)
@@ -285,6 +308,8 @@ def _described(details: MessageDetails) -> MessageDetails:
 
 def _notice(subject: object, message: object, **extras: Any) -> MessageDetails:
     """Return what the script says as a message; what cannot be attached is named in it instead of losing it."""
+    from supervisor.models import MessageDetails
+
     subject, message = capture.safe_text(subject), capture.safe_text(message)
     try:
         return MessageDetails(subject, message, **extras)

@@ -330,3 +330,25 @@ def test_a_cancelled_wait_for_messages_cancels_the_task() -> None:
         go_on.set()
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on open files to speak of")
+def test_a_script_that_has_no_file_left_to_open_is_told_of(tmp_path: Path) -> None:
+    """Too many open files: the failure is told in full and journalled, though telling it takes files too."""
+    ended = run_script(
+        tmp_path,
+        """
+        import resource
+        from supervisor.message_handlers import ConsoleHandler
+        with supervise("night", handlers=[ConsoleHandler()]):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
+            files = []
+            while True:
+                files.append(open("/dev/null"))
+        """,
+    )
+    assert ended.code == 1
+    assert "night failed on" in ended.stdout
+    assert "OSError: [Errno 24] Too many open files" in ended.stdout
+    assert 'files.append(open("/dev/null"))' in ended.stdout
+    assert "supervision" not in ended.stderr

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from supervisor.attachments.sources import describe
-
 if TYPE_CHECKING:
     from supervisor.attachments.packing import packed
     from supervisor.attachments.parts import Packed, Part, Result
     from supervisor.attachments.single import pack, pack_one
+    from supervisor.attachments.sources import describe
 
 __all__ = ["Packed", "Part", "Result", "describe", "pack", "pack_one", "packed"]
 
@@ -28,6 +27,7 @@ _MODULES = {
     "Packed": "parts",
     "Part": "parts",
     "Result": "parts",
+    "describe": "sources",
     "pack": "single",
     "pack_one": "single",
     "packed": "packing",

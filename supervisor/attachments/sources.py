@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from supervisor.attachments.ahead import ahead
 from supervisor.compose import words
 from supervisor.errors import SupervisorError
 
@@ -163,6 +162,8 @@ class Source:
         if self.new_filter is None:
             yield from self._raw_chunks(start)
             return
+        from supervisor.attachments.ahead import ahead
+
         redacted = self._redacted_chunks(self.new_filter(), start)
         yield from redacted if self.size_bytes - start < _AHEAD_FROM_BYTES else ahead(redacted)
 

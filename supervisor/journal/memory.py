@@ -13,14 +13,13 @@ import attrs
 
 from supervisor.journal.contract import LEASE_S
 from supervisor.kinds import DeliveryState
-from supervisor.models import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from supervisor.journal.contract import Pack
     from supervisor.journal.records import WaitingDelivery
-    from supervisor.models import MessageDetails
+    from supervisor.models import Delivery, MessageDetails
 
 
 class _Row:
@@ -71,6 +70,8 @@ class MemoryOutbox:
             return tuple(self._add(message, handler, claimed=claimed) for handler in handlers)
 
     def _add(self, message: MessageDetails, handler: str, *, claimed: bool) -> Delivery:
+        from supervisor.models import Delivery
+
         self._last_key += 1
         delivery = Delivery(message=message, handler=handler, key=self._last_key)
         now = self._clock()

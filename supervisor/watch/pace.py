@@ -6,13 +6,12 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from supervisor import log
-from supervisor.compose.messages import progress_line
-from supervisor.models import Progress
 from supervisor.watch import stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from supervisor.models import Progress
     from supervisor.run import Run
 
 LOOK_EVERY_S = 1.0
@@ -49,6 +48,8 @@ class ProgressPace:
         """Return how far the run is now, or None before its first progress."""
         if self._is_on_terminal is None:
             return None
+        from supervisor.models import Progress
+
         done, total, message = self._run.position
         elapsed_s = monotonic() - self._began_s
         rate = (done - self._base) / elapsed_s if elapsed_s > 0 and done > self._base else None
@@ -94,6 +95,8 @@ class ProgressPace:
         self._last_done, self._total = done, total
 
     def _log(self, now: float, progress: Progress) -> None:
+        from supervisor.compose.messages import progress_line
+
         percent = progress.percentage or 0.0
         if now - self._logged_s < LOG_EVERY_S and percent - self._logged_percent < LOG_EVERY_PERCENT:
             return

@@ -276,7 +276,7 @@ def test_details_without_a_fingerprint_get_one(details: Any) -> None:
 def test_no_file_can_be_opened_any_more(tmp_path: Path) -> None:
     """A script that failed for too many open files is told of: nothing can be loaded or read then."""
     code = """
-        import resource, supervisor.telling
+        import resource, supervisor.models, supervisor.compose.messages  # as who tells has loaded by then
         from supervisor.capture import error_details
         from supervisor.redaction import Redactor
         redactor = Redactor()

@@ -336,7 +336,7 @@ def test_the_run_has_the_programs_processor_time_and_memory(jobs: Jobs) -> None:
         held = bytearray(120_000_000)
     """))  # fmt: skip
     (run,) = jobs.runs()
-    assert run["cpu_s"] >= 0.5
+    assert run["cpu_s"] >= 0.4
     assert run["peak_memory_bytes"] > 120_000_000
 
 

@@ -18,11 +18,11 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from pathlib import Path
 
-SLEEPS = "#!/bin/sh\necho $$ > pid\necho ready\nsleep 1000\n"
+SLEEPS = "#!/bin/sh\necho $$ > pid\necho ready\nexec sleep 1000\n"
 STUBBORN = "#!/bin/sh\ntrap '' TERM\necho $$ > pid\necho ready\nwhile :; do sleep 0.1; done\n"
 # Its own child, too, has to be reached.
 WITH_CHILD = """#!/bin/sh
-sh -c 'echo $$ > child; sleep 1000; :' &
+sh -c 'echo $$ > child; exec sleep 1000' &
 echo $$ > pid
 while ! test -s child; do :; done
 echo ready
@@ -168,7 +168,7 @@ def test_the_next_run_tells_that_supervisor_was_killed(jobs: Jobs) -> None:
 def test_a_signal_before_the_program_is_started_starts_nothing(jobs: Jobs) -> None:
     """Whoever asks us to end while we prepare does not get a program all the same."""
     for delay_s in (0.02, 0.05, 0.08, 0.11):
-        process = jobs.start("--", "sh", "-c", "echo $$; sleep 1000")
+        process = jobs.start("--", "sh", "-c", "echo $$; exec sleep 1000")
         time.sleep(delay_s)
         process.terminate()
         done = end(process)
