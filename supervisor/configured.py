@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from supervisor.models import MessageDetails, MessageHandler
+    from supervisor.redaction import Redactor
 
 _lock = threading.Lock()
 _found: Configuration | None = None
@@ -130,6 +131,21 @@ def named(name: str) -> MessageHandler:
     return handler
 
 
+def redactor() -> Redactor:
+    """Return what takes secrets out for commands: it knows all configured handlers, and the patterns of all runs.
+
+    Raises:
+        ConfigurationError: A pattern is no regular expression.
+    """
+    from supervisor.redaction import redactor_for
+
+    known = configuration()
+    patterns: dict[str, str] = {}
+    for settings in (*known.runs.values(), known.settings):
+        patterns |= settings.get("redact_patterns") or {}
+    return redactor_for([named(name) for name in known.handlers], patterns, known.settings.get("redact_off") or ())
+
+
 def _build(known: Configuration, name: str) -> Any:
     from supervisor.configuration import build
     from supervisor.message_handlers.schemes import handler_class
@@ -139,9 +155,6 @@ def _build(known: Configuration, name: str) -> Any:
     except ConfigurationError as error:
         log.warning("the handler %r cannot be built: %s", name, error)
         return UnusableHandler(name, str(error))
-    except Exception as error:  # noqa: BLE001 - the handler's boundary: it may be anybody's class
-        log.warning("the handler %r cannot be built", name, exc_info=True)
-        return UnusableHandler(name, f"the handler {name!r} cannot be built: {type(error).__name__}: {error}")
 
 
 def _script() -> str | None:

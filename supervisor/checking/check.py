@@ -142,12 +142,13 @@ class Check:
         return Told(finding=finding, message=message, parcels=parcels)
 
     def _deliveries_to(self, handlers: tuple[MessageHandler, ...]) -> Deliveries:
+        from supervisor.configured import redactor
         from supervisor.delivery import Deliveries
         from supervisor.settings import ALWAYS_REPORTED
 
         who = tuple(map(id, handlers))
         if who not in self._deliveries:
-            self._deliveries[who] = Deliveries(handlers, ALWAYS_REPORTED, self._journal)
+            self._deliveries[who] = Deliveries(handlers, ALWAYS_REPORTED, self._journal, redactor)
         return self._deliveries[who]
 
     def deliver(

@@ -143,13 +143,14 @@ def _handlers(wanted: set[str]) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _send(journal: Journal, senders: Sequence[Any], own: Sequence[WaitingDelivery], deadline_s: float) -> None:
+    from supervisor.configured import redactor
     from supervisor.delivery import Deliveries
 
     now = datetime.now(UTC)
     for each in own:
         if each.state is DeliveryState.FAILED or (each.due_at is not None and each.due_at > now):
             journal.retry(each.key)  # somebody is here and wants it now
-    deliveries = Deliveries(senders, (), journal)
+    deliveries = Deliveries(senders, (), journal, redactor)
     deliveries.fetch_waiting()
     deliveries.wait(deadline_s)
 

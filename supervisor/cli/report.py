@@ -79,17 +79,11 @@ def _check(names: Sequence[str], known: Reader) -> None:
 
 def _redactor() -> Callable[[str], str]:
     """Return what takes secrets out of logs: it knows the configured handlers and patterns, of whatever runs."""
-    from supervisor.configured import configuration, named
+    from supervisor.configured import redactor
     from supervisor.errors import ConfigurationError
-    from supervisor.redaction import redactor_for
 
-    known = configuration()
-    patterns: dict[str, str] = {}
-    for settings in (*known.runs.values(), known.settings):
-        patterns |= settings.get("redact_patterns") or {}
     try:
-        off = known.settings.get("redact_off") or ()
-        return redactor_for([named(name) for name in known.handlers], patterns, off).text
+        return redactor().text
     except ConfigurationError as error:
         fail(line(str(error)), WRONG_USE)
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from supervisor.configuration.problems import ConfigurationProblems, meant, safe
-from supervisor.errors import ConfigurationError, SupervisorError
+from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -28,8 +28,7 @@ def build(spec: HandlerSpec, find: Callable[[str], Any], environ: Mapping[str, s
 
     Raises:
         ConfigurationProblems: The type is unknown, an option is misspelt, a secret is missing, or the handler refuses
-            what it got (by a ``SupervisorError``, ``TypeError``, ``ValueError``, ``OSError`` or ``ImportError``;
-            others leave as they are). Each is told with file and line.
+            what it got, by whatever exception. Each is told with file and line.
     """
     try:
         maker = find(spec.type)
@@ -43,7 +42,7 @@ def build(spec: HandlerSpec, find: Callable[[str], Any], environ: Mapping[str, s
         options.setdefault("name", spec.name)
     try:
         return maker(**options)
-    except (SupervisorError, TypeError, ValueError, OSError, ImportError) as error:
+    except Exception as error:  # noqa: BLE001 - the handler's boundary: it may be anybody's class
         # Without its cause, whose text may quote a secret that this one does not.
         raise ConfigurationProblems([spec.problem(_without_secrets(error, spec, options))]) from None
 

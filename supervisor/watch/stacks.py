@@ -165,7 +165,7 @@ def _shown(frame: _Frame) -> Iterator[str]:
     yield f"  {os.path.basename(frame.path)}:{frame.line} in {frame.function}"  # noqa: PTH119 - a text
     source = linecache.getline(frame.path, frame.line).strip()
     if source:
-        yield f"    {one_line(source, 160)}"
+        yield f"    {one_line(source, 1_000)}"
 
 
 def _folded(frames: list[_Frame], *, is_innermost: bool) -> Iterator[str]:
