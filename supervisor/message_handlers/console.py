@@ -106,7 +106,10 @@ def _print_in_colour(stream: TextIO, time: str, kind: Kind, subject: str, body: 
 
     colour = _COLOURS.get(kind, "bold cyan")
     text = Text.assemble((time, "dim"), "  ", (kind.upper(), colour), "  ", (subject, "bold"), "\n", body)
-    Console(file=stream, soft_wrap=True, highlight=False).print(text, end="")
+    console = Console(file=stream, soft_wrap=True, highlight=False)
+    with console.capture() as printed:
+        console.print(text, end="")
+    stream.write(printed.get())  # by ourselves: rich's own write goes round what a live bar has put before the stream
 
 
 def _showable(text: str, stream: Any) -> str:

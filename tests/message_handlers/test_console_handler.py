@@ -264,3 +264,23 @@ def test_a_terminal_that_cannot_show_a_character(encoding: str, tmp_path: Path) 
     for word in ("NOTICE", "parcels", "seven", "rows"):
         assert word in shown.text
     assert "refused" not in shown.text
+
+
+def test_a_message_goes_above_a_live_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a bar is on the terminal, what is printed passes through it: beside it, it would stand in the bar's line."""
+    from rich.console import Console
+    from rich.live import Live
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with Live("the bar", console=Console(file=terminal, force_terminal=True), auto_refresh=False):
+        ConsoleHandler().send_message(MessageDetails("Loaded", "12 rows"))
+    erased, _, printed = terminal.getvalue().partition("Loaded")
+    assert "\x1b[2K" in erased[erased.index("the bar") :]
+    assert printed.index("12 rows") < printed.index("the bar")
