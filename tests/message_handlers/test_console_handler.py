@@ -267,7 +267,7 @@ def test_a_terminal_that_cannot_show_a_character(encoding: str, tmp_path: Path) 
 
 
 def test_a_message_goes_above_a_live_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a bar is on the terminal, what is printed passes through it: beside it, it would stand in the bar's line."""
+    """While a bar is on the terminal, what is printed passes through it, or it would stand in the bar's line."""
     from rich.console import Console
     from rich.live import Live
 
