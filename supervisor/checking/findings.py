@@ -181,7 +181,7 @@ class Finder:
     def _missed_over(self, record: FindingRecord) -> Callable[[], MessageDetails | None] | None:
         from supervisor.checking.messages import started_again
 
-        first = self._journal.first_start(record.name, record.since - EARLY)
+        first = self._journal.first_start(record.name, record.since - _early(record.schedule))
         if first is not None:
             count = _count_missed(record, first)
             return lambda: self._about(first, lambda each: started_again(record, each, count, self._view.now))
@@ -193,6 +193,14 @@ class Finder:
     def _about(self, run: RunGlance, compose: Callable[[RunRecord], MessageDetails]) -> MessageDetails | None:
         record = self._journal.run_of(run)
         return compose(record) if record is not None else None
+
+
+def _early(schedule: str) -> timedelta:
+    """Return how much before its time a start may come. An interval counts from the last start, which is no new one."""
+    try:
+        return EARLY if parse(schedule).cron is not None else timedelta()
+    except ConfigurationError:
+        return EARLY
 
 
 def _is_beyond(passed_s: float, limit_s: float | None) -> bool:

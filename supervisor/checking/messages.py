@@ -42,7 +42,7 @@ def stalled(record: RunRecord, now: datetime, silent_s: float) -> MessageDetails
         silent_s: For how many seconds there was no progress.
     """
     report = _until(record.report, now)
-    headline = f"{report.name} has made no progress for {duration(silent_s)} on {report.host}"
+    headline = f"{report.name} stalled on {report.host}: no progress for {duration(silent_s)}"
     said = (
         f"Its last progress was at {local_time(record.progress_at)}."
         if record.progress_at is not None

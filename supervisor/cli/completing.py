@@ -32,7 +32,7 @@ def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Co
     with suppress(SupervisorError), _reading() as reader:
         names = _items(((name, "the newest run") for name in reader.names()), incomplete)
         reports = [each.report for each in reader.some_runs(limit=_MOST)]
-        ids = ((each.id[:8], f"{each.name}, {each.outcome or 'under way'}") for each in reports)
+        ids = ((each.id[:SHORT_ID], f"{each.name}, {each.outcome or 'under way'}") for each in reports)
         return [*names, *_items(ids, incomplete)]
     return []
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from supervisor.models import ErrorDetails, Progress, RunReport
 
 LAST_SUCCESSES = 20
-SHORT_ID = 8
+SHORT_ID = 12
+"""An id begins with its moment in 11 digits; cron starts its jobs in the same second."""
 
 _STYLES = {
     Outcome.SUCCESS: "green",

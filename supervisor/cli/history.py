@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _WIDE, _NARROW = 110, 76
 """From so many columns on, details stand on the run's own line, and what is usual stands beside its duration."""
 
+_INDENT = " " * (facts.SHORT_ID + 2)
+
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -114,7 +116,7 @@ def _print(runs: Sequence[RunRecord], usuals: facts.Usuals, *, with_names: bool)
         shared.say(text)
         details, style = row[-1]
         if details and columns < _WIDE:
-            shared.say(shared.paint(f"          {shared.cut(details, columns - 10)}", style))
+            shared.say(shared.paint(f"{_INDENT}{shared.cut(details, columns - len(_INDENT))}", style))
 
 
 def _row(run: RunRecord, usual: Usual | None, *, short_time: bool) -> list[Styled]:

@@ -92,7 +92,7 @@ def _check(known: Configuration, names: Sequence[str], chosen: Sequence[str]) ->
             raise click.BadParameter(f"there is no handler {name!r}; {meant(name, there)}", param_hint="HANDLER")
     if not chosen:
         problems = "".join(f"\n  {line(str(each), 500)}" for each in known.problems)
-        files = ", ".join(known.files) or "no configuration file was found"
+        files = ", ".join(known.files) or ("see below" if known.problems else "no configuration file was found")
         shared.fail(
             f"no handler is configured ({files}).{problems}\n"
             "`supervisor config init` writes a first file. Handlers in a script's own code are tried by its runs.",

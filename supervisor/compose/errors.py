@@ -62,6 +62,6 @@ def _bounded(rows: list[Row]) -> list[Row]:
 
 
 def traceback_of(error: ErrorDetails | None) -> Iterator[Part]:
-    """Yield the traceback."""
-    if error is not None and error.traceback:
+    """Yield the traceback; one that has nothing but the line at the top of the message is left out."""
+    if error is not None and error.traceback and error.traceback.strip() != _what(error):
         yield Code("", cut_middle(error.traceback, _TRACEBACK_LIMIT), "traceback")

@@ -83,7 +83,7 @@ def _failure(report: RunReport, account: Account) -> Iterator[Part]:
     after = f" after {took}" if report.outcome is not None else f", {took} after its start; it goes on"
     yield _lead(f"{report.name} {verb} on {report.host}{after}.", account)
     yield from error_parts(report.error)
-    yield from doing(report)
+    yield from doing(report, is_over=report.outcome is not None)
     yield from _bars(account)
     yield from locals_of(report.error)
     yield from traceback_of(report.error)
@@ -96,7 +96,7 @@ def _died(report: RunReport, account: Account) -> Iterator[Part]:
         f"and its process {report.pid} is gone. It was killed, or the machine went down."
     )
     yield _lead(lead, account)
-    yield from doing(report)
+    yield from doing(report, is_over=True)
     yield from _bars(account)
     yield machine(report)
 
@@ -104,7 +104,7 @@ def _died(report: RunReport, account: Account) -> Iterator[Part]:
 def _others(report: RunReport, account: Account) -> Iterator[Part]:
     if account.note or account.compared:
         yield _lead("", account)
-    yield from doing(report)
+    yield from doing(report, is_over=report.outcome is not None)
     yield from _bars(account)
     yield machine(report, account)
 
@@ -131,10 +131,10 @@ def _bars(account: Account) -> Iterator[Part]:
         yield account.bars
 
 
-def doing(report: RunReport) -> Iterator[Part]:
-    """Yield what a run was doing: its progress, what it recorded, what its log says last."""
+def doing(report: RunReport, *, is_over: bool) -> Iterator[Part]:
+    """Yield what a run does or did: its progress, what it recorded, what its log says last."""
     if report.progress is not None:
-        yield Text(f"It had come to {progress_line(report.progress)}")
+        yield Text(f"It {'had' if is_over else 'has'} come to {progress_line(report.progress)}")
     yield from recorded(report)
     yield from log_counts(report)
     if report.log_tail:

@@ -18,7 +18,7 @@ from supervisor import log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ON_ITS_WAY_S = 0.1
+ON_ITS_WAY_S = 0.5
 """How long an interrupt takes, at most, from the watching thread to the one that is interrupted."""
 
 
@@ -74,7 +74,7 @@ class ThreadTarget:
             _send_to_main(self._ident)
 
     def stands_still(self) -> bool:
-        """Tell whether the thread has not run one step since: the signal came right before it began to wait."""
+        """Tell whether the thread is still in the same line: the signal came right before it began to wait there."""
         return self._stood_at is not None and self._stood_at == self._place()
 
     def is_cancelled_by_others(self) -> bool:
@@ -83,7 +83,7 @@ class ThreadTarget:
 
     def _place(self) -> tuple[int, int] | None:
         frame = sys._current_frames().get(self._ident)  # noqa: SLF001 - documented, for looking at threads
-        return None if frame is None else (id(frame), frame.f_lasti)
+        return None if frame is None else (id(frame), frame.f_lineno)
 
 
 class TaskTarget:

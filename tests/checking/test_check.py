@@ -193,7 +193,7 @@ def test_a_stall_is_told_once_and_its_end_once(machine: Machine, recorder: Recor
     machine.goes_on(1)
     (stalled,) = machine.looks()
     assert stalled.kind is Kind.STALLED
-    assert "nightly has made no progress for 10 min 31 s on" in stalled.subject
+    assert f"nightly stalled on {hostname()}: no progress for 10 min 31 s" in stalled.subject
     for wanted in ("Its last progress was at 2026-03-02 01:09:00", "copying", "every 10 min", f"process {1001}"):
         assert wanted in " ".join(stalled.message.split()), stalled.message
     assert stalled.report is not None
@@ -341,6 +341,16 @@ def test_several_missed_starts_are_one_finding(machine: Machine) -> None:
     assert "3 times from 2026-03-03 02:00:00 +0000 to 2026-03-05 02:00:00 +0000" in text
     assert "No check ran either between 2026-03-02 02:01:00" in text
     assert "the machine was off then, or restarting; it has been up since 2026-03-05 03:00:00" in text
+
+
+def test_a_start_before_a_missed_one_is_no_recovery(machine: Machine) -> None:
+    """With a short interval, too, only a start that came after the miss ends it; the one that it counts from does not."""
+    machine.end(machine.start(schedule="every 10 s", grace_s=0.0), took_s=0.1)
+    machine.goes_on(15)
+    assert kinds(machine.looks()) == ["missed"]
+    assert machine.looks() == []
+    machine.run(schedule="every 10 s", grace_s=0.0)
+    assert kinds(machine.looks()) == ["recovery"]
 
 
 def test_a_laptop_that_slept_is_told_as_that(machine: Machine) -> None:

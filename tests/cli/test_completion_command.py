@@ -80,7 +80,7 @@ def test_names_ids_keys_and_handlers_are_completed(
     past.run("other")
     past.message("hello")
     assert completed(state, "supervisor history ni", 2) == ["nightly backup", "nightly parcels"]
-    assert completed(state, f"supervisor show {run_id[:5]}", 2) == [run_id[:8]]
+    assert completed(state, f"supervisor show {run_id[:5]}", 2) == [run_id[:12]]
     assert completed(state, "supervisor outbox drop ", 3) == ["1"]
     assert completed(state, "supervisor test ", 2) == ["ops", "chat"]
     assert completed(state, "supervisor flush --handler o", 3) == ["ops"]

