@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ from recorders import Recorder
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts the tests in the background has them ignore Ctrl+C, and all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline, since others may use the machine at the same time.
 settings.register_profile("supervisor", max_examples=50, deadline=None)
