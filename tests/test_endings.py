@@ -68,7 +68,8 @@ ENDINGS = {
     "exit() of site": Ending(body="exit(4)", code=4, error="SystemExit"),
     "Ctrl+C": Ending(body=SLEEP, number=signal.SIGINT, code=130, outcome="interrupted", error="KeyboardInterrupt"),
     "SIGTERM": Ending(
-        body=SLEEP, number=signal.SIGTERM, code=143, outcome="terminated", error="supervisor.watch.signals.Terminated"
+        body=SLEEP, number=signal.SIGTERM, code=143, outcome="terminated", error="supervisor.watch.signals.Terminated",
+        message="asked to end by SIGTERM",
     ),
     "its own handler of SIGTERM": Ending(
         before="import signal\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))",

@@ -195,12 +195,13 @@ class Finder:
         return compose(record) if record is not None else None
 
 
-def _early(schedule: str) -> timedelta:
+def _early(schedule: str | None) -> timedelta:
     """Return how much before its time a start may come. An interval counts from the last start, which is no new one."""
     try:
-        return EARLY if parse(schedule).cron is not None else timedelta()
+        is_interval = schedule is not None and parse(schedule).cron is None
     except ConfigurationError:
-        return EARLY
+        is_interval = False
+    return timedelta() if is_interval else EARLY
 
 
 def _is_beyond(passed_s: float, limit_s: float | None) -> bool:

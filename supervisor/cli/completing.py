@@ -29,6 +29,8 @@ def run_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names and the ids of runs that begin so."""
+    from supervisor.cli.facts import SHORT_ID
+
     with suppress(SupervisorError), _reading() as reader:
         names = _items(((name, "the newest run") for name in reader.names()), incomplete)
         reports = [each.report for each in reader.some_runs(limit=_MOST)]

@@ -56,7 +56,8 @@ class Now:
     Args:
         at: The moment.
         runs: What is under way.
-        last: The newest run of each name, where nothing is under way.
+        last: The newest run of each name, where nothing is under way; of those that ran last.
+        more_names: How many names there are besides.
         pending: How many deliveries wait.
         failed: How many deliveries were refused.
     """
@@ -66,6 +67,7 @@ class Now:
     last: tuple[RunRecord, ...]
     pending: int
     failed: int
+    more_names: int = 0
 
 
 def look(reader: Reader | None, now: datetime | None = None) -> Now:
@@ -87,7 +89,8 @@ def look(reader: Reader | None, now: datetime | None = None) -> Now:
     )
     pending, failed = reader.waiting_counts()
     last = () if runs else reader.newest_of_each(LAST_NAMES)
-    return Now(at=now, runs=runs, last=last, pending=pending, failed=failed)
+    more_names = len(reader.names()) - len(last) if len(last) == LAST_NAMES else 0
+    return Now(at=now, runs=runs, last=last, pending=pending, failed=failed, more_names=more_names)
 
 
 def memory_of(record: RunRecord) -> Memory | None:

@@ -225,7 +225,7 @@ def _say_error(error: ErrorDetails) -> None:
         shared.say()
         for name, text in error.local_variables:
             shared.say(f"  {line(name, 60)} = {line(text, 500)}")
-    if error.traceback:
+    if error.traceback and error.traceback.strip() != said:
         shared.say()
         _say_lines(error.traceback)
 

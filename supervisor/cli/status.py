@@ -55,6 +55,8 @@ def told(now: Now) -> Iterator[str]:
         yield "Nothing is under way. The last run of each name:"
         yield ""
         yield from _last(now.last, now.at)
+        if now.more_names:
+            yield paint(f"and {counted(now.more_names, 'name')} more: `supervisor report` shows all", "dim")
     else:
         yield "Nothing is under way, and no run is in the journal."
     if now.pending or now.failed:

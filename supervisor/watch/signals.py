@@ -38,6 +38,10 @@ class Terminated(SystemExit):
         super().__init__(128 + signal.SIGTERM)
         self.signum = signum
 
+    def __str__(self) -> str:
+        """Return why, for whoever reads it at night: the code alone says nothing."""
+        return f"asked to end by {signal.Signals(self.signum).name}"
+
 
 def listen(run: Run) -> bool:
     """Let a request to terminate reach ``run``; return False where that cannot be (another thread, other handlers)."""

@@ -344,7 +344,7 @@ def test_several_missed_starts_are_one_finding(machine: Machine) -> None:
 
 
 def test_a_start_before_a_missed_one_is_no_recovery(machine: Machine) -> None:
-    """With a short interval, too, only a start that came after the miss ends it; the one that it counts from does not."""
+    """With a short interval, too, a miss is over by a start that came after it, not by the one that it counts from."""
     machine.end(machine.start(schedule="every 10 s", grace_s=0.0), took_s=0.1)
     machine.goes_on(15)
     assert kinds(machine.looks()) == ["missed"]

@@ -223,7 +223,7 @@ def test_a_hanging_script_is_told_once(machine: Machine, hook: Hook) -> None:
     finally:
         process.kill()
         process.communicate()
-    assert [each.split(" has made ")[0].split(" is ")[0] for each in hook.told] == [
+    assert [each.split(" stalled ")[0].split(" is ")[0] for each in hook.told] == [
         "stalled: nightly parcels",
         "overdue: nightly parcels",
     ]

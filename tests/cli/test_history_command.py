@@ -36,7 +36,7 @@ def test_a_line_tells_outcome_start_duration_and_what_is_recorded(past: Past) ->
 
 
 def test_runs_that_start_together_are_told_apart(past: Past) -> None:
-    """cron starts its jobs in the same second: what stands in the first column is enough for `supervisor show`."""
+    """Jobs of cron start in the same second, and what stands in the first column is enough for `supervisor show`."""
     runs = {past.run(id=f"{0x19CA8F3B2D4 + index:011x}c0e5a71f36") for index in range(40)}
     shown = [each.split()[0] for each in invoke("history", "-n", "40").stdout.splitlines()[1:]]
     assert len(set(shown)) == len(runs)

@@ -10,7 +10,7 @@ import attrs
 import pytest
 from journalled import GONE, HOSTILE, KEY_ERROR, Past, document, invoke, is_harmless
 
-from supervisor.models import Progress
+from supervisor.models import ErrorDetails, Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +68,12 @@ def test_all_that_is_known_is_told(past: Past, tmp_path: Path) -> None:
     assert told["log_tail"] == [f"line {index}" for index in range(85, 100)]
     assert [each["id"] for each in told["inner_runs"]] == [inner]
     assert [each["key"] for each in told["waiting"]] == [key]
+
+
+def test_an_error_without_a_way_there_is_told_once(past: Past) -> None:
+    """Where the traceback is no more than the error itself, it is not shown a second time."""
+    error = ErrorDetails(type="OverlapError", message="another is on", traceback="OverlapError: another is on")
+    assert shown(past.run(outcome="failure", error=error)).count("another is on") == 1
 
 
 def test_a_run_is_found_by_id_by_beginning_and_by_name(past: Past) -> None:

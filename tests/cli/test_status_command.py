@@ -83,14 +83,15 @@ def test_a_nested_run_names_the_run_that_it_is_in(past: Past) -> None:
 
 
 def test_with_nothing_under_way_the_last_run_of_each_name_is_shown(past: Past) -> None:
-    """Nothing under way: the ten names that ran last are shown with the outcome of their newest run."""
+    """Nothing under way: the newest run of the ten names that ran last is shown, and how many more names there are."""
     for index in range(12):
         past.run(f"job {index:02}", ago_s=900 - index, outcome="failure")
         past.run(f"job {index:02}", ago_s=600 - index)
-    first, _, _, *lines = invoke("status").stdout.splitlines()
+    first, _, _, *lines, more = invoke("status").stdout.splitlines()
     assert first == "Nothing is under way. The last run of each name:"
     assert [line.split()[1] for line in lines] == [f"{index:02}" for index in range(11, 1, -1)]
     assert all("success" in line for line in lines)
+    assert more == "and 2 names more: `supervisor report` shows all"
     assert len(document("status")["last_runs"]) == 10
 
 

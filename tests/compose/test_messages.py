@@ -57,16 +57,19 @@ def test_the_subject_tells_what_where_and_why() -> None:
 def test_what_is_under_way_has_come_so_far() -> None:
     """Of a run that goes on the progress is told as such; one that has ended, or died, had come to it."""
     goes_on = attrs.evolve(REPORT, outcome=None, ended_at=None)
-    assert "It has come to 4,000 of 10,000" in message_for(Kind.STALLED, goes_on).message
     assert "It has come to 4,000 of 10,000" in message_for(Kind.FAILURE, goes_on).message
     assert "It had come to 4,000 of 10,000" in message_for(Kind.DIED, goes_on).message
 
 
 def test_an_error_without_a_way_there_is_told_once() -> None:
     """A traceback that has no more than what stands at the top is left out; one that has more is not."""
-    text = failure(error=ErrorDetails(type="OverlapError", message="another is on", traceback="OverlapError: another is on")).message
+    text = failure(
+        error=ErrorDetails(type="OverlapError", message="another is on", traceback="OverlapError: another is on")
+    ).message
     assert text.count("another is on") == 1
-    noted = failure(error=ErrorDetails(type="OverlapError", message="it is on", traceback="OverlapError: it is on\na note"))
+    noted = failure(
+        error=ErrorDetails(type="OverlapError", message="it is on", traceback="OverlapError: it is on\na note")
+    )
     assert noted.message.count("it is on") == 2
 
 
