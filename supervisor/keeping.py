@@ -241,7 +241,9 @@ def close() -> None:
 def _in_words(streak: Streak | None) -> str:
     if streak is None or streak.since is None:
         return ""
-    return f"Before it, {counted(streak.failures, 'run')} failed in a row, since {local_time(streak.since)}."
+    from supervisor.compose.comparing import in_a_row
+
+    return in_a_row(streak.failures, streak.since)
 
 
 def _started(run: Run, redact: RunRedactor) -> StartedRun:

@@ -68,7 +68,7 @@ ENDINGS = {
     "exit() of site": Ending(body="exit(4)", code=4, error="SystemExit"),
     "Ctrl+C": Ending(body=SLEEP, number=signal.SIGINT, code=130, outcome="interrupted", error="KeyboardInterrupt"),
     "SIGTERM": Ending(
-        body=SLEEP, number=signal.SIGTERM, code=143, outcome="terminated", error="supervisor.watch.signals.Terminated",
+        body=SLEEP, number=signal.SIGTERM, code=143, outcome="terminated", error="Terminated",
         message="asked to end by SIGTERM",
     ),
     "its own handler of SIGTERM": Ending(
@@ -85,7 +85,7 @@ ENDINGS = {
     ),
     "SIGTERM in a try that catches Exception": Ending(
         body="try:\n    import time; ready(); time.sleep(60)\nexcept Exception:\n    sys.exit(9)",
-        number=signal.SIGTERM, code=143, outcome="terminated", error="supervisor.watch.signals.Terminated",
+        number=signal.SIGTERM, code=143, outcome="terminated", error="Terminated",
     ),
     "an exception whose text raises": Ending(
         before="class Rude(Exception):\n    def __str__(self): raise ValueError('no text')",

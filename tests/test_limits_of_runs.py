@@ -194,7 +194,7 @@ def test_the_main_thread_is_interrupted(work: Callable[[], None], recorder: Reco
     report = recorder.messages[1].report
     assert report is not None
     assert report.error is not None
-    assert report.error.type == "supervisor.errors.OverdueError"
+    assert report.error.type == "OverdueError"
     assert report.error.where.startswith("test_limits_of_runs.py:")
 
 
@@ -299,7 +299,7 @@ def test_a_script_is_interrupted_whatever_it_waits_for(waiting: str, before: str
     ended = run(tmp_path, body)
     assert ended.code == 1, ended.stderr
     assert ended.kinds == ["overdue", "failure"]
-    assert ended.told[1]["error"] == "supervisor.errors.OverdueError"
+    assert ended.told[1]["error"] == "OverdueError"
     assert " in main" in ended.told[1]["where"]
     assert ended.stderr.rstrip().endswith(
         "OverdueError: night took longer than 300 ms (max_duration_s) and was interrupted"

@@ -97,7 +97,7 @@ def test_a_call_fails_while_another_is_under_way(holder: Script, tmp_path: Path,
     ended = run(tmp_path, FAILING)
     assert ended.code == 1
     assert ended.kinds == ["failure"]
-    assert ended.told[0]["error"] == "supervisor.errors.OverlapError"
+    assert ended.told[0]["error"] == "OverlapError"
     said = f", process {holder.process.pid}, is still under way"
     assert said in ended.told[0]["error_message"]
     assert f"OverlapError: another run, started {ended.told[0]['error_message'][21:26]}{said}" in ended.stderr

@@ -22,8 +22,8 @@ _MARGIN = 20_000  # longer than any secret that is to be told from a part of it
 
 
 def type_name(kind: type) -> str:
-    """Return a class's name, qualified unless it is a builtin or the script's own."""
-    if kind.__module__ in ("builtins", "__main__"):
+    """Return a class's name, qualified unless it is a builtin, the script's own or ours."""
+    if kind.__module__ in ("builtins", "__main__") or kind.__module__.startswith("supervisor."):
         return kind.__qualname__
     return f"{kind.__module__}.{kind.__qualname__}"
 

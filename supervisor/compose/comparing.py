@@ -37,10 +37,17 @@ def compared(kind: Kind, report: RunReport, past: Past, note: str) -> str:
         note: What is said besides; a recovery that has a note tells in it how many runs failed.
     """
     if kind is Kind.RECOVERY and past.failures and past.failing_since is not None and not note:
-        return f"Before it, {counted(past.failures, 'run')} failed in a row, since {local_time(past.failing_since)}."
+        return in_a_row(past.failures, past.failing_since)
     if kind is Kind.FAILURE and (report.outcome is None or report.outcome in FAILED):
         return _nth_failure(report, past) if past.failures else _first_failure(past)
     return ""
+
+
+def in_a_row(failures: int, since: datetime) -> str:
+    """Return in a sentence how many runs failed before one that went well."""
+    if failures == 1:
+        return f"The run before it failed, which started at {local_time(since)}."
+    return f"Before it, {counted(failures, 'run')} failed in a row, since {local_time(since)}."
 
 
 def _first_failure(past: Past) -> str:

@@ -78,7 +78,7 @@ def test_a_failure_is_told_once_with_its_traceback(jobs: Jobs) -> None:
             "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)",
             143,
             "terminated",
-            "supervisor.watch.signals.Terminated",
+            "Terminated",
         ),
         ("raise KeyboardInterrupt", 130, "interrupted", "KeyboardInterrupt"),
         ("os._exit(4)", 4, "failure", "exit code 4"),

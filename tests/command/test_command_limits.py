@@ -46,7 +46,7 @@ def test_an_overlapping_run_fails(jobs: Jobs) -> None:
     second = jobs.run("--overlap", "fail", "--", path)
     assert (second.code, second.stdout) == (1, b"")
     assert b"under way" in second.stderr
-    assert [each["error"] for each in jobs.told()] == ["supervisor.errors.OverlapError"]
+    assert [each["error"] for each in jobs.told()] == ["OverlapError"]
     end(first)
     assert jobs.run("--overlap", "fail", "--", path).code == 1  # read finds no line
     assert jobs.told()[-1]["error"] == "exit code 1"
