@@ -180,6 +180,10 @@ class Deliveries:
         self.parcels = set()
 
     def _courier(self, name: str) -> Courier:
+        found = self._couriers.get(name)
+        return found if found is not None else self._new_courier(name)
+
+    def _new_courier(self, name: str) -> Courier:
         # Loaded before the courier's thread does: a fork meanwhile would leave the lock of its import held for ever.
         import random  # noqa: F401 - as said
 

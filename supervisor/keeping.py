@@ -45,7 +45,7 @@ class Keeper:
         self._redact = redact
         self._journal = _shared_journal() if run.settings.journal else None
         self._began = False
-        self._some_are_unended = False
+        self.some_are_unended = False
         self._went_on = False
         self.outbox: Outbox = self._journal or MemoryOutbox()
 
@@ -55,7 +55,7 @@ class Keeper:
         if self._journal is not None:
             try:
                 if joined is None:
-                    self._some_are_unended = self._journal.start_run(_started(self._run, self._redact))
+                    self.some_are_unended = self._journal.start_run(_started(self._run, self._redact))
                 elif joined.is_journalled:
                     self._journal.join_run(_started(self._run, self._redact))
                 self._began = True
@@ -69,7 +69,7 @@ class Keeper:
         Whoever takes one stores its message before taking the next: both are one commit.
         """
         journal = self._journal
-        if journal is not None and self._some_are_unended:
+        if journal is not None and self.some_are_unended:
             with self._fault_noted():
                 for record in journal.died_runs(self._run.name):
                     with journal.one_commit():
@@ -104,15 +104,14 @@ class Keeper:
             tell: Stores the messages; called once. After a success it gets in words how many runs of this name
                 failed just before this one; otherwise, and when none did, "".
         """
-        journal = _shared_journal() if self._began else None  # asked anew: a run without an end would be told as died
+        journal = self._journal_of_end()
         if journal is None:
             tell("")
             return
         has_told = False
         try:
             with journal.one_commit():
-                joined = self._run.joined
-                if joined is not None and joined.parent_lives():  # which ends the run; its end is not the program's
+                if self._is_ended_by_another():
                     is_recovery = end.outcome is Outcome.SUCCESS
                 else:
                     is_recovery = journal.end_run(self._run.id, end)
@@ -123,6 +122,24 @@ class Keeper:
             self._do_without(error)
             if not has_told:
                 tell("")
+
+    def note_end(self, end: EndedRun) -> None:
+        """Note how the run ended, where there is nobody to tell."""
+        journal = self._journal_of_end()
+        try:
+            if journal is not None and not self._is_ended_by_another():
+                journal.end_run(self._run.id, end, asks=False)
+        except JournalUnavailable as error:
+            self._do_without(error)
+
+    def _journal_of_end(self) -> Journal | None:
+        # Asked anew where it had a fault: a run without an end would be told as died.
+        return (self._journal or _shared_journal()) if self._began else None
+
+    def _is_ended_by_another(self) -> bool:
+        """Tell whether the end is not the program's to note, since `supervisor run` is there and does it."""
+        joined = self._run.joined
+        return joined is not None and joined.parent_lives()
 
     def found(self, kind: Kind, tell: Callable[[], None]) -> None:
         """Note that the run stalls or takes too long, in one commit with the message.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from supervisor.redaction.names import kind_of
@@ -37,26 +38,30 @@ class RunRedactor:
         run: The run.
     """
 
-    __slots__ = ("_arguments", "_redactor", "_run", "_seen")
+    __slots__ = ("_redactor", "_run", "_seen")
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._redactor: Redactor | None = None
         self._seen: dict[int, weakref.ref[Any]] | None = None
-        self._arguments: tuple[tuple[str, ...], tuple[str, ...]] | None = None
         if run.settings.handlers:
             _remember(run.settings.handlers)
 
     def __call__(self) -> Redactor:
         """Return what redacts."""
         if self._redactor is None or self._seen is not _known:
-            from supervisor.redaction import redactor_for
-
-            self._seen = known = _known
-            others = [each for ref in known.values() if (each := ref()) is not None]
-            settings = self._run.settings
-            self._redactor = redactor_for((*settings.handlers, *others), self._patterns(), settings.redact_off)
+            self._seen = _known
+            self._redactor = self._made()
         return self._redactor
+
+    def _made(self) -> Redactor:
+        settings, patterns = self._run.settings, self._patterns()
+        others = [each for ref in _known.values() if (each := ref()) is not None]
+        if not (settings.handlers or others or patterns or settings.redact_off):
+            return _plain_redactor()
+        from supervisor.redaction import redactor_for
+
+        return redactor_for((*settings.handlers, *others), patterns, settings.redact_off)
 
     def _patterns(self) -> Mapping[str, Any]:
         """Return the patterns of the run and of those around it; of one name the innermost holds."""
@@ -71,9 +76,7 @@ class RunRedactor:
         """Return a command line without secrets; the program's own path is none."""
         if len(arguments) <= 1:
             return arguments
-        if self._arguments is None or self._arguments[0] != arguments:
-            self._arguments = arguments, self().arguments(arguments)
-        return self._arguments[1]
+        return _arguments(self(), tuple(arguments))
 
     def values(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return recorded values without secrets."""
@@ -103,6 +106,19 @@ class RunRedactor:
             return self().text(format_exc())
         except Exception as error:  # noqa: BLE001 - the run's boundary: whatever a script's exception does when shown
             return f"its traceback cannot be shown ({type(error).__name__})"
+
+
+@cache
+def _plain_redactor() -> Redactor:
+    """Return what redacts where there are neither handlers nor wishes: one for all runs of the process."""
+    from supervisor.redaction import Redactor
+
+    return Redactor()
+
+
+@lru_cache(maxsize=16)  # the command line, which is the same for all runs of a process
+def _arguments(redactor: Redactor, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    return redactor.arguments(arguments)
 
 
 def _is_word(name: str) -> bool:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import AsyncIterable
 from contextlib import contextmanager
+from functools import cache
 from math import isfinite
 from operator import length_hint
 from time import monotonic, process_time, time
@@ -625,10 +626,9 @@ class Run:
 
     def _telling(self) -> Teller:
         if self._teller is None:
-            from supervisor.telling import Teller
-
+            teller = _teller_class()
             with _creating:
-                self._teller = self._teller or Teller(self)
+                self._teller = self._teller or teller(self)
         return self._teller
 
     def _guard(self, step: Any, *args: Any, **kwargs: Any) -> Any:
@@ -643,6 +643,13 @@ class Run:
         from supervisor.redacting import RunRedactor
 
         log.warning("supervision of %r went on without one step\n%s", self.settings.name, RunRedactor(self).fault())
+
+
+@cache  # when run again, an import statement takes as long as all else that a run without handlers tells
+def _teller_class() -> type[Teller]:
+    from supervisor.telling import Teller
+
+    return Teller
 
 
 def _take_offer(run: Run) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
@@ -15,6 +16,7 @@ import attrs
 from supervisor import capture, log
 from supervisor.capture.texts import fit_line
 from supervisor.delivery import Deliveries, handler_name
+from supervisor.journal.memory import MemoryOutbox
 from supervisor.keeping import Keeper, end_of
 from supervisor.kinds import Kind, Outcome
 from supervisor.redacting import RunRedactor
@@ -27,13 +29,18 @@ if TYPE_CHECKING:
 
     from supervisor.compose.past import Past
     from supervisor.courier import Parcel
+    from supervisor.journal import EndedRun
     from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
     from supervisor.run import Run
+    from supervisor.settings import Settings
     from supervisor.watch.findings import Finding
 
 TEXT_LIMIT = 1_000_000
 SUBJECT_LIMIT = 200
 _TOLD = "__supervisor_told__"
+_START = Kind.START  # looked up once, as in the run
+# What a run without handlers tells: it is taken by nobody, so one does for all of them.
+_TO_NOBODY = Deliveries((), (), MemoryOutbox())
 
 Outgoing: TypeAlias = "tuple[MessageDetails, tuple[Any, ...]]"
 """A message, and the handlers that have heard it already."""
@@ -47,18 +54,20 @@ class Teller:
         self._settings = run.settings
         self._redact = RunRedactor(run)
         self._keeper = Keeper(run, self._redact)
-        self._deliveries = Deliveries(run.settings.handlers, run.settings.report_on, self._keeper.outbox, self._redact)
+        self._deliveries = self._deliveries_of(run.settings) if run.settings.handlers else _TO_NOBODY
         self._pace: ProgressPace | None = None
         self._flood: FloodGate | None = None
         self._error: ErrorDetails | None = None
         spare.keep()
 
+    def _deliveries_of(self, settings: Settings) -> Deliveries:
+        return Deliveries(settings.handlers, settings.report_on, self._keeper.outbox, self._redact)
+
     # What is known
 
     def report(self) -> RunReport:
         """Return what is known of the run at this moment, without secrets."""
-        from supervisor.models import RunReport
-
+        _, report = _models()
         run = self._run
         facts = {
             "progress": self._progress(),
@@ -69,7 +78,7 @@ class Teller:
             **run.facts,
         }
         facts["argv"] = self._redact.arguments(facts["argv"])
-        return RunReport(
+        return report(
             id=run.id,
             name=run.name,
             outcome=run.outcome,
@@ -102,32 +111,34 @@ class Teller:
         """Note that the run has started, and tell what is due at that moment."""
         if not self._keeper.begin():
             self._deliveries.stay_in_memory()
+        if self._keeper.some_are_unended:
+            self._tell_died()
+        self._deliveries.fetch_waiting()
+        if _START in self._settings.announced:
+            self._send(_message(Kind.START, self.report()))
+
+    def _tell_died(self) -> None:
         stored: list[Parcel] = []
         for report in self._keeper.died():
             stored += self._deliveries.store(_message(Kind.DIED, report, past=self._keeper.past(report.id)))
         self._deliveries.hand_over(stored)
-        self._deliveries.fetch_waiting()
-        if Kind.START in self._settings.announced:
-            self._send(_message(Kind.START, self.report()))
 
     def notice(self, subject: str | MessageDetails, message: str, **extras: Any) -> None:
         """Pass on what the script says, as long as it does not say too much."""
-        from supervisor.models import MessageDetails
-
+        given, _ = _models()
         if self._flood is None:
             self._flood = FloodGate()
-        is_failure = isinstance(subject, MessageDetails) and subject.kind is Kind.FAILURE
+        is_failure = isinstance(subject, given) and subject.kind is Kind.FAILURE
         if not is_failure and not self._flood.passes(subject):
             return
-        if isinstance(subject, MessageDetails):
+        if isinstance(subject, given):
             details = self._redact.message(subject)
             if details.report is None:
                 details = attrs.evolve(details, report=self.report())
         elif not extras:
             clean = self._redact().text
-            details = MessageDetails(
-                clean(capture.safe_text(subject)), clean(capture.safe_text(message)), report=self.report()
-            )
+            texts = clean(capture.safe_text(subject)), clean(capture.safe_text(message))
+            details = given(*texts, report=self.report())
         else:
             details = attrs.evolve(self._redact.message(_notice(subject, message, **extras)), report=self.report())
         self._send(details)
@@ -168,9 +179,25 @@ class Teller:
         succeeded = self._run.outcome is Outcome.SUCCESS
         if error is not None and not succeeded:
             self._error = self._details_of(error)
+        stored: list[Parcel] = []
+        if succeeded and self._deliveries is _TO_NOBODY:
+            self._keeper.note_end(self._end())
+        else:
+            self._tell_end(error, stored, succeeded=succeeded)
+        if self._run.joined is not None:
+            told = [(parcel.delivery.message.kind, parcel.delivery.handler) for parcel in stored]
+            heard = (*_told_of(error), *_told_of(self._run._aside))  # noqa: SLF001 - those of exceptions in threads too
+            told += [(Kind.FAILURE, handler_name(each)) for each in heard if hasattr(each, "send_message")]
+            self._run.joined.hand_back(self.report(), self._run.attachments, told)
+        self._deliveries.hand_over(stored)
+
+    def _end(self) -> EndedRun:
+        return end_of(self._run, self._redact.values(self._run.values), self._progress(), self._error)
+
+    def _tell_end(self, error: BaseException | None, stored: list[Parcel], *, succeeded: bool) -> None:
+        """Note the end, and store the messages that tell of it, in one commit."""
         # All that takes time is done before, since no other process can write to the journal during the commit.
         last_words = [*self._held_back(), *(() if succeeded else self._failure(error))]
-        stored: list[Parcel] = []
 
         def tell(failures_before: str) -> None:
             for details, told in (*last_words, *(self._success(failures_before) if succeeded else ())):
@@ -179,13 +206,7 @@ class Teller:
                 if details.kind is Kind.FAILURE and self._error is not None:
                     self._keeper.mark_told(self._error)
 
-        self._keeper.end(end_of(self._run, self._redact.values(self._run.values), self._progress(), self._error), tell)
-        if self._run.joined is not None:
-            told = [(parcel.delivery.message.kind, parcel.delivery.handler) for parcel in stored]
-            heard = (*_told_of(error), *_told_of(self._run._aside))  # noqa: SLF001 - those of exceptions in threads too
-            told += [(Kind.FAILURE, handler_name(each)) for each in heard if hasattr(each, "send_message")]
-            self._run.joined.hand_back(self.report(), self._run.attachments, told)
-        self._deliveries.hand_over(stored)
+        self._keeper.end(self._end(), tell)
 
     def _own_log(self) -> tuple[str, ...]:
         """Return the log that the run keeps itself, if it does."""
@@ -287,6 +308,13 @@ class Teller:
         self._deliveries.stop_waiting()
 
 
+@cache  # when run again, an import statement takes as long as making the message
+def _models() -> tuple[type[MessageDetails], type[RunReport]]:
+    from supervisor.models import MessageDetails, RunReport
+
+    return MessageDetails, RunReport
+
+
 def _message(
     kind: Kind, report: RunReport, attachments: Iterable[Any] = (), note: str = "", past: Past | None = None
 ) -> MessageDetails:
@@ -297,11 +325,11 @@ def _message(
 
 def _described(details: MessageDetails) -> MessageDetails:
     """Return a message of bounded length that says of each attachment what there is to say now."""
+    if not details.attachments and len(details.own_text) <= TEXT_LIMIT:
+        return details
     from supervisor.attachments import describe
     from supervisor.compose.words import cut_middle
 
-    if not details.attachments and len(details.own_text) <= TEXT_LIMIT:
-        return details
     attachments = tuple(describe(each) for each in details.attachments)
     return attrs.evolve(details, message=cut_middle(details.own_text, TEXT_LIMIT), attachments=attachments)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class UnreadableError(ValueError):
 
 def dump(value: Any) -> bytes:
     """Return anything as JSON; never raises for what a script may have recorded."""
-    return json.dumps(_packed(value, 0), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return _TEXT_OF(_packed(value, 0)).encode("utf-8", "surrogatepass")
 
 
 def load(data: bytes | None) -> Any:
@@ -70,6 +71,8 @@ def load_message(data: bytes | None) -> MessageDetails:
     return message
 
 
+# What is packed has no circles any more: it is cut at a depth.
+_TEXT_OF = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _AS_IT_IS = frozenset({str, float, bool, type(None)})
 
 
@@ -81,18 +84,19 @@ def _packed(value: Any, depth: int) -> Any:
         return _as_text(value)
     if kind in _FIELDS:
         return _tagged_model(value, depth + 1)
-    if kind is list:
-        return [_packed(each, depth + 1) for each in value]
-    if kind is not datetime and isinstance(value, Mapping):  # which takes as long as all the rest
-        return _packed_mapping(value, depth)
+    pack = _PACKER_OF.get(kind)
+    if pack is not None:
+        return pack(value, depth + 1)
+    if isinstance(value, Mapping):
+        return _packed_mapping(value, depth + 1)
     return _tagged(value, depth)
 
 
 def _packed_mapping(value: Mapping[Any, Any], depth: int) -> Any:
-    items = [(key, _packed(each, depth + 1)) for key, each in list(value.items())]
+    items = [(key, _packed(each, depth)) for key, each in list(value.items())]
     if all(type(key) is str for key, _ in items) and "$" not in value:
         return dict(items)
-    return _tag("dict", [[_packed(key, depth + 1), each] for key, each in items])
+    return _tag("dict", [[_packed(key, depth), each] for key, each in items])
 
 
 def _tagged(value: Any, depth: int) -> Any:
@@ -172,6 +176,14 @@ _PACKERS: tuple[tuple[type | tuple[type, ...], Callable[[Any, int], Any]], ...] 
     (set, _several("set")),
     (list, lambda value, depth: [_packed(each, depth) for each in value]),
 )
+
+
+# What reports are made of is not looked for among all of them.
+_PACKER_OF: dict[type, Callable[[Any, int], Any]] = {
+    **{kind: pack for kind, pack in _PACKERS if kind in (datetime, tuple, list)},
+    dict: _packed_mapping,
+    MappingProxyType: _packed_mapping,
+}
 
 
 def _int(value: int) -> Any:

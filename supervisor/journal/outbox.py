@@ -6,8 +6,8 @@ Every run with a journal loads this, so the models and the codec are imported wh
 from __future__ import annotations
 
 from contextlib import closing
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
 from supervisor.journal.processes import Process
 from supervisor.journal.texts import text
@@ -88,9 +88,7 @@ class OutboxKeeper:
         """Accept one message for several handlers in one commit that survives power loss."""
         if not handlers:
             return ()
-        from supervisor.journal.codec import dump
-        from supervisor.models import Delivery
-
+        dump, delivery = _what_puts()
         body = dump(_with_absolute_paths(message))
         head = (text(message.id), str(message.kind), message.created_at.timestamp(), text(str(message.subject)), body)
         now = self._clock()
@@ -102,7 +100,7 @@ class OutboxKeeper:
                 for handler in handlers
             ]
         return tuple(
-            Delivery(message=message, handler=handler, key=key or 0)
+            delivery(message=message, handler=handler, key=key or 0)
             for handler, key in zip(handlers, keys, strict=True)
         )
 
@@ -224,6 +222,14 @@ class OutboxKeeper:
             connection.execute(_FORGET_SENT, (KEEP_SENT,))
             connection.execute(_FORGET_MESSAGES)
         self._copies.sweep()
+
+
+@cache  # when run again, two import statements take as long as storing a row
+def _what_puts() -> tuple[Callable[[Any], bytes], type[Delivery]]:
+    from supervisor.journal.codec import dump
+    from supervisor.models import Delivery
+
+    return dump, Delivery
 
 
 def _due_rows(

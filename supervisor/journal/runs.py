@@ -211,15 +211,16 @@ class RunWriter:
                     (self._clock(), _dump(progress), key, text(run_id)),
                 )
 
-    def end_run(self, run_id: str, end: EndedRun) -> bool:
+    def end_run(self, run_id: str, end: EndedRun, *, asks: bool = True) -> bool:
         """Note how a run has ended: one commit that survives power loss. One run in a hundred prunes old ones.
 
         Args:
             run_id: A run that was started here; any other is ignored.
             end: How it ended.
+            asks: Whether the answer matters: what came before is looked up for it.
 
         Returns:
-            True for a success when the newest run of its name that ended before it was none.
+            True for a success when the newest run of its name that ended before it was none; False if not asked.
 
         Raises:
             JournalUnavailable: It could not be written.
@@ -228,7 +229,8 @@ class RunWriter:
         if run is None:
             return False
         with self._store.write() as connection:
-            is_recovery = end.outcome is Outcome.SUCCESS and _last_outcome(connection, run.name) != Outcome.SUCCESS
+            is_success = asks and end.outcome is Outcome.SUCCESS
+            is_recovery = is_success and _last_outcome(connection, run.name) != Outcome.SUCCESS
             row = _end_row(end)
             if not connection.execute(_END, (*row, key, text(run_id))).rowcount:
                 # The file is not the one that the run started in: it was set aside or removed meanwhile.
