@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,6 @@ from supervisor.journal import open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from recorders import Recorder
 
@@ -251,3 +251,21 @@ def test_without_it_nothing_is_loaded_or_changed(tmp_path: Path, state: Path) ->
     """
     assert run(tmp_path, body).stdout == "True\n[]\n"
     assert not (state / "logs").exists()
+
+
+def test_a_private_key_that_is_logged_line_by_line_is_left_out(recorder: Recorder) -> None:
+    """Not one line of it is in the run's log or its report, and what is logged between and after stays."""
+    lines = [f"{number:02}MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ" for number in range(20)]
+    with supervise("night", handlers=[recorder], capture_logs=True, report_on="success", journal=False) as run:
+        key = ("-----BEGIN PRIVATE KEY-----", *lines, "read by others", "x4==", "-----END PRIVATE KEY-----")
+        for line in (*key, "word"):
+            logging.getLogger("parcels").info("%s", line)
+        assert run.log_path is not None
+        text = Path(run.log_path).read_text("utf-8")
+    assert not [line for line in lines if line[2:] in text]
+    assert "x4==" not in text
+    assert "read by others" in text
+    assert text.rstrip().endswith("parcels: word")
+    report = recorder.messages[-1].report
+    assert report is not None
+    assert "MIIEvQ" not in str(report.log_tail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from typing import TYPE_CHECKING
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     import logging
 
 TRACEBACK_LIMIT = 60_000
+
+_KEY, _BEGIN, _END = "PRIVATE KEY", "-BEGIN ", "-END "
+_KEY_LINE = re.compile(r"[A-Za-z0-9+/]{1,80}={0,2}\s*")
+_LONGEST_KEY = 250  # lines of 64 characters: twice an RSA key of 16,384 bits
 
 _second: tuple[int, str] = (-1, "")
 
@@ -30,6 +35,26 @@ def formatted(record: logging.LogRecord) -> str:
     elif record.exc_text:
         text += f"\n{record.exc_text}"
     return f"{text}\n{record.stack_info}" if record.stack_info else text
+
+
+class KeyLines:
+    """Leaves out a private key that is logged line by line: no line of it tells by itself what it is."""
+
+    def __init__(self) -> None:
+        self._left = 0  # how many more lines may belong to the key that has begun
+
+    def without(self, text: str) -> str:
+        """Return a record as it is written, without the line of a key that it is."""
+        if self._left:
+            beginning, _, line = text.rpartition(": ")
+            if _END in text:
+                self._left = 0
+            elif _KEY_LINE.fullmatch(line):
+                self._left -= 1
+                return f"{beginning}: [redacted: private_key]"
+        elif _KEY in text and _BEGIN in text and _END not in text:
+            self._left = _LONGEST_KEY
+        return text
 
 
 def _message(record: logging.LogRecord) -> str:

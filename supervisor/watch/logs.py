@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from supervisor import log
 from supervisor.watch import levels, log_files
 from supervisor.watch.context import active_run
-from supervisor.watch.log_lines import formatted
+from supervisor.watch.log_lines import KeyLines, formatted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,6 +58,7 @@ class RunLog:
         self._below = tuple(f"{name}." for name in self.names)
         self._descriptor = file.descriptor if file is not None else None
         self._redact = redact
+        self._key_lines = KeyLines()
         self._counts: dict[tuple[int, str], int] = {}
         self._last: deque[str] = deque(maxlen=TAIL_LINES)
         self._has_warned = False
@@ -84,7 +85,7 @@ class RunLog:
     def write(self, record: logging.LogRecord) -> None:
         """Write one record. It never raises: a log that is full must not stop the script."""
         try:
-            text = self._redact(formatted(record))
+            text = self._redact(self._key_lines.without(formatted(record)))
             self._keep(text, record)
         except OSError as error:
             # It is tried again with the next record: there may be room by then.
