@@ -38,8 +38,12 @@ def handler_class(scheme: str) -> Any:
 
     offered = entry_points(group=GROUP)
     if scheme not in offered.names:
-        known = ", ".join(sorted({*BUILT_IN, *offered.names}))
-        raise ConfigurationError(f"there is no handler of type {scheme!r}; there are {known}")
+        from difflib import get_close_matches
+
+        known = sorted({*BUILT_IN, *offered.names})
+        meant = get_close_matches(scheme, known, n=1)
+        hint = f"did you mean {meant[0]!r}? " if meant else ""
+        raise ConfigurationError(f"there is no handler of type {scheme!r}; {hint}there are {', '.join(known)}")
     entry = offered[scheme]
     try:
         return entry.load()

@@ -57,8 +57,8 @@ def test_a_scheme_of_ours_cannot_be_taken_over() -> None:
 
 @pytest.mark.usefixtures("another_package")
 def test_a_scheme_that_nobody_offers_is_told_with_those_there_are() -> None:
-    """A misspelt scheme is named, beside all that can be had."""
-    with pytest.raises(ConfigurationError, match=r"no handler of type 'pagr'.*console.*pager"):
+    """A misspelt scheme is named, with what was probably meant and all that can be had."""
+    with pytest.raises(ConfigurationError, match=r"no handler of type 'pagr'; did you mean 'pager'\? .*console.*pager"):
         handler_class("pagr")
 
 
