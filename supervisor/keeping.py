@@ -69,7 +69,7 @@ class Keeper:
         Whoever takes one stores its message before taking the next: both are one commit.
         """
         journal = self._journal
-        if journal is not None and self.some_are_unended:
+        if journal is not None:
             with self._fault_noted():
                 for record in journal.died_runs(self._run.name):
                     with journal.one_commit():

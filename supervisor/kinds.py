@@ -35,6 +35,10 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
 
 
+FAILED = (Outcome.FAILURE, Outcome.TERMINATED, Outcome.DIED)
+"""The outcomes that make a row of failures longer; only a success ends it, and the others do neither."""
+
+
 class DeliveryState(StrEnum):
     """Where a delivery stands."""
 

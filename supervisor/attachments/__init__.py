@@ -13,7 +13,9 @@ A bad attachment never stops a message. What happened to it is told in the notes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from supervisor.lazily import loads
 
 if TYPE_CHECKING:
     from supervisor.attachments.packing import packed
@@ -33,11 +35,5 @@ _MODULES = {
     "packed": "packing",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load what packs when it is first asked for: every run with attachments describes them, few runs send them."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+# Every run with attachments describes them, few runs send them.
+__getattr__ = loads(__name__, _MODULES)

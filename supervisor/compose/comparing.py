@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from supervisor.compose.past import FAILED, LAST_RUNS, MOST_IN_A_ROW
+from supervisor.compose.past import LAST_RUNS, MOST_IN_A_ROW
 from supervisor.compose.words import counted, duration_range, local_time, ordinal
-from supervisor.kinds import Kind, Outcome
+from supervisor.kinds import FAILED, Kind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

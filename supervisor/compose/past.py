@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor.kinds import Outcome
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-FAILED = (Outcome.FAILURE, Outcome.TERMINATED, Outcome.DIED)
-"""The outcomes that make a row of failures longer; only a success ends it, and the others do neither."""
+    from supervisor.kinds import Outcome
 
 LAST_RUNS = 30
 MOST_IN_A_ROW = 500

@@ -28,11 +28,11 @@ What is wrong is never raised by :func:`load`: it is left out and told in :attr:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from supervisor.configuration.loading import load
 from supervisor.configuration.result import Configuration
+from supervisor.lazily import loads
 
 if TYPE_CHECKING:
     from supervisor.configuration.building import build, check_options
@@ -71,9 +71,5 @@ _MODULES = {
     "masked": "showing",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load what a run without a configuration does not need when it is first asked for."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+# Most runs find no configuration.
+__getattr__ = loads(__name__, _MODULES)

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from supervisor.lazily import loads
 
 if TYPE_CHECKING:
     from supervisor.journal.contract import LEASE_S, Outbox, Pack
@@ -44,12 +46,5 @@ _HOMES = {
     "runs": ("EndedRun", "StartedRun"),
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load what is asked for: a run without a journal needs no SQLite, one without messages no outbox."""
-    for home, names in _HOMES.items():
-        if name in names:
-            from importlib import import_module
-
-            return getattr(import_module(f"{__name__}.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# A run without a journal needs no SQLite, one without messages no outbox.
+__getattr__ = loads(__name__, {name: home for home, names in _HOMES.items() for name in names})

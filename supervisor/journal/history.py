@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from supervisor.journal.processes import Process
 from supervisor.journal.texts import load_texts, text
-from supervisor.kinds import Outcome
+from supervisor.kinds import FAILED, Outcome
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from supervisor.journal.records import Repeats, RunRecord, Streak
     from supervisor.journal.store import Row, Store
-
-FAILED = (Outcome.FAILURE, Outcome.TERMINATED, Outcome.DIED)
-"""The outcomes that make a streak longer; only SUCCESS ends one, and the others do neither."""
 
 _COLUMNS = """
 id, name, outcome, started_at, ended_at, duration_s, parent_id, host, pid, process_started, user, python, schedule,

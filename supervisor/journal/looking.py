@@ -12,12 +12,13 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from supervisor.journal.errors import JournalUnavailable
-from supervisor.journal.history import _COLUMNS, FAILED, RunReader, _record
+from supervisor.journal.history import _COLUMNS, RunReader, _record
 from supervisor.journal.processes import is_gone, this_process
 from supervisor.journal.readonly import ReadOnlyFile
 from supervisor.journal.store import FILE_NAME
 from supervisor.journal.tending import TendedOutbox
 from supervisor.journal.texts import text
+from supervisor.kinds import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from supervisor.compose.past import FAILED, LAST_RUNS, MOST_IN_A_ROW, Past, PastRun
+from supervisor.compose.past import LAST_RUNS, MOST_IN_A_ROW, Past, PastRun
 from supervisor.journal.texts import text
-from supervisor.kinds import Outcome
+from supervisor.kinds import FAILED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,9 +5,9 @@ A handler's module is loaded when the handler is first named, and its client lib
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from supervisor.lazily import loads
 from supervisor.models import MessageHandler
 
 if TYPE_CHECKING:
@@ -40,13 +40,7 @@ _MODULES = {
     "WebhookHandler": "webhook",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    handler = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = handler
-    return handler
+__getattr__ = loads(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

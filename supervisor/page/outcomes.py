@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from supervisor import kinds
 from supervisor.kinds import Outcome
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ OUTCOMES: tuple[str, ...] = (RUNNING, *map(str, Outcome))
 """All outcomes; a run's code is its place in here."""
 CODES = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 
-FAILED = (CODES["failure"], CODES["terminated"], CODES["died"])
-"""What makes a streak of failures longer, as in the journal; the rest but success does neither."""
+FAILED = tuple(CODES[each] for each in kinds.FAILED)
+"""The codes of what makes a streak of failures longer."""
 SUCCESS = CODES["success"]
 
 DAYS: dict[str, str] = {

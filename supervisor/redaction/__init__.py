@@ -7,7 +7,9 @@ runs over a whole log. All works on bytes: a log need not be valid in any encodi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from supervisor.lazily import loads
 
 if TYPE_CHECKING:
     from supervisor.redaction.handlers import secrets_of
@@ -24,11 +26,5 @@ _MODULES = {
     "secrets_of": "handlers",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load what redacts when there is something to look at: most runs only ask whether a name tells of a secret."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+# Most runs only ask whether a name tells of a secret.
+__getattr__ = loads(__name__, _MODULES)
