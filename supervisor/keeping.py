@@ -40,6 +40,8 @@ class Keeper:
         redact: Takes secrets out of its command line.
     """
 
+    __slots__ = ("_began", "_journal", "_redact", "_run", "_went_on", "outbox", "some_are_unended")
+
     def __init__(self, run: Run, redact: RunRedactor) -> None:
         self._run = run
         self._redact = redact

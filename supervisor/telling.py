@@ -49,6 +49,8 @@ Outgoing: TypeAlias = "tuple[MessageDetails, tuple[Any, ...]]"
 class Teller:
     """Speaks for one run."""
 
+    __slots__ = ("_deliveries", "_error", "_flood", "_keeper", "_pace", "_redact", "_run", "_settings")
+
     def __init__(self, run: Run) -> None:
         self._run = run
         self._settings = run.settings

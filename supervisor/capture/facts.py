@@ -10,6 +10,9 @@ from typing import Any
 
 from supervisor.capture.texts import safe_text
 
+if sys.platform != "win32":
+    import resource
+
 
 @cache
 def host() -> str:
@@ -34,7 +37,7 @@ def user() -> str:
 
 def command_line() -> tuple[str, ...]:
     """Return the command line as the script knows it."""
-    return tuple(safe_text(each) for each in getattr(sys, "argv", ()))
+    return tuple(map(safe_text, getattr(sys, "argv", ())))
 
 
 @cache
@@ -63,8 +66,6 @@ def peak_memory_bytes() -> int | None:
         import psutil
 
         return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kibibytes, but bytes on macOS
 

@@ -35,6 +35,8 @@ FILE_NAME = "journal.sqlite3"
 BUSY_S = 10.0
 _POLL_S = 1.0  # SQLite's own wait cannot be interrupted by a signal, so it is kept short and repeated
 _PAUSE_S = 0.01
+# A commit writes each page that it touches, of which a run's row and its places in the indexes fill little.
+_PAGE_BYTES = 1024
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -87,9 +89,9 @@ class Store:
             JournalUnavailable: The file cannot be read.
         """
         with _Use(self) as connection:
-            return self._patiently(_fetched, connection, sql, parameters)
+            return self.patiently(_fetched, connection, sql, parameters)
 
-    def write(self, *, durable: bool = True) -> AbstractContextManager[sqlite3.Connection]:
+    def write(self, *, durable: bool = True, alone: bool = False) -> AbstractContextManager[sqlite3.Connection]:
         """Do several things in one commit: all of them or, after an exception, none.
 
         Inside another ``write`` of the same thread this one becomes part of the outer commit.
@@ -97,11 +99,13 @@ class Store:
         Args:
             durable: Survive power loss (``synchronous=FULL``, one fsync). False survives only the end of the
                 process; that is enough for what a dead process makes worthless anyway.
+            alone: Only one statement writes, by :meth:`patiently`. It then is a commit by itself, which spares two
+                statements on the path of every run.
 
         Raises:
             JournalUnavailable: The file cannot be written; nothing was.
         """
-        return _Use(self, writes=True, durable=durable)
+        return _Use(self, writes=True, durable=durable, alone=alone)
 
     def before_fork(self) -> None:
         """Wait for other threads and close, so that no connection crosses the fork."""
@@ -150,7 +154,7 @@ class Store:
             if connection is None or identity(self.path) != self._identity:
                 # Someone may have set the file aside or removed it: what we wrote there would be lost.
                 self._close()
-                connection = self._patiently(self._open)
+                connection = self.patiently(self._open)
         except OSError as error:
             raise JournalUnavailable(self.path, error.strerror or str(error)) from error
         return connection
@@ -191,19 +195,21 @@ class Store:
         self._durable = True
         if version < schema.VERSION:
             # Stays in the file. Where it cannot be had (a network share) SQLite keeps its rollback journal.
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # only a file without pages takes it
             connection.execute("PRAGMA journal_mode = WAL")
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 schema.migrate(connection)
 
-    def _begin(self, connection: sqlite3.Connection, durable: bool) -> None:
+    def _begin(self, connection: sqlite3.Connection, durable: bool, alone: bool) -> None:
         if durable is not self._durable:
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
-        # A transaction that begins by reading could not wait for its turn to write.
-        connection.execute("BEGIN IMMEDIATE")
+        if not alone:
+            # A transaction that begins by reading could not wait for its turn to write.
+            connection.execute("BEGIN IMMEDIATE")
 
-    def _patiently(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def patiently(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do what other processes may hinder for a while, for up to ``busy_s`` seconds."""
         deadline = 0.0
         while True:
@@ -228,9 +234,9 @@ class Store:
                 f"journal {self.path!r} is corrupt ({error}): set aside as {aside!r}, a new one begins"
             )
 
-    def _warn(self) -> None:
-        """Log what happened, outside the lock: a log handler may do anything, even use the journal."""
-        while self._warnings:
+    def _let_go(self) -> None:
+        self._lock.release()
+        while self._warnings:  # logged outside the lock: a log handler may do anything, even use the journal
             log.warning("%s", self._warnings.pop(0))
 
     def _close(self) -> None:
@@ -245,12 +251,13 @@ class _Use:
     A class, since on the path of every run a generator costs three times as much.
     """
 
-    __slots__ = ("_durable", "_is_inner", "_store", "_writes")
+    __slots__ = ("_alone", "_durable", "_is_inner", "_store", "_writes")
 
-    def __init__(self, store: Store, *, writes: bool = False, durable: bool = True) -> None:
+    def __init__(self, store: Store, *, writes: bool = False, durable: bool = True, alone: bool = False) -> None:
         self._store = store
         self._writes = writes
         self._durable = durable
+        self._alone = alone
         self._is_inner = False
 
     def __enter__(self) -> sqlite3.Connection:
@@ -261,9 +268,9 @@ class _Use:
             connection = store._usable()
             self._is_inner = connection.in_transaction
             if self._writes and not self._is_inner:
-                store._patiently(store._begin, connection, self._durable)
+                store.patiently(store._begin, connection, self._durable, self._alone)
         except BaseException as error:
-            self._leave(error)
+            self._fail(error)
             raise
         return connection
 
@@ -271,26 +278,27 @@ class _Use:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         store = self._store
-        if error is None and self._writes and not self._is_inner:
+        if error is not None:
+            self._fail(error)
+            return
+        if self._writes and not (self._alone or self._is_inner):
             try:
                 assert store._connection is not None
-                store._patiently(store._connection.commit)
+                store.patiently(store._connection.commit)
             except BaseException as fault:
-                self._leave(fault)
+                self._fail(fault)
                 raise
-        self._leave(error)
+        store._let_go()
 
-    def _leave(self, error: BaseException | None) -> None:
-        """Let go of everything, and raise what the caller is to hear of an error of SQLite."""
+    def _fail(self, error: BaseException) -> None:
+        """Take back what was not committed, let go, and raise what the caller is to hear of an error of SQLite."""
         store = self._store
         try:
             unavailable = store._unavailable(error) if isinstance(error, sqlite3.Error) else None
             if not self._is_inner:
                 store._tidy_up()
         finally:
-            store._lock.release()
-            if store._warnings:
-                store._warn()
+            store._let_go()
         if unavailable is not None:
             raise unavailable from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -106,7 +106,7 @@ class Redactor:
     patterns: tuple[tuple[str, re.Pattern[str]], ...] = attrs.field(factory=dict, converter=_patterns, repr=False)
     off: frozenset[str] = attrs.field(default=(), converter=_off)
 
-    @property
+    @cached_property
     def _scanner(self) -> Scanner:
         return _scanner(self.secrets, self.patterns, self.off)
 
