@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
@@ -29,8 +30,7 @@ _PRUNE_ONE_IN = 100
 _PRUNE_AT_ONCE = 500
 
 
-@attrs.frozen(kw_only=True)
-class StartedRun:
+class StartedRun(NamedTuple):
     """What the journal keeps of a run when it starts; the process and the machine it finds out by itself.
 
     Args:
@@ -62,8 +62,7 @@ class StartedRun:
     grace_s: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class EndedRun:
+class EndedRun(NamedTuple):
     """What the journal keeps of a run when it ends.
 
     Args:
@@ -81,7 +80,7 @@ class EndedRun:
     outcome: Outcome
     ended_at_s: float
     duration_s: float
-    values: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+    values: Mapping[str, Any] = MappingProxyType({})
     progress: Progress | None = None
     error: ErrorDetails | None = None
     exit_code: int | None = None
@@ -102,7 +101,7 @@ WHERE key = ? AND id = ?
 """
 
 _LAST_OUTCOME = "SELECT outcome FROM run WHERE name = ? AND outcome IS NOT NULL ORDER BY key DESC LIMIT 1"
-_IS_ANOTHER_UNENDED = "SELECT 1 FROM run WHERE outcome IS NULL AND name = ? AND key != ? LIMIT 1"
+_IS_ANY_UNENDED = "SELECT 1 FROM run WHERE outcome IS NULL AND name = ? LIMIT 1"
 # The oldest beyond so many of this name.
 _DELETE_TOO_MANY = """
 DELETE FROM run WHERE key IN (
@@ -158,9 +157,11 @@ class RunWriter:
             JournalUnavailable: It could not be written.
         """
         with self._store.write(alone=True) as connection:
-            key = self._insert(connection, run)
-            # Asked here it costs a tenth of what it costs with a lock of its own.
-            return connection.execute(_IS_ANOTHER_UNENDED, (text(run.name), key)).fetchone() is not None
+            # Asked here it costs a tenth of what it costs with a lock of its own; and first, since what fails after
+            # the commit would leave a run behind that nobody ends.
+            others = connection.execute(_IS_ANY_UNENDED, (text(run.name),)).fetchall()
+            self._insert(connection, run)
+        return bool(others)
 
     def join_run(self, run: StartedRun) -> None:
         """Go on with a run that another process has started: its progress and end are noted where its start was.

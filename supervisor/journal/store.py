@@ -267,7 +267,7 @@ class _Use:
         try:
             connection = store._usable()
             self._is_inner = connection.in_transaction
-            if self._writes and not self._is_inner:
+            if self._writes and not (self._is_inner or (self._alone and self._durable is store._durable)):
                 store.patiently(store._begin, connection, self._durable, self._alone)
         except BaseException as error:
             self._fail(error)
