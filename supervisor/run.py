@@ -143,11 +143,11 @@ class Run:
         """Return the run's own id: it sorts by the time of its start, and is unique among all runs."""
         if self._id is None:
             with _creating:
-                self._id = (
-                    self._id
-                    or f"{int((self.started_at_s if self._started else time()) * 1000):011x}{os.urandom(5).hex()}"
-                )
+                self._id = self._id or self._new_id()
         return self._id
+
+    def _new_id(self) -> str:
+        return f"{int((self.started_at_s if self._started else time()) * 1000):011x}{os.urandom(5).hex()}"
 
     @property
     def name(self) -> str:
@@ -459,7 +459,10 @@ class Run:
         if self.parent is not None:
             self.parent.give_sign()
         if self.settings.journal or _TOLD_START in self.settings.announced:
-            self._telling().begin()
+            # Without the lock, which right after a commit costs as much as making both: nobody else has the run yet.
+            self._id = self._id or self._new_id()
+            self._teller = self._teller or _teller_class()(self)
+            self._teller.begin()
 
     def _begin_with_extras(self) -> None:
         from supervisor.watch.extras import Extras
