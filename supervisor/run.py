@@ -14,6 +14,7 @@ import threading
 from collections.abc import AsyncIterable
 from contextlib import contextmanager
 from functools import cache
+from itertools import islice, repeat
 from math import isfinite
 from operator import length_hint
 from time import monotonic, process_time, time
@@ -60,6 +61,31 @@ def _count_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
+
+
+# A look at the clock costs more than all else that `track` does. So each round of items that was fast lets the next one
+# be twice as long, with one look; when one was slow, each item is looked at again. A loop that turns slow is noticed
+# late by so many items at most, and by no more than were fast just before.
+_MOST_BLIND = 0b1111
+_FAST_S = 100e-6  # all items of a round together
+_MOST_COUNTED = sys.maxsize
+
+
+class _Count:
+    """Counts the items that a loop has finished, and works the number out only when somebody looks.
+
+    The loop takes one from ``asked`` each time before it asks for an item: all but the last asked for are finished.
+    """
+
+    __slots__ = ("asked",)
+
+    def __init__(self) -> None:
+        self.asked = repeat(None, _MOST_COUNTED)
+
+    @property
+    def finished(self) -> int:
+        """Return how many items are finished, once the loop has asked for the first."""
+        return _MOST_COUNTED - length_hint(self.asked) - 1
 
 
 class Run:
@@ -183,7 +209,8 @@ class Run:
         from supervisor.capture import safe_text
 
         message = "" if self._message is None else safe_text(self._message)
-        return _number(self._done) or 0, _number(self._total), message
+        done = self._done.finished if isinstance(self._done, _Count) else self._done
+        return _number(done) or 0, _number(self._total), message
 
     @property
     def values(self) -> dict[str, Any]:
@@ -337,14 +364,26 @@ class Run:
         if self._tracking:
             yield from iterable
             return
-        due = self._begin_tracking(iterable, total, message)
+        self._begin_tracking(iterable, total, message)
+        count, blind, looked_s = _Count(), 0, 0.0
+        asked, most_blind = count.asked, 0 if self._is_watched else _MOST_BLIND
         try:
-            for done, item in enumerate(iterable, 1):
-                yield item
-                self._done = done
-                if monotonic() >= due:
+            iterator = iter(iterable)
+            for _ in asked:
+                self._done = count  # each time: the body of the loop may have said something else
+                now = monotonic()
+                if now >= self._due:
                     self._tick()
-                    due = self._due
+                if most_blind:
+                    blind = (2 * blind + 1) & most_blind if now - looked_s < _FAST_S else 0  # 1, 3, 7, 15, 15
+                    looked_s = now
+                yield next(iterator)
+                if blind:
+                    for _ in islice(asked, blind):
+                        yield next(iterator)
+            yield from iterator  # uncounted: a 32-bit Python comes here, after 2**31 items
+        except StopIteration:
+            pass
         finally:
             self._tracking = False
 
@@ -364,15 +403,24 @@ class Run:
         finally:
             self._tracking = self._tracking and not outermost
 
-    def _begin_tracking(self, iterable: object, total: float | None, message: str | None) -> float:
-        """Begin to count anew and return when the clock is to be looked at."""
+    def _begin_tracking(self, iterable: object, total: float | None, message: str | None) -> None:
+        """Begin to count anew."""
         self._tracking = True
         self._done = 0
         self._total = total if total is not None else self._guard(Run._length_of, iterable)
         if message is not None:
             self._message = message
         self._tick()
-        return self._due
+
+    @property
+    def _is_watched(self) -> bool:
+        """Tell whether handlers hear of progress, or this run, or one around it, may be taken for stalled."""
+        if self.settings.progress_interval_s is not None:
+            return True
+        run: Run | None = self
+        while run is not None and run.settings.stall_after_s is None and run.joined is None:
+            run = run.parent
+        return run is not None
 
     def _length_of(self, iterable: object) -> int | None:
         return length_hint(iterable, 0) or None

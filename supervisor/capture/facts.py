@@ -10,9 +10,6 @@ from typing import Any
 
 from supervisor.capture.texts import safe_text
 
-if sys.platform != "win32":
-    import resource
-
 
 @cache
 def host() -> str:
@@ -66,6 +63,8 @@ def peak_memory_bytes() -> int | None:
         import psutil
 
         return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kibibytes, but bytes on macOS
 

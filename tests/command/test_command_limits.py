@@ -72,10 +72,11 @@ def test_a_silent_program_stalls_and_one_that_speaks_does_not(jobs: Jobs) -> Non
 
 
 def test_progress_of_a_program_that_has_joined_is_a_sign_of_life(jobs: Jobs) -> None:
-    """A program that makes progress does not stall, though it says nothing."""
+    """A program that makes progress does not stall, though it says nothing, also where its loop turns slow."""
     program = jobs.python("""
         with supervise() as run:
-            for number in run.track(range(8)): time.sleep(0.5)
+            for number in run.track(range(1008)):
+                if number >= 1000: time.sleep(0.5)
     """)
     assert jobs.run("--stall-after", "3", "--", *program).code == 0
     assert jobs.kinds() == []
