@@ -107,7 +107,8 @@ class Courier:
         """Take a delivery that was just accepted."""
         with changed:
             self._fresh.append(parcel)
-            self._wake()
+            fresh_thread = self._wake()
+        self._start(fresh_thread)
 
     def look_into(self, outbox: Outbox, redactor: Callable[[], Redactor] | None = None) -> None:
         """Deliver what earlier runs left in an outbox too.
@@ -121,16 +122,26 @@ class Courier:
             self._redactor_of_left = redactor
             self.is_clearing = True
             self._outbox_due_s = 0.0
-            self._wake()
+            fresh_thread = self._wake()
+        self._start(fresh_thread)
 
-    def _wake(self) -> None:
+    def _wake(self) -> threading.Thread | None:
+        """Wake the thread, or return a new one to start. The caller holds ``changed``, and starts it without that."""
         changed.notify_all()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name=f"supervisor {self.name}", daemon=True)
-            try:
-                # In an empty context: whatever a handler does is not done in the run.
-                Context().run(self._thread.start)
-            except RuntimeError:  # no threads any more: the interpreter is shutting down
+        if self._thread is not None:
+            return None
+        self._thread = threading.Thread(target=self._serve, name=f"supervisor {self.name}", daemon=True)
+        return self._thread
+
+    def _start(self, thread: threading.Thread | None) -> None:
+        """Start a new thread. It would wait for ``changed`` at once, and the one that holds it for its start."""
+        if thread is None:
+            return
+        try:
+            # In an empty context: whatever a handler does is not done in the run.
+            Context().run(thread.start)
+        except RuntimeError:  # no threads any more: the interpreter is shutting down
+            with changed:
                 self._thread = threading.current_thread()
                 self._serve_here()
 

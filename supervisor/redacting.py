@@ -56,12 +56,13 @@ class RunRedactor:
 
     def _made(self) -> Redactor:
         settings, patterns = self._run.settings, self._patterns()
-        others = [each for ref in _known.values() if (each := ref()) is not None]
-        if not (settings.handlers or others or patterns or settings.redact_off):
+        handlers = {id(each): each for each in settings.handlers}  # most are among those of the process, too
+        handlers |= {key: each for key, ref in _known.items() if (each := ref()) is not None}
+        if not (handlers or patterns or settings.redact_off):
             return _plain_redactor()
         from supervisor.redaction import redactor_for
 
-        return redactor_for((*settings.handlers, *others), patterns, settings.redact_off)
+        return redactor_for(handlers.values(), patterns, settings.redact_off)
 
     def _patterns(self) -> Mapping[str, Any]:
         """Return the patterns of the run and of those around it; of one name the innermost holds."""

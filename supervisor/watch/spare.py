@@ -18,8 +18,9 @@ def keep() -> None:
     """Take hold of them, unless that is so already; where there are none left, do without."""
     if not _kept:
         with suppress(OSError):
+            _kept.append(os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
             while len(_kept) < _COUNT:
-                _kept.append(os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+                _kept.append(os.dup(_kept[0]))  # as good as opening it again, and a tenth of the time
 
 
 def release() -> None:

@@ -48,10 +48,10 @@ def refusal(handler: EmailHandler, details: MessageDetails | None = None) -> Del
     return caught.value
 
 
-@pytest.fixture
-def server() -> Iterator[MailServer]:
-    """Yield a server without encryption and logins."""
-    with MailServer() as server:
+@pytest.fixture(params=[(), ("PIPELINING",)], ids=["one by one", "together"])
+def server(request: pytest.FixtureRequest) -> Iterator[MailServer]:
+    """Yield a server without encryption and logins: one that wants each command by itself, and one that does not."""
+    with MailServer(extensions=request.param) as server:
         yield server
 
 
@@ -144,9 +144,10 @@ def test_what_was_refused_for_now_gets_through_later(server: MailServer) -> None
     details = MessageDetails("s", "t")
     handler = handler_for(server.port)
     for step in ("banner", "MAIL", "RCPT", "DATA", "END"):
-        server.goes_wrong(step, "451 4.3.0 not now")
+        server.goes_wrong(step, "451 4.3.0 not now", always=True)
         with pytest.raises(DeliveryError):
             handler.send_message(details)
+        server.goes_wrong(step)
     handler.send_message(details)
     handler.close()
     assert len(server.arrived) == 1
@@ -278,7 +279,7 @@ def test_all_refused_recipients_are_told(server: MailServer) -> None:
     error = refusal(handler_for(server.port, to_addresses=["a@example.com", "b@example.com"]))
     assert error.permanent
     assert "a@example.com (550 5.1.1 no such user), b@example.com (552 5.2.2 mailbox full)" in error.reason
-    assert "DATA" not in server.asked
+    assert "DATA" not in server.asked or server.extensions
 
 
 def test_a_recipient_put_off_gets_it_later_and_the_others_not_again(

@@ -6,6 +6,7 @@ import os
 import tracemalloc
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -124,6 +125,13 @@ def test_a_decent_subject_arrives_as_it_is(subject: str) -> None:
     """Letters, signs and emoji of all scripts arrive."""
     mail = parsed(letter(MessageDetails(f"a{subject}b", "t")))
     assert mail["Subject"] == f"a{subject}b"
+
+
+@patiently
+@given(st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)))
+def test_a_date_is_written_as_python_writes_it(instant: datetime) -> None:
+    """Any moment stands in the letter as ``email.utils.format_datetime`` has it."""
+    assert parsed(letter(MessageDetails("s", "t", created_at=instant)))["Date"] == format_datetime(instant)
 
 
 def test_a_long_subject_is_cut_and_stands_in_full_in_the_text() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from supervisor.message_handlers.smtp.opening import open_connection
+from supervisor.message_handlers.smtp.pipelining import replies
 from supervisor.message_handlers.smtp.server import LostError
 
 if TYPE_CHECKING:
@@ -108,23 +109,24 @@ class Line:
 
     def _announce(self, smtp: smtplib.SMTP, envelope: Envelope, size_bytes: int) -> dict[str, Reply]:
         smtp.command_encoding = "utf-8" if envelope.utf8 else "ascii"
-        server = self._server
-        sender = f"FROM:<{envelope.sender}>{_options(smtp, envelope, size_bytes)}"
-        reply = server.ask("MAIL FROM", smtp.docmd, "MAIL", sender)
-        if not _is_ok(reply):
-            asks_for_login = reply.code == 530 and server.username is None  # noqa: PLR2004 - RFC 4954, 6
-            remedy = "give username and password" if asks_for_login else ""
-            raise server.refusal(f"the sender {envelope.sender}", reply, remedy)
-        refused = {}
-        for recipient in envelope.recipients:
-            reply = server.ask("RCPT TO", smtp.docmd, "RCPT", f"TO:<{recipient}>")
-            if not _is_ok(reply):
-                refused[recipient] = reply
+        sender = f"MAIL FROM:<{envelope.sender}>{_options(smtp, envelope, size_bytes)}"
+        recipients = (f"RCPT TO:<{each}>" for each in envelope.recipients)
+        answers = replies(self._server, smtp, [sender, *recipients, "DATA"])
+        self._check_sender(envelope.sender, next(answers))
+        # Only as many as there are recipients: a server that refuses all of them may not get to hear of DATA.
+        to_each = zip(envelope.recipients, answers, strict=False)
+        refused = {recipient: reply for recipient, reply in to_each if not _is_ok(reply)}
         if len(refused) < len(envelope.recipients):
-            reply = server.ask("DATA", smtp.docmd, "DATA")
+            reply = next(answers)
             if reply.code != 354:  # noqa: PLR2004 - "go on"
-                raise server.refusal("the message", reply)
+                raise self._server.refusal("the message", reply)
         return refused
+
+    def _check_sender(self, sender: str, reply: Reply) -> None:
+        if not _is_ok(reply):
+            asks_for_login = reply.code == 530 and self._server.username is None  # noqa: PLR2004 - RFC 4954, 6
+            remedy = "give username and password" if asks_for_login else ""
+            raise self._server.refusal(f"the sender {sender}", reply, remedy)
 
     def _hand_over(self, letter: Letter) -> None:
         """Send a letter whose recipients were taken, and wait until the server is responsible for it.
