@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from supervisor.compose.past import Past
     from supervisor.journal import Journal, Outbox, Streak
-    from supervisor.models import ErrorDetails, Progress, RunReport
+    from supervisor.journal.records import RunRecord
+    from supervisor.models import ErrorDetails, Progress
     from supervisor.redacting import RunRedactor
     from supervisor.run import Run
 
@@ -65,18 +66,39 @@ class Keeper:
                 self._do_without(error)
         return self._began
 
-    def died(self) -> Iterator[RunReport]:
-        """Yield what is known of earlier runs of this name that never ended and whose process is gone.
+    def died(self) -> tuple[RunRecord, ...]:
+        """Return what is known of earlier runs of this name that never ended and whose process is gone."""
+        if self._journal is not None:
+            with self._fault_noted():
+                return self._journal.died_runs(self._run.name)
+        return ()
 
-        Whoever takes one stores its message before taking the next: both are one commit.
+    def mark_died(self, run_id: str, tell: Callable[[], None]) -> None:
+        """Note that a run died, in one commit with its message.
+
+        Args:
+            run_id: The run.
+            tell: Stores the message; it is called for one of all processes that find the same.
         """
         journal = self._journal
         if journal is not None:
+            with self._fault_noted(), journal.one_commit():
+                if journal.mark_died(run_id):
+                    tell()
+
+    @property
+    def state(self) -> str:
+        """Return the directory of the journal; "" without one."""
+        return os.path.dirname(self._journal.path) if self._journal is not None else ""  # noqa: PTH120 - a text
+
+    def program(self, pid: int) -> None:
+        """Note the process of the program that the run stands for."""
+        journal = self._journal
+        if journal is not None:
+            from supervisor.journal.processes import process_of
+
             with self._fault_noted():
-                for record in journal.died_runs(self._run.name):
-                    with journal.one_commit():
-                        if journal.mark_died(record.report.id):
-                            yield record.report
+                journal.note_program(self._run.id, process_of(pid))
 
     def past(self, before: str) -> Past | None:
         """Return what came before a run of this name; None where that is not known.

@@ -258,6 +258,14 @@ class Run:
         self._message = said
         self._guard(Run._keep_sign)
 
+    def note_program(self, pid: int) -> None:
+        """Note the process of the program that the run stands for: it may outlive us."""
+        if self.settings.journal:
+            self._guard(Run._keep_program, pid)
+
+    def _keep_program(self, pid: int) -> None:
+        self._telling().program(pid)
+
     def _keep_sign(self) -> None:
         self._telling().keep_sign()
 

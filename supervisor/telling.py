@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from supervisor.compose.past import Past
     from supervisor.courier import Parcel
     from supervisor.journal import EndedRun
+    from supervisor.journal.records import RunRecord
     from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
     from supervisor.run import Run
     from supervisor.settings import Settings
@@ -121,9 +122,29 @@ class Teller:
 
     def _tell_died(self) -> None:
         stored: list[Parcel] = []
-        for report in self._keeper.died():
-            stored += self._deliveries.store(_message(Kind.DIED, report, past=self._keeper.past(report.id)))
+        for record in self._keeper.died():
+            # Composed before the commit, since a disk may be slow to say what is left of a log.
+            details = self._message_of_death(record) if self._deliveries is not _TO_NOBODY else None
+            self._keeper.mark_died(record.report.id, lambda: stored.extend(self._stored(details)))  # noqa: B023 - called at once
         self._deliveries.hand_over(stored)
+
+    def _message_of_death(self, record: RunRecord) -> MessageDetails:
+        from supervisor.watch.deaths import message_of
+
+        return message_of(
+            record,
+            state=self._keeper.state,
+            redact=self._redact().text,
+            past=self._keeper.past(record.report.id),
+            shared_log=self._run.log_path,
+        )
+
+    def _stored(self, details: MessageDetails | None) -> tuple[Parcel, ...]:
+        return self._deliveries.store(details) if details is not None else ()
+
+    def program(self, pid: int) -> None:
+        """Note the process of the program that the run stands for."""
+        self._keeper.program(pid)
 
     def notice(self, subject: str | MessageDetails, message: str, **extras: Any) -> None:
         """Pass on what the script says, as long as it does not say too much."""

@@ -117,7 +117,7 @@ class Finder:
             name=run.name,
             run_id=run.id,
             since=_instant(run.seen_at_s),
-            compose=lambda: self._about(run, lambda record: died(record, self._view.now)),
+            compose=lambda: self._about(run, lambda record: died(record, self._journal, self._view.now)),
             claim=claim,
         )
 

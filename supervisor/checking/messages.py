@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import attrs
 
-from supervisor.compose.messages import local_time, message_for, progress_line, told
+from supervisor.compose.messages import local_time, progress_line, told
 from supervisor.compose.parts import Facts, Row, Text
 from supervisor.compose.words import counted, duration, one_line
 from supervisor.journal.processes import hostname
 from supervisor.kinds import Kind
 from supervisor.schedules import COUNT_LIMIT
+from supervisor.watch.deaths import message_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from supervisor.checking.missed import Missed
     from supervisor.checking.view import View
     from supervisor.compose.parts import Part
+    from supervisor.journal import Journal
     from supervisor.journal.records import FindingRecord, RunRecord
     from supervisor.models import MessageDetails, RunReport
 
@@ -28,9 +31,26 @@ _GAP = timedelta(minutes=15)
 """Checks further apart than this say something of the machine."""
 
 
-def died(record: RunRecord, now: datetime) -> MessageDetails:
-    """Return the message that a run died, the same that a later run of its name would send."""
-    return attrs.evolve(message_for(Kind.DIED, record.report), created_at=now)
+def died(record: RunRecord, journal: Journal, now: datetime) -> MessageDetails:
+    """Return the message that a run died, the same that a later run of its name would send.
+
+    Args:
+        record: The run.
+        journal: What has come before it, and where its own log is.
+        now: The moment.
+
+    Raises:
+        JournalUnavailable: The journal cannot be read.
+    """
+    past = journal.past(record.report.name, before=record.report.id)
+    state = os.path.dirname(journal.path)  # noqa: PTH120 - a text
+    return attrs.evolve(message_of(record, state=state, redact=_redacted, past=past), created_at=now)
+
+
+def _redacted(text: str) -> str:
+    from supervisor.configured import redactor
+
+    return redactor().text(text)
 
 
 def stalled(record: RunRecord, now: datetime, silent_s: float) -> MessageDetails:

@@ -9,7 +9,8 @@ import attrs
 
 from supervisor.cli.shared import Styled, cut, line, paint
 from supervisor.compose.words import duration, told
-from supervisor.journal.processes import Process, is_gone
+from supervisor.journal.lateness import NOT_LATE, Late, late
+from supervisor.journal.processes import is_gone, lives
 from supervisor.kinds import Outcome
 
 if TYPE_CHECKING:
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
     from supervisor.compose.usual import Usual
     from supervisor.journal import RunRecord
     from supervisor.journal.looking import Reader
+    from supervisor.journal.processes import Process
     from supervisor.models import ErrorDetails, Progress, RunReport
 
 LAST_SUCCESSES = 20
 SHORT_ID = 12
 """An id begins with its moment in 11 digits; cron starts its jobs in the same second."""
+
+LATE = "bold yellow"
+DIED = Styled("died?", "bold red")
 
 _STYLES = {
     Outcome.SUCCESS: "green",
@@ -72,8 +77,38 @@ def short(run_id: str) -> str:
 
 def is_lost(record: RunRecord) -> bool:
     """Tell whether a run has not ended, and its process is gone."""
-    report = record.report
-    return report.outcome is None and is_gone(Process(report.host, report.pid, record.process_started))
+    return record.report.outcome is None and is_gone(record.process)
+
+
+def lateness(record: RunRecord, now: datetime | None = None) -> Late:
+    """Return since when a run under way makes no progress or takes too long, by its own limits."""
+    if record.report.outcome is not None or is_lost(record):
+        return NOT_LATE
+    return late(
+        (now or datetime.now(UTC)).timestamp(),
+        started_at_s=record.report.started_at.timestamp(),
+        seen_at_s=record.seen_at.timestamp(),
+        stall_after_s=record.stall_after_s,
+        max_duration_s=record.max_duration_s,
+    )
+
+
+def program_words(program: Process, name: str) -> str:
+    """Return whether the program that `supervisor run` has started lives, as far as that can be told."""
+    state = lives(program)
+    return f"{name} {'may still run' if state is None else 'still runs' if state else 'is gone'}"
+
+
+def late_words(late: Late) -> str:
+    """Return what is wrong with a run under way ("stalled", "overdue", both); "" where nothing is."""
+    return joined(
+        ("stalled" * (late.stalled_since_s is not None), "overdue" * (late.overdue_since_s is not None)), ", "
+    )
+
+
+def instant(seconds: float | None) -> datetime | None:
+    """Return an instant in seconds since 1970 as a datetime; None for None."""
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
 
 
 def outcome(record: RunRecord) -> Styled:
@@ -81,7 +116,10 @@ def outcome(record: RunRecord) -> Styled:
     ended = record.report.outcome
     if ended is not None:
         return Styled(str(ended), _STYLES.get(ended, ""))
-    return Styled("died?", "bold red") if is_lost(record) else Styled("under way", "cyan")
+    if is_lost(record):
+        return DIED
+    words = late_words(lateness(record))
+    return Styled(words, LATE) if words else Styled("under way", "cyan")
 
 
 def took_s(record: RunRecord, now: datetime | None = None) -> float:
@@ -89,7 +127,7 @@ def took_s(record: RunRecord, now: datetime | None = None) -> float:
     report = record.report
     if report.outcome is not None:
         return report.duration_s
-    until = (record.progress_at or report.started_at) if is_lost(record) else (now or datetime.now(UTC))
+    until = record.seen_at if is_lost(record) else (now or datetime.now(UTC))
     return max(0.0, (until - report.started_at).total_seconds())
 
 
@@ -181,7 +219,7 @@ def run_document(record: RunRecord, usual: Usual | None = None, *, traceback: bo
         usual: What is usual for its duration; None where that is not known.
         traceback: True tells all of its error, False in short.
     """
-    report = record.report
+    report, standing, program = record.report, lateness(record), record.program
     same = ("id", "name", "outcome", "started_at", "ended_at")
     rest = ("exit_code", "parent_id", "host", "user", "pid", "argv", "python", "cpu_s", "peak_memory_bytes")
     return {
@@ -199,6 +237,10 @@ def run_document(record: RunRecord, usual: Usual | None = None, *, traceback: bo
         "stall_after_s": record.stall_after_s,
         "grace_s": record.grace_s,
         "is_gone": is_lost(record),
+        "stalled_since": instant(standing.stalled_since_s),
+        "overdue_since": instant(standing.overdue_since_s),
+        "program_pid": program.pid if program is not None else None,
+        "program_lives": lives(program) if program is not None else None,
     }
 
 

@@ -135,7 +135,7 @@ def _run_document(run: UnderWay, now: datetime) -> dict[str, Any]:
     return {
         **facts.run_document(run.record, run.usual),
         "left_s": facts.left_s(run.record, now),
-        "last_sign_of_life": run.record.progress_at or run.record.report.started_at,
+        "last_sign_of_life": run.record.seen_at,
         "memory_bytes": memory.own_bytes if memory is not None else None,
         "children_memory_bytes": memory.children_bytes if memory is not None else None,
     }

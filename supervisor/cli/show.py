@@ -126,16 +126,28 @@ class _Known:
         if report.ended_at is not None:
             yield "Ended", shared.local(report.ended_at, seconds=True)
         yield ("Took" if report.outcome is not None else "So far"), self._took()
+        yield from self._late()
         yield "Exit code", str(report.exit_code) if report.exit_code is not None else ""
         who = f" of {line(report.user)}" if report.user else ""
         gone = ", which is gone" if facts.is_lost(record) else ""
         yield "Process", f"{report.pid}{who} on {line(report.host) if report.host else 'this machine'}{gone}"
+        if record.program is not None and report.outcome in (None, Outcome.DIED):
+            yield "Program", facts.program_words(record.program, f"{record.program.pid}, which")
         yield "Command", " ".join(line(each) for each in report.argv)
         yield "Python", line(report.python) if report.python else ""
         yield "Used", ", ".join(self._used())
         yield "Within run", report.parent_id or ""
         yield "Schedule", line(record.schedule) if record.schedule else ""
         yield "Limits", ", ".join(self._limits())
+
+    def _late(self) -> Iterator[tuple[str, str]]:
+        late, record = facts.lateness(self.record), self.record
+        for label, since_s, limit in (
+            ("Stalled", late.stalled_since_s, f"it should make progress every {duration(record.stall_after_s or 0)}"),
+            ("Overdue", late.overdue_since_s, f"it should take at most {duration(record.max_duration_s or 0)}"),
+        ):
+            if (since := facts.instant(since_s)) is not None:
+                yield label, f"since {shared.local(since, seconds=True)} ({shared.ago(since)}): {limit}"
 
     def _took(self) -> str:
         took = duration(facts.took_s(self.record))

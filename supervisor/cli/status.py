@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from supervisor.journal.looking import Reader
 
 REFRESH_S = 2.0
+_LEAST_NAME = 8
 
 
 @click.command("status", epilog=shared.exit_codes(one="the journal cannot be read"))
@@ -46,8 +47,7 @@ def command(watch: bool, as_json: bool) -> None:
 def told(now: Now) -> Iterator[str]:
     """Yield the lines that a person reads."""
     if now.runs:
-        lost = sum(facts.is_lost(each.record) for each in now.runs)
-        yield paint(f"{counted(len(now.runs) - lost, 'run')} under way", "bold") + (f", {lost} died?" if lost else "")
+        yield _summary(now)
         for each in now.runs:
             yield ""
             yield from _run(each, now.at)
@@ -64,14 +64,27 @@ def told(now: Now) -> Iterator[str]:
         yield _outbox(now)
 
 
+def _summary(now: Now) -> str:
+    """Return how many runs are under way, and how many of these need a look."""
+    lost = sum(facts.is_lost(each.record) for each in now.runs)
+    late = [facts.lateness(each.record, now.at) for each in now.runs]
+    wrong = {
+        "stalled": sum(each.stalled_since_s is not None for each in late),
+        "overdue": sum(each.overdue_since_s is not None for each in late),
+        "died?": lost,
+    }
+    head = paint(f"{counted(len(now.runs) - lost, 'run')} under way", "bold")
+    return facts.joined((head, *(f"{count} {word}" for word, count in wrong.items() if count)), ", ")
+
+
 def _run(run: UnderWay, now: datetime) -> Iterator[str]:
     columns = shared.width() or 200
     report = run.record.report
     is_lost = facts.is_lost(run.record)
-    name = shared.cut(line(report.name), columns - 30)
     within = f"in {line(run.within, 30)}" if run.within else ""
-    state = paint("died?", "bold red") if is_lost else ""
+    state = paint(*facts.DIED) if is_lost else paint(facts.late_words(facts.lateness(run.record, now)), facts.LATE)
     head = facts.joined((state, paint(f"{facts.short(report.id)}", "dim"), paint(within, "dim")), "  ")
+    name = shared.cut(line(report.name), max(_LEAST_NAME, columns - 2 - len(click.unstyle(head))))
     yield f"{paint(name, 'bold')}  {head}"
     if report.progress is not None:
         yield f"  {facts.progress_line(run.record, columns - 2)}"
@@ -82,9 +95,13 @@ def _run(run: UnderWay, now: datetime) -> Iterator[str]:
 def _facts(run: UnderWay, now: datetime) -> Iterator[str]:
     report = run.record.report
     usual = facts.usually(run.usual)
+    late = facts.lateness(run.record, now)
+    for word, since in (("stalled", late.stalled_since_s), ("overdue", late.overdue_since_s)):
+        if (at := facts.instant(since)) is not None:
+            yield paint(f"{word} since {_time(at, now)}", facts.LATE)
     took = f"for {duration(facts.took_s(run.record, now))}"
     yield paint(f"{took} !", "bold yellow") if facts.stands_out(run.record, run.usual) else took
-    yield f"since {_time(report.started_at, now)}"
+    yield f"started {_time(report.started_at, now)}"
     if usual:
         yield f"usually {usual}"
     left_s = facts.left_s(run.record, now)
@@ -92,15 +109,17 @@ def _facts(run: UnderWay, now: datetime) -> Iterator[str]:
         yield f"{facts.about(left_s)} left"
     if run.memory is not None:
         yield _memory(run.memory)
-    yield f"last sign of life {shared.ago(run.record.progress_at or report.started_at, now)}"
+    yield f"last sign of life {shared.ago(run.record.seen_at, now)}"
     yield f"process {report.pid}" + (f" on {line(report.host, 40)}" if run.memory is None else "")
 
 
 def _lost(record: RunRecord, now: datetime) -> Iterator[str]:
     report = record.report
-    yield f"since {_time(report.started_at, now)}"
-    yield f"last sign of life {shared.ago(record.progress_at or report.started_at, now)}"
+    yield f"started {_time(report.started_at, now)}"
+    yield f"last sign of life {shared.ago(record.seen_at, now)}"
     yield f"process {report.pid} is gone"
+    if record.program is not None:
+        yield facts.program_words(record.program, f"its program, process {record.program.pid},")
     yield "its next run or `supervisor check` will tell"
 
 

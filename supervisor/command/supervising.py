@@ -131,6 +131,7 @@ class _Command:
         self.run.facts = {**self.run.facts, "pid": child.pid}
         for stream, (readable, _) in pipes.items():
             self._output.copy(readable, stream)
+        self.run.note_program(child.pid)
         return self._watch.wait(child, self._output, offer)
 
     def _take_over(self, note: Note) -> None:

@@ -38,7 +38,7 @@ def compared(kind: Kind, report: RunReport, past: Past, note: str) -> str:
     """
     if kind is Kind.RECOVERY and past.failures and past.failing_since is not None and not note:
         return in_a_row(past.failures, past.failing_since)
-    if kind is Kind.FAILURE and (report.outcome is None or report.outcome in FAILED):
+    if kind in (Kind.FAILURE, Kind.DIED) and (report.outcome is None or report.outcome in FAILED):
         return _nth_failure(report, past) if past.failures else _first_failure(past)
     return ""
 

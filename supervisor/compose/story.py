@@ -93,7 +93,7 @@ def _failure(report: RunReport, account: Account) -> Iterator[Part]:
 def _died(report: RunReport, account: Account) -> Iterator[Part]:
     lead = (
         f"{report.name} died on {report.host}: the run that started at {local_time(report.started_at)} never ended, "
-        f"and its process {report.pid} is gone. It was killed, or the machine went down."
+        f"and its process {report.pid} is gone."
     )
     yield _lead(lead, account)
     yield from doing(report, is_over=True)

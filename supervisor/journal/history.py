@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _COLUMNS = """
 id, name, outcome, started_at, ended_at, duration_s, parent_id, host, pid, process_started, user, python, schedule,
 max_duration_s, stall_after_s, log_path, exit_code, cpu_s, peak_memory_bytes, progress_at, progress, argv, "values",
-error, grace_s
+error, grace_s, program_pid, program_started
 """
 _PROCESS = slice(7, 10)  # host, pid, process_started
 _NEWEST_OF = f"SELECT {_COLUMNS} FROM run WHERE name = ? ORDER BY key DESC LIMIT ?"  # noqa: S608 - only our own words
@@ -181,7 +181,13 @@ def _record(row: Row) -> RunRecord:
         max_duration_s=facts["max_duration_s"],
         stall_after_s=facts["stall_after_s"],
         grace_s=facts["grace_s"],
+        program=_program(facts),
     )
+
+
+def _program(facts: dict[str, Any]) -> Process | None:
+    pid = facts["program_pid"]
+    return None if pid is None else Process(facts["host"], pid, facts["program_started"])
 
 
 def _report(facts: dict[str, Any]) -> Any:

@@ -42,6 +42,11 @@ def this_process() -> Process:
     return _this
 
 
+def process_of(pid: int) -> Process:
+    """Return the process of this machine that has a number now."""
+    return Process(hostname(), pid, _started(pid) or "")
+
+
 def hostname() -> str:
     """Return the machine's name; "" when it has none."""
     if sys.platform == "win32":
@@ -59,6 +64,20 @@ def is_gone(process: Process) -> bool:
         return False
     started = _started(process.pid)
     return started is None or _differ(started, process.started)
+
+
+def lives(process: Process) -> bool | None:
+    """Return whether a process lives; None where that cannot be told, as on another machine."""
+    if is_gone(process):
+        return False
+    return True if process.started and process.host == hostname() and _started(process.pid) else None
+
+
+def is_of_this_boot(process: Process) -> bool | None:
+    """Return whether the machine has not been restarted since a process started; None where that cannot be told."""
+    boot, colon, _ = process.started.partition(":")
+    ours = _boot_id() if colon and process.host == hostname() else ""
+    return boot == ours if ours else None
 
 
 def _differ(one: str, other: str) -> bool:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 
+from supervisor.journal.processes import Process
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -26,6 +28,8 @@ class RunRecord:
         max_duration_s: The longest it should take; None without a limit.
         stall_after_s: The longest it should be without progress; None without a limit.
         grace_s: How late a start may be by the schedule; None without one.
+        program: The process of the program that ``supervisor run`` has started; None for other runs, and where it was
+            not noted.
     """
 
     report: RunReport
@@ -35,6 +39,17 @@ class RunRecord:
     max_duration_s: float | None = None
     stall_after_s: float | None = None
     grace_s: float | None = None
+    program: Process | None = None
+
+    @property
+    def process(self) -> Process:
+        """Return the process that it ran in."""
+        return Process(self.report.host, self.report.pid, self.process_started)
+
+    @property
+    def seen_at(self) -> datetime:
+        """Return its last sign of life that was noted while it was under way: its last progress, or its start."""
+        return self.progress_at or self.report.started_at
 
 
 class RunGlance(NamedTuple):

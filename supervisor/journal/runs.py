@@ -212,6 +212,22 @@ class RunWriter:
                     (self._clock(), _dump(progress), key, text(run_id)),
                 )
 
+    def note_program(self, run_id: str, program: Process) -> None:
+        """Note the program that a run has started and stands for; the note may not survive power loss.
+
+        A run that was not started here is ignored.
+
+        Raises:
+            JournalUnavailable: It could not be written.
+        """
+        key, _ = self._under_way.get(run_id, (None, None))
+        if key is not None:
+            with self._store.write(durable=False) as connection:
+                connection.execute(
+                    "UPDATE run SET program_pid = ?, program_started = ? WHERE key = ? AND id = ?",
+                    (program.pid, program.started, key, text(run_id)),
+                )
+
     def end_run(self, run_id: str, end: EndedRun, *, asks: bool = True) -> bool:
         """Note how a run has ended: one commit that survives power loss. One run in a hundred prunes old ones.
 

@@ -116,7 +116,13 @@ name TEXT PRIMARY KEY, schedule TEXT NOT NULL, since REAL NOT NULL, dropped_at R
     "CREATE TABLE checked (at REAL PRIMARY KEY, awake_s REAL NOT NULL, slept_s REAL NOT NULL) WITHOUT ROWID",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CHECKS)
+# The process of the program that `supervisor run` has started, which outlives a `supervisor run` that is killed.
+_PROGRAM = (
+    "ALTER TABLE run ADD COLUMN program_pid INTEGER",
+    "ALTER TABLE run ADD COLUMN program_started TEXT",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CHECKS, _PROGRAM)
 VERSION = len(MIGRATIONS)
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from supervisor.compose.words import DAY_S
+from supervisor.journal.lateness import late
 from supervisor.journal.pages import stored_runs
 from supervisor.journal.processes import hostname, is_gone
 from supervisor.page.budget import CARDS, LISTED, LeftOut
-from supervisor.page.clock import sane
+from supervisor.page.clock import minute, sane
 from supervisor.page.details import RunList
 from supervisor.page.outcomes import CODES, RUNNING, code_of
 from supervisor.page.scripts import Script
@@ -141,9 +142,22 @@ class _Reader:
 
     def _seen(self, run: StoredRun) -> Seen:
         code, note = code_of(run.outcome), ""
-        if run.outcome is None and self._gone(run.process):
-            code, note = CODES["died"], _GONE
+        if run.outcome is None:
+            code, note = (CODES["died"], _GONE) if self._gone(run.process) else (code, self._late(run))
         return Seen(run=run, code=code, duration_s=self._duration_s(run, code), values=run.values, note=note)
+
+    def _late(self, run: StoredRun) -> str:
+        """Return in words since when a run under way makes no progress, or takes too long; "" where neither is so."""
+        found = late(
+            self._now_s,
+            started_at_s=run.started_at,
+            seen_at_s=run.progress_at or run.started_at,
+            stall_after_s=run.stall_after_s,
+            max_duration_s=run.max_duration_s,
+        )
+        said = [f"It has stalled: no progress since {minute(at_s)}." for at_s in found[:1] if at_s is not None]
+        said += [f"It is overdue since {minute(at_s)}." for at_s in found[1:] if at_s is not None]
+        return " ".join(said)
 
     def _duration_s(self, run: StoredRun, code: int) -> float:
         """Return how long a run took; of one under way the time so far, of one that died to its last sign of life."""

@@ -78,6 +78,19 @@ def create(directory: str, name: str, run_id: str, started_at_s: float) -> LogFi
     return LogFile(path, descriptor)
 
 
+def find(directory: str, name: str, run_id: str) -> str | None:
+    """Return the log file of a run, whichever process of it has created it; None where there is none to be seen.
+
+    Args:
+        directory: Where all logs are.
+        name: The name of the run.
+        run_id: The run's own id.
+    """
+    with suppress(OSError, ValueError), os.scandir(os.path.join(directory, safe_name(name))) as entries:  # noqa: PTH118
+        return next((each.path for each in entries if each.name.endswith(f"-{run_id}.log")), None)
+    return None
+
+
 def prune(path: str) -> None:
     """Delete old logs after a run has ended; one that is in use, and the newest of a name, stays.
 

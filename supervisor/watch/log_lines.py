@@ -11,7 +11,10 @@ from supervisor.compose.words import cut_middle
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Iterable
 
+TAIL_LINES = 20
+LINE_LIMIT = 500
 TRACEBACK_LIMIT = 60_000
 
 _KEY, _BEGIN, _END = "PRIVATE KEY", "-BEGIN ", "-END "
@@ -35,6 +38,12 @@ def formatted(record: logging.LogRecord) -> str:
     elif record.exc_text:
         text += f"\n{record.exc_text}"
     return f"{text}\n{record.stack_info}" if record.stack_info else text
+
+
+def last_lines(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the last 20 lines of texts, oldest first, each of at most 500 characters."""
+    lines = [line for text in texts for line in text.split("\n")[-TAIL_LINES:]]
+    return tuple(line if len(line) <= LINE_LIMIT else f"{line[: LINE_LIMIT - 1]}…" for line in lines[-TAIL_LINES:])
 
 
 class KeyLines:

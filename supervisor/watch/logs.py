@@ -21,15 +21,13 @@ from typing import TYPE_CHECKING, Any
 from supervisor import log
 from supervisor.watch import levels, log_files
 from supervisor.watch.context import active_run
-from supervisor.watch.log_lines import KeyLines, formatted
+from supervisor.watch.log_lines import LINE_LIMIT, TAIL_LINES, KeyLines, formatted, last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from supervisor.run import Run
 
-TAIL_LINES = 20
-LINE_LIMIT = 500
 _WARNINGS = "py.warnings"
 
 _changing = threading.RLock()
@@ -75,8 +73,7 @@ class RunLog:
         """Return the last 20 lines, oldest first, each of at most 500 characters."""
         with self.lock:
             texts = tuple(self._last)
-        lines = [line for text in texts for line in text.split("\n")[-TAIL_LINES:]]
-        return tuple(line if len(line) <= LINE_LIMIT else f"{line[: LINE_LIMIT - 1]}…" for line in lines[-TAIL_LINES:])
+        return last_lines(texts)
 
     def takes(self, name: str) -> bool:
         """Tell whether the records of a logger belong here."""

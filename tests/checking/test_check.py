@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 import threading
@@ -23,6 +24,7 @@ from supervisor.journal.processes import Process, hostname
 from supervisor.journal.store import FILE_NAME
 from supervisor.kinds import DeliveryState, Kind, Outcome
 from supervisor.models import ErrorDetails, Progress
+from supervisor.watch import log_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -177,6 +179,48 @@ def test_a_death_that_no_handler_hears_of_is_left_to_the_script(machine: Machine
     assert machine.journal.mark_died("run 1001")
     looked, _ = machine.looked()
     assert (looked.told, looked.open) == ((), ())
+
+
+def test_a_death_is_told_with_its_log_and_its_past(machine: Machine, recorder: Recorder, tmp_path: Path) -> None:
+    """A check tells of a death as the next run would: with the logs, the last lines, and what came before."""
+    machine.handlers = [recorder]
+    for outcome in (Outcome.SUCCESS, Outcome.SUCCESS, Outcome.FAILURE, Outcome.FAILURE):
+        machine.run(outcome=outcome)
+        machine.goes_on(DAY - MINUTE)
+    log = tmp_path / "parcels.log"
+    log.write_text("by the script\n")
+    run_id = machine.start(log_path=str(log))
+    file = log_files.create(str(machine.state / "logs"), "nightly", run_id, machine.now)
+    os.write(file.descriptor, b"loading\npassword=hunter2-hunter2\n")
+    os.close(file.descriptor)
+    machine.kill()
+    (message,) = machine.looks()
+    assert recorder.told == ["died"]
+    assert [str(each.path) for each in message.attachments] == [str(log), file.path]
+    assert "loading" in message.message
+    assert "hunter2" not in message.message
+    assert "Third night in a row that failed" in " ".join(message.message.split())
+    assert "Of the 4 runs before it, 2 succeeded" in " ".join(message.message.split())
+
+
+def test_a_death_is_told_by_whoever_may_not_read_the_log(machine: Machine, recorder: Recorder, tmp_path: Path) -> None:
+    """A check that runs as another user tells of a death all the same, and says that the log cannot be read."""
+    machine.handlers = [recorder]
+    folder = tmp_path / "barred"
+    folder.mkdir()
+    machine.start(log_path=str(folder / "parcels.log"))
+    machine.kill()
+    folder.chmod(0)
+    (machine.state / "logs").mkdir(mode=0)
+    try:
+        machine.looks()
+    finally:
+        folder.chmod(0o700)
+        (machine.state / "logs").chmod(0o700)
+    assert "nightly died on" in recorder.only.subject
+    (attachment,) = recorder.only.attachments
+    if sys.platform != "win32" and os.geteuid():
+        assert attachment.note.startswith("not readable")
 
 
 # Stalled and overdue

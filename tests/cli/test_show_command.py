@@ -130,6 +130,24 @@ def test_a_lost_run_says_so(past: Past) -> None:
     assert "which is gone" in text
 
 
+def test_a_run_that_stalls_or_is_overdue_says_since_when(past: Past) -> None:
+    """Of a run under way it is told since when it makes no progress or takes too long, and what was wanted."""
+    past.run(ago_s=1600, took_s=0, outcome=None, stall_after_s=300, max_duration_s=600)
+    head, *rows = shown("nightly parcels").splitlines()
+    assert head.split() == ["nightly", "parcels", "stalled,", "overdue"]
+    facts = {row.split()[0]: row for row in rows if row.strip()}
+    assert "26 min" in facts["Stalled"]
+    assert "progress every 5 min" in facts["Stalled"]
+    assert "16 min" in facts["Overdue"]
+    assert "at most 10 min" in facts["Overdue"]
+    told = document("show", "nightly parcels")
+    assert told["stalled_since"] < told["overdue_since"]
+    past.run(ago_s=1600, took_s=1500, stall_after_s=300, max_duration_s=600)
+    told = document("show", "nightly parcels")
+    assert (told["stalled_since"], told["overdue_since"]) == (None, None)
+    assert "Stalled" not in shown("nightly parcels")
+
+
 def test_what_the_log_is_now_is_told(past: Past, tmp_path: Path) -> None:
     """A log that is missing, a folder, or written to since says so; --lines 0 shows none of it."""
     log = tmp_path / "a.log"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import psutil
@@ -65,6 +66,60 @@ def test_a_run_whose_process_is_gone_is_told_as_perhaps_dead(past: Past) -> None
     assert "`supervisor check`" in text
     (told,) = document("status")["under_way"]
     assert (told["is_gone"], told["memory_bytes"], told["duration_s"]) == (True, None, 1200)
+
+
+def test_a_run_that_stalls_or_is_overdue_is_told_as_such(past: Past) -> None:
+    """A run without progress for too long is stalled, one that takes too long is overdue: since when, for both."""
+    copying = Progress(done=3, total=10, message="copying")
+    past.run("stalls", ago_s=1800, took_s=600, outcome=None, progress=copying, stall_after_s=300)
+    past.run("late", ago_s=1700, took_s=1699, outcome=None, progress=copying, stall_after_s=300, max_duration_s=600)
+    past.run("both", ago_s=1600, took_s=0, outcome=None, stall_after_s=300, max_duration_s=600)
+    past.run("fine", ago_s=1500, took_s=1499, outcome=None, progress=copying, stall_after_s=300, max_duration_s=1800)
+    past.run("dead", ago_s=1400, took_s=0, outcome=None, stall_after_s=300, max_duration_s=600, by=GONE)
+    lines = invoke("status").stdout.splitlines()
+    assert lines[0] == "4 runs under way, 2 stalled, 2 overdue, 1 died?"
+    heads = {line.split()[0]: " ".join(line.split()[1:-1]) for line in lines[1:] if line[:1].strip()}
+    assert heads == {"stalls": "stalled", "late": "overdue", "both": "stalled, overdue", "fine": "", "dead": "died?"}
+    text = " ".join(lines)
+    assert f"stalled since {clock(past.now_s - 1200)}" in text
+    assert f"overdue since {clock(past.now_s - 1100)}" in text
+    told = {each["name"]: each for each in document("status")["under_way"]}
+    since = {name: (each["stalled_since"], each["overdue_since"]) for name, each in told.items()}
+    assert [seconds_before(past.now_s, *each) for each in since.values()] == [
+        (1200, None), (None, 1100), (1600, 1000), (None, None), (None, None),
+    ]  # fmt: skip
+
+
+def clock(seconds: float) -> str:
+    """Return an instant as the status shows it where it is today's, else the end of it."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M")
+
+
+def seconds_before(now_s: float, *instants: str | None) -> tuple[int | None, ...]:
+    """Return how many seconds before a moment some instants are."""
+    return tuple(each if each is None else round(now_s - datetime.fromisoformat(each).timestamp()) for each in instants)
+
+
+@pytest.mark.parametrize("columns", [40, 60])
+def test_a_narrow_terminal_shows_whole_words_of_what_is_wrong(tmp_path: Path, past: Past, columns: int) -> None:
+    """What is wrong stands on lines that the terminal has room for."""
+    name = "a name that is far too long for a narrow terminal"
+    past.run(name, ago_s=1600, took_s=0, outcome=None, stall_after_s=300, max_duration_s=600)
+    shown = run_on_terminal(command_line("status"), tmp_path, columns=columns)
+    text = shown.text
+    assert "stalled, overdue" in text
+    assert "stalled since" in text
+    assert all(cell_len(each) <= columns for each in text.splitlines())
+
+
+def test_a_program_that_outlives_supervisor_run_is_told(past: Past) -> None:
+    """Of a run whose supervisor is gone it is said that its program still runs."""
+    run_id = past.run("job", ago_s=60, took_s=0, outcome=None, by=GONE)
+    past.journal.note_program(run_id, this_process())
+    assert f"its program, process {os.getpid()}, still runs" in " ".join(invoke("status").stdout.split())
+    (told,) = document("status")["under_way"]
+    assert (told["is_gone"], told["program_pid"], told["program_lives"]) == (True, os.getpid(), True)
+    assert f"{os.getpid()}, which still runs" in invoke("show", run_id).stdout
 
 
 def test_a_run_on_another_machine_is_told_without_memory(past: Past) -> None:

@@ -163,6 +163,25 @@ def test_the_next_run_tells_that_supervisor_was_killed(jobs: Jobs) -> None:
     assert [jobs.run("--", path).code for _ in range(2)] == [0, 0]
     assert [run["outcome"] for run in jobs.runs()] == ["died", "success", "success"]
     assert jobs.kinds() == ["died", "recovery"]
+    assert f"Its program, process {pid}, is gone too" in " ".join(jobs.told()[0]["message"].split())
+
+
+def test_a_program_that_outlives_supervisor_is_told_of(jobs: Jobs) -> None:
+    """When we are killed the program lives on: who tells of the death says so, with its process and how to end it."""
+    process = jobs.start("--name", "job", "--", jobs.write("sleeps.sh", SLEEPS))
+    pid = number_in(jobs.folder / "pid")
+    until(lambda: jobs.runs() and jobs.runs()[0]["program_pid"], "its process is not in the journal")
+    process.kill()
+    process.wait()
+    assert is_running(pid)
+    assert jobs.run("--name", "job", "--", "true").code == 0
+    kill([pid])
+    end(process)
+    (died, _) = jobs.told()
+    assert died["subject"].endswith("; its program still runs")
+    text = " ".join(died["message"].split())
+    assert f"Its program still runs as process {pid}" in text
+    assert f"`kill -- -{pid}`" in text
 
 
 def test_a_signal_before_the_program_is_started_starts_nothing(jobs: Jobs) -> None:

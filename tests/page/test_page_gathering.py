@@ -108,6 +108,19 @@ def test_rows_say_all_that_is_known(gathered: Any) -> None:
     assert listed["facts"][0]["command"] == "/srv/jobs/venv/bin/python /srv/jobs/nightly.py --all"
 
 
+def test_a_run_that_stalls_or_is_overdue_says_so(gathered: Any) -> None:
+    """A run under way that makes no progress, or takes too long, has a note with since when."""
+    limits: dict[str, Any] = {"stall_after_s": 600.0, "max_duration_s": 1_800.0}
+    (row,) = gathered(nights(None, **limits)).listed["runs"]
+    assert row[2] == CODES["running"]
+    assert "no progress since" in row[15]
+    assert "overdue since" in row[15]
+    (row,) = gathered(nights(GOOD, **limits)).listed["runs"]
+    assert len(row) < 16
+    (row,) = gathered(nights(None)).listed["runs"]
+    assert len(row) < 16
+
+
 def test_a_run_whose_process_is_gone_is_shown_as_died(gathered: Any) -> None:
     """A run that never ended and whose process is gone counts as died, and its page says why; nothing is written."""
     found = gathered(nights(GOOD, None), gone=lambda _: True)

@@ -52,6 +52,8 @@ class Happened:
         schedule: When it should run.
         log_path: Its log.
         exit_code: What it asked for.
+        stall_after_s: The longest it should be without progress.
+        max_duration_s: The longest it should take.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Happened:
     schedule: str | None = None
     log_path: str | None = None
     exit_code: int | None = None
+    stall_after_s: float | None = None
+    max_duration_s: float | None = None
 
 
 def failure(kind: str, message: str, *, file: str, line: int, function: str, source: str) -> ErrorDetails:
@@ -122,6 +126,8 @@ def _write(journal: Journal, run: Happened, run_id: str) -> None:
         schedule=run.schedule,
         argv=("/srv/jobs/venv/bin/python", f"/srv/jobs/{file}", "--all"),
         log_path=run.log_path,
+        stall_after_s=run.stall_after_s,
+        max_duration_s=run.max_duration_s,
     )
     journal.start_run(started)
     if run.outcome is None or run.outcome is Outcome.DIED:

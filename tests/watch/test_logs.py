@@ -20,7 +20,8 @@ import pytest
 
 from supervisor import Run, supervise
 from supervisor.watch import levels, logs
-from supervisor.watch.logs import LINE_LIMIT, TAIL_LINES, RunLog, open_log
+from supervisor.watch.log_lines import LINE_LIMIT, TAIL_LINES
+from supervisor.watch.logs import RunLog, open_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
