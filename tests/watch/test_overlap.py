@@ -108,7 +108,8 @@ def test_a_forked_child_does_not_keep_it(folder: Path) -> None:
     """When the holder is killed while a child that it forked lives on, the lock is free."""
     if sys.platform == "win32":
         pytest.skip("there is no fork")
-    process = holder(folder, then="pid = os.fork()\n    if pid: print(pid, flush=True)")
+    # The child speaks, so that it is known to have gone through what it does after a fork.
+    process = holder(folder, then="if os.fork() == 0: print(os.getpid(), flush=True)")
     assert process.stdout is not None
     child = int(process.stdout.readline())
     assert not NameLock(folder, "night").take()
