@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
@@ -15,52 +15,21 @@ from supervisor.wrapping import looks_decorated, name_of, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Concatenate
 
     from supervisor.models import MessageDetails, MessageHandler
+    from supervisor.signatures import (
+        BareOrWithSettings,
+        Decorator,
+        MethodTakesRun,
+        O_contra,
+        P,
+        R,
+        S,
+        TakesRun,
+    )
 
 __all__ = ["Run", "Supervisor", "current_run", "supervise", "supervised"]
-
-S = ParamSpec("S")
-P = ParamSpec("P")
-R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-O_contra = TypeVar("O_contra", contravariant=True)
-
-
-class TakesRun(Protocol[P, R_co]):
-    """A function whose first parameter is named ``run``."""
-
-    def __call__(self, run: Run, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-
-
-class MethodTakesRun(Protocol[O_contra, P, R_co]):
-    """A method whose first parameter after ``self`` is named ``run``."""
-
-    def __call__(self, owner: O_contra, /, run: Run, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-
-
-class Decorator(Protocol):
-    """Wraps a function and keeps its signature, less the parameter ``run`` that it fills in."""
-
-    @overload
-    def __call__(self, function: TakesRun[P, R], /) -> Callable[P, R]: ...
-    @overload
-    def __call__(self, function: MethodTakesRun[O_contra, P, R], /) -> Callable[Concatenate[O_contra, P], R]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
-
-
-class BareOrWithSettings(Protocol[S]):
-    """A decorator that stands alone or takes settings first."""
-
-    @overload
-    def __call__(self, function: TakesRun[P, R], /) -> Callable[P, R]: ...  # type: ignore[overload-overlap]  # no function is a name
-    @overload
-    def __call__(self, function: MethodTakesRun[O_contra, P, R], /) -> Callable[Concatenate[O_contra, P], R]: ...  # type: ignore[overload-overlap]  # the same
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...  # type: ignore[overload-overlap]  # the same
-    @overload
-    def __call__(self, *settings: S.args, **more_settings: S.kwargs) -> Decorator: ...
 
 
 def _takes_settings(settings: Callable[S, Settings]) -> Callable[[Callable[..., R]], Callable[S, R]]:

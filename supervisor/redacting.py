@@ -101,9 +101,9 @@ class RunRedactor:
 
     def fault(self) -> str:
         """Return the traceback of the exception at hand without secrets: it may show what the script failed of."""
-        from traceback import format_exc
-
         try:
+            from traceback import format_exc
+
             return self().text(format_exc())
         except Exception as error:  # noqa: BLE001 - the run's boundary: whatever a script's exception does when shown
             return f"its traceback cannot be shown ({type(error).__name__})"

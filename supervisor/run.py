@@ -7,7 +7,6 @@ when it first has something to say.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -510,7 +509,7 @@ class Run:
         if not _hooked:
             _hook()
         signals.listen(self)
-        if log.logger.isEnabledFor(logging.INFO):  # asked here, so that a run that nobody follows needs no id
+        if log.is_followed():  # asked here, so that a run that nobody follows needs no id
             log.info("run %r started (%s)", self.name, self.id)
         if self.parent is not None:
             self.parent.give_sign()
@@ -613,7 +612,7 @@ class Run:
             return  # in a forked child: the run, and the telling of it, are its parent's
         if self.parent is not None:
             self.parent.give_sign()
-        if log.logger.isEnabledFor(logging.INFO):
+        if log.is_followed():
             log.info("run %r ended: %s after %.3f s (%s)", self.name, self._outcome, self.duration_s, self.id)
         if self._teller is not None or self.joined is not None or self._somebody_wants_to_know():
             self._telling().end(error)
@@ -699,9 +698,13 @@ class Run:
             return None
 
     def _note_fault(self) -> None:
-        from supervisor.redacting import RunRedactor
+        try:
+            from supervisor.redacting import RunRedactor
 
-        log.warning("supervision of %r went on without one step\n%s", self.settings.name, RunRedactor(self).fault())
+            fault = RunRedactor(self).fault()
+        except Exception as error:  # noqa: BLE001 - the run's boundary: no file is left to load it with
+            fault = f"its traceback cannot be shown ({type(error).__name__})"
+        log.warning("supervision of %r went on without one step\n%s", self.settings.name, fault)
 
 
 @cache  # when run again, an import statement takes as long as all else that a run without handlers tells

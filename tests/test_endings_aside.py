@@ -194,6 +194,19 @@ def main():
     loop.close()
 main()
 """,
+    "asyncio imported inside": """
+assert "logging" not in sys.modules
+async def fail():
+    raise KeyError("apn")
+async def work():
+{body}
+@supervised("night", handlers=[told], report_on=["success"])
+def main():
+    global asyncio, gc
+    import asyncio, gc
+    asyncio.run(work())
+main()
+""",
 }
 
 TASK_WAYS = {

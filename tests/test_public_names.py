@@ -107,6 +107,7 @@ def test_importing_supervisor_loads_next_to_nothing() -> None:
     baseline = loaded_by("import attrs")
     assert not {each for each in loaded - baseline if each.split(".")[0] in HEAVY or each in HEAVY}
     assert not loaded & {"supervisor.models", "supervisor.telling", "supervisor.delivery", "supervisor.cli"}
+    assert not loaded & {"logging", "signal", "traceback", "supervisor.signatures"}, "a script that prints loads none"
 
 
 def test_importing_the_handlers_loads_no_client_library() -> None:

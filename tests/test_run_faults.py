@@ -352,3 +352,27 @@ def test_a_script_that_has_no_file_left_to_open_is_told_of(tmp_path: Path) -> No
     assert "OSError: [Errno 24] Too many open files" in ended.stdout
     assert 'files.append(open("/dev/null"))' in ended.stdout
     assert "supervision" not in ended.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on open files to speak of")
+def test_a_step_that_finds_no_file_left_to_open_raises_nothing(tmp_path: Path) -> None:
+    """Too many open files, and what a step takes was never loaded: the script goes on, and is warned."""
+    ended = run_script(
+        tmp_path,
+        """
+        import resource
+        with supervise("night", journal=False) as run:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
+            files = []
+            try:
+                while True:
+                    files.append(open("/dev/null"))
+            except OSError:
+                run.notify("hello")
+            files.clear()
+        print("went on")
+        """,
+    )
+    assert (ended.code, ended.stdout) == (0, "went on\n")
+    said = "supervision of 'night' went on without one step\nits traceback cannot be shown (OSError)\n"
+    assert ended.stderr == said

@@ -5,6 +5,7 @@ What looks at exceptions is loaded when there is one: a run that goes well does 
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from supervisor.capture.facts import (
@@ -20,6 +21,8 @@ from supervisor.capture.facts import (
 from supervisor.capture.texts import MESSAGE_LIMIT, TRACEBACK_LIMIT, VALUE_LIMIT, plain_value, safe_text, type_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from supervisor.models import ErrorDetails
     from supervisor.redaction import Redactor
 
@@ -40,6 +43,8 @@ __all__ = [
     "type_name",
     "user",
 ]
+
+_MOST_FRAMES = 100
 
 
 def error_details(
@@ -74,10 +79,19 @@ def _bare_details(error: BaseException, thread: str, redactor: Redactor | None) 
 
     kind = type(error).__name__
     try:
-        import traceback
-
-        texts = safe_text(error), "".join(traceback.format_exception(error)).rstrip(), thread
+        message = safe_text(error)
+        lines = "Traceback (most recent call last):", *deque(_frames(error), maxlen=_MOST_FRAMES), f"{kind}: {message}"
+        texts = message, "\n".join(lines), thread
         message, trace, thread = texts if redactor is None else map(redactor.text, texts)
     except BaseException:  # noqa: BLE001 - the same
         return ErrorDetails(type=kind)
     return ErrorDetails(type=kind, message=message[:MESSAGE_LIMIT], traceback=trace[-TRACEBACK_LIMIT:], thread=thread)
+
+
+def _frames(error: BaseException) -> Iterator[str]:
+    """Yield a line for each frame, as Python has it; the code itself stands in files, which cannot be read."""
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        yield f'  File "{code.co_filename}", line {trace.tb_lineno}, in {code.co_name}'
+        trace = trace.tb_next

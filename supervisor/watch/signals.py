@@ -8,15 +8,14 @@ shows for the signal: 143. A script with a handler of its own keeps it, and an i
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
 try:
-    # signal.signal() takes 3 us to turn numbers into enums and back; this is the function below it.
-    from _signal import signal as _set_handler  # type: ignore[import-not-found]
+    # What the module signal is made of. That takes 0.5 ms to load, and 3 us to turn numbers into enums and back.
+    import _signal as signal  # type: ignore[import-not-found]
 except ImportError:
-    _set_handler = signal.signal
+    import signal
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     from supervisor.run import Run
 
 _DEFAULT = int(signal.SIG_DFL)
-_SIGNALS: tuple[int, ...] = tuple(
-    int(number) for number in (signal.SIGTERM, getattr(signal, "SIGBREAK", None)) if number is not None
-)
+_NAMES = {int(getattr(signal, name)): name for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name)}
+_SIGNALS = tuple(_NAMES)
+_set_handler = signal.signal
 
 _runs: list[Run] = []
 
@@ -40,7 +39,7 @@ class Terminated(SystemExit):
 
     def __str__(self) -> str:
         """Return why, for whoever reads it at night: the code alone says nothing."""
-        return f"asked to end by {signal.Signals(self.signum).name}"
+        return f"asked to end by {_NAMES.get(self.signum, self.signum)}"
 
 
 def listen(run: Run) -> bool:

@@ -1,19 +1,20 @@
 """Let exceptions that no one fetched from an asyncio task reach the run.
 
 asyncio tells of them in one place, whatever the event loop: its logger, when the task is thrown away. A filter
-on that logger sees them and lets everything pass. It works before asyncio is imported and needs no patch.
+on that logger sees them and lets everything pass. It needs no patch, and works before asyncio is imported too.
 A loop with an exception handler of the script's own keeps them to itself: they count as caught.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
 from supervisor.watch.context import current_run
 
 if TYPE_CHECKING:
+    import logging
+
     from supervisor.run import Run
 
 # The two texts that asyncio gives to an exception that was never retrieved, and the one of asyncio.run().
@@ -22,22 +23,37 @@ _UNCAUGHT = ("Task exception was never", "Future exception was never", "unhandle
 _runs_by_loop: dict[int, list[Run]] = {}
 
 
-class _TaskErrors(logging.Filter):
-    """Lets every record pass, and tells the run of those that speak of an uncaught exception."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], Exception) and record.getMessage().startswith(_UNCAUGHT):
-            run = current_run() or _run_of_this_loop()
-            if run is not None:
-                run.fail_aside(record.exc_info[1], "an asyncio task")
-        return True
-
-
 def follow_tasks() -> None:
-    """Listen to asyncio's logger, unless that is done already."""
-    logger = logging.getLogger("asyncio")
-    if not any(isinstance(each, _TaskErrors) for each in logger.filters):
-        logger.addFilter(_TaskErrors())
+    """Listen to asyncio's logger; where that would load ``logging`` for nothing, only when asyncio is imported."""
+    if "logging" in sys.modules:
+        _listen()
+    elif _WhenImported not in sys.meta_path:
+        sys.meta_path.insert(0, _WhenImported)
+
+
+class _WhenImported:
+    """Stands first among the finders of modules; it finds none, but sees when asyncio is looked for."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        """Listen to asyncio, which loads ``logging`` anyway, before it says anything."""
+        if name == "asyncio":
+            _listen()
+
+
+def _listen() -> None:
+    import logging
+
+    logging.getLogger("asyncio").addFilter(_tell_run)  # which does nothing when it is there
+
+
+def _tell_run(record: logging.LogRecord) -> bool:
+    """Let every record pass, and tell the run of those that speak of an uncaught exception."""
+    if record.exc_info and isinstance(record.exc_info[1], Exception) and record.getMessage().startswith(_UNCAUGHT):
+        run = current_run() or _run_of_this_loop()
+        if run is not None:
+            run.fail_aside(record.exc_info[1], "an asyncio task")
+    return True
 
 
 def enter_loop(run: Run) -> None:
