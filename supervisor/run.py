@@ -8,20 +8,18 @@ when it first has something to say.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import AsyncIterable
 from contextlib import contextmanager
 from functools import cache
-from itertools import islice, repeat
 from math import isfinite
-from operator import length_hint
 from time import monotonic, process_time, time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from supervisor import log
-from supervisor.errors import CommandError, RunSkipped, RunStateError
+from supervisor.endings import ending_of, is_interrupt
+from supervisor.errors import RunSkipped, RunStateError
 from supervisor.kinds import Kind, Outcome
 from supervisor.watch import signals, tasks, threads
 from supervisor.watch.context import active_run
@@ -60,31 +58,6 @@ def _count_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
-
-
-# A look at the clock costs more than all else that `track` does. So each round of items that was fast lets the next one
-# be twice as long, with one look; when one was slow, each item is looked at again. A loop that turns slow is noticed
-# late by so many items at most, and by no more than were fast just before.
-_MOST_BLIND = 0b1111
-_FAST_S = 100e-6  # all items of a round together
-_MOST_COUNTED = sys.maxsize
-
-
-class _Count:
-    """Counts the items that a loop has finished, and works the number out only when somebody looks.
-
-    The loop takes one from ``asked`` each time before it asks for an item: all but the last asked for are finished.
-    """
-
-    __slots__ = ("asked",)
-
-    def __init__(self) -> None:
-        self.asked = repeat(None, _MOST_COUNTED)
-
-    @property
-    def finished(self) -> int:
-        """Return how many items are finished, once the loop has asked for the first."""
-        return _MOST_COUNTED - length_hint(self.asked) - 1
 
 
 class Run:
@@ -208,7 +181,7 @@ class Run:
         from supervisor.capture import safe_text
 
         message = "" if self._message is None else safe_text(self._message)
-        done = self._done.finished if isinstance(self._done, _Count) else self._done
+        done = getattr(self._done, "finished", self._done)  # while and after `track` it is a Count
         return _number(done) or 0, _number(self._total), message
 
     @property
@@ -363,74 +336,11 @@ class Run:
             total: How many items there are; None asks the iterable, and does without when it does not know.
             message: What the run is doing; None leaves it as it was.
         """
+        from supervisor import tracking  # a run without a loop does without
+
         if isinstance(iterable, AsyncIterable):
-            return self._track_async(iterable, total, message)
-        return self._track(iterable, total, message)
-
-    def _track(self, iterable: Iterable[T], total: float | None, message: str | None) -> Iterator[T]:
-        if self._tracking:
-            yield from iterable
-            return
-        self._begin_tracking(iterable, total, message)
-        count, blind, looked_s = _Count(), 0, 0.0
-        asked, most_blind = count.asked, 0 if self._is_watched else _MOST_BLIND
-        try:
-            iterator = iter(iterable)
-            for _ in asked:
-                self._done = count  # each time: the body of the loop may have said something else
-                now = monotonic()
-                if now >= self._due:
-                    self._tick()
-                if most_blind:
-                    blind = (2 * blind + 1) & most_blind if now - looked_s < _FAST_S else 0  # 1, 3, 7, 15, 15
-                    looked_s = now
-                yield next(iterator)
-                if blind:
-                    for _ in islice(asked, blind):
-                        yield next(iterator)
-            yield from iterator  # uncounted: a 32-bit Python comes here, after 2**31 items
-        except StopIteration:
-            pass
-        finally:
-            self._tracking = False
-
-    async def _track_async(
-        self, iterable: AsyncIterable[T], total: float | None, message: str | None
-    ) -> AsyncIterator[T]:
-        outermost = not self._tracking
-        if outermost:
-            self._begin_tracking(iterable, total, message)
-        done = 0
-        try:
-            async for item in iterable:
-                yield item
-                done += 1
-                if outermost:
-                    self.progress(done)
-        finally:
-            self._tracking = self._tracking and not outermost
-
-    def _begin_tracking(self, iterable: object, total: float | None, message: str | None) -> None:
-        """Begin to count anew."""
-        self._tracking = True
-        self._done = 0
-        self._total = total if total is not None else self._guard(Run._length_of, iterable)
-        if message is not None:
-            self._message = message
-        self._tick()
-
-    @property
-    def _is_watched(self) -> bool:
-        """Tell whether handlers hear of progress, or this run, or one around it, may be taken for stalled."""
-        if self.settings.progress_interval_s is not None:
-            return True
-        run: Run | None = self
-        while run is not None and run.settings.stall_after_s is None and run.joined is None:
-            run = run.parent
-        return run is not None
-
-    def _length_of(self, iterable: object) -> int | None:
-        return length_hint(iterable, 0) or None
+            return tracking.track_async(self, iterable, total, message)
+        return tracking.track(self, iterable, total, message)
 
     def _tick(self) -> None:
         """Pass the progress on to those who look at it, and note when they want to know again."""
@@ -597,7 +507,7 @@ class Run:
         self.has_ended = True
         # A clock that was set back meanwhile must not let the run end before its start.
         self.ended_at_s = max(time(), self.started_at_s + self.duration_s)
-        self._outcome, self.exit_code = _ending_of(error, self._signum)
+        self._outcome, self.exit_code = ending_of(error, self._signum)
         if self._outcome is _SUCCESS and self._aside is not None:
             self._outcome = Outcome.FAILURE
         try:
@@ -627,7 +537,7 @@ class Run:
         """Return what the run ends with: of an interrupt because of its limits, or of an outer run's, what tells so."""
         if self.extras is not None:
             self.extras.leave_limits(error)
-        if error is None or isinstance(error, Exception) or not _is_interrupt(error):
+        if error is None or isinstance(error, Exception) or not is_interrupt(error):
             return error
         run: Run | None = self
         while run is not None:
@@ -758,34 +668,3 @@ def _number(value: Any) -> float | None:
         return number if isfinite(number) else None  # an int beyond all floats raises here
     except Exception:  # noqa: BLE001 - the run's boundary: a wrong total never raises
         return None
-
-
-def _ending_of(  # noqa: PLR0911 - one for each kind of ending
-    error: BaseException | None, signum: int
-) -> tuple[Outcome, int | None]:
-    """Return the outcome that an ending stands for, and the exit code that the script asked for."""
-    if error is None or isinstance(error, GeneratorExit):
-        return _SUCCESS, None
-    if isinstance(error, CommandError):
-        return error.outcome, error.exit_code
-    if isinstance(error, signals.Terminated):
-        return Outcome.TERMINATED, error.code  # type: ignore[return-value]  # it is a number there
-    if isinstance(error, SystemExit):
-        code = 0 if error.code is None else error.code if isinstance(error.code, int) else 1
-        return (Outcome.FAILURE if code else Outcome.SUCCESS), int(code)
-    if isinstance(error, KeyboardInterrupt):
-        return Outcome.INTERRUPTED, None
-    if _is_cancellation(error):
-        # SIGTERM under asyncio.run() reaches the coroutine as a cancellation.
-        return (Outcome.TERMINATED, 128 + signum) if signum else (Outcome.CANCELLED, None)
-    return Outcome.FAILURE, None
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and isinstance(error, asyncio.CancelledError)
-
-
-def _is_interrupt(error: BaseException) -> bool:
-    """Tell whether this is how a run is interrupted, by a person or for taking too long."""
-    return isinstance(error, KeyboardInterrupt) or _is_cancellation(error)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor import run as running
-from supervisor import supervise
+from supervisor import supervise, tracking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +67,8 @@ def done(run: Run) -> float:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let runs look at a clock of the test's own."""
     clock = Clock()
-    monkeypatch.setattr(running, "monotonic", clock)
+    for module in (running, tracking):
+        monkeypatch.setattr(module, "monotonic", clock)
     return clock
 
 
@@ -175,7 +176,7 @@ def test_what_is_said_within_a_loop_holds_until_the_next_look(clock: Clock) -> N
 
 def test_more_items_than_can_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where more items come than an iterator can count they come all the same."""
-    monkeypatch.setattr(running, "_MOST_COUNTED", 40)
+    monkeypatch.setattr(tracking, "_MOST_COUNTED", 40)
     with quiet("night") as run:
         assert list(run.track(range(100))) == list(range(100))
         assert list(run.track(range(3))) == [0, 1, 2]
@@ -205,7 +206,8 @@ def test_a_loop_that_turns_slow_is_noticed_soon(phases: list[tuple[float, int]])
     durations = [item_s for item_s, number in phases for _ in range(number)]
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch, quiet("night") as run:
-        patch.setattr(running, "monotonic", clock)
+        for module in (running, tracking):
+            patch.setattr(module, "monotonic", clock)
         looked = looked_at(run, clock, durations)
     fast = blind = allowed = 0
     for item_s, is_looked in zip(durations, looked, strict=True):
@@ -235,7 +237,8 @@ def ages_of_signs(outer: Callable[[], Run]) -> list[float]:
     """Return how old the outer run's last sign is after each item of an inner one, whose last forty are slow."""
     clock, ages = Clock(), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "monotonic", clock)
+        for module in (running, tracking):
+            patch.setattr(module, "monotonic", clock)
         with outer() as run, quiet("inner") as inner:
             for item in inner.track(range(1040)):
                 clock.now += FAST_S if item < 1000 else SLOW_S
