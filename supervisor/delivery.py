@@ -78,7 +78,26 @@ class Deliveries:
         """Store a message for every handler that wants its kind, and let the couriers take it from there."""
         self.hand_over(self.store(details))
 
-    def store(self, details: MessageDetails, *, without: Sequence[MessageHandler] = ()) -> tuple[Parcel, ...]:
+    def names(self, kind: Kind, *, without: Sequence[MessageHandler] = ()) -> tuple[str, ...]:
+        """Return the names of the handlers that want messages of a kind.
+
+        Args:
+            kind: What the messages are about.
+            without: Handlers that are left out.
+        """
+        return tuple(
+            name
+            for name, handler in self._handlers.items()
+            if self._wants(handler, kind) and not any(handler is each for each in without)
+        )
+
+    def strangers(self, names: Iterable[str]) -> list[str]:
+        """Return those of some names that no handler here has."""
+        return [name for name in names if name not in self._handlers]
+
+    def store(
+        self, details: MessageDetails, *, without: Sequence[MessageHandler] = (), only: Collection[str] | None = None
+    ) -> tuple[Parcel, ...]:
         """Store a message for every handler that wants its kind; nothing is sent before it is handed over.
 
         A handler that sends messages while it sends one would never come to an end: those are refused.
@@ -86,15 +105,12 @@ class Deliveries:
         Args:
             details: The message.
             without: Handlers that are left out.
+            only: The names of those that may get it; None for all.
         """
         if courier.is_courier_thread():
             log.warning("a handler spoke while it was sending; its message %r is left out", details.subject)
             return ()
-        names = [
-            name
-            for name, handler in self._handlers.items()
-            if self._wants(handler, details) and not any(handler is each for each in without)
-        ]
+        names = [each for each in self.names(details.kind, without=without) if only is None or each in only]
         if not names:
             return ()
         outbox, accepted = self._put(details, names)
@@ -110,9 +126,9 @@ class Deliveries:
         if _is_finished:
             self.wait(EXIT_DEADLINE_S)  # nobody else will
 
-    def _wants(self, handler: MessageHandler, details: MessageDetails) -> bool:
+    def _wants(self, handler: MessageHandler, kind: Kind) -> bool:
         kinds = kinds_of(handler)
-        return details.kind in (self._report_on if kinds is None else kinds)
+        return kind in (self._report_on if kinds is None else kinds)
 
     def _put(self, details: MessageDetails, names: list[str]) -> tuple[Outbox, tuple[Delivery, ...]]:
         """Store a message; where the journal cannot, memory does, which is better than nothing."""

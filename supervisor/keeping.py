@@ -18,15 +18,16 @@ from supervisor.journal.file import open_journal
 from supervisor.journal.memory import MemoryOutbox
 from supervisor.journal.places import VARIABLE, limits, state_path
 from supervisor.journal.runs import EndedRun, StartedRun
-from supervisor.kinds import Kind, Outcome
+from supervisor.kinds import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from supervisor.compose.past import Past
+    from supervisor.compose.slow import Slow
     from supervisor.journal import Journal, Outbox, Streak
     from supervisor.journal.records import RunRecord
-    from supervisor.models import ErrorDetails, Progress
+    from supervisor.models import ErrorDetails, MessageDetails, Progress
     from supervisor.redacting import RunRedactor
     from supervisor.run import Run
 
@@ -41,7 +42,7 @@ class Keeper:
         redact: Takes secrets out of its command line.
     """
 
-    __slots__ = ("_began", "_journal", "_redact", "_run", "_went_on", "outbox", "some_are_unended")
+    __slots__ = ("_began", "_journal", "_redact", "_run", "outbox", "some_are_unended")
 
     def __init__(self, run: Run, redact: RunRedactor) -> None:
         self._run = run
@@ -49,7 +50,6 @@ class Keeper:
         self._journal = _shared_journal() if run.settings.journal else None
         self._began = False
         self.some_are_unended = False
-        self._went_on = False
         self.outbox: Outbox = self._journal or MemoryOutbox()
 
     def begin(self) -> bool:
@@ -63,15 +63,29 @@ class Keeper:
                     self._journal.join_run(_started(self._run, self._redact))
                 self._began = True
             except JournalUnavailable as error:
-                self._do_without(error)
+                self.do_without(error)
         return self._began
+
+    @property
+    def journal(self) -> Journal | None:
+        """Return the journal if it has the run; None where it does not, and after a fault."""
+        return self._journal if self._began else None
 
     def died(self) -> tuple[RunRecord, ...]:
         """Return what is known of earlier runs of this name that never ended and whose process is gone."""
         if self._journal is not None:
-            with self._fault_noted():
+            with self.fault_noted():
                 return self._journal.died_runs(self._run.name)
         return ()
+
+    def slow_before(self, run_id: str) -> Slow | None:
+        """Return how an earlier run had stalled or taken too long; None where that is not known."""
+        from supervisor.watch.slow import slow_by
+
+        if self._journal is not None:
+            with self.fault_noted():
+                return slow_by(self._journal.findings_of(run_id))
+        return None
 
     def mark_died(self, run_id: str, tell: Callable[[], None]) -> None:
         """Note that a run died, in one commit with its message.
@@ -82,7 +96,7 @@ class Keeper:
         """
         journal = self._journal
         if journal is not None:
-            with self._fault_noted(), journal.one_commit():
+            with self.fault_noted(), journal.one_commit():
                 if journal.mark_died(run_id):
                     tell()
 
@@ -97,7 +111,7 @@ class Keeper:
         if journal is not None:
             from supervisor.journal.processes import process_of
 
-            with self._fault_noted():
+            with self.fault_noted():
                 journal.note_program(self._run.id, process_of(pid))
 
     def past(self, before: str) -> Past | None:
@@ -107,7 +121,7 @@ class Keeper:
             before: The id of the run.
         """
         if self._journal is not None:
-            with self._fault_noted():
+            with self.fault_noted():
                 return self._journal.past(self._run.name, before=before)
         return None
 
@@ -117,7 +131,7 @@ class Keeper:
         if joined is not None:
             joined.give_sign()
         if journal is not None:
-            with self._fault_noted():
+            with self.fault_noted():
                 journal.progress(self._run.id, progress)
 
     def end(self, end: EndedRun, tell: Callable[[str], None]) -> None:
@@ -135,7 +149,7 @@ class Keeper:
         has_told = False
         try:
             with journal.one_commit():
-                if self._is_ended_by_another():
+                if self.is_ended_by_another():
                     is_recovery = end.outcome is Outcome.SUCCESS
                 else:
                     is_recovery = journal.end_run(self._run.id, end)
@@ -143,7 +157,7 @@ class Keeper:
                 has_told = True
                 tell(_in_words(before))
         except JournalUnavailable as error:
-            self._do_without(error)
+            self.do_without(error)
             if not has_told:
                 tell("")
 
@@ -151,57 +165,32 @@ class Keeper:
         """Note how the run ended, where there is nobody to tell."""
         journal = self._journal_of_end()
         try:
-            if journal is not None and not self._is_ended_by_another():
+            if journal is not None and not self.is_ended_by_another():
                 journal.end_run(self._run.id, end, asks=False)
         except JournalUnavailable as error:
-            self._do_without(error)
+            self.do_without(error)
 
     def _journal_of_end(self) -> Journal | None:
         # Asked anew where it had a fault: a run without an end would be told as died.
         return (self._journal or _shared_journal()) if self._began else None
 
-    def _is_ended_by_another(self) -> bool:
+    def is_ended_by_another(self) -> bool:
         """Tell whether the end is not the program's to note, since `supervisor run` is there and does it."""
         joined = self._run.joined
         return joined is not None and joined.parent_lives()
 
-    def found(self, kind: Kind, tell: Callable[[], None]) -> None:
-        """Note that the run stalls or takes too long, in one commit with the message.
-
-        Args:
-            kind: Which of it.
-            tell: Stores the message; it is not called when ``supervisor check`` has told of it already.
-        """
-        journal = self._journal if self._began else None
-        if journal is None:
-            tell()
-            return
-        has_told = False
-        try:
-            with journal.one_commit():
-                is_new = journal.note_finding(kind, self._run.id)
-                has_told = True
-                # The journal knows progress alone, and takes two stalls with other signs of life between for one.
-                if is_new or (kind is Kind.STALLED and self._went_on):
-                    tell()
-        except JournalUnavailable as error:
-            self._do_without(error)
-            if not has_told:
-                tell()
-
-    def goes_on(self) -> None:
-        """Note that the run goes on after it stalled."""
-        self._went_on = True
+    def put_for(self, names: Sequence[str], details: MessageDetails) -> None:
+        """Store a message for handlers that only the configuration knows: the next check sends it."""
         journal = self._journal
-        if journal is not None and self._began:
-            with self._fault_noted():
-                journal.resolve_findings_of(Kind.STALLED, self._run.id)
+        if journal is not None and names:
+            with self.fault_noted():
+                journal.put(details, names)
 
     def skip(self, end: EndedRun) -> None:
         """Note that the run was skipped: one commit, so that nobody finds it begun."""
         journal = self._journal
         if journal is not None:
-            with self._fault_noted(), journal.one_commit():
+            with self.fault_noted(), journal.one_commit():
                 journal.start_run(_started(self._run, self._redact))
                 journal.end_run(self._run.id, end)
 
@@ -211,27 +200,29 @@ class Keeper:
 
         journal = self._journal
         if journal is not None:
-            with self._fault_noted():
+            with self.fault_noted():
                 return in_words(under_way(journal, self._run.name))
         return in_words(None)
 
-    def _do_without(self, error: JournalUnavailable) -> None:
+    def do_without(self, error: JournalUnavailable) -> None:
+        """Tell of a fault of the journal, and leave it alone from now on."""
         warn_once(error)
         self._journal = None
 
     @contextmanager
-    def _fault_noted(self) -> Iterator[None]:
+    def fault_noted(self) -> Iterator[None]:
+        """Do without the journal from now on if it has a fault in the block, and go on behind it."""
         try:
             yield
         except JournalUnavailable as error:
-            self._do_without(error)
+            self.do_without(error)
 
     def is_repeat(self, error: ErrorDetails) -> bool:
         """Tell whether an equal failure was told within ``repeat_after_s``, and count this one if so."""
         journal, within_s = self._journal, self._run.settings.repeat_after_s
         if journal is None or not within_s:
             return False
-        with self._fault_noted():
+        with self.fault_noted():
             told_at, _ = journal.repeats(self._run.name, error.fingerprint)
             if told_at is None or datetime.now(UTC) - told_at >= timedelta(seconds=within_s):
                 return False
@@ -247,7 +238,7 @@ class Keeper:
         journal = self._journal
         if journal is None or not self._run.settings.repeat_after_s:
             return ""
-        with self._fault_noted():
+        with self.fault_noted():
             told_at, held_back = journal.repeats(self._run.name, error.fingerprint)
             if held_back and told_at is not None:
                 return f"{counted(held_back, 'equal failure')} since {local_time(told_at)} stayed untold."
@@ -257,7 +248,7 @@ class Keeper:
         """Note that a failure is told now, so that the next equal ones can be held back."""
         journal = self._journal
         if journal is not None and self._run.settings.repeat_after_s:
-            with self._fault_noted():
+            with self.fault_noted():
                 journal.mark_told(self._run.name, error.fingerprint)
 
 

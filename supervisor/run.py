@@ -568,19 +568,19 @@ class Run:
     def _tell_aside(self, error: BaseException, thread: str) -> None:
         self._telling().aside(error, thread)
 
-    def _found(self, finding: Finding) -> None:
-        """Tell that the run stalls or takes too long."""
-        self._guard(Run._tell_finding, finding)
+    def _found(self, finding: Finding) -> bool | None:
+        """Tell that the run stalls or takes too long; return True for a stall that is to be told later."""
+        return self._guard(Run._tell_finding, finding)  # type: ignore[no-any-return]
 
-    def _tell_finding(self, finding: Finding) -> None:
-        self._telling().found(finding)
+    def _tell_finding(self, finding: Finding) -> bool:
+        return self._telling().found(finding)
 
-    def _goes_on(self) -> None:
-        """Note that the run goes on after it stalled."""
-        self._guard(Run._tell_that_it_goes_on)
+    def _goes_on(self, lasted_s: float) -> None:
+        """Tell that the run goes on after it had stalled for so long."""
+        self._guard(Run._tell_that_it_goes_on, lasted_s)
 
-    def _tell_that_it_goes_on(self) -> None:
-        self._telling().goes_on()
+    def _tell_that_it_goes_on(self, lasted_s: float) -> None:
+        self._telling().goes_on(lasted_s)
 
     def ask_to_terminate(self, signum: int) -> bool:
         """Note that the process is to end; return True when the run has ended and only waits for its messages."""

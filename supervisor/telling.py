@@ -25,16 +25,19 @@ from supervisor.watch.flood import FloodGate
 from supervisor.watch.pace import ProgressPace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from supervisor.compose.past import Past
+    from supervisor.compose.slow import Slow
     from supervisor.courier import Parcel
     from supervisor.journal import EndedRun
     from supervisor.journal.records import RunRecord
+    from supervisor.journal.stalls import Noted
     from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
     from supervisor.run import Run
     from supervisor.settings import Settings
     from supervisor.watch.findings import Finding
+    from supervisor.watch.slow import Slowness
 
 TEXT_LIMIT = 1_000_000
 SUBJECT_LIMIT = 200
@@ -50,7 +53,7 @@ Outgoing: TypeAlias = "tuple[MessageDetails, tuple[Any, ...]]"
 class Teller:
     """Speaks for one run."""
 
-    __slots__ = ("_deliveries", "_error", "_flood", "_keeper", "_pace", "_redact", "_run", "_settings")
+    __slots__ = ("_deliveries", "_error", "_flood", "_keeper", "_pace", "_redact", "_run", "_settings", "_slowness")
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -61,7 +64,16 @@ class Teller:
         self._pace: ProgressPace | None = None
         self._flood: FloodGate | None = None
         self._error: ErrorDetails | None = None
+        self._slowness = self._slowness_of(run)
         spare.keep()
+
+    def _slowness_of(self, run: Run) -> Slowness | None:
+        """Return what is known of the run's being slow; None for one that cannot be, since it has no limits."""
+        if run.settings.stall_after_s is None and run.settings.max_duration_s is None and run.joined is None:
+            return None
+        from supervisor.watch.slow import Slowness
+
+        return Slowness(run, self._keeper)
 
     def _deliveries_of(self, settings: Settings) -> Deliveries:
         return Deliveries(settings.handlers, settings.report_on, self._keeper.outbox, self._redact)
@@ -136,6 +148,7 @@ class Teller:
             state=self._keeper.state,
             redact=self._redact().text,
             past=self._keeper.past(record.report.id),
+            slow=self._keeper.slow_before(record.report.id),
             shared_log=self._run.log_path,
         )
 
@@ -223,11 +236,13 @@ class Teller:
         last_words = [*self._held_back(), *(() if succeeded else self._failure(error))]
 
         def tell(failures_before: str) -> None:
-            for details, told in (*last_words, *(self._success(failures_before) if succeeded else ())):
+            for details, told in last_words:
                 told_by_itself = self._run.told.get(details.kind, ())
                 stored.extend(self._deliveries.store(details, without=(*told, *told_by_itself)))
                 if details.kind is Kind.FAILURE and self._error is not None:
                     self._keeper.mark_told(self._error)
+            if succeeded:
+                stored.extend(self._good_end(failures_before))
 
         self._keeper.end(self._end(), tell)
 
@@ -236,19 +251,50 @@ class Teller:
         run_log = self._run.log
         return (run_log.path,) if run_log is not None and run_log.path is not None else ()
 
-    def found(self, finding: Finding) -> None:
-        """Tell that the run stalls or takes too long, unless a check has told it already."""
+    def found(self, finding: Finding) -> bool:
+        """Tell that the run stalls or takes too long, unless a check has told it already; a stall not too often.
+
+        Returns:
+            True for a stall that is held back for now: it is to be told later, if it lasts.
+        """
+        from supervisor.compose.slow import counted_in
         from supervisor.watch.findings import message_of
 
+        slowness = self._slowness
+        wanted_by = self._deliveries.names(finding.kind)
+        if slowness is None or not wanted_by:
+            return slowness is not None and slowness.found(finding, None)
         details = self._redact.message(message_of(finding, self.report()))
         details = _described(attrs.evolve(details, attachments=(self._settings.log_path, *self._own_log())))
         stored: list[Parcel] = []
-        self._keeper.found(finding.kind, lambda: stored.extend(self._deliveries.store(details)))
+
+        def tell(noted: Noted) -> Collection[str]:
+            stored.extend(self._deliveries.store(counted_in(details, noted.times, noted.untold)))
+            return [each for each in self._deliveries.names(Kind.RECOVERY) if each in wanted_by]
+
+        is_held_back = slowness.found(finding, tell)
+        self._deliveries.hand_over(stored)
+        return is_held_back
+
+    def goes_on(self, lasted_s: float) -> None:
+        """Tell that the run goes on after it stalled, whoever heard of that."""
+        stored: list[Parcel] = []
+
+        def tell(names: Collection[str]) -> None:
+            from supervisor.compose.slow import goes_on
+
+            stored.extend(self._store_for(names, goes_on(self.report(), lasted_s)))
+
+        ours = self._deliveries.names(Kind.RECOVERY) if self._keeper.is_ended_by_another() else None
+        if self._slowness is not None:
+            self._slowness.goes_on(lasted_s, tell, ours)
         self._deliveries.hand_over(stored)
 
-    def goes_on(self) -> None:
-        """Note that the run goes on after it stalled, so that it can be told when it stalls again."""
-        self._keeper.goes_on()
+    def _slow(self) -> Slow | None:
+        if self._slowness is None:
+            return None
+        extras = self._run.extras
+        return self._slowness.so_far(extras.last_stall_s if extras is not None else None)
 
     def other_run(self) -> str:
         """Return in words which run of this name is under way."""
@@ -269,14 +315,41 @@ class Teller:
             subjects = [fit_line(each, SUBJECT_LIMIT, self._redact()) for each in self._flood.last_subjects]
             yield held_back(self.report(), self._flood.held_back, subjects), ()
 
-    def _success(self, failures_before: str) -> Iterator[Outgoing]:
-        if not failures_before and Kind.SUCCESS not in self._settings.announced:
+    def _good_end(self, failures_before: str) -> Iterator[Parcel]:
+        """Store the one message for each handler that tells of a good end, and of all that is over with it.
+
+        The first of these that a handler wants and has not heard from the program itself: that the runs before failed
+        (recovery), that this one succeeded (success), that what it heard of this run is over (recovery).
+        """
+        slowness = self._slowness
+        owed = slowness.owed() if slowness is not None else frozenset[str]()
+        if not failures_before and not owed and Kind.SUCCESS not in self._settings.announced:
             return
-        attachments = (*self._own_log(), *self._run.attachments)
+        heard = [each for kind in (Kind.RECOVERY, Kind.SUCCESS) for each in self._run.told.get(kind, ())]
+        recovery = self._deliveries.names(Kind.RECOVERY, without=heard)
+        success = self._deliveries.names(Kind.SUCCESS, without=heard)
         if failures_before:
-            yield _described(_message(Kind.RECOVERY, self.report(), attachments, failures_before, self._past())), ()
-        if Kind.SUCCESS in self._settings.announced:
-            yield _described(_message(Kind.SUCCESS, self.report(), attachments, past=self._past())), ()
+            success = tuple(each for each in success if each not in recovery)
+        else:
+            recovery = tuple(each for each in recovery if each in owed and each not in success)
+        others = self._deliveries.strangers(owed)
+        if self._keeper.is_ended_by_another():  # who sees to them
+            owed, others = owed.difference(others), []
+        if recovery or others:
+            yield from self._store_for((*recovery, *others), self._ended_well(Kind.RECOVERY, failures_before))
+        if success:
+            yield from self._store_for(success, self._ended_well(Kind.SUCCESS, failures_before))
+        if slowness is not None and owed:
+            slowness.end_heard(owed)
+
+    def _ended_well(self, kind: Kind, failures_before: str) -> MessageDetails:
+        attachments = (*self._own_log(), *self._run.attachments)
+        return _described(_message(kind, self.report(), attachments, failures_before, self._past(), self._slow()))
+
+    def _store_for(self, names: Collection[str], details: MessageDetails) -> tuple[Parcel, ...]:
+        """Store a message for these handlers: ours, which send it now, and others, which the next check lets do so."""
+        self._keeper.put_for(self._deliveries.strangers(names), details)
+        return self._deliveries.store(details, only=names)
 
     def _failure(self, error: BaseException | None) -> Iterator[Outgoing]:
         """Log a failure, and yield its message, for all who have not heard of this very exception in an inner run."""
@@ -294,7 +367,8 @@ class Teller:
         if not self._keeper.is_repeat(self._error):
             note = self._keeper.repeats_before(self._error)
             attachments = (self._settings.log_path, *self._own_log(), *self._run.attachments)
-            yield _described(_message(Kind.FAILURE, self.report(), attachments, note, self._past())), told
+            message = _message(Kind.FAILURE, self.report(), attachments, note, self._past(), self._slow())
+            yield _described(message), told
 
     def _past(self) -> Past | None:
         return self._keeper.past(self._run.id)
@@ -338,12 +412,17 @@ def _models() -> tuple[type[MessageDetails], type[RunReport]]:
     return MessageDetails, RunReport
 
 
-def _message(
-    kind: Kind, report: RunReport, attachments: Iterable[Any] = (), note: str = "", past: Past | None = None
+def _message(  # noqa: PLR0913, PLR0917 - as there
+    kind: Kind,
+    report: RunReport,
+    attachments: Iterable[Any] = (),
+    note: str = "",
+    past: Past | None = None,
+    slow: Slow | None = None,
 ) -> MessageDetails:
     from supervisor.compose.messages import message_for
 
-    return message_for(kind, report, attachments, note, past)
+    return message_for(kind, report, attachments, note, past, slow)
 
 
 def _described(details: MessageDetails) -> MessageDetails:

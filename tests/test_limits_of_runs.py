@@ -58,13 +58,13 @@ def sleep() -> None:
 
 
 def test_a_run_that_stalls_is_told_with_its_stacks(recorder: Recorder) -> None:
-    """A run without a sign of life is told as stalled, once, with what its threads do; it is left to go on."""
+    """A run without a sign of life is told as stalled, once, with what its threads do; it goes on, and ends well."""
     with quiet("night", handlers=[recorder], stall_after_s=0.05) as run:
         wait_until(lambda: recorder.messages)
         time.sleep(0.2)
     assert run.outcome == "success"
-    assert recorder.told == ["stalled"]
-    assert recorder.only.subject.startswith("night stalled on ")
+    assert recorder.told == ["stalled", "recovery"]
+    assert recorder.subjects[0].startswith("night stalled on ")
     assert "in test_a_run_that_stalls_is_told_with_its_stacks" in text_of(recorder)
     assert "It is left to go on" in text_of(recorder)
 
@@ -76,8 +76,8 @@ def test_a_run_that_takes_too_long_is_told_once(recorder: Recorder) -> None:
             time.sleep(0.005)
             run.record(number=number)
         wait_until(lambda: recorder.messages)
-    assert recorder.told == ["overdue"]
-    assert recorder.only.subject.startswith("night is overdue on ")
+    assert recorder.told == ["overdue", "recovery"]
+    assert recorder.subjects[0].startswith("night is overdue on ")
     assert run.outcome == "success"
 
 
@@ -123,8 +123,9 @@ def test_a_run_that_goes_on_is_told_when_it_stalls_again(recorder: Recorder, log
         wait_until(lambda: len(recorder.messages) == 1)
         run.record(rows=1)
         wait_until(lambda: "goes on after" in log.text)
-        wait_until(lambda: len(recorder.messages) == 2)
-    assert recorder.told == ["stalled", "stalled"]
+        wait_until(lambda: len(recorder.messages) == 3)
+    assert recorder.told == ["stalled", "recovery", "stalled", "recovery"]
+    assert recorder.subjects[1].startswith("night makes progress again on ")
 
 
 def test_what_a_check_has_told_is_not_told_again(recorder: Recorder, state: Path) -> None:

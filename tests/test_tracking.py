@@ -279,7 +279,7 @@ def test_a_slow_item_after_fast_ones_is_a_stall(recorder: Recorder) -> None:
             until = time.monotonic() + 30
             while item == 1000 and not recorder.messages and time.monotonic() < until:
                 time.sleep(0.01)
-    assert recorder.told == ["stalled"]
+    assert recorder.told == ["stalled", "recovery"]
 
 
 @pytest.mark.parametrize("inner", [0, 1, 40])

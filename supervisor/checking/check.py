@@ -15,7 +15,7 @@ import attrs
 from supervisor.checking.findings import Finder
 from supervisor.checking.view import take
 from supervisor.configured import UnusableHandler
-from supervisor.kinds import DeliveryState
+from supervisor.kinds import DeliveryState, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,19 +127,34 @@ class Check:
 
     def _tell(self, finding: Finding) -> Told | None:
         """Claim a finding and store its message, in one commit; None when somebody else was first."""
+        from supervisor.compose.slow import counted_in
+        from supervisor.delivery import handler_name
+
         message = finding.compose()
         if message is None:
             return None
-        handlers = tuple(self._handlers_of(finding.name))
+        handlers = self._hearers_of(finding)
         usable = tuple(each for each in handlers if not isinstance(each, UnusableHandler))
+        # What cannot be built here, since a secret is not in cron's environment, say, may be built elsewhere.
+        elsewhere = [each.name for each in handlers if isinstance(each, UnusableHandler)]
         deliveries = self._deliveries_to(usable) if usable else None
         with self._journal.one_commit():
-            if not finding.claim(bool(handlers)):
+            noted = finding.claim([handler_name(each) for each in handlers])
+            if noted is None:
                 return None
-            # What cannot be built here, since a secret is not in cron's environment, say, may be built elsewhere.
-            self._journal.put(message, [each.name for each in handlers if isinstance(each, UnusableHandler)])
+            message = counted_in(message, noted.times, noted.untold)
+            self._journal.put(message, elsewhere)
             parcels = deliveries.store(message) if deliveries is not None else ()
+            if finding.kind in {Kind.STALLED, Kind.OVERDUE}:
+                self._journal.owe_end(finding.kind, finding.run_id, [*_owed_an_end(parcels, deliveries), *elsewhere])
         return Told(finding=finding, message=message, parcels=parcels)
+
+    def _hearers_of(self, finding: Finding) -> tuple[MessageHandler, ...]:
+        """Return who is to be told: of the end of something those who heard of it, where some of them are here."""
+        from supervisor.delivery import handler_name
+
+        handlers = tuple(self._handlers_of(finding.name))
+        return tuple(each for each in handlers if handler_name(each) in finding.owed) or handlers
 
     def _deliveries_to(self, handlers: tuple[MessageHandler, ...]) -> Deliveries:
         from supervisor.configured import redactor
@@ -202,6 +217,12 @@ class Check:
 
     def _is_heard(self, told: Told) -> bool:
         return any(self._journal.state_of(parcel.delivery) is DeliveryState.SENT for parcel in told.parcels)
+
+
+def _owed_an_end(parcels: Iterable[Parcel], deliveries: Deliveries | None) -> list[str]:
+    """Return the names of those who get a message and want to hear that what it tells of is over."""
+    wanting = deliveries.names(Kind.RECOVERY) if deliveries is not None else ()
+    return [each.delivery.handler for each in parcels if each.delivery.handler in wanting]
 
 
 def _booted_at() -> datetime | None:

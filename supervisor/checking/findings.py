@@ -9,14 +9,17 @@ import attrs
 
 from supervisor.checking.missed import DEFAULT_GRACE_S, EARLY, missed_starts, plan_of
 from supervisor.errors import ConfigurationError
+from supervisor.journal.stalls import Noted, Stalls, union
 from supervisor.kinds import Kind, Outcome
 from supervisor.schedules import parse
+from supervisor.watch.slow import slow_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from supervisor.checking.missed import Missed
     from supervisor.checking.view import View
+    from supervisor.compose.slow import Slow
     from supervisor.journal import Journal
     from supervisor.journal.records import FindingRecord, RunGlance, RunRecord
     from supervisor.models import MessageDetails
@@ -46,8 +49,9 @@ class Finding:
         run_id: Of which run; "" where a start was missed.
         since: When it began.
         compose: Makes its message.
-        claim: Claims the telling in the journal, within the commit that stores the message; the argument is whether
-            some handler hears of it. True for exactly one caller of all processes.
+        claim: Claims the telling in the journal, within the commit that stores the message; the argument are the names
+            of the handlers that may hear of it. Returns what is to be told, for exactly one caller of all processes.
+        owed: Who is to hear of it, by their names, where it is the end of what they heard of; none for all.
     """
 
     kind: Kind
@@ -55,7 +59,8 @@ class Finding:
     run_id: str = ""
     since: datetime
     compose: Callable[[], MessageDetails | None] = attrs.field(repr=False)
-    claim: Callable[[bool], bool] = attrs.field(repr=False)
+    claim: Callable[[Collection[str]], Noted | None] = attrs.field(repr=False)
+    owed: tuple[str, ...] = ()
 
     @property
     def advice(self) -> str:
@@ -76,7 +81,7 @@ class Finder:
         self._journal = journal
         self._view = view
         self._booted_at = booted_at
-        self._open = {(each.kind, each.name, each.run_id) for each in view.open}
+        self._open = {(each.kind, each.name, each.run_id): each for each in view.open}
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong now; what is known to be told already is left out."""
@@ -92,23 +97,18 @@ class Finder:
     def recoveries(self) -> Iterator[Finding]:
         """Yield what was told and is over; what needs no word is closed on the way."""
         for record in self._view.open:
-            compose = self._missed_over(record) if record.kind is Kind.MISSED else self._run_over(record)
-            if compose is not None:
-                yield Finding(
-                    kind=Kind.RECOVERY,
-                    name=record.name,
-                    run_id=record.run_id,
-                    since=record.since,
-                    compose=compose,
-                    claim=lambda _, key=record.key: self._journal.resolve_finding(key),  # type: ignore[misc]  # bound now
-                )
+            over = self._missed_over(record) if record.kind is Kind.MISSED else self._run_over(record)
+            if over is not None:
+                yield over
 
     # What is wrong
 
     def _died(self, run: RunGlance) -> Finding:
-        def claim(is_heard: bool) -> bool:
+        def claim(heard_by: Collection[str]) -> Noted | None:
+            if heard_by:
+                return _noted(self._journal.mark_died(run.id))
             # What no handler hears of is left to the script's own next run, which tells its handlers.
-            return self._journal.mark_died(run.id) if is_heard else self._journal.note_finding(Kind.DIED, run.id)
+            return self._journal.note_finding(Kind.DIED, run.id)
 
         from supervisor.checking.messages import died
 
@@ -117,7 +117,9 @@ class Finder:
             name=run.name,
             run_id=run.id,
             since=_instant(run.seen_at_s),
-            compose=lambda: self._about(run, lambda record: died(record, self._journal, self._view.now)),
+            compose=lambda: self._about(
+                run, lambda record: died(record, self._journal, self._view.now, self._slow_before(run.id))
+            ),
             claim=claim,
         )
 
@@ -126,11 +128,22 @@ class Finder:
 
         now = self._view.now
         silent_s, taken_s = self._view.awake_s(run.seen_at_s), self._view.awake_s(run.started_at_s)
-        if _is_beyond(silent_s, run.stall_after_s) and (Kind.STALLED, run.name, run.id) not in self._open:
+        if self._is_stalled(run) and self._is_news(run):
             yield self._of_run(Kind.STALLED, run, run.seen_at_s, lambda record: stalled(record, now, silent_s))
         if _is_beyond(taken_s, run.max_duration_s) and (Kind.OVERDUE, run.name, run.id) not in self._open:
             since_s = run.started_at_s + (run.max_duration_s or 0)
             yield self._of_run(Kind.OVERDUE, run, since_s, lambda record: overdue(record, now, taken_s))
+
+    def _is_stalled(self, run: RunGlance) -> bool:
+        return _is_beyond(self._view.awake_s(run.seen_at_s), run.stall_after_s)
+
+    def _is_news(self, run: RunGlance) -> bool:
+        """Tell whether a stall is not told yet: the first, one after the stall that is known, or one held back."""
+        known = self._open.get((Kind.STALLED, run.name, run.id))
+        if known is None or _has_moved(known, run):
+            return True
+        stalls = Stalls(0.0, known.told_at.timestamp(), known.times, known.untold)
+        return stalls.untold > 0 and stalls.may_be_told(self._view.now.timestamp())
 
     def _of_run(
         self, kind: Kind, run: RunGlance, since_s: float, compose: Callable[[RunRecord], MessageDetails]
@@ -158,41 +171,107 @@ class Finder:
             name=plan.name,
             since=since,
             compose=compose,
-            claim=lambda _: self._journal.note_missed(plan.name, plan.schedule.text, since, plan.newest),
+            claim=lambda _: _noted(self._journal.note_missed(plan.name, plan.schedule.text, since, plan.newest)),
         )
 
     # What is over
 
-    def _run_over(self, record: FindingRecord) -> Callable[[], MessageDetails | None] | None:
-        from supervisor.checking.messages import ended_well, goes_on
-
-        run, now = record.run, self._view.now
+    def _run_over(self, record: FindingRecord) -> Finding | None:
+        run = record.run
         if run is not None and record.kind is not Kind.DIED:
             if run.outcome == Outcome.SUCCESS:
-                return lambda: self._about(run, lambda each: ended_well(record, each, now))
+                return self._ended_well(run, record)
             if run.outcome is None and not run.is_gone:
-                is_on = record.kind is Kind.STALLED and run.seen_at_s > record.since.timestamp() + _ROUNDING_S
-                return (lambda: self._about(run, lambda each: goes_on(record, each, now))) if is_on else None
+                return self._goes_on(run, record)
         if run is None or run.outcome is not None or record.kind is not Kind.DIED:
             # It failed or died, which is told as that, or nobody knows it any more.
             self._journal.resolve_finding(record.key)
         return None
 
-    def _missed_over(self, record: FindingRecord) -> Callable[[], MessageDetails | None] | None:
+    def _goes_on(self, run: RunGlance, record: FindingRecord) -> Finding | None:
+        from supervisor.checking.messages import goes_on
+
+        stalls = Stalls(0.0, 0.0, record.times)
+        if record.kind is not Kind.STALLED or not stalls.may_be_over:
+            return None
+        if not _has_moved(record, run) or self._is_stalled(run):
+            return None
+
+        def claim(names: Collection[str]) -> Noted | None:
+            # Whom only the script can tell hears of it from the script, and so do all others.
+            return _noted(self._journal.end_stall(run.id, only=names) is not None)
+
+        return self._over(
+            record, lambda: self._about(run, lambda each: goes_on(record, each, self._view.now)), claim, record.owed
+        )
+
+    def _ended_well(self, run: RunGlance, record: FindingRecord) -> Finding | None:
+        """Return one recovery for all that is over with a good end."""
+        from supervisor.checking.messages import ended_well
+
+        records = [each for each in self._view.open if each.run_id == run.id]
+        if record is not records[0]:
+            return None
+
+        def compose(each: RunRecord) -> MessageDetails:
+            past = self._journal.past(run.name, before=run.id)
+            return ended_well(each, self._view.now, past, self._slow_before(run.id))
+
+        def claim(_: Collection[str]) -> Noted | None:
+            resolved = [self._journal.resolve_finding(each.key) for each in records]
+            return _noted(any(resolved))
+
+        owed = union((), (name for each in records for name in each.owed))
+        return self._over(record, lambda: self._about(run, compose), claim, owed)
+
+    def _slow_before(self, run_id: str) -> Slow:
+        return slow_by(self._journal.findings_of(run_id))
+
+    def _missed_over(self, record: FindingRecord) -> Finding | None:
         from supervisor.checking.messages import started_again
 
         first = self._journal.first_start(record.name, record.since - _early(record.schedule))
         if first is not None:
             count = _count_missed(record, first)
-            return lambda: self._about(first, lambda each: started_again(record, each, count, self._view.now))
+            return self._over(
+                record,
+                lambda: self._about(first, lambda each: started_again(record, each, count, self._view.now)),
+                lambda _: _noted(self._journal.resolve_finding(record.key)),
+            )
         plan = plan_of(self._view, record.name)
         if plan is None or plan.schedule.text != record.schedule:
             self._journal.resolve_finding(record.key)  # it has another schedule now, or none: no start is owed
         return None
 
+    def _over(
+        self,
+        record: FindingRecord,
+        compose: Callable[[], MessageDetails | None],
+        claim: Callable[[Collection[str]], Noted | None],
+        owed: tuple[str, ...] = (),
+    ) -> Finding:
+        return Finding(
+            kind=Kind.RECOVERY,
+            name=record.name,
+            run_id=record.run_id,
+            since=record.since,
+            compose=compose,
+            claim=claim,
+            owed=owed,
+        )
+
     def _about(self, run: RunGlance, compose: Callable[[RunRecord], MessageDetails]) -> MessageDetails | None:
         record = self._journal.run_of(run)
         return compose(record) if record is not None else None
+
+
+def _noted(is_ours: bool) -> Noted | None:
+    return Noted() if is_ours else None
+
+
+def _has_moved(record: FindingRecord, run: RunGlance) -> bool:
+    """Tell whether a run has made progress since it was found to make none."""
+    return run.seen_at_s > record.since.timestamp() + _ROUNDING_S
 
 
 def _early(schedule: str | None) -> timedelta:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from supervisor.compose.messages import local_time, progress_line, told
+from supervisor.compose.messages import local_time, message_for, progress_line, told
 from supervisor.compose.parts import Facts, Row, Text
 from supervisor.compose.words import counted, duration, one_line
 from supervisor.journal.processes import hostname
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from supervisor.checking.missed import Missed
     from supervisor.checking.view import View
     from supervisor.compose.parts import Part
+    from supervisor.compose.past import Past
+    from supervisor.compose.slow import Slow
     from supervisor.journal import Journal
     from supervisor.journal.records import FindingRecord, RunRecord
     from supervisor.models import MessageDetails, RunReport
@@ -31,20 +33,21 @@ _GAP = timedelta(minutes=15)
 """Checks further apart than this say something of the machine."""
 
 
-def died(record: RunRecord, journal: Journal, now: datetime) -> MessageDetails:
+def died(record: RunRecord, journal: Journal, now: datetime, slow: Slow) -> MessageDetails:
     """Return the message that a run died, the same that a later run of its name would send.
 
     Args:
         record: The run.
         journal: What has come before it, and where its own log is.
         now: The moment.
+        slow: How it had stalled or taken too long before.
 
     Raises:
         JournalUnavailable: The journal cannot be read.
     """
     past = journal.past(record.report.name, before=record.report.id)
     state = os.path.dirname(journal.path)  # noqa: PTH120 - a text
-    return attrs.evolve(message_of(record, state=state, redact=_redacted, past=past), created_at=now)
+    return attrs.evolve(message_of(record, state=state, redact=_redacted, past=past, slow=slow), created_at=now)
 
 
 def _redacted(text: str) -> str:
@@ -143,13 +146,9 @@ def goes_on(finding: FindingRecord, record: RunRecord, now: datetime) -> Message
     return _message(Kind.RECOVERY, headline, lead, (_facts(_of_the_run(report)),), now, report)
 
 
-def ended_well(finding: FindingRecord, record: RunRecord, now: datetime) -> MessageDetails:
-    """Return the message that a run ended well which had stalled or was overdue."""
-    report = record.report
-    after = "it had stalled" if finding.kind is Kind.STALLED else "it was overdue"
-    headline = f"{report.name} ended well on {report.host}, although {after}"
-    lead = f"{headline}: it took {duration(report.duration_s)}."
-    return _message(Kind.RECOVERY, headline, lead, (_facts(_of_the_run(report)),), now, report)
+def ended_well(record: RunRecord, now: datetime, past: Past, slow: Slow) -> MessageDetails:
+    """Return the message that a run ended well which had stalled or was overdue, the same that it would send itself."""
+    return attrs.evolve(message_for(Kind.RECOVERY, record.report, past=past, slow=slow), created_at=now)
 
 
 def _message(  # noqa: PLR0913, PLR0917 - the parts of a message

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from supervisor.compose.parts import Text, Told
     from supervisor.compose.past import Past
+    from supervisor.compose.slow import Slow
 
 __all__ = ["delayed", "held_back", "local_time", "message_for", "progress_line", "told"]
 
@@ -26,8 +27,13 @@ DELAYED_AFTER_S = 300
 PART_LIMIT = 60_000
 
 
-def message_for(
-    kind: Kind, report: RunReport, attachments: Iterable[Any] = (), note: str = "", past: Past | None = None
+def message_for(  # noqa: PLR0913, PLR0917 - what a message is made of
+    kind: Kind,
+    report: RunReport,
+    attachments: Iterable[Any] = (),
+    note: str = "",
+    past: Past | None = None,
+    slow: Slow | None = None,
 ) -> MessageDetails:
     """Return the message of one kind about a run.
 
@@ -39,9 +45,13 @@ def message_for(
         attachments: What goes with it.
         note: A sentence that stands behind the first one; "" for none.
         past: What came before the run, to compare it with; None where that is not known.
+        slow: How it stalled or took too long; None where it did not. It stands before the note, and of what ended well
+            in the subject too.
     """
     account = Account(note=note) if past is None else _account(kind, report, note, past)
-    subject = subject_for(kind, report, account)
+    subject = subject_for(kind, report, account, slow.clause if slow is not None else "")
+    if slow is not None:
+        account = attrs.evolve(account, note=" ".join(filter(None, (slow.sentence, note))))
     return MessageDetails(subject, "", tuple(attachments), kind=kind, report=report, parts=(account,))
 
 

@@ -18,6 +18,7 @@ VERBS = {
     Outcome.CANCELLED: "was cancelled",
     Outcome.DIED: "died",
 }
+_GOOD = (Kind.SUCCESS, Kind.RECOVERY)
 _STOPPED = (Outcome.INTERRUPTED, Outcome.TERMINATED, Outcome.CANCELLED)
 _OTHERS = {
     Kind.START: "{name} started on {host}",
@@ -27,20 +28,28 @@ _OTHERS = {
 }
 
 
-def subject_for(kind: Kind, report: RunReport, account: Account) -> str:
-    """Return the headline of one kind about a run: what, where and, in a few words, why."""
+def subject_for(kind: Kind, report: RunReport, account: Account, slow: str = "") -> str:
+    """Return the headline of one kind about a run: what, where and, in a few words, why.
+
+    Args:
+        kind: What it is about.
+        report: What is known of the run.
+        account: How it compares with those before it.
+        slow: That it had stalled or took too long, in a few words, for a good end; "" for neither.
+    """
     if kind is Kind.FAILURE:
         verb = VERBS.get(report.outcome or Outcome.FAILURE, "failed")
         why = "" if report.outcome in _STOPPED else reason(report)
         return one_line(f"{report.name} {verb} on {report.host}" + (f": {why}" if why else ""))
     if kind is Kind.PROGRESS:
         return one_line(f"{report.name} on {report.host}: {progress_said(report)}")
-    return one_line(_OTHERS[kind].format(name=report.name, host=report.host) + _but(kind, report, account))
+    slowly = f": {slow}" if slow and kind in _GOOD else ""
+    return one_line(_OTHERS[kind].format(name=report.name, host=report.host) + slowly + _but(kind, report, account))
 
 
 def _but(kind: Kind, report: RunReport, account: Account) -> str:
     """Return what stands out in a success; "" for nothing."""
-    if kind not in (Kind.SUCCESS, Kind.RECOVERY) or (not account.usual and account.usual_duration is None):
+    if kind not in _GOOD or (not account.usual and account.usual_duration is None):
         return ""
     from supervisor.compose.findings import but, findings
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 from supervisor.journal.history import _instant
 from supervisor.journal.processes import Process
 from supervisor.journal.runs import DAY_S, KEEP_DAYS
-from supervisor.journal.texts import text
+from supervisor.journal.texts import dump_texts, load_texts, text
 from supervisor.kinds import Kind
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from supervisor.journal.records import FindingRecord, LastCheck, RunGlance, RunRecord
+    from supervisor.journal.stalls import Noted
     from supervisor.journal.store import Row, Store
 
 SLEPT_AT_LEAST_S = 60.0
@@ -42,11 +43,17 @@ JOIN run ON run.key = (SELECT key FROM run WHERE run.name = names.name ORDER BY 
 """  # noqa: S608 - only our own words
 # Ordered as its partial index is: by the key, SQLite would read all runs instead.
 _UNENDED = f"SELECT {_GLANCE} FROM run WHERE outcome IS NULL ORDER BY name, key"  # noqa: S608
-_OPEN = f"""
-SELECT finding.key, kind, finding.name, finding.run_id, finding.schedule, since, told_at, {_GLANCE}
+_FINDING = f"""
+SELECT finding.key, kind, finding.name, finding.run_id, finding.schedule, since, told_at, times, untold, owed, {_GLANCE}
 FROM finding LEFT JOIN run ON run.key = finding.run AND run.id = finding.run_id
-WHERE resolved_at IS NULL ORDER BY finding.key
 """  # noqa: S608
+_OPEN = f"{_FINDING} WHERE resolved_at IS NULL ORDER BY finding.key"
+_OF_RUN = f"{_FINDING} WHERE finding.run_id = ? ORDER BY finding.key"
+_STALLS = (
+    "SELECT key, since, told_at, times, untold FROM finding WHERE kind = ? AND run_id = ? ORDER BY key DESC LIMIT 1"
+)
+_STALLS_AGAIN = "UPDATE finding SET since = ?, told_at = ?, times = ?, untold = ?, resolved_at = NULL WHERE key = ?"
+_OWED = "SELECT key, times, owed FROM finding WHERE resolved_at IS NULL AND kind = ? AND run_id = ?"
 _SINCE = {
     Kind.STALLED: "coalesce(progress_at, started_at)",
     Kind.OVERDUE: "started_at + coalesce(max_duration_s, 0)",
@@ -55,7 +62,6 @@ _SINCE = {
 _NOTE = """
 INSERT OR IGNORE INTO finding (kind, name, run, run_id, schedule, since, told_at) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
-_RESOLVE = "UPDATE finding SET resolved_at = ? WHERE resolved_at IS NULL AND"
 
 
 class FindingKeeper:
@@ -80,14 +86,19 @@ class FindingKeeper:
 
     def open_findings(self) -> tuple[FindingRecord, ...]:
         """Return what was told and is not over yet, oldest first."""
+        return tuple(map(self._finding, self._store.rows(_OPEN)))
+
+    def findings_of(self, run_id: str) -> tuple[FindingRecord, ...]:
+        """Return what was told of a run, whether it is over or not; all stalls of a run are one finding."""
+        return tuple(map(self._finding, self._store.rows(_OF_RUN, (text(run_id),))))
+
+    def _finding(self, row: Row) -> FindingRecord:
         from supervisor.journal.records import FindingRecord
 
-        return tuple(
-            FindingRecord(
-                key, Kind(kind), name, run_id, schedule, _instant(since), _instant(told_at),
-                self._glance(glance) if glance[0] is not None else None,
-            )
-            for key, kind, name, run_id, schedule, since, told_at, *glance in self._store.rows(_OPEN)
+        key, kind, name, run_id, schedule, since, told_at, times, untold, owed, *glance = row
+        return FindingRecord(
+            key, Kind(kind), name, run_id, schedule, _instant(since), _instant(told_at), times, untold,
+            load_texts(owed), self._glance(glance) if glance[0] is not None else None,
         )  # fmt: skip
 
     def first_start(self, name: str, since: datetime) -> RunGlance | None:
@@ -102,24 +113,65 @@ class FindingKeeper:
         sql = f"SELECT {_COLUMNS} FROM run WHERE key = ? AND id = ?"  # noqa: S608 - our own words
         return next(map(_record, self._store.rows(sql, (glance.key, text(glance.id)))), None)
 
-    def note_finding(self, kind: Kind, run_id: str) -> bool:
+    def note_finding(self, kind: Kind, run_id: str, *, is_new: bool = False) -> Noted | None:
         """Claim the telling that a run stalled, is overdue or died.
 
-        A run that tells this of itself calls it too, so that no check tells it again.
+        A run that tells this of itself calls it too, so that no check tells it again. Stalls that are not to be told
+        (see :mod:`~supervisor.journal.stalls`) are counted.
 
         Args:
             kind: Stalled, overdue or died.
             run_id: A run that has not ended.
+            is_new: True for a stall of its own though the run made no progress since the last one.
 
         Returns:
-            True for exactly one caller of all processes, until the finding is resolved; False when the run has ended.
+            What is to be told, for exactly one caller of all processes; None when it is told already, when it is a
+            stall that is held back, and when the run has ended.
         """
+        from supervisor.journal.stalls import Noted
+
         with self._store.write() as connection:
             row = connection.execute(
                 f"SELECT name, key, id, NULL, {_SINCE[kind]} FROM run WHERE outcome IS NULL AND id = ?",  # noqa: S608
                 (text(run_id),),
             ).fetchone()
-            return row is not None and self._note(connection, kind, row)
+            if row is None:
+                return None
+            if kind is not Kind.STALLED:
+                return Noted() if self._note(connection, kind, row) else None
+            return self._note_stall(connection, row, is_new)
+
+    def _note_stall(self, connection: sqlite3.Connection, row: Row, is_new: bool) -> Noted | None:
+        from supervisor.journal.stalls import Stalls, next_stall
+
+        found = connection.execute(_STALLS, (Kind.STALLED, row[2])).fetchone()
+        changed = next_stall(Stalls(*found[1:]) if found is not None else None, row[-1], self._clock(), is_new=is_new)
+        if changed is None:
+            return None
+        stalls, noted = changed
+        if found is None:
+            connection.execute(_NOTE, (str(Kind.STALLED), *row, self._clock()))
+        else:
+            connection.execute(_STALLS_AGAIN, (*stalls, found[0]))
+        return noted
+
+    def owe_end(self, kind: Kind, run_id: str, names: Iterable[str]) -> None:
+        """Note who is to hear that a finding is over; to be used in the commit that stores its message.
+
+        Args:
+            kind: Stalled or overdue.
+            run_id: The run.
+            names: The names of handlers; those that were noted before stay.
+        """
+        from supervisor.journal.stalls import union
+
+        with self._store.write() as connection:
+            for key, _, owed in connection.execute(_OWED, (str(kind), text(run_id))).fetchall():
+                self._owe(connection, key, union(load_texts(owed), names))
+
+    @staticmethod
+    def _owe(connection: sqlite3.Connection, key: int, names: Sequence[str]) -> None:
+        connection.execute("UPDATE finding SET owed = ? WHERE key = ?", (dump_texts(names) if names else None, key))
 
     def note_missed(self, name: str, schedule: str, since: datetime, newest: RunGlance | None) -> bool:
         """Claim the telling that a scheduled start was missed.
@@ -151,20 +203,60 @@ class FindingKeeper:
 
     def resolve_finding(self, key: int) -> bool:
         """Claim the telling that a finding is over; True for exactly one caller of all processes."""
-        now = self._clock()
         with self._store.write() as connection:
-            connection.execute("DELETE FROM finding WHERE resolved_at < ?", (now - KEEP_DAYS * DAY_S,))
-            return connection.execute(f"{_RESOLVE} key = ?", (now, key)).rowcount > 0
+            return self._resolve(connection, key)
 
-    def resolve_findings_of(self, kind: Kind, run_id: str) -> bool:
-        """Claim the telling that what was told of a run is over: it makes progress again, say.
+    def _resolve(self, connection: sqlite3.Connection, key: int) -> bool:
+        now = self._clock()
+        connection.execute("DELETE FROM finding WHERE resolved_at < ?", (now - KEEP_DAYS * DAY_S,))
+        sql = "UPDATE finding SET resolved_at = ?, owed = NULL WHERE resolved_at IS NULL AND key = ?"
+        return connection.execute(sql, (now, key)).rowcount > 0
+
+    def end_stall(self, run_id: str, *, only: Collection[str] | None = None) -> tuple[str, ...] | None:
+        """Claim the telling that a run makes progress again after it had stalled.
+
+        Args:
+            run_id: The run.
+            only: Whom the caller can tell; None for all.
 
         Returns:
-            True for exactly one caller of all processes; False when nothing of this kind is open.
+            Who is to hear of it, for exactly one caller of all processes. None when no stall is open, when there are
+            others to tell, and when the run has stalled so often that it is not over before its end.
+        """
+        from supervisor.journal.stalls import TOLD_ONE_BY_ONE
+
+        with self._store.write() as connection:
+            row = connection.execute(_OWED, (str(Kind.STALLED), text(run_id))).fetchone()
+            if row is None or row[1] >= TOLD_ONE_BY_ONE:
+                return None
+            owed = load_texts(row[2])
+            if only is not None and not set(owed) <= set(only):
+                return None
+            self._resolve(connection, row[0])
+            return owed
+
+    def end_heard(self, key: int, names: Collection[str]) -> bool:
+        """Claim the telling to some handlers that a finding is over. It is over when all have heard of it.
+
+        Args:
+            key: Which finding.
+            names: The names of the handlers.
+
+        Returns:
+            True when one of them was to hear of it, or nobody was, for exactly one caller of all processes.
         """
         with self._store.write() as connection:
-            sql = f"{_RESOLVE} kind = ? AND run_id = ?"
-            return connection.execute(sql, (self._clock(), str(kind), text(run_id))).rowcount > 0
+            row = connection.execute(
+                "SELECT owed FROM finding WHERE resolved_at IS NULL AND key = ?", (key,)
+            ).fetchone()
+            if row is None:
+                return False
+            owed = load_texts(row[0])
+            left = tuple(each for each in owed if each not in names)
+            if not left:
+                return self._resolve(connection, key)
+            self._owe(connection, key, left)
+            return left != owed
 
     def watch_schedules(self, schedules: Mapping[str, str]) -> dict[str, tuple[str, datetime, datetime | None]]:
         """Note which schedules the configuration has now.

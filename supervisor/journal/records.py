@@ -94,7 +94,10 @@ class FindingRecord(NamedTuple):
         run_id: Of which run; "" where a start was missed.
         schedule: The schedule whose time was missed; None for other kinds.
         since: When it began: the first start that was missed, the last sign of life, the end of the time allowed.
-        told_at: When it was told.
+        told_at: When it was told; of several stalls of a run, when one was last told.
+        times: How often it was so of this run.
+        untold: How often since it was told.
+        owed: The handlers that are to hear that it is over, by their names; none where it was only printed.
         run: The run as it is now; None where a start was missed, and where the run is kept no more.
     """
 
@@ -105,6 +108,9 @@ class FindingRecord(NamedTuple):
     schedule: str | None
     since: datetime
     told_at: datetime
+    times: int
+    untold: int
+    owed: tuple[str, ...]
     run: RunGlance | None
 
 

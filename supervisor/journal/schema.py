@@ -122,7 +122,14 @@ _PROGRAM = (
     "ALTER TABLE run ADD COLUMN program_started TEXT",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CHECKS, _PROGRAM)
+# Of a finding: how often it was so of the run, how often since it was told, and who is to hear that it is over.
+_SLOW = (
+    "ALTER TABLE finding ADD COLUMN times INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE finding ADD COLUMN untold INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE finding ADD COLUMN owed BLOB",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CHECKS, _PROGRAM, _SLOW)
 VERSION = len(MIGRATIONS)
 
 

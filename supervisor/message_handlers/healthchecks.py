@@ -10,7 +10,7 @@ import attrs
 
 from supervisor.compose.words import one_line
 from supervisor.errors import ConfigurationError, DeliveryError
-from supervisor.kinds import Kind
+from supervisor.kinds import Kind, Outcome
 from supervisor.message_handlers import checks
 from supervisor.message_handlers.characters import whole
 
@@ -63,9 +63,10 @@ class HealthchecksHandler:
     """Pings a check: start, success and fail change its state, all else is put into its log.
 
     start → ``/start``; success and recovery → success; failure, died and missed → ``/fail``; stalled, overdue,
-    progress and notice → ``/log``. A run's pings share its id (``rid``), so that Healthchecks measures how long it took
-    even where runs overlap. The message is the body. A start or success that is delivered late, after an outage, goes
-    into the log: as a signal it would say that the script has run just now.
+    progress and notice → ``/log``, and so the recovery of a run that has not succeeded: it only goes on after a stall,
+    or has started again. A run's pings share its id (``rid``), so that Healthchecks measures how long it took even
+    where runs overlap. The message is the body. A start or success that is delivered late, after an outage, goes into
+    the log: as a signal it would say that the script has run just now.
 
     The check is named by exactly one of ``ping_url``, ``uuid``, or ``ping_key`` with ``slug``; see
     https://healthchecks.io/docs/http_api/ for these, for the signals and for the limit of 100 kB (a Healthchecks of
@@ -144,6 +145,8 @@ class HealthchecksHandler:
 
     def _signal(self, details: MessageDetails) -> str:
         signal = _SIGNALS[details.kind]
+        if details.kind is Kind.RECOVERY and details.report and details.report.outcome is not Outcome.SUCCESS:
+            signal = "/log"  # it makes progress again, or has started again: how it ends is still to come
         age_s = (self._now() - details.created_at).total_seconds()
         return "/log" if signal != "/fail" and age_s > self.late_after_s else signal
 

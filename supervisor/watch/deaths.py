@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from supervisor.compose.past import Past
+    from supervisor.compose.slow import Slow
     from supervisor.journal.records import RunRecord
     from supervisor.models import MessageDetails, RunReport
 
@@ -58,12 +59,13 @@ class Left(NamedTuple):
     note: str = ""
 
 
-def message_of(
+def message_of(  # noqa: PLR0913 - what a message is made of
     record: RunRecord,
     *,
     state: str,
     redact: Callable[[str], str],
     past: Past | None = None,
+    slow: Slow | None = None,
     shared_log: str | None = None,
 ) -> MessageDetails:
     """Return the message that a run died.
@@ -73,6 +75,7 @@ def message_of(
         state: The directory of the journal, in which the runs' own logs are too.
         redact: Takes secrets out of a text.
         past: What came before the run; None where that is not known.
+        slow: How it had stalled or taken too long; None where that is not known.
         shared_log: The log of the run that tells, which may be the same file; None where no run tells.
     """
     path = record.report.log_path
@@ -89,7 +92,7 @@ def message_of(
         log_tail=last_lines((redact(left.end),)) if left.end else (),
     )
     note = " ".join(filter(None, (*_how(record, seen_at), left.note, _program(record))))
-    details = message_for(Kind.DIED, report, logs, note, past)
+    details = message_for(Kind.DIED, report, logs, note, past, slow)
     still_runs = record.program is not None and lives(record.program)
     return attrs.evolve(details, subject=f"{details.subject}; its program still runs") if still_runs else details
 

@@ -35,6 +35,7 @@ class Extras:
         self._run = run
         self._lock: NameLock | None = None
         self._is_watched = False
+        self.last_stall_s: float | None = None
         self.log: RunLog | None = None
         self.refusal: OverlapError | RunSkipped | None = None
 
@@ -92,12 +93,12 @@ class Extras:
             directory = None
         self.log = open_log(self._run, names, directory, redact)
 
-    def mind_limits(self, on_finding: Callable[[Finding], None], on_end: Callable[[], None]) -> None:
+    def mind_limits(self, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
         """Watch over the run's limits, if it has any.
 
         Args:
-            on_finding: Is told what is found, in another thread.
-            on_end: Is told when a run that stalled goes on.
+            on_finding: Is told what is found, in another thread; True has it found again later.
+            on_end: Is told when a run that stalled goes on, and how long it had stalled.
         """
         settings = self._run.settings
         if settings.stall_after_s is not None or settings.max_duration_s is not None:
@@ -111,7 +112,7 @@ class Extras:
         if self._is_watched:
             from supervisor.watch import limits
 
-            limits.unwatch(self._run, error)
+            self.last_stall_s = limits.unwatch(self._run, error)
 
     def end(self) -> None:
         """End the log and free the lock, after the end of the run is kept."""

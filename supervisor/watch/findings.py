@@ -25,6 +25,7 @@ class Finding:
         limit_s: How many there may be.
         interrupts: True when the run is interrupted now; False when it is left to go on.
         stacks: What every thread was doing.
+        is_known: True for a stall that was found before, and was held back.
     """
 
     kind: Kind
@@ -33,6 +34,7 @@ class Finding:
     limit_s: float
     interrupts: bool = False
     stacks: str = ""
+    is_known: bool = False
 
     @property
     def setting(self) -> str:

@@ -32,7 +32,7 @@ IDLE_S = 5.0
 """How long the thread stays when there is nothing to watch: a script may start one run after the other."""
 
 LOOK_AGAIN_S = 60.0
-"""How often, at least, a stalled run is looked at, to note that it goes on."""
+"""How often, at least, a stalled run is looked at, to note that it goes on; how often the telling is tried again."""
 
 POKE_AGAIN_S = 1.0
 OVERSLEPT_S = 30.0
@@ -46,12 +46,15 @@ class _Watch:
 
     Args:
         run: The run.
-        on_finding: Is told what is found, in the watching thread; it must not raise.
-        on_end: Is told when a run that stalled goes on; the same.
+        on_finding: Is told what is found, in the watching thread; it must not raise. True holds a stall back: it is
+            found again later, while it lasts.
+        on_end: Is told when a run that stalled goes on, and how long it had stalled; the same.
         now: By the monotonic clock.
     """
 
-    def __init__(self, run: Run, on_finding: Callable[[Finding], None], on_end: Callable[[], None], now: float) -> None:
+    def __init__(
+        self, run: Run, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None], now: float
+    ) -> None:
         settings = run.settings
         self.run = run
         self.tell = on_finding
@@ -67,6 +70,7 @@ class _Watch:
         self._stall_after_s = settings.stall_after_s
         self._overdue_s = inf if settings.max_duration_s is None else self._started_s + settings.max_duration_s
         self._stalled_at_s: float | None = None
+        self._find_again_s = inf
         self.due_s = min(self._overdue_s, inf if self._stall_after_s is None else now + self._stall_after_s)
 
     def look(self, now: float) -> list[Finding]:
@@ -88,13 +92,26 @@ class _Watch:
             return []
         sign_s = max(self.run.last_sign_s(now), self.awake_s)
         if self._stalled_at_s is not None and sign_s > self._stalled_at_s:
-            log.info("run %r goes on after %s", self.run.name, duration(sign_s - self._stalled_at_s))
-            self._stalled_at_s = None
-            self._tell_end()
-        if self._stalled_at_s is not None or now - sign_s < limit_s:
+            lasted_s = sign_s - self._stalled_at_s
+            self._stalled_at_s, self._find_again_s = None, inf
+            log.info("run %r goes on after %s", self.run.name, duration(lasted_s))
+            self._tell_end(lasted_s)
+        is_known = self._stalled_at_s is not None
+        if now < self._find_again_s if is_known else now - sign_s < limit_s:
             return []
-        self._stalled_at_s = sign_s
-        return [self._finding(Kind.STALLED, now - sign_s, limit_s)]
+        self._stalled_at_s, self._find_again_s = sign_s, inf
+        return [self._finding(Kind.STALLED, now - sign_s, limit_s, is_known=is_known)]
+
+    def hold_back(self, now: float) -> None:
+        """Find the stall again later, while it lasts."""
+        self._find_again_s = now + LOOK_AGAIN_S
+
+    def last_stall_s(self, now: float) -> float | None:
+        """Return how long the run had stalled before its end, if that was not told to be over."""
+        if self._stalled_at_s is None:
+            return None
+        sign_s = max(self.run.last_sign_s(now), self.awake_s)
+        return (sign_s if sign_s > self._stalled_at_s else now) - self._stalled_at_s
 
     def _next_stall(self, now: float) -> float:
         if self._stall_after_s is None:
@@ -103,14 +120,15 @@ class _Watch:
             return now + min(self._stall_after_s, LOOK_AGAIN_S)
         return max(self.run.last_sign_s(now), self.awake_s) + self._stall_after_s
 
-    def _finding(self, kind: Kind, lasted_s: float, limit_s: float) -> Finding:
+    def _finding(self, kind: Kind, lasted_s: float, limit_s: float, *, is_known: bool = False) -> Finding:
         return Finding(
             kind=kind,
             since=datetime.now(UTC) - timedelta(seconds=lasted_s),
             lasted_s=lasted_s,
             limit_s=limit_s,
-            interrupts=self.interrupts,
+            interrupts=self.interrupts and not is_known,
             stacks=stacks_text(self.target.loop, self._own),
+            is_known=is_known,
         )
 
 
@@ -129,7 +147,7 @@ class Watcher:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def add(self, run: Run, on_finding: Callable[[Finding], None], on_end: Callable[[], None]) -> None:
+    def add(self, run: Run, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
         """Watch over a run from now on."""
         with self._changed:
             self._watches[id(run)] = _Watch(run, on_finding, on_end, self._clock())
@@ -190,8 +208,10 @@ class Watcher:
         active_run.set(watch.run)  # what is logged here belongs to it
         now = self._clock()
         for finding in watch.look(now):
-            log.warning("run %r %s", watch.run.name, finding)
-            watch.tell(finding)
+            if not finding.is_known:
+                log.warning("run %r %s", watch.run.name, finding)
+            if watch.tell(finding):
+                watch.hold_back(now)
             if finding.interrupts:
                 watch.to_interrupt = finding
         if watch.to_interrupt is not None:
@@ -226,20 +246,24 @@ class Watcher:
 _watcher = Watcher()
 
 
-def watch(run: Run, on_finding: Callable[[Finding], None], on_end: Callable[[], None] = lambda: None) -> None:
+def watch(
+    run: Run, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None] = lambda _: None
+) -> None:
     """Tell when a run stalls or takes too long, as its settings say; call it where the run starts, in its thread.
 
     Args:
         run: The run; one that has neither ``stall_after_s`` nor ``max_duration_s`` is not watched.
         on_finding: Is told what is found, in a thread of its own; it must not raise. When it has returned and
-            ``on_overdue`` is "interrupt", the run is interrupted and ``run.overdue`` set.
-        on_end: Is told when a run that stalled goes on, in the same thread; it must not raise.
+            ``on_overdue`` is "interrupt", the run is interrupted and ``run.overdue`` set. When it returns True, a stall
+            is found again a minute later, while it lasts.
+        on_end: Is told when a run that stalled goes on, and how many seconds it had, in the same thread; it must not
+            raise.
     """
     if run.settings.stall_after_s is not None or run.settings.max_duration_s is not None:
         _watcher.add(run, on_finding, on_end)
 
 
-def unwatch(run: Run, error: BaseException | None = None) -> None:
+def unwatch(run: Run, error: BaseException | None = None) -> float | None:
     """End the watch over a run; call it first of all where the run ends, in its own thread or task.
 
     Nothing is told of it any more, and an interrupt that comes too late stays here.
@@ -247,10 +271,13 @@ def unwatch(run: Run, error: BaseException | None = None) -> None:
     Args:
         run: The run.
         error: What it ends with.
+
+    Returns:
+        How many seconds it had stalled, where it ends while it is known to be stalled; None where it is not.
     """
     found = _watcher.of(run)
     if found is None:
-        return
+        return None
     try:
         _watcher.remove(found)
         if _is_on_its_way(found, error):
@@ -261,6 +288,7 @@ def unwatch(run: Run, error: BaseException | None = None) -> None:
         _watcher.remove(found)
     if run.overdue is not None and found.target.is_cancelled_by_others():
         run.overdue = None
+    return found.last_stall_s(time.monotonic())
 
 
 def _is_on_its_way(found: _Watch, error: BaseException | None) -> bool:

@@ -268,9 +268,118 @@ def test_a_run_that_is_overdue_is_told_of_once(machine: Machine) -> None:
     assert machine.looks() == []
     machine.end(run_id, took_s=HOUR)
     (recovery,) = machine.looks()
-    assert "nightly ended well on" in recovery.subject
-    assert "although it was overdue" in recovery.subject
+    assert recovery.subject == f"nightly recovered on {hostname()}: it was overdue"
+    assert "it succeeded after 1 h. It was overdue." in " ".join(recovery.message.split())
     assert machine.looks() == []
+
+
+def test_one_recovery_tells_all_that_is_over_with_a_run(machine: Machine, recorder: Recorder) -> None:
+    """A run that had stalled and was overdue, after failures, ends well: one message of a check says all of it."""
+    machine.handlers = [recorder]
+    for _ in range(2):
+        machine.run(outcome=Outcome.FAILURE)
+    run_id = machine.start(stall_after_s=MINUTE, max_duration_s=HOUR)
+    machine.goes_on(2 * HOUR)
+    machine.looks()
+    machine.end(run_id, took_s=2 * HOUR)
+    machine.looks()
+    assert machine.looks() == []
+    assert recorder.told == ["stalled", "overdue", "recovery"]
+    assert recorder.subjects[2] == f"nightly recovered on {hostname()}: it had stalled and was overdue"
+    text = " ".join(recorder.messages[2].message.split())
+    assert "It had stalled at 2026-03-02 01:02:00 +0000 and was overdue. Before it, 2 runs failed in a row" in text
+
+
+def test_stalls_are_told_three_times_and_then_once_an_hour(machine: Machine, recorder: Recorder) -> None:
+    """A run that flaps is told of once an hour, with the number of its stalls, and its end says how many there were."""
+    machine.handlers = [recorder]
+    run_id = machine.start(stall_after_s=MINUTE)
+
+    def stalls(times: int) -> list[str]:
+        """Let it stall for 9 of every 10 min, and return the subjects of what a check tells every 5 min."""
+        told = len(recorder.messages)
+        for _ in range(times):
+            machine.journal.progress(run_id, Progress(done=machine.now))
+            machine.goes_on(1)
+            machine.looks()
+            for _ in range(2):
+                machine.goes_on(5 * MINUTE - 0.5)
+                machine.looks()
+        return [f"{each.kind} {each.subject.rpartition(', ')[2]}" for each in recorder.messages[told:]]
+
+    host = hostname()
+    first = f"nightly stalled on {host}: no progress for 5 min"
+    over = f"recovery nightly makes progress again on {host}"
+    assert stalls(3) == [f"stalled {first}", over, "stalled for the second time", over, "stalled for the third time"]
+    assert "from now on at most one an hour is told" in " ".join(recorder.messages[4].message.split())
+    assert stalls(5) == []
+    assert stalls(1) == ["stalled for the ninth time"]
+    assert "It is the ninth stall of this run, and 5 stalls before it stayed untold." in " ".join(
+        recorder.messages[-1].message.split()
+    )
+    assert stalls(12) == ["stalled for the 15th time", "stalled for the 21st time"]
+    machine.end(run_id)
+    machine.looks()
+    assert recorder.subjects[-1] == f"nightly recovered on {host}: it had stalled 21 times"
+    assert machine.looks() == []
+
+
+def test_a_stall_that_was_held_back_and_lasts_is_told(machine: Machine) -> None:
+    """A run that hangs for good after three stalls is told once more when the hour is over, and not again."""
+    run_id = machine.start(stall_after_s=MINUTE)
+    for _ in range(4):
+        machine.journal.progress(run_id, Progress(done=machine.now))
+        machine.goes_on(2 * MINUTE)
+        machine.looks()
+    assert machine.looks() == []
+    machine.goes_on(57 * MINUTE)
+    assert machine.looks() == []
+    machine.goes_on(1 * MINUTE)
+    (stalled,) = machine.looks()
+    assert stalled.subject.endswith("no progress for 1 h, for the fourth time")
+    machine.goes_on(DAY)
+    assert machine.looks() == []
+    machine.kill()
+    (died,) = machine.looks()
+    assert "It had stalled 4 times." in died.message
+
+
+def test_a_stall_of_another_one_between_two_checks(machine: Machine) -> None:
+    """A run that went on and stalled again before a check looked has stalled again: it is not told to go on."""
+    run_id = machine.start(stall_after_s=MINUTE)
+    machine.goes_on(2 * MINUTE)
+    assert kinds(machine.looks()) == ["stalled"]
+    machine.journal.progress(run_id, Progress(done=1))
+    machine.goes_on(2 * MINUTE)
+    (again,) = machine.looks()
+    assert again.kind is Kind.STALLED
+    assert again.subject.endswith("for the second time")
+
+
+def test_who_only_the_script_can_tell_hears_it_from_the_script(machine: Machine, recorder: Recorder) -> None:
+    """Where the run told somebody whom the check does not know, it tells that it goes on itself."""
+    machine.handlers = [recorder]
+    run_id = machine.start(stall_after_s=MINUTE)
+    machine.goes_on(2 * MINUTE)
+    assert machine.journal.note_finding(Kind.STALLED, run_id)
+    machine.journal.owe_end(Kind.STALLED, run_id, ["of the script", "recorder"])
+    machine.journal.progress(run_id, Progress(done=1))
+    assert machine.looks() == []
+    assert machine.journal.end_stall(run_id, only=["recorder"]) is None
+    assert machine.journal.end_stall(run_id) == ("of the script", "recorder")
+    assert machine.journal.end_stall(run_id) is None
+
+
+def test_the_end_is_owed_until_all_have_heard_of_it(machine: Machine) -> None:
+    """A finding is over when the last who heard of it has heard of its end, and each claim is good once."""
+    run_id = machine.start(max_duration_s=MINUTE)
+    assert machine.journal.note_finding(Kind.OVERDUE, run_id)
+    machine.journal.owe_end(Kind.OVERDUE, run_id, ["a", "b"])
+    (found,) = machine.journal.open_findings()
+    assert found.owed == ("a", "b")
+    heard = [machine.journal.end_heard(found.key, [name]) for name in ("c", "a", "a", "b", "b")]
+    assert heard == [False, True, False, True, False]
+    assert machine.journal.open_findings() == ()
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILURE, Outcome.TERMINATED, Outcome.INTERRUPTED])
@@ -305,8 +414,9 @@ def test_what_a_run_told_of_itself_is_not_told_again(machine: Machine, kind: Kin
     assert not machine.journal.note_finding(kind, run_id)
     machine.goes_on(HOUR)
     assert kinds(machine.looks()) == [str(each) for each in (Kind.STALLED, Kind.OVERDUE) if each is not kind]
-    assert machine.journal.resolve_findings_of(kind, run_id)
-    assert not machine.journal.resolve_findings_of(kind, run_id)
+    (found,) = (each for each in machine.journal.open_findings() if each.kind is kind)
+    assert machine.journal.resolve_finding(found.key)
+    assert not machine.journal.resolve_finding(found.key)
     machine.end(run_id)
     assert not machine.journal.note_finding(kind, run_id), "it has ended"
 
@@ -611,19 +721,22 @@ def test_a_check_that_lags_behind_tells_nothing_stale(machine: Machine) -> None:
 
     def another_tells_and_it_is_over() -> None:
         assert machine.journal.note_finding(Kind.STALLED, run_id)
-        assert machine.journal.resolve_findings_of(Kind.STALLED, run_id)
+        assert machine.journal.end_stall(run_id) is not None
 
     assert meanwhile(another_tells_and_it_is_over) == []
 
 
-def test_an_open_finding_is_not_noted_anew(machine: Machine) -> None:
-    """As long as it is open it is one finding, although there was progress in between."""
+def test_all_stalls_of_a_run_are_one_finding(machine: Machine) -> None:
+    """A stall after progress, or one that its run says is another, counts; the same one does not."""
     run_id = machine.start(stall_after_s=MINUTE)
-    assert machine.journal.note_finding(Kind.STALLED, run_id)
+    assert machine.journal.note_finding(Kind.STALLED, run_id) == (1, 0)
+    assert machine.journal.note_finding(Kind.STALLED, run_id) is None
     machine.goes_on(HOUR)
     machine.journal.progress(run_id, Progress(done=1))
-    assert not machine.journal.note_finding(Kind.STALLED, run_id)
-    assert len(machine.journal.open_findings()) == 1
+    assert machine.journal.note_finding(Kind.STALLED, run_id) == (2, 0)
+    assert machine.journal.note_finding(Kind.STALLED, run_id, is_new=True) == (3, 0)
+    (found,) = machine.journal.open_findings()
+    assert found.times == 3
 
 
 class Down(Recorder):
@@ -756,6 +869,26 @@ def test_a_journal_of_the_first_version_is_brought_up(state: Path) -> None:
     assert (record.schedule, record.grace_s) == (NIGHTLY, None)
     machine.now = TWO + 2 * DAY
     assert kinds(machine.looks()) == ["missed"]
+    machine.journal.close()
+
+
+def test_a_finding_of_before_is_kept(state: Path) -> None:
+    """What was told before findings were counted is told to be over as it was then: to all."""
+    with closing(sqlite3.connect(state / FILE_NAME, isolation_level=None)) as connection:
+        schema.migrate(connection, schema.MIGRATIONS[:2])
+        connection.execute(
+            "INSERT INTO run (id, name, outcome, started_at, duration_s, host, pid, process_started, user, python) "
+            "VALUES ('old', 'nightly', 'success', ?, 60, 'host', 1, '', '', '')",
+            (TWO,),
+        )
+        connection.execute(
+            "INSERT INTO finding (kind, name, run, run_id, since, told_at) "
+            "VALUES ('stalled', 'nightly', 1, 'old', ?, ?)",
+            (TWO, TWO),
+        )
+    machine = Machine(state)
+    (recovery,) = machine.looks()
+    assert recovery.subject == "nightly recovered on host: it had stalled"
     machine.journal.close()
 
 

@@ -191,7 +191,7 @@ def test_a_command_without_a_journal_is_joined(jobs: Jobs) -> None:
     assert [each["error"] for each in jobs.told()] == ["ValueError"]
 
 
-def test_recovery_and_success_are_told_once(jobs: Jobs) -> None:
+def test_a_good_end_is_told_once(jobs: Jobs) -> None:
     """Who hears of the end from the program does not hear of it again from the command; others do."""
     jobs.configure('[defaults]\nhandlers = ["ops", "dev"]\n')
     program = jobs.python("""
@@ -200,9 +200,27 @@ def test_recovery_and_success_are_told_once(jobs: Jobs) -> None:
     """)
     jobs.run("--report-on", "success", "--", *program)
     (jobs.folder / "mended").touch()
-    jobs.run("--report-on", "success", "--", *program)
+    for _ in range(2):
+        jobs.run("--report-on", "success", "--", *program)
     assert jobs.kinds("ops") == ["failure", "recovery", "success"]
     assert jobs.kinds("dev") == ["failure", "recovery", "success"]
+
+
+@pytest.mark.parametrize("all_handlers", [["ops"], ["ops", "dev"]])
+def test_the_end_of_a_finding_is_told_once(jobs: Jobs, all_handlers: list[str]) -> None:
+    """Whoever of command and program finds that it takes too long: each handler hears of it and of the end once."""
+    jobs.configure(f"[defaults]\nhandlers = {all_handlers}\n")
+    program = jobs.python("""
+        with supervise(handlers=["ops"], max_duration_s=0.2): time.sleep(1.5)
+    """)
+    jobs.run("--max-duration", "0.5", "--", *program)
+    assert jobs.kinds("ops") == ["overdue", "recovery"]
+    assert jobs.kinds("dev") == []
+    jobs.run("--max-duration", "0.2", "--", *jobs.python("""
+        with supervise(handlers=["ops"], max_duration_s=1.0): time.sleep(1.5)
+    """))  # fmt: skip
+    assert jobs.kinds("ops") == ["overdue", "recovery"] * 2
+    assert jobs.kinds("dev") == (["overdue", "recovery"] if "dev" in all_handlers else [])
 
 
 def test_what_the_program_does_not_tell_the_command_does(jobs: Jobs) -> None:

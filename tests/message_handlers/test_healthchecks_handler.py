@@ -11,7 +11,7 @@ import pytest
 from http_peers import Answer, HttpPeer, Request, http_peer, refused_url
 
 from supervisor.errors import ConfigurationError, DeliveryError
-from supervisor.kinds import Kind
+from supervisor.kinds import Kind, Outcome
 from supervisor.message_handlers.healthchecks import HealthchecksHandler, ping_body, run_uuid
 from supervisor.models import MessageDetails, RunReport
 
@@ -93,10 +93,17 @@ def refusal(handler: HealthchecksHandler, details: MessageDetails | None = None)
 )
 def test_each_kind_has_its_signal(peer: HttpPeer, kind: Kind, signal: str) -> None:
     """Start, success and failure change the check; all else goes into its log, always with the run's id."""
-    send(HealthchecksHandler(uuid=CHECK, host=peer.url), message(kind))
+    report = RunReport(id=RUN_ID, name="backup", started_at=datetime.now(UTC), outcome=Outcome.SUCCESS)
+    send(HealthchecksHandler(uuid=CHECK, host=peer.url), message(kind, report=report))
     [request] = peer.requests
     assert (request.method, request.path) == ("POST", f"/{CHECK}{signal}?rid={SHOWN_ID}")
     assert request.body == b"backup\n\n12 rows"
+
+
+def test_a_run_that_only_goes_on_has_not_succeeded(peer: HttpPeer) -> None:
+    """A run that makes progress again after a stall has not ended: the check stays as it is."""
+    send(HealthchecksHandler(uuid=CHECK, host=peer.url), message(Kind.RECOVERY))
+    assert peer.requests[0].path == f"/{CHECK}/log?rid={SHOWN_ID}"
 
 
 def test_every_kind_is_wanted_and_known() -> None:

@@ -54,11 +54,11 @@ class Looking:
 
     def __init__(self, **settings: Any) -> None:
         self.run = fake_run(**settings)
-        self.ends = 0
+        self.ends: list[float] = []
         self.watch = limits._Watch(self.run, lambda finding: None, self._count, 0.0)
 
-    def _count(self) -> None:
-        self.ends += 1
+    def _count(self, lasted_s: float) -> None:
+        self.ends.append(lasted_s)
 
     def at(self, now: float) -> list[tuple[str, float]]:
         """Return what is found at a moment: its kind, and how long it has lasted."""
@@ -108,11 +108,38 @@ def test_a_run_that_goes_on_is_noted_and_may_stall_again(log: pytest.LogCaptureF
     assert looking.at(10)
     looking.run.sign_s = 14
     assert looking.at(15) == []
-    assert looking.ends == 1
+    assert looking.ends == [14]
     assert "run 'night' goes on after 14 s" in log.text
     assert looking.at(24) == [("stalled", 10)]
     assert looking.at(60) == []
-    assert looking.ends == 1
+    assert looking.ends == [14]
+
+
+def test_a_stall_that_was_held_back_is_found_again_while_it_lasts() -> None:
+    """What could not be told is found again a minute later; it interrupts and is logged only once."""
+    looking = Looking(stall_after_s=10, on_overdue="interrupt")
+    (finding,) = looking.watch.look(10)
+    assert (finding.is_known, finding.interrupts) == (False, True)
+    looking.watch.hold_back(10)
+    assert looking.at(20) == looking.at(69) == []
+    (again,) = looking.watch.look(70)
+    assert (again.is_known, again.interrupts, again.lasted_s) == (True, False, 70)
+    assert looking.at(1000) == [], "it was told"
+    looking.watch.hold_back(1000)
+    looking.run.sign_s = 1001
+    assert looking.at(1002) == []
+    assert looking.at(1010.9) == []
+    assert looking.at(1011) == [("stalled", 10)]
+
+
+def test_how_long_a_stall_lasted_with_which_a_run_ends() -> None:
+    """A stall that was not over at the last look lasted until the last sign of life, or is not over at the end."""
+    looking = Looking(stall_after_s=10)
+    assert looking.watch.last_stall_s(5) is None
+    assert looking.at(10)
+    assert looking.watch.last_stall_s(13) == 13
+    looking.run.sign_s = 12
+    assert looking.watch.last_stall_s(13) == 12
 
 
 def test_a_stalled_run_is_looked_at_again_within_a_minute() -> None:
@@ -146,7 +173,7 @@ def test_a_sleep_of_the_machine_counts_as_a_sign_of_life() -> None:
     moments = iter([0.0, 0.0, 5000.0])
     watcher = Watcher(clock=lambda: next(moments))
     run: Any = FakeRun(stall_after_s=10)
-    watcher._watches[id(run)] = watch = limits._Watch(run, lambda finding: None, lambda: None, next(moments))
+    watcher._watches[id(run)] = watch = limits._Watch(run, lambda finding: None, lambda _: None, next(moments))
     with watcher._changed:
         watcher._sleep(0.001)
     assert watch.look(5000.0) == []
@@ -201,7 +228,7 @@ def test_one_thread_watches_over_all_runs_and_ends_when_none_is_left(watcher: Wa
     runs: list[Any] = [FakeRun(max_duration_s=60) for _ in range(50)]
     before = threading.active_count()
     for run in runs:
-        watcher.add(run, lambda finding: None, lambda: None)
+        watcher.add(run, lambda finding: None, lambda _: None)
     assert threading.active_count() == before + 1
     assert watcher._thread is not None
     assert watcher._thread.daemon
@@ -217,13 +244,13 @@ def test_a_finding_is_told_in_time_and_only_while_the_run_is_watched(watcher: Wa
     told: list[Finding] = []
     run: Any = FakeRun(max_duration_s=0.05)
     other: Any = FakeRun(max_duration_s=0.05)
-    watcher.add(run, told.append, lambda: None)
+    watcher.add(run, told.append, lambda _: None)
     wait_until(lambda: told)
     assert told[0].kind == "overdue"
     watch = watcher.of(run)
     assert watch is not None
     watcher.remove(watch)
-    watcher.add(other, told.append, lambda: None)
+    watcher.add(other, told.append, lambda _: None)
     watch = watcher.of(other)
     assert watch is not None
     watcher.remove(watch)
@@ -236,8 +263,8 @@ def test_a_shorter_limit_that_comes_later_is_not_missed(watcher: Watcher) -> Non
     told: list[str] = []
     late: Any = FakeRun(max_duration_s=3600)
     soon: Any = FakeRun(max_duration_s=0.05)
-    watcher.add(late, lambda finding: told.append("late"), lambda: None)
-    watcher.add(soon, lambda finding: told.append("soon"), lambda: None)
+    watcher.add(late, lambda finding: told.append("late"), lambda _: None)
+    watcher.add(soon, lambda finding: told.append("soon"), lambda _: None)
     wait_until(lambda: told)
     assert told == ["soon"]
     for run in (late, soon):
@@ -257,7 +284,7 @@ def test_the_end_of_a_run_waits_for_what_is_being_told(watcher: Watcher) -> None
         done.set()
 
     run: Any = FakeRun(max_duration_s=0.01)
-    watcher.add(run, tell, lambda: None)
+    watcher.add(run, tell, lambda _: None)
     began.wait()
     go.set()
     watch = watcher.of(run)
@@ -270,7 +297,7 @@ def test_what_is_logged_of_a_finding_belongs_to_its_run(watcher: Watcher, log: p
     """The thread works in the context of the run that it speaks of, and of none otherwise."""
     seen: list[Any] = []
     run: Any = FakeRun(max_duration_s=0.01)
-    watcher.add(run, lambda finding: seen.append(current_run()), lambda: None)
+    watcher.add(run, lambda finding: seen.append(current_run()), lambda _: None)
     wait_until(lambda: seen)
     watch = watcher.of(run)
     assert watch is not None

@@ -1,0 +1,91 @@
+"""What is said of runs that have stalled or taken too long."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from supervisor.compose.messages import local_time, message_for, told
+from supervisor.compose.parts import Text
+from supervisor.compose.past import Past
+from supervisor.compose.slow import Slow, counted_in, goes_on
+from supervisor.kinds import Kind, Outcome
+from supervisor.models import Progress, RunReport
+
+FROM_NOW_ON = "at most one an hour is told, and no more that the run goes on"
+AT = datetime(2026, 3, 2, 2, 10, tzinfo=UTC)
+
+
+def report(**facts: Any) -> RunReport:
+    """Return what is known of a run."""
+    return RunReport(id="1", name="night", host="vm", started_at=AT, duration_s=2_460.0, **facts)
+
+
+@pytest.mark.parametrize(
+    ("slow", "clause", "sentence"),
+    [
+        (Slow(), "", ""),
+        (Slow(is_overdue=True), "it was overdue", "It was overdue."),
+        (Slow(stalls=1), "it had stalled", "It had stalled."),
+        (Slow(stalls=1, stalled_at=AT), "it had stalled", f"It had stalled at {local_time(AT)}."),
+        (
+            Slow(stalls=1, stalled_at=AT, lasted_s=720, is_overdue=True),
+            "it had stalled and was overdue",
+            f"It had stalled at {local_time(AT)} for 12 min and was overdue.",
+        ),
+        (Slow(stalls=14, stalled_at=AT), "it had stalled 14 times", "It had stalled 14 times."),
+    ],
+)
+def test_it_is_said_in_short_and_with_times(slow: Slow, clause: str, sentence: str) -> None:
+    """A subject has it in short; the text has when and for how long, where it was once."""
+    assert (slow.clause, slow.sentence) == (clause, sentence)
+
+
+def test_good_ends_have_it_in_subject_and_text() -> None:
+    """A recovery has all of it: that it recovered, how it was slow, and the failures before it."""
+    slow = Slow(stalls=1, stalled_at=AT, lasted_s=720, is_overdue=True)
+    past = Past(failures=3, failing_since=AT)
+    message = message_for(Kind.RECOVERY, report(outcome=Outcome.SUCCESS), past=past, slow=slow)
+    assert message.subject == "night recovered on vm: it had stalled and was overdue"
+    assert " ".join(message.message.split()).startswith(
+        f"night recovered on vm: it succeeded after 41 min. It had stalled at {local_time(AT)} for 12 min and was "
+        f"overdue. Before it, 3 runs failed in a row, since {local_time(AT)}."
+    )
+
+
+def test_bad_ends_have_it_in_the_text_alone() -> None:
+    """The subject of a failure is as ever, and it has one sentence more."""
+    message = message_for(Kind.FAILURE, report(outcome=Outcome.FAILURE), (), "Note.", slow=Slow(stalls=2))
+    assert message.subject == "night failed on vm"
+    assert message.message.startswith("night failed on vm after 41 min. It had stalled 2 times. Note.")
+
+
+@pytest.mark.parametrize(
+    ("times", "untold", "said"),
+    [
+        (2, 0, "Lead. It is the second stall of this run."),
+        (
+            3,
+            0,
+            f"Lead. It is the third stall of this run: from now on {FROM_NOW_ON}.",
+        ),
+        (9, 5, "Lead. It is the ninth stall of this run, and 5 stalls before it stayed untold."),
+    ],
+)
+def test_a_stall_says_the_how_manieth_it_is(times: int, untold: int, said: str) -> None:
+    """From the second on, subject and text have the number; the third says how it goes on."""
+    first = told(Kind.STALLED, "night stalled", (Text("Lead."), Text("Rest.")), report())
+    assert counted_in(first, 1, 0) is first
+    message = counted_in(first, times, untold)
+    assert message.subject.startswith("night stalled, for the ")
+    assert " ".join(message.message.split()) == f"{said} Rest."
+
+
+def test_that_a_run_goes_on() -> None:
+    """It says for how long there was no progress, and how far the run is."""
+    message = goes_on(report(progress=Progress(done=3, total=10)), 840.0)
+    assert message.subject == "night makes progress again on vm"
+    assert "after it had made none for 14 min." in message.message
+    assert "3 of 10 (30 %)" in message.message
