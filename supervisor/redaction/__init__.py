@@ -1,6 +1,6 @@
 """Takes secrets out of everything before it is stored or sent.
 
-A hint is looked for first, by one walk over the bytes (:mod:`.sieve`); only where there is one, a closer look is taken
+A hint is looked for first, by few walks over the bytes (:mod:`.sieve`); only where there is one, a closer look is taken
 (:mod:`.keyed`, :mod:`.shapes`, :mod:`.urls`, :mod:`.pem`). So texts without hints cost little, and no pattern ever
 runs over a whole log. All works on bytes: a log need not be valid in any encoding.
 """

@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from supervisor.redaction.hints import hints
+from supervisor.redaction.known import Known
 from supervisor.redaction.sieve import Sieve
 from supervisor.redaction.spans import Span, merged
 
@@ -31,7 +32,7 @@ class Scanner:
     ) -> None:
         self._patterns = tuple(patterns)
         self._off = frozenset(off)
-        self._known = tuple(known)
+        self._known = Known(known)
 
     def spans(self, data: bytes, start: int = 0, *, more: bool = False) -> list[Span]:
         """Return the secrets from ``start`` on, in order and apart from each other.
@@ -42,8 +43,7 @@ class Scanner:
             more: Whether more may follow. What may go on there ends at the very end of ``data``.
         """
         found = list(self._by_hint(data, start, more=more))
-        for secret in self._known:
-            found += _places(data, secret, start)
+        found += (Span(first, last, CREDENTIAL, first) for first, last in self._known.places(data, start))
         if self._patterns:
             found += self._by_pattern(data, start)
         return merged(found) if found else found
@@ -84,14 +84,6 @@ class Scanner:
 
 def _bytes_in(text: str, start: int, end: int) -> int:
     return len(text[start:end].encode("utf-8", "surrogateescape"))
-
-
-def _places(data: bytes, secret: bytes, start: int) -> Iterator[Span]:
-    """Yield where a known secret stands. For long ones this is ten times as fast as looking for all at once."""
-    at = data.find(secret, start)
-    while at >= 0:
-        yield Span(at, at + len(secret), CREDENTIAL, at)
-        at = data.find(secret, at + len(secret))
 
 
 @cache

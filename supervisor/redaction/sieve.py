@@ -1,17 +1,19 @@
 """Finds the few places of a long text that are worth a closer look.
 
 Looking for forty hints one after the other costs forty walks over the text, and an alternation of them stops at most
-letters. So each hint is looked for by its rarest letter: one walk, which stops at one letter in twenty.
+letters. So each hint is looked for by its rarest letter: one walk, which stops at one letter in twenty. Where
+ahocorasick-rs is installed, :mod:`.automata` does that many times as fast.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from supervisor.redaction.automata import HintAutomata
     from supervisor.redaction.hints import Hint
 
 # About how many of a thousand letters of a log are these, each.
@@ -24,7 +26,7 @@ _PER_MILLE_OF_OTHERS = 5
 _STOP = 5  # a letter to stop at costs that many times what one more hint costs that is tried at a stop
 _TOO_COMMON = 40
 SHORT_BYTES = 2048
-_MANY = 100  # so many short texts take as long as making the automaton
+_MANY = 100  # so many short texts take as long as making the automata
 
 
 class Sieve:
@@ -40,9 +42,9 @@ class Sieve:
         self._common = {which: hint for which, hint in self._hints.items() if _rarest(hint.text) > _TOO_COMMON}
         self._by_letter: dict[int, list[tuple[int, int]]] = {}  # (the letter's place in its hint, which hint)
         self._stops: re.Pattern[bytes] | None = None
-        self._automaton: Any = None  # None until it is worth making, False where it cannot be had
+        # None until it is worth making them, False where they cannot be had.
+        self._automata: HintAutomata | Literal[False] | None = None
         self._short_ones = 0
-        self._then: dict[int, re.Pattern[bytes]] = {}
 
     def hits(self, data: bytes, start: int) -> list[tuple[int, int, Hint]]:
         """Return where hints are, from left to right: (its beginning, which hint, the hint).
@@ -53,11 +55,11 @@ class Sieve:
         """
         lower = data.lower()
         is_short = len(data) - start < SHORT_BYTES
-        if is_short and not self._automaton:
+        if is_short and not self._automata:
             found = self._one_by_one(lower, start, self._hints)
             self._short_ones += 1
-            if self._short_ones == _MANY and self._automaton is None:
-                self._automaton = self._made_automaton()
+            if self._short_ones == _MANY and self._automata is None:
+                self._automata = self._made_automata()
         else:
             found = self._in_long(lower, start)
         return [(at, which, self._hints[which]) for at, which in sorted(found)]
@@ -71,24 +73,18 @@ class Sieve:
                 at = lower.find(hint.text, at + 1)
 
     def _in_long(self, lower: bytes, start: int) -> Iterator[tuple[int, int]]:
-        if self._automaton is None:
-            self._automaton = self._made_automaton()
-        return self._by_automaton(lower, start) if self._automaton else self._by_stops(lower, start)
+        if self._automata is None:
+            self._automata = self._made_automata()
+        return self._automata.find(lower, start) if self._automata else self._by_stops(lower, start)
 
-    def _made_automaton(self) -> Any:
-        """Return what looks for all hints at once six times as fast as we can; False where it is not installed."""
+    def _made_automata(self) -> HintAutomata | Literal[False]:
+        """Return what looks for all hints at once many times as fast as we can; False where it is not installed."""
+        from supervisor.redaction.automata import HintAutomata
+
         try:
-            from ahocorasick_rs import BytesAhoCorasick
+            return HintAutomata(self._hints)
         except ImportError:
             return False
-        self._then = {which: re.compile(hint.then) for which, hint in self._hints.items() if hint.then}
-        return BytesAhoCorasick([hint.text for hint in self._hints.values()])
-
-    def _by_automaton(self, lower: bytes, start: int) -> Iterator[tuple[int, int]]:
-        for which, at, end in self._automaton.find_matches_as_indexes(lower, overlapping=True):
-            then = self._then.get(which)
-            if at >= start and (then is None or then.match(lower, end)):
-                yield at, which
 
     def _by_stops(self, lower: bytes, start: int) -> Iterator[tuple[int, int]]:
         stops = self._stops = self._stops or self._compiled()
