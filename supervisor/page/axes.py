@@ -20,6 +20,7 @@ SIDE = 10.0
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30)
 _MINUTES = (1, 2, 5, 10, 15, 30)
 _HOURS = (1, 2, 3, 6, 12)
+_LEAST = 1e-300  # below it, powers of ten come to nothing
 _DURATION_STEPS = (
     *_SECONDS,
     *(step * MINUTE_S for step in _MINUTES),
@@ -134,5 +135,5 @@ def _duration_step(least_s: float) -> float:
 
 
 def _number_step(least: float) -> float:
-    power = 10.0 ** floor(log10(least))
+    power = 10.0 ** floor(log10(max(least, _LEAST)))
     return next((factor * power for factor in (1, 2, 2.5, 5) if factor * power >= least * (1 - 1e-9)), 10 * power)

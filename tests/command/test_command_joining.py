@@ -275,7 +275,8 @@ def test_sigterm_to_the_command_terminates_the_program_and_is_told_once(jobs: Jo
     """The signal is forwarded, and both agree on how the run ended."""
     program = jobs.python("""
         with supervise(handlers=["ops"]):
-            print("ready", flush=True); time.sleep(1000)
+            print("ready", flush=True)
+            while True: time.sleep(0.05)  # a signal right before a long one would wait for its end
     """)
     process = jobs.start("--", *program)
     wait_for(b"ready", process)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from supervisor.page.axes import TimeAxis, duration_axis, number_axis
@@ -101,6 +101,7 @@ def test_calendar_has_a_square_for_each_day_and_says_what_it_shows() -> None:
 
 
 @given(st.lists(FINITE, min_size=1, max_size=50))
+@example([5e-324])  # of which no power of ten is a step
 def test_axes_hold_what_they_show(numbers: list[float]) -> None:
     """Any numbers find an axis with a few ticks, in which the lowest and nearly all others have their place."""
     axis = number_axis(numbers)
