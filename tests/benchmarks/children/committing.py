@@ -1,4 +1,7 @@
-"""What the journal costs, beside plain inserts that are as durable: ``committing.py OUT block|notify|storage``.
+"""What the journal costs, beside plain inserts that are as durable: ``committing.py OUT WAY``.
+
+``block`` and ``notify`` are what a script does, ``storage`` is what the journal does of a block, and ``block_rows`` and
+``notify_rows`` are the floor of both: the same rows by bare SQL, without all that makes them.
 
 Both sides take turns within one process and on one disk; who goes second finds the disk as the first one left it, so
 they take turns in that too. Before, both write until SQLite's log has wrapped around once: a log that still grows takes
@@ -90,6 +93,45 @@ def storage():
     return compare(Plain().two_inserts, start_and_end)
 
 
+def block_rows():
+    """The rows of a start and an end, and the question at the start, by bare SQL."""
+    from supervisor.journal import runs
+
+    connection, count = journal_connection(), iter(range(10**9))
+    end = ("success", time(), 0.1, None, None, 0.1, 10_000_000, None, None, None, None)
+
+    def start_and_end():
+        run_id = f"{next(count):021x}"
+        connection.execute(runs._IS_ANY_UNENDED, ("nightly",)).fetchall()
+        facts = (run_id, "nightly", time(), None, "gis1", 4711, "boot:4711", "gis", "3.12.1", *[None] * 4, b"[]", None)
+        key = connection.execute(runs._INSERT, facts).lastrowid
+        connection.execute(runs._END, (*end, key, run_id))
+
+    return compare(Plain().two_inserts, start_and_end)
+
+
+def notify_rows():
+    """The rows of a message for one handler, as long as a notice with its report, by bare SQL."""
+    from supervisor.journal import outbox
+
+    connection, body = journal_connection(), b"x" * 840
+
+    def put():
+        connection.execute("BEGIN IMMEDIATE")
+        key = connection.execute(outbox._PUT_MESSAGE, ("i" * 32, "notice", time(), "Parcels loaded", body)).lastrowid
+        connection.execute(outbox._PUT_DELIVERY, (key, "waits", time(), time(), time(), "gis1", 4711, "boot:4711"))
+        connection.commit()
+
+    return compare(Plain().insert, put)
+
+
+def journal_connection():
+    """Return a connection to a journal, as the journal itself has it."""
+    from supervisor.journal import open_journal, state_directory
+
+    return open_journal(state_directory())._store._connection
+
+
 def notify():
     """``run.notify()`` beside one insert; the handler does not send meanwhile, since it would use the same disk."""
     import threading
@@ -113,4 +155,5 @@ def notify():
 
 
 if __name__ == "__main__":
-    say({"block": block, "notify": notify, "storage": storage}[sys.argv[2]]())
+    ways = (block, storage, block_rows, notify, notify_rows)
+    say({each.__name__: each for each in ways}[sys.argv[2]]())
