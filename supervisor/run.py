@@ -171,9 +171,12 @@ class Run:
     @property
     def duration_s(self) -> float:
         """Return how long the run took, or has taken so far, in seconds."""
-        if self._started is None:
-            return 0.0
-        return (self._ended if self.has_ended else monotonic()) - self._started
+        return 0.0 if self._started is None else self.now_s - self._started
+
+    @property
+    def now_s(self) -> float:
+        """Return the monotonic clock's time, or what it was when the run ended: telling of that takes time too."""
+        return self._ended if self.has_ended else monotonic()
 
     @property
     def position(self) -> tuple[float, float | None, str]:

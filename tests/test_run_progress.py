@@ -6,6 +6,7 @@ import asyncio
 import functools
 import math
 import threading
+import time
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -302,6 +303,25 @@ def test_progress_messages_come_at_their_pace(recorder: Recorder) -> None:
     assert ["(40 %)" in each or "(60 %)" in each for each in recorder.subjects[-2:]] == [True, True]
     assert "loading" in recorder.subjects[-1]
     assert len(recorder.messages) <= 3
+
+
+def test_the_rate_of_a_run_that_has_ended_goes_by_its_end(recorder: Recorder) -> None:
+    """What composing the message takes does not count as time of the run."""
+
+    class SlowlyToldError(Exception):
+        def __str__(self) -> str:
+            time.sleep(0.05)
+            return "bad row"
+
+    with pytest.raises(SlowlyToldError), supervise("night", handlers=[recorder]) as run:
+        run.progress(0, total=2)
+        run.progress(1)
+        raise SlowlyToldError
+    report = recorder.messages[0].report
+    assert report is not None
+    assert report.progress is not None
+    assert report.progress.rate_per_s is not None
+    assert report.progress.rate_per_s >= 1 / report.duration_s
 
 
 def test_no_progress_messages_by_default(recorder: Recorder) -> None:

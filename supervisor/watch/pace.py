@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from supervisor import log
@@ -51,7 +50,7 @@ class ProgressPace:
         from supervisor.models import Progress
 
         done, total, message = self._run.position
-        elapsed_s = monotonic() - self._began_s
+        elapsed_s = self._run.now_s - self._began_s
         rate = (done - self._base) / elapsed_s if elapsed_s > 0 and done > self._base else None
         return self._redact(Progress(done=done, total=total, message=message, rate_per_s=rate))
 
