@@ -204,13 +204,7 @@ class RunWriter:
         Raises:
             JournalUnavailable: It could not be written.
         """
-        key, _ = self._under_way.get(run_id, (None, None))
-        if key is not None:
-            with self._store.write(durable=False) as connection:
-                connection.execute(
-                    "UPDATE run SET progress_at = ?, progress = ? WHERE key = ? AND id = ?",
-                    (self._clock(), _dump(progress), key, text(run_id)),
-                )
+        self._change(run_id, "progress_at = ?, progress = ?", self._clock(), _dump(progress))
 
     def note_program(self, run_id: str, program: Process) -> None:
         """Note the program that a run has started and stands for; the note may not survive power loss.
@@ -220,13 +214,15 @@ class RunWriter:
         Raises:
             JournalUnavailable: It could not be written.
         """
+        self._change(run_id, "program_pid = ?, program_started = ?", program.pid, program.started)
+
+    def _change(self, run_id: str, columns: str, *values: Any) -> None:
+        """Change some columns of a run that was started here, but perhaps not for what comes after power loss."""
         key, _ = self._under_way.get(run_id, (None, None))
         if key is not None:
             with self._store.write(durable=False) as connection:
-                connection.execute(
-                    "UPDATE run SET program_pid = ?, program_started = ? WHERE key = ? AND id = ?",
-                    (program.pid, program.started, key, text(run_id)),
-                )
+                sql = f"UPDATE run SET {columns} WHERE key = ? AND id = ?"  # noqa: S608 - our own words
+                connection.execute(sql, (*values, key, text(run_id)))
 
     def end_run(self, run_id: str, end: EndedRun, *, asks: bool = True) -> bool:
         """Note how a run has ended: one commit that survives power loss. One run in a hundred prunes old ones.
