@@ -9,7 +9,7 @@ import attrs
 
 from supervisor.checking.missed import DEFAULT_GRACE_S, EARLY, missed_starts, plan_of
 from supervisor.errors import ConfigurationError
-from supervisor.journal.stalls import Noted, Stalls, union
+from supervisor.journal.stalls import Noted, Stalls, may_be_over, union
 from supervisor.kinds import Kind, Outcome
 from supervisor.schedules import parse
 from supervisor.watch.slow import slow_by
@@ -142,8 +142,8 @@ class Finder:
         known = self._open.get((Kind.STALLED, run.name, run.id))
         if known is None or _has_moved(known, run):
             return True
-        stalls = Stalls(0.0, known.told_at.timestamp(), known.times, known.untold)
-        return stalls.untold > 0 and stalls.may_be_told(self._view.now.timestamp())
+        stalls = Stalls(known.since.timestamp(), known.told_at.timestamp(), known.times, known.untold)
+        return stalls.is_held_back_until(self._view.now.timestamp())
 
     def _of_run(
         self, kind: Kind, run: RunGlance, since_s: float, compose: Callable[[RunRecord], MessageDetails]
@@ -191,8 +191,7 @@ class Finder:
     def _goes_on(self, run: RunGlance, record: FindingRecord) -> Finding | None:
         from supervisor.checking.messages import goes_on
 
-        stalls = Stalls(0.0, 0.0, record.times)
-        if record.kind is not Kind.STALLED or not stalls.may_be_over:
+        if record.kind is not Kind.STALLED or not may_be_over(record.times):
             return None
         if not _has_moved(record, run) or self._is_stalled(run):
             return None

@@ -223,11 +223,11 @@ class FindingKeeper:
             Who is to hear of it, for exactly one caller of all processes. None when no stall is open, when there are
             others to tell, and when the run has stalled so often that it is not over before its end.
         """
-        from supervisor.journal.stalls import TOLD_ONE_BY_ONE
+        from supervisor.journal.stalls import may_be_over
 
         with self._store.write() as connection:
             row = connection.execute(_OWED, (str(Kind.STALLED), text(run_id))).fetchone()
-            if row is None or row[1] >= TOLD_ONE_BY_ONE:
+            if row is None or not may_be_over(row[1]):
                 return None
             owed = load_texts(row[2])
             if only is not None and not set(owed) <= set(only):

@@ -48,10 +48,14 @@ class Stalls(NamedTuple):
         """Tell whether a stall would be told now."""
         return self.times < TOLD_ONE_BY_ONE or now_s - self.told_at_s >= TOLD_AGAIN_S
 
-    @property
-    def may_be_over(self) -> bool:
-        """Tell whether it is told that the run goes on: not any more where it stalls again and again."""
-        return self.times < TOLD_ONE_BY_ONE
+    def is_held_back_until(self, now_s: float) -> bool:
+        """Tell whether one that was held back is to be told now."""
+        return self.untold > 0 and self.may_be_told(now_s)
+
+
+def may_be_over(times: int) -> bool:
+    """Tell whether it is told that a run goes on: not any more where it has stalled so many times."""
+    return times < TOLD_ONE_BY_ONE
 
 
 def next_stall(
@@ -72,7 +76,7 @@ def next_stall(
         return Stalls(since_s, now_s), Noted()
     is_known = since_s == known.since_s and not is_new
     may_be_told = known.may_be_told(now_s)
-    if is_known and not (known.untold and may_be_told):
+    if is_known and not known.is_held_back_until(now_s):
         return None
     times, untold = known.times + (not is_known), known.untold
     if may_be_told:
@@ -125,8 +129,7 @@ class FindingsInMemory:
 
     def end_stall(self) -> tuple[str, ...]:
         """Return who is to hear now that the run goes on."""
-        may_be_over = self._stalls is not None and self._stalls.may_be_over
-        return self._owed.pop(Kind.STALLED, ()) if may_be_over else ()
+        return self._owed.pop(Kind.STALLED, ()) if may_be_over(self.stalls) else ()
 
 
 def union(names: Collection[str], more: Iterable[str]) -> tuple[str, ...]:
