@@ -136,13 +136,13 @@ class Machine:
     def let_pass(self, hours: float) -> None:
         """Let all that waits have been written so many hours earlier."""
         journal = sqlite3.connect(self.state / "journal.sqlite3")
-        rows = journal.execute("SELECT key, created_at, body FROM message WHERE body IS NOT NULL").fetchall()
+        rows = journal.execute("SELECT key, created_at, body FROM delivery WHERE body IS NOT NULL").fetchall()
         journal.close()
         for key, created_at, body in rows:
             then = datetime.fromtimestamp(created_at, UTC)
             now, before = then.isoformat().encode(), (then - timedelta(hours=hours)).isoformat().encode()
             assert now in body
-            self.sql("UPDATE message SET body = ? WHERE key = ?", body.replace(now, before), key)
+            self.sql("UPDATE delivery SET body = ? WHERE key = ?", body.replace(now, before), key)
         self.let_all_be_due()
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 FOLDER = "outbox"
 ORPHAN_AFTER_S = 3_600.0
 
+_WAITS = "SELECT 1 FROM delivery WHERE key = ? AND message = ? AND body IS NOT NULL"
+_KEPT = "SELECT position, attachment FROM kept WHERE message = ?"
+
 
 class _Copy(NamedTuple):
     """What becomes of one attachment; ``folder`` is None when there is no copy."""
@@ -58,25 +61,18 @@ class Copies:
     def keep(self, delivery: Delivery, pack: Pack) -> Delivery:
         """Copy the attachments of a waiting delivery, once for all handlers, and return it with the copies."""
         message = delivery.message
-        if not message.attachments:
+        message_id = text(message.id)
+        if not message.attachments or not self._store.rows(_WAITS, (delivery.key, message_id)):
             return delivery
-        found = self._store.rows(
-            "SELECT message.key FROM delivery JOIN message ON message.key = delivery.message "
-            "WHERE delivery.key = ? AND id = ? AND body IS NOT NULL",
-            (delivery.key, text(message.id)),
-        )
-        if not found:
-            return delivery
-        (message_key,) = found[0]
-        if not self._store.rows("SELECT 1 FROM kept WHERE message = ? LIMIT 1", (message_key,)):
-            self._note(message_key, self._make(message_key, message, pack))
+        if not self._store.rows("SELECT 1 FROM kept WHERE message = ? LIMIT 1", (message_id,)):
+            self._note(delivery.key, message_id, self._make(delivery.key, message, pack))
             self._stay_within_limit()
-        kept = self._store.rows("SELECT position, attachment FROM kept WHERE message = ?", (message_key,))
+        kept = self._store.rows(_KEPT, (message_id,))
         return attrs.evolve(delivery, message=self.put_in_place(message, kept))
 
-    def rows(self, connection: sqlite3.Connection, message_key: int) -> list[Row]:
+    def rows(self, connection: sqlite3.Connection, message_id: str) -> list[Row]:
         """Return what is kept of a message, for :meth:`put_in_place`."""
-        return connection.execute("SELECT position, attachment FROM kept WHERE message = ?", (message_key,)).fetchall()
+        return connection.execute(_KEPT, (message_id,)).fetchall()
 
     def put_in_place(self, message: MessageDetails, kept: Iterable[Row]) -> MessageDetails:
         """Return a message with the copies in the place of the originals."""
@@ -91,11 +87,18 @@ class Copies:
             return message
         return attrs.evolve(message, attachments=tuple(attachments[each] for each in sorted(attachments)))
 
-    def forget(self, connection: sqlite3.Connection, message_key: int) -> list[str]:
-        """Forget a message's copies; return their folders, for :meth:`remove` after the commit."""
-        rows = connection.execute("SELECT folder FROM kept WHERE message = ?", (message_key,)).fetchall()
-        if rows:
-            connection.execute("DELETE FROM kept WHERE message = ?", (message_key,))
+    def forget(self, connection: sqlite3.Connection, message_id: str) -> list[str]:
+        """Forget a message's copies once no delivery needs them.
+
+        Returns:
+            Their folders, for :meth:`remove` after the commit.
+        """
+        rows = connection.execute("SELECT folder FROM kept WHERE message = ?", (message_id,)).fetchall()
+        # Few messages have copies, so a walk over the deliveries does here, and none of them pays for an index.
+        needed = "SELECT 1 FROM delivery WHERE message = ? AND state IN ('pending', 'failed') LIMIT 1"
+        if not rows or connection.execute(needed, (message_id,)).fetchone():
+            return []
+        connection.execute("DELETE FROM kept WHERE message = ?", (message_id,))
         return [folder for (folder,) in rows if folder is not None]
 
     def remove(self, folders: Iterable[str]) -> None:
@@ -119,9 +122,9 @@ class Copies:
         for orphan in orphans:
             shutil.rmtree(orphan, ignore_errors=True)
 
-    def _make(self, message_key: int, message: MessageDetails, pack: Pack) -> list[_Copy]:
+    def _make(self, key: int, message: MessageDetails, pack: Pack) -> list[_Copy]:
         """Copy each attachment into a folder of its own, which no other process uses."""
-        top = f"{message_key}-{os.urandom(4).hex()}"
+        top = f"{key}-{os.urandom(4).hex()}"
         log_path = message.report.log_path if message.report is not None else None
         return [
             self._copy(attachment, f"{top}/{position}", pack, is_log=_is_log(attachment, log_path))
@@ -146,19 +149,18 @@ class Copies:
         relative = Path(os.path.relpath(copy.path, self._store.directory))
         return _Copy(folder, size_bytes, is_log, attrs.evolve(copy, path=relative))
 
-    def _note(self, message_key: int, copies: list[_Copy]) -> None:
+    def _note(self, key: int, message_id: str, copies: list[_Copy]) -> None:
         """Write down what was copied, unless the message was sent or another process was faster."""
         with self._store.write() as connection:
             is_wanted = connection.execute(
-                "SELECT 1 FROM message WHERE key = ? AND body IS NOT NULL "
-                "AND NOT EXISTS (SELECT 1 FROM kept WHERE message = ?)",
-                (message_key, message_key),
+                f"{_WAITS} AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.message = delivery.message)", (key, message_id)
             ).fetchone()
             if is_wanted:
                 connection.executemany(
-                    "INSERT INTO kept (message, position, folder, bytes, is_log, attachment) VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO kept (message, position, delivery, folder, bytes, is_log, attachment) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
                     [
-                        (message_key, position, each.folder, each.size_bytes, each.is_log, dump(each.attachment))
+                        (message_id, position, key, each.folder, each.size_bytes, each.is_log, dump(each.attachment))
                         for position, each in enumerate(copies)
                     ],
                 )
@@ -171,24 +173,25 @@ class Copies:
         with self._store.write() as connection:
             total = connection.execute("SELECT coalesce(sum(bytes), 0) FROM kept").fetchone()[0]
             while total > self._limit_bytes:
-                message_key, position, folder, size_bytes = connection.execute(
+                message_id, position, folder, size_bytes = connection.execute(
                     "SELECT message, position, folder, bytes FROM kept WHERE folder IS NOT NULL "
-                    "ORDER BY is_log DESC, message, position LIMIT 1"
+                    "ORDER BY is_log DESC, delivery, position LIMIT 1"
                 ).fetchone()
-                self._give_up(connection, message_key, position)
+                self._give_up(connection, message_id, position)
                 folders.append(folder)
                 total -= size_bytes
         self.remove(folders)
 
-    def _give_up(self, connection: sqlite3.Connection, message_key: int, position: int) -> None:
-        (body,) = connection.execute("SELECT body FROM message WHERE key = ?", (message_key,)).fetchone()
+    def _give_up(self, connection: sqlite3.Connection, message_id: str, position: int) -> None:
+        of_any = "SELECT body FROM delivery WHERE message = ? AND body IS NOT NULL LIMIT 1"
+        (body,) = connection.execute(of_any, (message_id,)).fetchone() or (None,)
         try:
             original = dump(_with_note(load_message(body).attachments[position], self._dropped()))
         except UnreadableError:
             original = b""
         connection.execute(
             "UPDATE kept SET folder = NULL, bytes = 0, attachment = ? WHERE message = ? AND position = ?",
-            (original, message_key, position),
+            (original, message_id, position),
         )
 
     def _dropped(self) -> str:

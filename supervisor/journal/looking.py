@@ -45,10 +45,7 @@ FROM each WHERE name IS NOT NULL ORDER BY newest DESC LIMIT ?
 _SUCCESSES = "SELECT id, duration_s FROM run WHERE name = ? AND outcome = 'success' ORDER BY key DESC LIMIT ?"
 _STATES = "SELECT key, state, attempts, last_error FROM delivery WHERE key IN ({})"
 _COUNTS = "SELECT state, count(*) FROM delivery WHERE state IN ('pending', 'failed') GROUP BY state"
-_DELIVERIES_OF = """
-SELECT delivery.key FROM delivery JOIN message ON message.key = delivery.message
-WHERE state IN ('pending', 'failed') AND instr(body, ?)
-"""
+_DELIVERIES_OF = "SELECT key FROM delivery WHERE state IN ('pending', 'failed') AND instr(body, ?)"
 
 
 class Standing(NamedTuple):
@@ -151,7 +148,7 @@ class Reader(RunReader, TendedOutbox):
 
     def waiting_of(self, run_id: str) -> frozenset[int]:
         """Return the keys of the deliveries that are not settled whose message was written in a run."""
-        # As the codec writes it; the id of a run is in no column of the message.
+        # As the codec writes it; the id of a run is in no column.
         written = f'"id":{json.dumps(run_id)}'.encode()
         return frozenset(key for (key,) in self._store.rows(_DELIVERIES_OF, (written,)))
 

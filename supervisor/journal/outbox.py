@@ -27,24 +27,24 @@ KEEP_SENT = 10_000
 _PRUNE_ONE_IN = 256
 _OWN_AT_ONCE = 100
 
-_PUT_MESSAGE = "INSERT INTO message (id, kind, created_at, subject, body) VALUES (?, ?, ?, ?, ?)"
-_PUT_DELIVERY = """
-INSERT INTO delivery (message, handler, state, attempts, due_at, changed_at, lease_until, claimer_host, claimer_pid,
-                      claimer_started, last_error)
-VALUES (?, ?, 'pending', 0, ?, ?, ?, ?, ?, ?, '')
+_PUT = """
+INSERT INTO delivery (handler, state, attempts, due_at, changed_at, lease_until, claimer_host, claimer_pid,
+                      claimer_started, last_error, message, kind, created_at, subject, body)
+VALUES (?, 'pending', 0, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)
 """
 # A row whose last change lies in the future was changed before the clock was set back; it is due.
 _DUE = """
-SELECT key, message, attempts, last_error, lease_until, claimer_host, claimer_pid, claimer_started
+SELECT key, attempts, last_error, lease_until, claimer_host, claimer_pid, claimer_started
 FROM delivery
 WHERE handler = ? AND state = 'pending' AND (due_at <= ? OR changed_at > ?)
 """
 _IS_ANY_DUE = f"SELECT EXISTS ({_DUE})"
+_MESSAGE = "SELECT message, body FROM delivery WHERE key = ?"
 _LEASE = """
 UPDATE delivery SET lease_until = ?, claimer_host = ?, claimer_pid = ?, claimer_started = ? WHERE key = ?
 """
 # A key may come again in a fresh file: the message's id tells whether it is still the same delivery.
-_SAME = "key = ? AND EXISTS (SELECT 1 FROM message WHERE message.key = delivery.message AND message.id = ?)"
+_SAME = "key = ? AND message = ?"
 # Whoever lost the lease has no say any more.
 _MINE = f"""{_SAME} AND state = 'pending' AND attempts = ?
 AND (claimer_pid IS NULL OR (claimer_host = ? AND claimer_pid = ? AND claimer_started = ?))
@@ -52,16 +52,12 @@ AND (claimer_pid IS NULL OR (claimer_host = ? AND claimer_pid = ? AND claimer_st
 _RENEW = f"UPDATE delivery SET lease_until = ? WHERE {_MINE} AND claimer_pid IS NOT NULL"  # noqa: S608 - our own words
 _SETTLE = """
 UPDATE delivery SET state = ?, attempts = attempts + 1, last_error = ?, due_at = ?, changed_at = ?, lease_until = NULL,
-                    claimer_host = NULL, claimer_pid = NULL, claimer_started = NULL
-WHERE"""
-_SETTLE_SENT = f"{_SETTLE} {_SAME} AND state IN ('pending', 'failed')"
-_SETTLE_OTHER = f"{_SETTLE} {_MINE}"
+                    claimer_host = NULL, claimer_pid = NULL, claimer_started = NULL"""
+_SETTLE_SENT = f"{_SETTLE}, body = NULL WHERE {_SAME} AND state IN ('pending', 'failed')"
+_SETTLE_OTHER = f"{_SETTLE} WHERE {_MINE}"
 _GIVE_UP = "UPDATE delivery SET state = 'failed', last_error = ?, lease_until = NULL, claimer_pid = NULL WHERE key = ?"
 _FORGET_SENT = """
 DELETE FROM delivery WHERE state IN ('sent', 'dropped') AND key <= (SELECT max(key) FROM delivery) - ?
-"""
-_FORGET_MESSAGES = """
-DELETE FROM message WHERE body IS NULL AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = message.key)
 """
 
 
@@ -91,18 +87,20 @@ class OutboxKeeper:
         dump, delivery = _what_puts()
         body = dump(_with_absolute_paths(message))
         head = (text(message.id), str(message.kind), message.created_at.timestamp(), text(str(message.subject)), body)
+        return tuple(
+            delivery(message=message, handler=handler, key=key)
+            for handler, key in zip(handlers, self._put(head, handlers, claimed=claimed), strict=True)
+        )
+
+    def _put(self, head: Row, handlers: Sequence[str], *, claimed: bool) -> list[int]:
+        """Write one row for each handler, and return their keys."""
         now = self._clock()
         lease = (now + self._lease_s, *self._this()) if claimed else (None, None, None, None)
-        with self._store.write() as connection:
-            message_key = connection.execute(_PUT_MESSAGE, head).lastrowid
-            keys = [
-                connection.execute(_PUT_DELIVERY, (message_key, text(handler), now, now, *lease)).lastrowid
+        with self._store.write(alone=len(handlers) == 1) as connection:
+            return [
+                self._store.patiently(connection.execute, _PUT, (text(handler), now, now, *lease, *head)).lastrowid or 0
                 for handler in handlers
             ]
-        return tuple(
-            delivery(message=message, handler=handler, key=key or 0)
-            for handler, key in zip(handlers, keys, strict=True)
-        )
 
     def claim(self, handler: str, *, own: Collection[int] = ()) -> Delivery | None:
         """Lease the next delivery of a handler that is due, those in ``own`` first."""
@@ -115,10 +113,10 @@ class OutboxKeeper:
                 row = self._first_free(connection, text(handler), own, now)
                 if row is None:
                     return None
-                key, message_key, attempts, last_error = row[:4]
+                key, attempts, last_error = row[:3]
                 connection.execute(_LEASE, (now + self._lease_s, *self._this(), key))
-                body = connection.execute("SELECT body FROM message WHERE key = ?", (message_key,)).fetchone()
-                kept = self._copies.rows(connection, message_key)
+                message_id, body = connection.execute(_MESSAGE, (key,)).fetchone()
+                kept = self._copies.rows(connection, message_id)
             message = self._read(key, body, kept)
             if message is not None:
                 return Delivery(message=message, handler=handler, attempts=attempts, last_error=last_error, key=key)
@@ -127,16 +125,16 @@ class OutboxKeeper:
     def _first_free(self, connection: sqlite3.Connection, handler: str, own: Collection[int], now: float) -> Row | None:
         with closing(_due_rows(connection, handler, own, now)) as rows:
             for row in rows:
-                if row[4] is None or row[4] <= now or self._gone(Process(*row[5:8])):
+                if row[3] is None or row[3] <= now or self._gone(Process(*row[4:7])):
                     return row
         return None
 
-    def _read(self, key: int, body: Row | None, kept: list[Row]) -> MessageDetails | None:
+    def _read(self, key: int, body: bytes | None, kept: list[Row]) -> MessageDetails | None:
         """Return a claimed message; mark as failed what nobody can read, so that it does not block the rest."""
         from supervisor.journal.codec import UnreadableError, load_message
 
         try:
-            message = load_message(body[0] if body is not None else None)
+            message = load_message(body)
         except UnreadableError as error:
             with self._store.write() as connection:
                 connection.execute(_GIVE_UP, (text(str(error)), key))
@@ -159,22 +157,13 @@ class OutboxKeeper:
             if state is not DeliveryState.SENT:
                 connection.execute(_SETTLE_OTHER, (*row, *self._mine(delivery)))
             elif connection.execute(_SETTLE_SENT, (*row, delivery.key, text(delivery.message.id))).rowcount:
-                folders = self._finish_message(connection, delivery.key)
+                folders = self._copies.forget(connection, text(delivery.message.id))
         self._copies.remove(folders)
         if state is DeliveryState.SENT and delivery.key % _PRUNE_ONE_IN == 0:
             self.prune_sent()
 
     def _mine(self, delivery: Delivery) -> Row:
         return (delivery.key, text(delivery.message.id), delivery.attempts, *self._this())
-
-    def _finish_message(self, connection: sqlite3.Connection, key: int) -> list[str]:
-        """Forget a message's text and copies once no delivery needs them; return the copies' folders."""
-        (message_key,) = connection.execute("SELECT message FROM delivery WHERE key = ?", (key,)).fetchone()
-        needed = "SELECT 1 FROM delivery WHERE message = ? AND state IN ('pending', 'failed') LIMIT 1"
-        if connection.execute(needed, (message_key,)).fetchone():
-            return []
-        connection.execute("UPDATE message SET body = NULL WHERE key = ?", (message_key,))
-        return self._copies.forget(connection, message_key)
 
     def state_of(self, delivery: Delivery) -> DeliveryState | None:
         """Return where a delivery stands; None when it is not here. One that was dropped counts as done: SENT."""
@@ -220,7 +209,6 @@ class OutboxKeeper:
         """Forget all but the newest sent deliveries, and copies of attachments that belong to nothing."""
         with self._store.write(durable=False) as connection:
             connection.execute(_FORGET_SENT, (KEEP_SENT,))
-            connection.execute(_FORGET_MESSAGES)
         self._copies.sweep()
 
 

@@ -129,7 +129,36 @@ _SLOW = (
     "ALTER TABLE finding ADD COLUMN owed BLOB",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CHECKS, _PROGRAM, _SLOW)
+# A delivery has its message with it: one row, and so one page to write, where most messages go to one handler. Its
+# comments stand here, as above.
+#   delivery.state: pending, sent, failed or dropped; lease_until: NULL when nobody has claimed it.
+#   delivery.message: the id, which deliveries of one message share; body: NULL once it is sent or dropped.
+#   kept.folder: where the copy is, NULL when there is none; kept.attachment: as it goes out, a copy's path relative to
+#       the journal's directory; kept.delivery: the first that waited for it, which tells its age.
+_ONE_ROW = (
+    "ALTER TABLE delivery RENAME TO delivery_apart",
+    "ALTER TABLE kept RENAME TO kept_apart",
+    """CREATE TABLE delivery (
+key INTEGER PRIMARY KEY, handler TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL, due_at REAL NOT NULL,
+changed_at REAL NOT NULL, lease_until REAL, claimer_host TEXT, claimer_pid INTEGER, claimer_started TEXT,
+last_error TEXT NOT NULL, message TEXT NOT NULL, kind TEXT NOT NULL, created_at REAL NOT NULL, subject TEXT NOT NULL,
+body BLOB)""",
+    """CREATE TABLE kept (
+message TEXT NOT NULL, position INTEGER NOT NULL, delivery INTEGER NOT NULL, folder TEXT, bytes INTEGER NOT NULL,
+is_log INTEGER NOT NULL, attachment BLOB NOT NULL, PRIMARY KEY (message, position)) WITHOUT ROWID""",
+    """INSERT INTO delivery SELECT old.key, handler, state, attempts, due_at, changed_at, lease_until, claimer_host,
+claimer_pid, claimer_started, last_error, id, kind, created_at, subject,
+CASE WHEN state IN ('pending', 'failed') THEN body END FROM delivery_apart old JOIN message ON message.key = message""",
+    """INSERT OR IGNORE INTO kept SELECT id, position, (SELECT min(key) FROM delivery WHERE delivery.message = id), folder,
+bytes, is_log, attachment FROM kept_apart old JOIN message ON message.key = message
+WHERE EXISTS (SELECT 1 FROM delivery WHERE delivery.message = id)""",
+    "DROP TABLE delivery_apart",
+    "DROP TABLE kept_apart",
+    "DROP TABLE message",
+    "CREATE INDEX delivery_waiting ON delivery (handler) WHERE state = 'pending'",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CHECKS, _PROGRAM, _SLOW, _ONE_ROW)
 VERSION = len(MIGRATIONS)
 
 

@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from supervisor.journal.store import Row
 
 _UNSENT = """
-SELECT delivery.key, handler, state, subject, kind, id, created_at, attempts, last_error, due_at,
+SELECT key, handler, state, subject, kind, message, created_at, attempts, last_error, due_at,
        lease_until, claimer_host, claimer_pid, claimer_started
-FROM delivery JOIN message ON message.key = delivery.message
-WHERE state IN ('pending', 'failed') ORDER BY delivery.key LIMIT ?
+FROM delivery WHERE state IN ('pending', 'failed') ORDER BY key LIMIT ?
 """
 _RETRY = """
 UPDATE delivery SET state = 'pending', due_at = ?, changed_at = ? WHERE key = ? AND state IN ('pending', 'failed')
 """
 # The row stays for a while, so that its key is not given to another delivery that a person might then drop too.
-_DROP = "UPDATE delivery SET state = 'dropped', lease_until = NULL WHERE key = ? AND state IN ('pending', 'failed')"
+_DROP = """
+UPDATE delivery SET state = 'dropped', lease_until = NULL, body = NULL
+WHERE key = ? AND state IN ('pending', 'failed')
+"""
 
 
 class TendedOutbox(OutboxKeeper):
@@ -48,7 +50,8 @@ class TendedOutbox(OutboxKeeper):
         with self._store.write() as connection:
             if not connection.execute(_DROP, (key,)).rowcount:
                 return False
-            folders = self._finish_message(connection, key)
+            (message_id,) = connection.execute("SELECT message FROM delivery WHERE key = ?", (key,)).fetchone()
+            folders = self._copies.forget(connection, message_id)
         self._copies.remove(folders)
         return True
 

@@ -389,7 +389,7 @@ def test_what_nobody_can_read_does_not_block_the_rest(journal: Journal) -> None:
     journal.put(notice("spoilt"), ["mail"])
     journal.put(notice("sound"), ["mail"])
     with journal.one_commit() as connection:
-        connection.execute("UPDATE message SET body = ? WHERE subject = 'spoilt'", (b'{"$": "Unheard", "v": 1}',))
+        connection.execute("UPDATE delivery SET body = ? WHERE subject = 'spoilt'", (b'{"$": "Unheard", "v": 1}',))
     delivery = journal.claim("mail")
     assert delivery is not None
     assert delivery.message.subject == "sound"
@@ -399,14 +399,21 @@ def test_what_nobody_can_read_does_not_block_the_rest(journal: Journal) -> None:
 
 
 def test_a_settled_message_leaves_no_text_behind(journal: Journal) -> None:
-    """Once every handler has sent a message, its text is gone; before that it is kept for those that have not."""
-    journal.put(notice(message="private"), ["mail", "chat"])
-    bodies = "SELECT body IS NULL FROM message"
-    for handler, gone in (("mail", 0), ("chat", 1)):
-        delivery = journal.claim(handler)
-        assert delivery is not None
-        journal.settle(delivery, SENT)
-        assert journal._store.rows(bodies) == [(gone,)]
+    """Once a handler has sent a message, or a person dropped it, its text is gone; the others still have it."""
+    journal.put(notice(message="private"), ["mail", "chat", "hook"])
+    gone = "SELECT body IS NULL FROM delivery ORDER BY key"
+    mail, chat = journal.claim("mail"), journal.claim("chat")
+    assert mail is not None
+    assert chat is not None
+    journal.settle(chat, SENT)
+    assert journal._store.rows(gone) == [(0,), (1,), (0,)]
+    journal.settle(mail, FAILED)
+    assert journal._store.rows(gone) == [(0,), (1,), (0,)]
+    journal.drop(mail.key)
+    assert journal._store.rows(gone) == [(1,), (1,), (0,)]
+    hook = journal.claim("hook")
+    assert hook is not None
+    assert hook.message.message == "private"
 
 
 def test_sent_deliveries_are_remembered_only_so_long(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,7 +425,6 @@ def test_sent_deliveries_are_remembered_only_so_long(journal: Journal, monkeypat
             (delivery,) = journal.put(notice(str(n)), ["mail"], claimed=True)
             journal.settle(delivery, SENT)
     assert journal._store.rows("SELECT count(*) FROM delivery")[0][0] < 300
-    assert journal._store.rows("SELECT count(*) FROM message")[0][0] < 300
     assert [each.subject for each in journal.deliveries()] == ["waits"]
 
 
@@ -437,22 +443,8 @@ def test_a_relative_attachment_is_found_from_anywhere(
 
 def test_the_file_holds_no_more_than_the_message_and_names(journal: Journal) -> None:
     """The rows of an outbox hold handlers' names and messages; there is no place for a credential."""
-    columns = {
-        (table, column)
-        for table in ("message", "delivery")
-        for (_, column, *_) in journal._store.rows(f"PRAGMA table_info({table})")
-    }
-    assert {column for table, column in columns if table == "message"} == {
+    assert {column for (_, column, *_) in journal._store.rows("PRAGMA table_info(delivery)")} == {
         "key",
-        "id",
-        "kind",
-        "created_at",
-        "subject",
-        "body",
-    }
-    assert {column for table, column in columns if table == "delivery"} == {
-        "key",
-        "message",
         "handler",
         "state",
         "attempts",
@@ -463,6 +455,11 @@ def test_the_file_holds_no_more_than_the_message_and_names(journal: Journal) -> 
         "claimer_pid",
         "claimer_started",
         "last_error",
+        "message",
+        "kind",
+        "created_at",
+        "subject",
+        "body",
     }
 
 

@@ -111,16 +111,14 @@ def block_rows():
 
 
 def notify_rows():
-    """The rows of a message for one handler, as long as a notice with its report, by bare SQL."""
+    """The row of a message for one handler, as long as a notice with its report, by bare SQL."""
     from supervisor.journal import outbox
 
     connection, body = journal_connection(), b"x" * 840
 
     def put():
-        connection.execute("BEGIN IMMEDIATE")
-        key = connection.execute(outbox._PUT_MESSAGE, ("i" * 32, "notice", time(), "Parcels loaded", body)).lastrowid
-        connection.execute(outbox._PUT_DELIVERY, (key, "waits", time(), time(), time(), "gis1", 4711, "boot:4711"))
-        connection.commit()
+        lease = (time(), time(), time(), "gis1", 4711, "boot:4711")
+        connection.execute(outbox._PUT, ("waits", *lease, "i" * 32, "notice", time(), "Parcels loaded", body))
 
     return compare(Plain().insert, put)
 
