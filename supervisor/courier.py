@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from supervisor.delivery import Deliveries
     from supervisor.journal import Outbox
+    from supervisor.journal.notices import PutNotice
     from supervisor.models import Attachment, Delivery, MessageHandler
     from supervisor.redaction import Redactor
 
@@ -78,14 +79,30 @@ def retry_delay_s(
 class Parcel:
     """One delivery on its way, where it is stored, whose it is, and when it is to be tried next."""
 
-    __slots__ = ("claimed_s", "delivery", "due_s", "outbox", "owner")
+    __slots__ = ("_delivery", "claimed_s", "due_s", "handler", "outbox", "owner")
 
-    def __init__(self, delivery: Delivery, outbox: Outbox, owner: Deliveries | None = None) -> None:
-        self.delivery = delivery
+    def __init__(self, delivery: Delivery | PutNotice, outbox: Outbox, owner: Deliveries | None = None) -> None:
+        self._delivery = delivery
+        self.handler = delivery.handler
         self.outbox = outbox
         self.owner = owner  # None for what an earlier run left
         self.due_s = 0.0
         self.claimed_s = monotonic()
+
+    @property
+    def delivery(self) -> Delivery:
+        """Return the delivery; that of a notice is made here, where no script waits for it."""
+        from supervisor.models import Delivery
+
+        found = self._delivery
+        if isinstance(found, Delivery):
+            return found
+        self._delivery = made = found.delivery()
+        return made
+
+    def claimed_again(self, delivery: Delivery) -> None:
+        """Note that the delivery was claimed anew."""
+        self._delivery, self.claimed_s = delivery, monotonic()
 
 
 class Courier:
@@ -106,6 +123,8 @@ class Courier:
     def take(self, parcel: Parcel) -> None:
         """Take a delivery that was just accepted."""
         with changed:
+            if parcel.owner is not None:
+                parcel.owner.parcels.add(parcel)
             self._fresh.append(parcel)
             fresh_thread = self._wake()
         self._start(fresh_thread)
@@ -196,7 +215,7 @@ class Courier:
             warn_once(error)
             return parcel  # better twice than never
         if claimed is not None and claimed.key == parcel.delivery.key:
-            parcel.delivery, parcel.claimed_s = claimed, monotonic()
+            parcel.claimed_again(claimed)
             return parcel
         with changed:  # another process is sending it, or the clock of the outbox says that it is not due yet
             parcel.due_s = monotonic() + LOOK_AGAIN_SOON_S

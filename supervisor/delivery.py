@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 from contextlib import suppress
+from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from supervisor.journal import Outbox
+    from supervisor.journal.notices import Notice
     from supervisor.models import Delivery, MessageDetails, MessageHandler
     from supervisor.redaction import Redactor
 
@@ -78,6 +80,23 @@ class Deliveries:
         """Store a message for every handler that wants its kind, and let the couriers take it from there."""
         self.hand_over(self.store(details))
 
+    def accept_notice(self, notice: Notice) -> None:
+        """Do as :meth:`accept` does with what a script says in plain words. The script waits for it."""
+        names = self._want_notices
+        if not names or _is_refused(notice):
+            return
+        outbox = self._outbox
+        try:
+            put = outbox.put_notice(notice, names)
+        except JournalUnavailable as error:
+            outbox = self._do_without(error)
+            put = outbox.put_notice(notice, names)
+        self.hand_over([Parcel(each, outbox, self) for each in put])
+
+    @cached_property
+    def _want_notices(self) -> tuple[str, ...]:
+        return self.names(Kind.NOTICE)
+
     def names(self, kind: Kind, *, without: Sequence[MessageHandler] = ()) -> tuple[str, ...]:
         """Return the names of the handlers that want messages of a kind.
 
@@ -107,22 +126,16 @@ class Deliveries:
             without: Handlers that are left out.
             only: The names of those that may get it; None for all.
         """
-        if courier.is_courier_thread():
-            log.warning("a handler spoke while it was sending; its message %r is left out", details.subject)
-            return ()
         names = [each for each in self.names(details.kind, without=without) if only is None or each in only]
-        if not names:
+        if not names or _is_refused(details):
             return ()
         outbox, accepted = self._put(details, names)
-        parcels = tuple(Parcel(delivery, outbox, self) for delivery in accepted)
-        with courier.changed:
-            self.parcels.update(parcels)
-        return parcels
+        return tuple(Parcel(delivery, outbox, self) for delivery in accepted)
 
     def hand_over(self, parcels: Iterable[Parcel]) -> None:
         """Let the couriers take what was stored, after the commit that it was stored in."""
         for parcel in parcels:
-            self._courier(parcel.delivery.handler).take(parcel)
+            self._courier(parcel.handler).take(parcel)
         if _is_finished:
             self.wait(EXIT_DEADLINE_S)  # nobody else will
 
@@ -131,13 +144,18 @@ class Deliveries:
         return kind in (self._report_on if kinds is None else kinds)
 
     def _put(self, details: MessageDetails, names: list[str]) -> tuple[Outbox, tuple[Delivery, ...]]:
-        """Store a message; where the journal cannot, memory does, which is better than nothing."""
+        outbox = self._outbox
         try:
-            return self._outbox, self._outbox.put(details, names, claimed=True)
+            return outbox, outbox.put(details, names, claimed=True)
         except JournalUnavailable as error:
-            warn_once(error)
-            self.stay_in_memory()
-            return self._outbox, self._outbox.put(details, names, claimed=True)
+            outbox = self._do_without(error)
+            return outbox, outbox.put(details, names, claimed=True)
+
+    def _do_without(self, error: JournalUnavailable) -> Outbox:
+        """Return what stores messages where the journal cannot: memory does, which is better than nothing."""
+        warn_once(error)
+        self.stay_in_memory()
+        return self._outbox
 
     def stay_in_memory(self) -> None:
         """Store what comes from now on in memory: the journal is out of use, and asking it again may take long."""
@@ -225,6 +243,15 @@ class Deliveries:
             log.warning("not delivered yet: %r to %s", parcel.delivery.message.subject, parcel.delivery.handler)
             with cleaned_by(self.redactor):
                 courier.keep_attachments(parcel)
+
+
+def _is_refused(said: MessageDetails | Notice) -> bool:
+    """Tell whether a handler speaks while it is sending: that would never come to an end."""
+    if not courier.is_courier_thread():
+        return False
+    subject = said.subject if isinstance(said.subject, str) else said.subject.decode("utf-8", "replace")
+    log.warning("a handler spoke while it was sending; its message %r is left out", subject)
+    return True
 
 
 def _distinct_names(handlers: Sequence[MessageHandler]) -> list[str]:

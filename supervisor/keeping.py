@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from supervisor import capture
@@ -299,6 +298,7 @@ def end_of(run: Run, values: Mapping[str, Any], progress: Progress | None, error
     """Return what the journal keeps of a run that has ended; what it gets has no secrets any more."""
     assert run.outcome is not None  # it has ended
     assert run.ended_at_s is not None
+    cpu_s, peak_memory_bytes = capture.used()
     return EndedRun(
         outcome=run.outcome,
         ended_at_s=run.ended_at_s,
@@ -307,6 +307,6 @@ def end_of(run: Run, values: Mapping[str, Any], progress: Progress | None, error
         progress=progress,
         error=error,
         exit_code=run.exit_code,
-        cpu_s=run.facts.get("cpu_s", max(0.0, process_time() - run.cpu_started_s)),
-        peak_memory_bytes=run.facts.get("peak_memory_bytes", capture.peak_memory_bytes()),
+        cpu_s=run.facts.get("cpu_s", max(0.0, cpu_s - run.cpu_started_s)),
+        peak_memory_bytes=run.facts.get("peak_memory_bytes", peak_memory_bytes),
     )

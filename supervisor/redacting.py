@@ -81,7 +81,7 @@ class RunRedactor:
 
     def values(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return recorded values without secrets."""
-        if all(isinstance(each, _PLAIN) and _is_word(name) for name, each in values.items()):
+        if not values or all(isinstance(each, _PLAIN) and _is_word(name) for name, each in values.items()):
             return values
         return self().mapping(values)
 

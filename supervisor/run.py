@@ -210,6 +210,11 @@ class Run:
         return self.settings.log_path
 
     @property
+    def is_forked(self) -> bool:
+        """Tell whether this is the copy of a run that a forked child has of its parent."""
+        return self._forks != _forks
+
+    @property
     def is_waiting(self) -> bool:
         """Tell whether the run is a generator's that waits for its consumer."""
         return self._token is None
@@ -270,12 +275,16 @@ class Run:
             html: The text as HTML; None lets handlers make their own.
             blocks: Slack Block Kit blocks; None lets the Slack handler make its own.
         """
-        self._guard(Run._notify, subject, message, attachments=attachments, html=html, blocks=blocks)
-
-    def _notify(self, subject: str | MessageDetails, message: str, **extras: Any) -> None:
-        self.give_sign()
-        given = {name: each for name, each in extras.items() if each is not None and each != ()}
-        self._telling().notice(subject, message, **given)
+        try:
+            self.give_sign()
+            if attachments == () and html is None and blocks is None:
+                self._telling().notice(subject, message)
+            else:
+                extras = {"attachments": attachments, "html": html, "blocks": blocks}
+                given = {name: each for name, each in extras.items() if each is not None and each != ()}
+                self._telling().notice(subject, message, **given)
+        except Exception:  # noqa: BLE001 - the run's boundary, as in _guard, which takes its time
+            self._note_fault()
 
     def record(self, **values: Any) -> None:
         """Keep values for the summary: they stand in reports, messages and the journal in the order given.
@@ -521,7 +530,7 @@ class Run:
                 self.extras.end()
 
     def _tell_end(self, error: BaseException | None) -> None:
-        if self._forks != _forks:
+        if self.is_forked:
             return  # in a forked child: the run, and the telling of it, are its parent's
         if self.parent is not None:
             self.parent.give_sign()

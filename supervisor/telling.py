@@ -6,9 +6,11 @@ is loaded when there is something to tell people: a run that only the journal he
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from functools import cache
+from time import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
@@ -26,6 +28,7 @@ from supervisor.watch.pace import ProgressPace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
+    from types import ModuleType
 
     from supervisor.compose.past import Past
     from supervisor.compose.slow import Slow
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from supervisor.journal.records import RunRecord
     from supervisor.journal.stalls import Noted
     from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
+    from supervisor.redaction import Redactor
     from supervisor.run import Run
     from supervisor.settings import Settings
     from supervisor.watch.findings import Finding
@@ -53,7 +57,18 @@ Outgoing: TypeAlias = "tuple[MessageDetails, tuple[Any, ...]]"
 class Teller:
     """Speaks for one run."""
 
-    __slots__ = ("_deliveries", "_error", "_flood", "_keeper", "_pace", "_redact", "_run", "_settings", "_slowness")
+    __slots__ = (
+        "_deliveries",
+        "_error",
+        "_facts",
+        "_flood",
+        "_keeper",
+        "_pace",
+        "_redact",
+        "_run",
+        "_settings",
+        "_slowness",
+    )
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -64,6 +79,7 @@ class Teller:
         self._pace: ProgressPace | None = None
         self._flood: FloodGate | None = None
         self._error: ErrorDetails | None = None
+        self._facts: tuple[Redactor, bytes] | None = None
         self._slowness = self._slowness_of(run)
         spare.keep()
 
@@ -161,23 +177,49 @@ class Teller:
 
     def notice(self, subject: str | MessageDetails, message: str, **extras: Any) -> None:
         """Pass on what the script says, as long as it does not say too much."""
-        given, _ = _models()
         if self._flood is None:
             self._flood = FloodGate()
+        if isinstance(subject, str) and not extras:
+            if self._flood.passes(subject):
+                self._say(subject, message)
+            return
+        given, _ = _models()
         is_failure = isinstance(subject, given) and subject.kind is Kind.FAILURE
         if not is_failure and not self._flood.passes(subject):
             return
-        if isinstance(subject, given):
-            details = self._redact.message(subject)
-            if details.report is None:
-                details = attrs.evolve(details, report=self.report())
-        elif not extras:
-            clean = self._redact().text
-            texts = clean(capture.safe_text(subject)), clean(capture.safe_text(message))
-            details = given(*texts, report=self.report())
-        else:
-            details = attrs.evolve(self._redact.message(_notice(subject, message, **extras)), report=self.report())
-        self._send(details)
+        said = subject if isinstance(subject, given) else _notice(subject, message, **extras)
+        details = self._redact.message(said)
+        self._send(details if details.report is not None else attrs.evolve(details, report=self.report()))
+
+    def _say(self, subject: str, message: str) -> None:
+        """Pass on plain words. The script waits for it, so a message is made here only where it must be."""
+        redactor, run = self._redact(), self._run
+        subject, text = redactor.texts(capture.safe_text(subject), capture.safe_text(message))
+        # Otherwise reports differ in more than the time, what was recorded, and the progress.
+        is_usual = not (run.has_ended or run.is_forked or run.joined or run.facts or run.log or self._error)
+        if not is_usual or len(text) > TEXT_LIMIT:
+            given, _ = _models()
+            self._send(given(subject, text, report=self.report()))
+            return
+        notices = _notices()
+        if self._facts is None or self._facts[0] is not redactor:
+            self._facts = redactor, notices.facts_of(self.report())
+        values, progress = run.values, self._pace and self._pace.progress()
+        cpu_s, peak_memory_bytes = capture.used()
+        self._deliveries.accept_notice(
+            notices.Notice(
+                run.id,
+                os.urandom(16).hex(),
+                time(),
+                run.duration_s,
+                max(0.0, cpu_s - run.cpu_started_s),
+                peak_memory_bytes,
+                subject.encode("utf-8", "surrogatepass"),
+                text.encode("utf-8", "surrogatepass"),
+                notices.more_of(self._redact.values(values), progress) if values or progress else b"",
+                self._facts[1],
+            )
+        )
 
     def progress(self, now: float) -> float:
         """Show, log, keep or send progress, each when it is due; return the monotonic time of the next look."""
@@ -403,6 +445,13 @@ class Teller:
     def stop_waiting(self) -> None:
         """End a wait that is under way; what is not delivered stays in the outbox."""
         self._deliveries.stop_waiting()
+
+
+@cache  # as below
+def _notices() -> ModuleType:
+    from supervisor.journal import notices
+
+    return notices
 
 
 @cache  # when run again, an import statement takes as long as making the message

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from supervisor.capture.facts import (
     command_line,
     host,
-    peak_memory_bytes,
     process_facts,
     python_version,
     script_name,
     stem,
+    used,
     user,
 )
 from supervisor.capture.texts import MESSAGE_LIMIT, TRACEBACK_LIMIT, VALUE_LIMIT, plain_value, safe_text, type_name
@@ -33,7 +33,6 @@ __all__ = [
     "command_line",
     "error_details",
     "host",
-    "peak_memory_bytes",
     "plain_value",
     "process_facts",
     "python_version",
@@ -41,6 +40,7 @@ __all__ = [
     "script_name",
     "stem",
     "type_name",
+    "used",
     "user",
 ]
 

@@ -6,9 +6,12 @@ import os
 import sys
 import time
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervisor.capture.texts import safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @cache
@@ -57,16 +60,29 @@ def stem(path: str) -> str:
     return "" if name in ("-", "-c") else name
 
 
-def peak_memory_bytes() -> int | None:
-    """Return the most memory that this process ever had in use, or None where the platform does not tell."""
+def used() -> tuple[float, int | None]:
+    """Return the processor seconds of this process, and the most memory that it ever had in use.
+
+    The latter is None where the platform does not tell.
+    """
+    return _used()()
+
+
+@cache  # a script waits for it when it says something
+def _used() -> Callable[[], tuple[float, int | None]]:
     if sys.platform == "win32":
         import psutil
 
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
+        return lambda: (time.process_time(), int(psutil.Process().memory_info().peak_wset))
+    from resource import RUSAGE_SELF, getrusage
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kibibytes, but bytes on macOS
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, elsewhere kibibytes
+
+    def of_system() -> tuple[float, int | None]:
+        usage = getrusage(RUSAGE_SELF)
+        return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit
+
+    return of_system
 
 
 def process_facts(cpu_started_s: float) -> dict[str, Any]:
@@ -75,12 +91,13 @@ def process_facts(cpu_started_s: float) -> dict[str, Any]:
     Args:
         cpu_started_s: ``time.process_time()`` when the run started.
     """
+    cpu_s, peak_memory_bytes = used()
     return {
         "host": host(),
         "user": user(),
         "pid": os.getpid(),
         "argv": command_line(),
         "python": python_version(),
-        "cpu_s": max(0.0, time.process_time() - cpu_started_s),
-        "peak_memory_bytes": peak_memory_bytes(),
+        "cpu_s": max(0.0, cpu_s - cpu_started_s),
+        "peak_memory_bytes": peak_memory_bytes,
     }

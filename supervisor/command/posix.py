@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from supervisor.capture import peak_memory_bytes
+from supervisor.capture import used
 from supervisor.command.starting import NOT_EXECUTABLE, NOT_FOUND, CannotStartError, Ended
 
 if TYPE_CHECKING:
@@ -85,16 +85,17 @@ class Child:
     def __init__(self, pid: int, *, has_group: bool) -> None:
         self.pid = pid
         self._has_group = has_group
-        self._ours_bytes = peak_memory_bytes() or 0
+        _, ours_bytes = used()
+        self._ours_bytes = ours_bytes or 0
 
     def ended(self) -> Ended | None:
         """Return how it ended, or None while it runs."""
-        pid, status, used = os.wait4(self.pid, os.WNOHANG)
+        pid, status, usage = os.wait4(self.pid, os.WNOHANG)
         if not pid:
             return None
         code = os.waitstatus_to_exitcode(status)
         number = max(0, -code)
-        cpu_s, peak_bytes = used.ru_utime + used.ru_stime, self._peak(used.ru_maxrss)
+        cpu_s, peak_bytes = usage.ru_utime + usage.ru_stime, self._peak(usage.ru_maxrss)
         return Ended(128 + number if number else code, number, cpu_s, peak_bytes)
 
     def _peak(self, used: int) -> int | None:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from supervisor.journal.notices import Notice, PutNotice
     from supervisor.journal.records import WaitingDelivery
     from supervisor.kinds import DeliveryState
     from supervisor.models import Attachment, Delivery, MessageDetails
@@ -60,6 +61,17 @@ class Outbox(Protocol):
 
         Returns:
             One pending delivery for each handler, in their order.
+        """
+
+    def put_notice(self, notice: Notice, handlers: Sequence[str]) -> tuple[Delivery | PutNotice, ...]:
+        """Accept what a script says in plain words, as :meth:`put` accepts its message, leased to the caller.
+
+        Args:
+            notice: What is to be sent.
+            handlers: The names of the handlers; with none, nothing is stored.
+
+        Returns:
+            One for each handler, in their order; what is not a delivery yet becomes one when it is looked at.
         """
 
     def claim(self, handler: str, *, own: Collection[int] = ()) -> Delivery | None:

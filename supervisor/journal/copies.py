@@ -29,6 +29,7 @@ FOLDER = "outbox"
 ORPHAN_AFTER_S = 3_600.0
 
 _WAITS = "SELECT 1 FROM delivery WHERE key = ? AND message = ? AND body IS NOT NULL"
+_LACKS_COPIES = f"{_WAITS} AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.message = delivery.message)"  # noqa: S608
 _KEPT = "SELECT position, attachment FROM kept WHERE message = ?"
 
 
@@ -152,9 +153,7 @@ class Copies:
     def _note(self, key: int, message_id: str, copies: list[_Copy]) -> None:
         """Write down what was copied, unless the message was sent or another process was faster."""
         with self._store.write() as connection:
-            is_wanted = connection.execute(
-                f"{_WAITS} AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.message = delivery.message)", (key, message_id)
-            ).fetchone()
+            is_wanted = connection.execute(_LACKS_COPIES, (key, message_id)).fetchone()
             if is_wanted:
                 connection.executemany(
                     "INSERT INTO kept (message, position, delivery, folder, bytes, is_log, attachment) "

@@ -307,11 +307,6 @@ class FindingKeeper:
         sleeps = [(at, each_s) for at, _, each_s in (*rows, (now, awake_s, slept_s)) if each_s]
         return LastCheck(_instant(rows[-1][0]) if rows else None, tuple(sleeps))
 
-    def waiting_by_handler(self) -> dict[str, int]:
-        """Return how many deliveries are pending, by the names of the handlers."""
-        rows = self._store.rows("SELECT handler, count(*) FROM delivery WHERE state = 'pending' GROUP BY handler")
-        return dict(rows)
-
     def _glance(self, row: Any) -> RunGlance:
         from supervisor.journal.records import RunGlance
 

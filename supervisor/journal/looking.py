@@ -84,6 +84,9 @@ class Reader(RunReader, TendedOutbox):
         self._this = this_process
         self._gone = is_gone
 
+    def _make_deliveries(self) -> None:
+        """Make none: who only reads sees what scripts said as if it were deliveries already."""
+
     def close(self) -> None:
         """Let go of the file; the next use opens it again."""
         self._store.close()

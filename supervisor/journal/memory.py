@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from supervisor.journal.contract import Pack
+    from supervisor.journal.notices import Notice
     from supervisor.journal.records import WaitingDelivery
     from supervisor.models import Delivery, MessageDetails
 
@@ -68,6 +69,10 @@ class MemoryOutbox:
         """Accept one message for several handlers."""
         with self._locked():
             return tuple(self._add(message, handler, claimed=claimed) for handler in handlers)
+
+    def put_notice(self, notice: Notice, handlers: Sequence[str]) -> tuple[Delivery, ...]:
+        """Accept what a script says in plain words, leased to the caller."""
+        return self.put(notice.message(), handlers, claimed=True)
 
     def _add(self, message: MessageDetails, handler: str, *, claimed: bool) -> Delivery:
         from supervisor.models import Delivery

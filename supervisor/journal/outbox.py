@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from supervisor.journal.contract import Pack
     from supervisor.journal.copies import Copies
+    from supervisor.journal.notices import Notice, PutNotice
+    from supervisor.journal.runs import StartedRun
     from supervisor.journal.store import Row, Store
     from supervisor.models import Delivery, MessageDetails
 
@@ -27,11 +29,18 @@ KEEP_SENT = 10_000
 _PRUNE_ONE_IN = 256
 _OWN_AT_ONCE = 100
 
-_PUT = """
-INSERT INTO delivery (handler, state, attempts, due_at, changed_at, lease_until, claimer_host, claimer_pid,
+# What was said has a key before it becomes a delivery, and keeps it.
+_NEXT_KEY = "1 + max(ifnull((SELECT max(key) FROM delivery), 0), ifnull((SELECT max(key) FROM said), 0))"
+_SAY = f"""
+INSERT INTO said (key, handler, run, run_id, id, said_at, duration_s, cpu_s, peak_memory_bytes, subject, body, more)
+VALUES ({_NEXT_KEY}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""  # noqa: S608
+_IS_ANY_SAID = "SELECT EXISTS (SELECT 1 FROM said)"
+_PUT = f"""
+INSERT INTO delivery (key, handler, state, attempts, due_at, changed_at, lease_until, claimer_host, claimer_pid,
                       claimer_started, last_error, message, kind, created_at, subject, body)
-VALUES (?, 'pending', 0, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)
-"""
+VALUES ({_NEXT_KEY}, ?, 'pending', 0, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)
+"""  # noqa: S608 - our own words
 # A row whose last change lies in the future was changed before the clock was set back; it is due.
 _DUE = """
 SELECT key, attempts, last_error, lease_until, claimer_host, claimer_pid, claimer_started
@@ -73,6 +82,7 @@ class OutboxKeeper:
     _clock: Callable[[], float]
     _this: Callable[[], Process]
     _gone: Callable[[Process], bool]
+    _under_way: dict[str, tuple[int, StartedRun]]
 
     @cached_property
     def _copies(self) -> Copies:
@@ -84,6 +94,7 @@ class OutboxKeeper:
         """Accept one message for several handlers in one commit that survives power loss."""
         if not handlers:
             return ()
+        self._make_deliveries()  # so that what was said before is older
         dump, delivery = _what_puts()
         body = dump(_with_absolute_paths(message))
         head = (text(message.id), str(message.kind), message.created_at.timestamp(), text(str(message.subject)), body)
@@ -91,6 +102,34 @@ class OutboxKeeper:
             delivery(message=message, handler=handler, key=key)
             for handler, key in zip(handlers, self._put(head, handlers, claimed=claimed), strict=True)
         )
+
+    def put_notice(self, notice: Notice, handlers: Sequence[str]) -> tuple[Delivery | PutNotice, ...]:
+        """Accept what a script says in plain words, leased to the caller, in one commit that survives power loss."""
+        if not handlers:
+            return ()
+        run, _ = self._under_way.get(notice.run_id, (None, None))
+        if run is None:  # nobody else could tell what the message says of its run
+            return self.put(notice.message(), handlers, claimed=True)
+        put: list[PutNotice] = []
+        with self._store.write(alone=len(handlers) == 1) as connection:
+            for handler in handlers:
+                row = (text(handler), run, *notice[:-1])
+                key = self._store.patiently(connection.execute, _SAY, row).lastrowid or 0
+                put.append(notice.put_for(handler, key))
+        return tuple(put)
+
+    def _make_deliveries(self) -> None:
+        """Make deliveries of what scripts said, if there is any; who looks at deliveries does this first."""
+        if self._store.rows(_IS_ANY_SAID)[0][0]:
+            # Power loss takes this commit back or leaves it: what was said is in one of both tables.
+            with self._store.write(durable=False) as connection:
+                self._make_deliveries_in(connection)
+
+    def _make_deliveries_in(self, connection: sqlite3.Connection) -> None:
+        if connection.execute(_IS_ANY_SAID).fetchone()[0]:
+            from supervisor.journal.notices import make_deliveries
+
+            make_deliveries(connection, self._lease_s)
 
     def _put(self, head: Row, handlers: Sequence[str], *, claimed: bool) -> list[int]:
         """Write one row for each handler, and return their keys."""
@@ -106,6 +145,7 @@ class OutboxKeeper:
         """Lease the next delivery of a handler that is due, those in ``own`` first."""
         from supervisor.models import Delivery
 
+        self._make_deliveries()
         now = self._clock()
         # Asked first without the lock for writing: most of those who look find nothing.
         while self._store.rows(_IS_ANY_DUE, (text(handler), now, now))[0][0]:
@@ -144,6 +184,7 @@ class OutboxKeeper:
     def renew(self, delivery: Delivery) -> bool:
         """Begin the lease of a claimed delivery anew; return False when it was lost or settled meanwhile."""
         with self._store.write(durable=False) as connection:
+            self._make_deliveries_in(connection)
             until = self._clock() + self._lease_s
             return connection.execute(_RENEW, (until, *self._mine(delivery))).rowcount > 0
 
@@ -154,6 +195,7 @@ class OutboxKeeper:
         folders: list[str] = []
         # An attempt that is to be repeated needs no fsync: after power loss it is repeated anyway.
         with self._store.write(durable=state is not DeliveryState.PENDING) as connection:
+            self._make_deliveries_in(connection)
             if state is not DeliveryState.SENT:
                 connection.execute(_SETTLE_OTHER, (*row, *self._mine(delivery)))
             elif connection.execute(_SETTLE_SENT, (*row, delivery.key, text(delivery.message.id))).rowcount:
@@ -167,6 +209,7 @@ class OutboxKeeper:
 
     def state_of(self, delivery: Delivery) -> DeliveryState | None:
         """Return where a delivery stands; None when it is not here. One that was dropped counts as done: SENT."""
+        self._make_deliveries()
         sql = f"SELECT state FROM delivery WHERE {_SAME}"  # noqa: S608 - our own words
         rows = self._store.rows(sql, (delivery.key, text(delivery.message.id)))
         if not rows:
@@ -175,6 +218,7 @@ class OutboxKeeper:
 
     def next_due_s(self, handler: str) -> float | None:
         """Return the seconds until something of a handler can be claimed; None when nothing is waiting."""
+        self._make_deliveries()
         now = self._clock()
         rows = self._store.rows(
             "SELECT min(CASE WHEN changed_at > ? THEN 0 ELSE due_at END), lease_until, claimer_host, claimer_pid, "
@@ -192,6 +236,7 @@ class OutboxKeeper:
         """Return which of these handlers have pending deliveries."""
         if not handlers:
             return set()
+        self._make_deliveries()
         names = {text(handler): handler for handler in handlers}
         values = ", ".join("(?)" for _ in names)
         rows = self._store.rows(

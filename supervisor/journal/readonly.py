@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from supervisor.journal import schema
 from supervisor.journal.errors import JournalUnavailable
+from supervisor.journal.notices import AS_IF_MADE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -73,6 +74,7 @@ class ReadOnlyFile:
                 connection.close()
                 raise _newer(self.path, version)
             self._connection = _migrated_copy(connection) if version < schema.VERSION else connection
+            self._connection.execute(AS_IF_MADE)
         return self._connection
 
     def _connected(self) -> tuple[sqlite3.Connection, int]:

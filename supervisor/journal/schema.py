@@ -135,6 +135,7 @@ _SLOW = (
 #   delivery.message: the id, which deliveries of one message share; body: NULL once it is sent or dropped.
 #   kept.folder: where the copy is, NULL when there is none; kept.attachment: as it goes out, a copy's path relative to
 #       the journal's directory; kept.delivery: the first that waited for it, which tells its age.
+#   said: what scripts said and nobody has looked at yet; the key is that of the delivery that it will be.
 _ONE_ROW = (
     "ALTER TABLE delivery RENAME TO delivery_apart",
     "ALTER TABLE kept RENAME TO kept_apart",
@@ -148,14 +149,20 @@ message TEXT NOT NULL, position INTEGER NOT NULL, delivery INTEGER NOT NULL, fol
 is_log INTEGER NOT NULL, attachment BLOB NOT NULL, PRIMARY KEY (message, position)) WITHOUT ROWID""",
     """INSERT INTO delivery SELECT old.key, handler, state, attempts, due_at, changed_at, lease_until, claimer_host,
 claimer_pid, claimer_started, last_error, id, kind, created_at, subject,
-CASE WHEN state IN ('pending', 'failed') THEN body END FROM delivery_apart old JOIN message ON message.key = message""",
-    """INSERT OR IGNORE INTO kept SELECT id, position, (SELECT min(key) FROM delivery WHERE delivery.message = id), folder,
-bytes, is_log, attachment FROM kept_apart old JOIN message ON message.key = message
+CASE WHEN state IN ('pending', 'failed') THEN body END
+FROM delivery_apart old JOIN message ON message.key = message""",
+    """INSERT OR IGNORE INTO kept
+SELECT id, position, (SELECT min(key) FROM delivery WHERE delivery.message = id), folder, bytes, is_log, attachment
+FROM kept_apart old JOIN message ON message.key = message
 WHERE EXISTS (SELECT 1 FROM delivery WHERE delivery.message = id)""",
     "DROP TABLE delivery_apart",
     "DROP TABLE kept_apart",
     "DROP TABLE message",
     "CREATE INDEX delivery_waiting ON delivery (handler) WHERE state = 'pending'",
+    """CREATE TABLE said (
+key INTEGER PRIMARY KEY, handler TEXT NOT NULL, run INTEGER NOT NULL, run_id TEXT NOT NULL, id TEXT NOT NULL,
+said_at REAL NOT NULL, duration_s REAL NOT NULL, cpu_s REAL NOT NULL, peak_memory_bytes INTEGER, subject BLOB NOT NULL,
+body BLOB NOT NULL, more BLOB NOT NULL)""",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CHECKS, _PROGRAM, _SLOW, _ONE_ROW)

@@ -65,6 +65,10 @@ class HintAutomata:
         self._in_short = [_walk(hints, by_length)]
         self._in_long = [_walk(hints, some) for some in _groups(by_length)]
 
+    def may_find(self, lower: bytes) -> bool:
+        """Tell whether a closer look may find something in a short text, in lower case; False is sure."""
+        return any(automaton.find_matches_as_indexes(lower) for automaton, _ in self._in_short)
+
     def find(self, lower: bytes, start: int) -> Iterator[tuple[int, int]]:
         """Yield where hints are, each once, in any order: (its beginning, which hint).
 

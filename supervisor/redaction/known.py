@@ -39,6 +39,10 @@ class Known:
                 yield at, at + len(secret)
                 at = data.find(secret, at + len(secret))
 
+    def is_any_in(self, data: bytes) -> bool:
+        """Tell whether a secret is in a short text."""
+        return any(secret in data for secret in self._secrets)
+
     def _may_be_in(self, data: bytes) -> bool:
         """Tell whether to look for one secret after the other, or that none is there: in most logs a walk tells."""
         if len(data) < SHORT_BYTES or len(self._secrets) < _FEW:

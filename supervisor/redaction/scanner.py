@@ -33,6 +33,11 @@ class Scanner:
         self._patterns = tuple(patterns)
         self._off = frozenset(off)
         self._known = Known(known)
+        self._sieve = _sieve(self._off, more=False)
+
+    def is_clean(self, data: bytes) -> bool:
+        """Tell of a short text that surely nothing secret is in it, in less time than :meth:`spans` takes."""
+        return not (self._patterns or self._sieve.may_hit(data) or self._known.is_any_in(data))
 
     def spans(self, data: bytes, start: int = 0, *, more: bool = False) -> list[Span]:
         """Return the secrets from ``start`` on, in order and apart from each other.
@@ -50,7 +55,8 @@ class Scanner:
 
     def _by_hint(self, data: bytes, start: int, *, more: bool) -> Iterator[Span]:
         floor = start
-        for at, _, hint in _sieve(self._off, more=more).hits(data, start):
+        sieve = _sieve(self._off, more=True) if more else self._sieve
+        for at, _, hint in sieve.hits(data, start):
             if at < floor:
                 continue
             span = hint.find(data, at)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from journal_kit import NOON, Clock
 
-from supervisor.journal import open_journal, schema
+from supervisor.journal import Journal, schema
 from supervisor.journal.codec import dump
 from supervisor.journal.store import FILE_NAME
 from supervisor.kinds import DeliveryState
@@ -44,7 +44,7 @@ def test_messages_that_stood_apart_still_wait(state: Path) -> None:
             connection.execute(_DELIVERY, (message_key, handler, how, attempts, NOON, NOON))
         copy = Attachment("outbox/1-x/0/a.log.gz", name="a.log.gz")
         connection.execute("INSERT INTO kept VALUES (1, 0, '1-x/0', 4, 1, ?)", (dump(copy),))
-    journal = open_journal(state, clock=Clock())
+    journal = Journal(state, clock=Clock())
     assert [(each.key, each.handler, each.state, each.subject) for each in journal.deliveries()] == [
         (2, "chat", DeliveryState.PENDING, "waits"),
         (3, "mail", DeliveryState.FAILED, "refused"),
