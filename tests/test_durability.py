@@ -43,6 +43,10 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
 
+def said(run, subject, message=""):
+    run.notify(subject, message)
+    append(os.environ["ACCEPTED"], subject)
+
 def accepted(run, subject, message="", **fields):
     details = MessageDetails(subject, message, **fields)
     run.notify(details)
@@ -460,16 +464,17 @@ def test_a_kept_log_is_delivered_when_the_original_is_gone(machine: Machine) -> 
 
 BEFORE_PUT = """
     from supervisor.journal import Journal
-    Journal.put = lambda *args, **kwargs: die()
+    Journal.put = Journal.put_notice = lambda *args, **kwargs: die()
 """
 WHILE_IT_IS_PUT = """
     from supervisor.journal import Journal
-    put = Journal.put
-    def put_and_die(self, *args, **kwargs):
-        with self.one_commit():
-            put(self, *args, **kwargs)
-            die()
-    Journal.put = put_and_die
+    def dies_in(put):
+        def put_and_die(self, *args, **kwargs):
+            with self.one_commit():
+                put(self, *args, **kwargs)
+                die()
+        return put_and_die
+    Journal.put, Journal.put_notice = dies_in(Journal.put), dies_in(Journal.put_notice)
 """
 AFTER_PUT = """
     from supervisor.courier import Courier
@@ -489,6 +494,15 @@ AFTER_SEND = """
             super().send_message(details)
             die()
     mail = Mail()
+"""
+WHILE_DELIVERIES_ARE_MADE = """
+    from supervisor.journal import notices
+    make = notices.make_deliveries
+    def make_and_die(*args):
+        returned.wait(60)
+        make(*args)
+        die()
+    notices.make_deliveries = make_and_die
 """
 BEFORE_SETTLE = """
     from supervisor.journal import Journal
@@ -541,11 +555,12 @@ AFTER_SETTLE = """
         "after settle",
     ],
 )
-def test_a_kill_loses_nothing(machine: Machine, step: str, is_accepted: bool, times: int) -> None:
+@pytest.mark.parametrize("how", ["accepted", "said"])
+def test_a_kill_loses_nothing(machine: Machine, step: str, is_accepted: bool, times: int, how: str) -> None:
     """Wherever SIGKILL falls, what was accepted arrives; only after a send is it repeated, with the same id."""
-    speaks = """
+    speaks = f"""
         with supervise("night", handlers=[mail]) as run:
-            accepted(run, "hello")
+            {how}(run, "hello")
             returned.set()
             time.sleep(60)
     """
@@ -555,10 +570,31 @@ def test_a_kill_loses_nothing(machine: Machine, step: str, is_accepted: bool, ti
     machine.run(LATER)
     assert len(machine.notices) == times
     assert len(set(machine.notices)) == min(times, 1)
-    assert set(machine.accepted) <= set(machine.notices)
+    assert set(machine.accepted) <= {*machine.notices, *machine.subjects}
     assert machine.waiting == []
     machine.run(LATER)
     assert len(machine.notices) == times
+
+
+def test_a_kill_while_what_was_said_becomes_a_delivery_loses_nothing(machine: Machine) -> None:
+    """What was said stays until its delivery is there: a kill in that commit takes both back."""
+    speaks = """
+        with supervise("night", handlers=[mail]) as run:
+            said(run, "hello", "text")
+            returned.set()
+            time.sleep(60)
+    """
+    machine.run(
+        f"returned = threading.Event()\n{textwrap.dedent(WHILE_DELIVERIES_ARE_MADE)}\n{textwrap.dedent(speaks)}",
+        code=-9,
+    )
+    assert machine.accepted == ["hello"]
+    machine.run(LATER)
+    assert [(each["subject"], each["message"]) for each in machine.mail if each["kind"] == "notice"] == [
+        ("hello", "text"),
+        ("hello", "text"),  # it was sent before that commit
+    ]
+    assert len(set(machine.notices)) == 1
 
 
 def test_a_kill_at_the_end_loses_neither_failure_nor_record(machine: Machine, journal: Journal) -> None:

@@ -1,7 +1,8 @@
 """A soak: processes that accept messages are killed at random, over and over, and not one message is lost.
 
-Each process runs and speaks as scripts do. It writes the id of a message to a file of its own when ``notify()`` has
-returned, so that file holds what was accepted, whenever the kill falls.
+Each process runs and speaks as scripts do, by turns in plain words and by whole messages. It writes the subject of a
+message, which no other has, to a file of its own when ``notify()`` has returned, so that file holds what was accepted,
+whenever the kill falls.
 """
 
 from __future__ import annotations
@@ -35,17 +36,23 @@ def append(path, line):
 class Mail:
     name = "mail"
     def send_message(self, details):
-        append(os.environ["MAIL"], f"{details.kind} {details.id}")
+        append(os.environ["MAIL"], f"{details.kind} {details.id} {details.subject}")
 mail = Mail()
 """
 SPEAKS = """
-accepted = os.path.join(os.environ["ACCEPTED"], str(os.getpid()) + "-" + os.urandom(4).hex())
+me = str(os.getpid()) + "-" + os.urandom(4).hex()
+accepted = os.path.join(os.environ["ACCEPTED"], me)
+count = 0
 while True:
     with supervise("soak", handlers=[mail]) as run:
         for i in range(50):
-            details = MessageDetails(f"number {i}", "text")
-            run.notify(details)
-            append(accepted, details.id)
+            count += 1
+            subject = f"{me}-{count}"
+            if i % 2:
+                run.notify(MessageDetails(subject, "text"))
+            else:
+                run.notify(subject, "text")
+            append(accepted, subject)
 """
 FLUSHES = """
 with supervise("soak", handlers=[mail], delivery_deadline_s=50): pass
@@ -98,13 +105,13 @@ class Soak:
         return self.started[-1]
 
     def accepted(self) -> list[str]:
-        """Return the ids of the messages that were accepted so far."""
+        """Return the subjects of the messages that were accepted so far."""
         return [line for each in (self.folder / "accepted").iterdir() for line in each.read_text().split()]
 
     def arrived(self, kind: str) -> Counter[str]:
-        """Return how often each message of a kind arrived, by its id."""
-        lines = (self.folder / "mail").read_text().splitlines()
-        return Counter(line.split()[1] for line in lines if line.split()[0] == kind)
+        """Return how often each message of a kind arrived, by its id and subject."""
+        lines = [line.split(maxsplit=1) for line in (self.folder / "mail").read_text().splitlines()]
+        return Counter(which for of_kind, which in lines if of_kind == kind)
 
     def flush(self) -> tuple[int, int]:
         """Let last runs deliver what is left; return how many deliveries remain unsettled, and how many runs died."""
@@ -153,12 +160,13 @@ def soak(where: Soak, messages: int, processes: int, chance: random.Random) -> F
     assert complaints == ""
     left, died = where.flush()
     accepted, arrived, told = set(where.accepted()), where.arrived("notice"), where.arrived("died")
+    subjects = {which.split()[1] for which in arrived}
     return Figures(
         accepted=len(accepted),
         kills=kills,
-        lost=len(accepted - arrived.keys()),
+        lost=len(accepted - subjects),
         repeated=(arrived + told).total() - len(arrived) - len(told),
-        unaccepted=len(arrived.keys() - accepted),
+        unaccepted=len(subjects - accepted),
         died=died,
         died_told=len(told),
         left=left,
@@ -177,5 +185,6 @@ def test_random_kills_lose_nothing(messages: int, processes: int, tmp_path: Path
     assert figures.accepted >= messages
     assert (figures.lost, figures.left) == (0, 0)
     assert figures.repeated <= figures.kills
+    assert figures.unaccepted <= figures.kills
     assert figures.died <= figures.kills
     assert figures.died_told == figures.died

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import supervisor
 from supervisor.journal import EndedRun, StartedRun
+from supervisor.journal.notices import Notice
 from supervisor.kinds import Outcome
 from supervisor.models import MessageDetails
 
@@ -33,6 +34,14 @@ class Clock:
 
     def __call__(self) -> float:  # noqa: D102 - a clock
         return self.now
+
+
+def words(
+    run_id: str, at_s: float = NOON, subject: str = "loaded", text: str = "12 parcels", more: bytes = b""
+) -> Notice:
+    """Return what a script says in plain words in a run of which nothing else is known here."""
+    subject_bytes, text_bytes = (each.encode("utf-8", "surrogatepass") for each in (subject, text))
+    return Notice(run_id, os.urandom(16).hex(), at_s, 1.5, 0.25, 1_000_000, subject_bytes, text_bytes, more, b"")
 
 
 def python(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:

@@ -19,9 +19,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from journal_kit import Clock, notice
+from journal_kit import Clock, notice, words
 
-from supervisor.journal import LEASE_S, Journal, MemoryOutbox
+from supervisor.journal import LEASE_S, Journal, MemoryOutbox, StartedRun
+from supervisor.journal.looking import Reader
+from supervisor.journal.notices import PutNotice
 from supervisor.journal.processes import Process
 from supervisor.kinds import DeliveryState
 
@@ -97,6 +99,18 @@ class OutboxMachine(RuleBasedStateMachine):
             self.rows[each.key] = Row(each.handler, self.clock.now)
             if claimed:
                 self.lease(which, each)
+
+    @rule(which=whose, names=st.lists(handlers, unique=True, max_size=2))
+    def say(self, which: int, names: list[str]) -> None:
+        """Accept what a script says in plain words."""
+        which %= self.processes
+        said = self.outboxes[which].put_notice(words(f"run {self.numbers[which]}", self.clock.now), names)
+        assert [each.handler for each in said] == names
+        for each in said:
+            assert each.key > max(self.rows, default=0)
+            self.accepted += 1
+            self.rows[each.key] = Row(each.handler, self.clock.now)
+            self.lease(which, each.delivery() if isinstance(each, PutNotice) else each)
 
     def lease(self, which: int, delivery: Delivery) -> None:
         """Note a claim in the model."""
@@ -197,20 +211,30 @@ class OutboxMachine(RuleBasedStateMachine):
         """Check that accepted is sent plus waiting plus failed plus dropped, in each process's eyes."""
         unsent = {key: row for key, row in self.rows.items() if row.state is not SENT}
         assert self.accepted == self.sent + self.dropped + len(unsent)
-        for outbox in self.outboxes:
-            seen = outbox.deliveries()
-            assert [(each.key, each.state, each.attempts, each.last_error) for each in seen] == [
-                (key, row.state, row.attempts, row.error) for key, row in unsent.items()
+        for eyes in self.eyes():
+            seen = eyes.deliveries()
+            assert [(each.key, each.handler, each.state, each.attempts, each.last_error) for each in seen] == [
+                (key, row.handler, row.state, row.attempts, row.error) for key, row in unsent.items()
             ]
 
-    @invariant()
-    def it_is_known_when_something_is_due(self) -> None:
+    def eyes(self) -> list[Any]:
+        """Return those who look without changing anything."""
+        return self.outboxes
+
+    @rule(which=whose)
+    def look(self, which: int) -> None:
+        """Look at what is there, as a process does that makes deliveries of what was said."""
+        seen = self.outboxes[which % self.processes].deliveries()
+        assert [each.key for each in seen] == [key for key, row in self.rows.items() if row.state is not SENT]
+
+    @rule(which=whose)
+    def ask_when_something_is_due(self, which: int) -> None:
         """Check what an outbox says of the time until the next claim, and of who has something waiting."""
-        for outbox in self.outboxes:
-            waiting = {row.handler for row in self.rows.values() if row.state is PENDING}
-            assert outbox.waiting(HANDLERS) == waiting
-            for handler in HANDLERS:
-                assert outbox.next_due_s(handler) == self.next_due_s(handler)
+        outbox = self.outboxes[which % self.processes]
+        waiting = {row.handler for row in self.rows.values() if row.state is PENDING}
+        assert outbox.waiting(HANDLERS) == waiting
+        for handler in HANDLERS:
+            assert outbox.next_due_s(handler) == self.next_due_s(handler)
 
     def next_due_s(self, handler: str) -> float | None:
         """Return what the model says of the time until the next claim."""
@@ -243,19 +267,29 @@ class DiskMachine(OutboxMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp())
+        self.reader: Reader | None = None
 
     def make(self, number: int) -> Journal:
         """Return the journal as a process of this number."""
-        return Journal(
+        journal = Journal(
             self.directory,
             clock=self.clock,
             this=lambda: Process("host", number, "start"),
             gone=lambda process: process.pid not in self.alive,
         )
+        journal.start_run(StartedRun(id=f"run {number}", name="nightly", started_at_s=self.clock.now))
+        return journal
+
+    def eyes(self) -> list[Reader]:
+        """Return one who may only read: what was said stays as it is."""
+        reader = self.reader = self.reader or Reader(self.directory, clock=self.clock)
+        return [reader]
 
     def teardown(self) -> None:
         """Remove the file."""
         super().teardown()
+        if self.reader is not None:
+            self.reader.close()
         shutil.rmtree(self.directory)
 
 
