@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import os
 import sys
@@ -11,11 +12,12 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 from scripts import run as run_script
 
 from supervisor import MessageDetails, supervise
-from supervisor.models import Attachment
+from supervisor.models import Attachment, Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +57,68 @@ def test_a_notice_in_subject_and_text(recorder: Recorder) -> None:
     assert (details.kind, details.subject, details.message) == ("notice", "Parcels loaded", "7 rows")
     assert details.report is not None
     assert (details.report.name, details.report.outcome, dict(details.report.values)) == ("night", None, {"rows": 7})
+
+
+CLOCKS: dict[str, Any] = {"duration_s": 0.0, "cpu_s": None, "peak_memory_bytes": None}
+
+
+@pytest.mark.parametrize("journal", [True, False])
+@pytest.mark.parametrize("capture_logs", [None, "script"])
+def test_a_notice_tells_what_was_so_when_it_was_said(
+    recorder: Recorder, capture_logs: str | None, journal: bool
+) -> None:
+    """Plain words come with the report of their moment, whatever else the run says before they are sent."""
+    with (
+        supervise("outer", journal=journal),
+        supervise("night", handlers=[recorder], log_path="a.log", capture_logs=capture_logs, journal=journal) as run,
+    ):
+        run.notify("nothing so far")
+        run.record(rows=7, source="FTP")
+        run.progress(3, 12, "copying")
+        logging.getLogger("script").warning("twelve are missing")
+        run.notify("Parcels loaded", "7 rows")
+        expected = run.report()
+        run.record(rows=8)
+        run.progress(4)
+    first, second = recorder.messages
+    for message, values in ((first, {}), (second, {"rows": 7, "source": "FTP"})):
+        assert message.report is not None
+        assert dict(message.report.values) == values
+        assert (message.report.id, message.report.parent_id) == (run.id, expected.parent_id)
+        assert message.created_at >= message.report.started_at
+        assert message.report.duration_s <= expected.duration_s
+    assert first.report is not None
+    assert first.report.progress is None
+    assert second.report is not None
+    assert second.report.progress is not None
+    progress = attrs.evolve(second.report.progress, rate_per_s=None)
+    assert progress == Progress(done=3, total=12, message="copying")
+    assert attrs.evolve(second.report, progress=None, **CLOCKS) == attrs.evolve(expected, progress=None, **CLOCKS)
+    assert len(expected.log_tail) == (capture_logs is not None)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_notice_after_a_failure_aside_tells_of_it(recorder: Recorder) -> None:
+    """Once a thread of the run has failed, what the script says comes with that error."""
+    with supervise("night", handlers=[recorder], reraise=False) as run:
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+        run.notify("going on")
+    report = next(each.report for each in recorder.messages if each.subject == "going on")
+    assert report is not None
+    assert report.error is not None
+    assert report.error.type == "ZeroDivisionError"
+
+
+def test_a_very_long_notice_is_cut_in_its_middle(recorder: Recorder) -> None:
+    """No message is longer than a million characters."""
+    with supervise("night", handlers=[recorder]) as run:
+        run.notify("long", "begin " + "x" * 2_000_000 + " end")
+    text = recorder.only.message
+    assert len(text) <= 1_000_100
+    assert text.startswith("begin ")
+    assert text.endswith(" end")
 
 
 def test_a_notice_as_a_whole(recorder: Recorder) -> None:

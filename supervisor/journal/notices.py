@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
+    from supervisor.journal.processes import Process
     from supervisor.journal.store import Row
     from supervisor.models import Delivery, MessageDetails, RunReport
 
@@ -146,8 +147,7 @@ def more_of(values: Mapping[str, Any], progress: object) -> bytes:
 
 def make_deliveries(connection: sqlite3.Connection, lease_s: float) -> None:
     """Make deliveries of all that was said, within a commit; each is leased to the process of its run."""
-    # Of a run that is noted no more, or whose journal was set aside meanwhile, nothing is known.
-    known: dict[Row, tuple[bytes, Row]] = {}
+    known: dict[Row, tuple[bytes, Process | None]] = {}
     for key, handler, *run, message_id, said_at, duration_s, cpu_s, memory, subject, body, more in connection.execute(
         _SAID
     ).fetchall():
@@ -155,14 +155,14 @@ def make_deliveries(connection: sqlite3.Connection, lease_s: float) -> None:
             known[tuple(run)] = _start_of(connection, *run)
         facts, process = known[tuple(run)]
         notice = Notice(run[1], message_id, said_at, duration_s, cpu_s, memory, subject, body, more, facts)
-        lease = (said_at + lease_s, *process)
+        lease = (None, None, None, None) if process is None else (said_at + lease_s, *process)
         title = subject.decode("utf-8", "backslashreplace")
         row = (key, handler, said_at, said_at, *lease, message_id, Kind.NOTICE.value, said_at, title, notice.dump())
         connection.execute(_MAKE, row)
         connection.execute("DELETE FROM said WHERE key = ?", (key,))
 
 
-def _start_of(connection: sqlite3.Connection, key: int, run_id: str) -> tuple[bytes, Row]:
-    """Return what a report says of a run as it was noted at its start, and its process."""
+def _start_of(connection: sqlite3.Connection, key: int, run_id: str) -> tuple[bytes, Process | None]:
+    """Return what a report says of a run, and its process, as they were noted; nothing of one that is noted no more."""
     record = record_of(connection, key, run_id)
-    return (facts_of(record.report), record.process) if record is not None else (b"", ("", None, ""))
+    return (facts_of(record.report), record.process) if record is not None else (b"", None)
