@@ -16,7 +16,7 @@ from supervisor.journal.history import _COLUMNS, RunReader, _record
 from supervisor.journal.processes import is_gone, this_process
 from supervisor.journal.readonly import ReadOnlyFile
 from supervisor.journal.store import FILE_NAME
-from supervisor.journal.tending import TendedOutbox
+from supervisor.journal.tending import UNSENT_KEYS, TendedOutbox
 from supervisor.journal.texts import text
 from supervisor.kinds import FAILED
 
@@ -44,8 +44,10 @@ FROM each WHERE name IS NOT NULL ORDER BY newest DESC LIMIT ?
 """  # noqa: S608
 _SUCCESSES = "SELECT id, duration_s FROM run WHERE name = ? AND outcome = 'success' ORDER BY key DESC LIMIT ?"
 _STATES = "SELECT key, state, attempts, last_error FROM delivery WHERE key IN ({})"
-_COUNTS = "SELECT state, count(*) FROM delivery WHERE state IN ('pending', 'failed') GROUP BY state"
-_DELIVERIES_OF = "SELECT key FROM delivery WHERE state IN ('pending', 'failed') AND instr(body, ?)"
+_COUNTS = """
+SELECT (SELECT count(*) FROM delivery WHERE state = 'pending'), (SELECT count(*) FROM delivery WHERE state = 'failed')
+"""
+_DELIVERIES_OF = f"SELECT key FROM delivery WHERE key IN ({UNSENT_KEYS}) AND instr(body, ?)"  # noqa: S608
 
 
 class Standing(NamedTuple):
@@ -157,8 +159,8 @@ class Reader(RunReader, TendedOutbox):
 
     def waiting_counts(self) -> tuple[int, int]:
         """Return how many deliveries are pending, and how many have failed."""
-        found = dict(self._store.rows(_COUNTS))
-        return found.get("pending", 0), found.get("failed", 0)
+        pending, failed = self._store.rows(_COUNTS)[0]
+        return pending, failed
 
     def standings(self, keys: Collection[int]) -> dict[int, Standing]:
         """Return where deliveries stand; what was forgotten since is left out."""

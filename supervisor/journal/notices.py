@@ -9,7 +9,10 @@ report says was noted when the run started.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import attrs
 
 from supervisor.journal.contract import LEASE_S
 from supervisor.journal.history import record_of
@@ -79,9 +82,22 @@ class Notice(NamedTuple):
 
     def message(self) -> MessageDetails:
         """Return the message that it is."""
-        from supervisor.journal.codec import load_message
+        from supervisor.journal.codec import load
+        from supervisor.models import MessageDetails
 
-        return load_message(self.dump())
+        report = _report_with(self.facts)
+        if report is not None:
+            more = load(b"{%s}" % self.more[1:]) if self.more else {}
+            report = attrs.evolve(
+                report,
+                duration_s=self.duration_s,
+                cpu_s=self.cpu_s,
+                peak_memory_bytes=self.peak_memory_bytes,
+                **more,
+            )
+        subject, text = (each.decode("utf-8", "surrogatepass") for each in (self.subject, self.text))
+        created_at = datetime.fromtimestamp(self.said_at_s, UTC)
+        return MessageDetails(subject, text, id=self.id, created_at=created_at, report=report)
 
     def dump(self) -> bytes:
         """Return that message as the codec stores it."""
@@ -108,6 +124,14 @@ class Notice(NamedTuple):
             memory,
             self.more,
         )
+
+
+@lru_cache(maxsize=16)  # all notices of a run have the same
+def _report_with(facts: bytes) -> RunReport | None:
+    from supervisor.journal.codec import load
+
+    report: RunReport | None = load(b'{"$":"RunReport","v":{%s}}' % facts) if facts else None
+    return report
 
 
 class PutNotice(NamedTuple):

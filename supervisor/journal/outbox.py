@@ -35,7 +35,12 @@ _SAY = f"""
 INSERT INTO said (key, handler, run, run_id, id, said_at, duration_s, cpu_s, peak_memory_bytes, subject, body, more)
 VALUES ({_NEXT_KEY}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """  # noqa: S608
-_IS_ANY_SAID = "SELECT EXISTS (SELECT 1 FROM said)"
+_TAKE_SAID = "DELETE FROM said WHERE key = ? AND id = ?"
+_PUT_SENT = """
+INSERT INTO delivery (key, handler, state, attempts, due_at, changed_at, last_error, message, kind, created_at, subject)
+VALUES (?, ?, 'sent', 1, ?, ?, '', ?, ?, ?, ?)
+"""
+IS_ANY_SAID = "SELECT EXISTS (SELECT 1 FROM said)"
 _PUT = f"""
 INSERT INTO delivery (key, handler, state, attempts, due_at, changed_at, lease_until, claimer_host, claimer_pid,
                       claimer_started, last_error, message, kind, created_at, subject, body)
@@ -120,13 +125,13 @@ class OutboxKeeper:
 
     def _make_deliveries(self) -> None:
         """Make deliveries of what scripts said, if there is any; who looks at deliveries does this first."""
-        if self._store.rows(_IS_ANY_SAID)[0][0]:
+        if self._store.rows(IS_ANY_SAID)[0][0]:
             # Power loss takes this commit back or leaves it: what was said is in one of both tables.
             with self._store.write(durable=False) as connection:
                 self._make_deliveries_in(connection)
 
     def _make_deliveries_in(self, connection: sqlite3.Connection) -> None:
-        if connection.execute(_IS_ANY_SAID).fetchone()[0]:
+        if connection.execute(IS_ANY_SAID).fetchone()[0]:
             from supervisor.journal.notices import make_deliveries
 
             make_deliveries(connection, self._lease_s)
@@ -195,14 +200,28 @@ class OutboxKeeper:
         folders: list[str] = []
         # An attempt that is to be repeated needs no fsync: after power loss it is repeated anyway.
         with self._store.write(durable=state is not DeliveryState.PENDING) as connection:
-            self._make_deliveries_in(connection)
             if state is not DeliveryState.SENT:
+                self._make_deliveries_in(connection)
                 connection.execute(_SETTLE_OTHER, (*row, *self._mine(delivery)))
+            elif self._settle_said(connection, delivery, now):
+                pass
             elif connection.execute(_SETTLE_SENT, (*row, delivery.key, text(delivery.message.id))).rowcount:
                 folders = self._copies.forget(connection, text(delivery.message.id))
         self._copies.remove(folders)
         if state is DeliveryState.SENT and delivery.key % _PRUNE_ONE_IN == 0:
             self.prune_sent()
+
+    def _settle_said(self, connection: sqlite3.Connection, delivery: Delivery, now: float) -> bool:
+        """Note as sent what was said and nobody else has looked at; return whether it was such a delivery.
+
+        Mostly it is: what was sent at once needs no text to be kept, nor all that a message tells of its run.
+        """
+        message = delivery.message
+        if not connection.execute(_TAKE_SAID, (delivery.key, message.id)).rowcount:
+            return False
+        head = (str(message.kind), message.created_at.timestamp(), text(str(message.subject)))
+        connection.execute(_PUT_SENT, (delivery.key, text(delivery.handler), now, now, text(message.id), *head))
+        return True
 
     def _mine(self, delivery: Delivery) -> Row:
         return (delivery.key, text(delivery.message.id), delivery.attempts, *self._this())

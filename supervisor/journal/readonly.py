@@ -11,6 +11,7 @@ from urllib.parse import quote
 from supervisor.journal import schema
 from supervisor.journal.errors import JournalUnavailable
 from supervisor.journal.notices import AS_IF_MADE
+from supervisor.journal.outbox import IS_ANY_SAID
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -37,6 +38,7 @@ class ReadOnlyFile:
         self.path = path
         self._busy_s = busy_s
         self._connection: sqlite3.Connection | None = None
+        self._sees_said = False
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Return what one query finds.
@@ -74,8 +76,16 @@ class ReadOnlyFile:
                 connection.close()
                 raise _newer(self.path, version)
             self._connection = _migrated_copy(connection) if version < schema.VERSION else connection
-            self._connection.execute(AS_IF_MADE)
+            self._sees_said = False
+        self._see_what_was_said(self._connection)
         return self._connection
+
+    def _see_what_was_said(self, connection: sqlite3.Connection) -> None:
+        """Show what scripts said as if it were deliveries, while there is any: what shows it makes a query slower."""
+        (is_any,) = connection.execute(IS_ANY_SAID).fetchone()
+        if bool(is_any) is not self._sees_said:
+            connection.execute(AS_IF_MADE if is_any else "DROP VIEW temp.delivery")
+            self._sees_said = bool(is_any)
 
     def _connected(self) -> tuple[sqlite3.Connection, int]:
         """Return a connection, and the version that the file is of."""

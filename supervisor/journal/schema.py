@@ -159,6 +159,7 @@ WHERE EXISTS (SELECT 1 FROM delivery WHERE delivery.message = id)""",
     "DROP TABLE kept_apart",
     "DROP TABLE message",
     "CREATE INDEX delivery_waiting ON delivery (handler) WHERE state = 'pending'",
+    "CREATE INDEX delivery_failed ON delivery (handler) WHERE state = 'failed'",
     """CREATE TABLE said (
 key INTEGER PRIMARY KEY, handler TEXT NOT NULL, run INTEGER NOT NULL, run_id TEXT NOT NULL, id TEXT NOT NULL,
 said_at REAL NOT NULL, duration_s REAL NOT NULL, cpu_s REAL NOT NULL, peak_memory_bytes INTEGER, subject BLOB NOT NULL,

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from supervisor.journal.records import WaitingDelivery
     from supervisor.journal.store import Row
 
-_UNSENT = """
+# Each by its own index, which the sign in ORDER BY sees to: most of what is there was sent.
+UNSENT_KEYS = (
+    "SELECT key FROM delivery WHERE state = 'pending' UNION ALL SELECT key FROM delivery WHERE state = 'failed'"
+)
+_UNSENT = f"""
 SELECT key, handler, state, subject, kind, message, created_at, attempts, last_error, due_at,
        lease_until, claimer_host, claimer_pid, claimer_started
-FROM delivery WHERE state IN ('pending', 'failed') ORDER BY key LIMIT ?
-"""
+FROM delivery WHERE key IN (SELECT key FROM ({UNSENT_KEYS}) ORDER BY +key LIMIT ?) ORDER BY key
+"""  # noqa: S608 - only our own words
 _RETRY = """
 UPDATE delivery SET state = 'pending', due_at = ?, changed_at = ? WHERE key = ? AND state IN ('pending', 'failed')
 """
