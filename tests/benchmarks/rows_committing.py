@@ -28,7 +28,7 @@ def kept_rows(bench: Bench) -> Iterator[table.Row]:
 def notify_rows(bench: Bench) -> Iterator[table.Row]:
     """Yield the row of a message that is accepted."""
     took = by_way(bench, "notify", "notify_rows")
-    notes = (f"its rows by bare SQL {times(took['notify_rows']):.2f} x",)
+    notes = (f"its row by bare SQL {times(took['notify_rows']):.2f} x",)
     yield row("notify", "`run.notify()` returns", ONE, took["notify"], notes)
 
 

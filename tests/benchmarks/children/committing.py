@@ -111,16 +111,16 @@ def block_rows():
 
 
 def notify_rows():
-    """The row of a message for one handler, as long as a notice with its report, by bare SQL."""
+    """The row of a notice for one handler, by bare SQL."""
     from supervisor.journal import outbox
 
-    connection, body = journal_connection(), b"x" * 840
+    connection, text = journal_connection(), TEXT.encode()
 
-    def put():
-        lease = (time(), time(), time(), "gis1", 4711, "boot:4711")
-        connection.execute(outbox._PUT, ("waits", *lease, "i" * 32, "notice", time(), "Parcels loaded", body))
+    def say():
+        row = ("waits", 1, "i" * 21, "m" * 32, time(), 0.1, 0.1, 10_000_000, b"Parcels loaded", text, b"")
+        connection.execute(outbox._SAY, row)
 
-    return compare(Plain().insert, put)
+    return compare(Plain().insert, say)
 
 
 def journal_connection():
