@@ -31,21 +31,21 @@ _OWN_AT_ONCE = 100
 
 # What was said has a key before it becomes a delivery, and keeps it.
 _NEXT_KEY = "1 + max(ifnull((SELECT max(key) FROM delivery), 0), ifnull((SELECT max(key) FROM said), 0))"
+_PUT = f"""
+INSERT INTO delivery (key, handler, state, attempts, due_at, changed_at, lease_until, claimer_host, claimer_pid,
+                      claimer_started, last_error, message, kind, created_at, subject, body)
+VALUES ({_NEXT_KEY}, ?, 'pending', 0, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)
+"""  # noqa: S608 - our own words, here and below
 _SAY = f"""
 INSERT INTO said (key, handler, run, run_id, id, said_at, duration_s, cpu_s, peak_memory_bytes, subject, body, more)
 VALUES ({_NEXT_KEY}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """  # noqa: S608
+IS_ANY_SAID = "SELECT EXISTS (SELECT 1 FROM said)"
 _TAKE_SAID = "DELETE FROM said WHERE key = ? AND id = ?"
 _PUT_SENT = """
 INSERT INTO delivery (key, handler, state, attempts, due_at, changed_at, last_error, message, kind, created_at, subject)
 VALUES (?, ?, 'sent', 1, ?, ?, '', ?, ?, ?, ?)
 """
-IS_ANY_SAID = "SELECT EXISTS (SELECT 1 FROM said)"
-_PUT = f"""
-INSERT INTO delivery (key, handler, state, attempts, due_at, changed_at, lease_until, claimer_host, claimer_pid,
-                      claimer_started, last_error, message, kind, created_at, subject, body)
-VALUES ({_NEXT_KEY}, ?, 'pending', 0, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)
-"""  # noqa: S608 - our own words
 # A row whose last change lies in the future was changed before the clock was set back; it is due.
 _DUE = """
 SELECT key, attempts, last_error, lease_until, claimer_host, claimer_pid, claimer_started
@@ -216,11 +216,11 @@ class OutboxKeeper:
 
         Mostly it is: what was sent at once needs no text to be kept, nor all that a message tells of its run.
         """
-        message = delivery.message
-        if not connection.execute(_TAKE_SAID, (delivery.key, message.id)).rowcount:
+        message, message_id = delivery.message, text(delivery.message.id)
+        if not connection.execute(_TAKE_SAID, (delivery.key, message_id)).rowcount:
             return False
-        head = (str(message.kind), message.created_at.timestamp(), text(str(message.subject)))
-        connection.execute(_PUT_SENT, (delivery.key, text(delivery.handler), now, now, text(message.id), *head))
+        head = (message_id, str(message.kind), message.created_at.timestamp(), text(str(message.subject)))
+        connection.execute(_PUT_SENT, (delivery.key, text(delivery.handler), now, now, *head))
         return True
 
     def _mine(self, delivery: Delivery) -> Row:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 from journal_kit import NOON, PATIENCE_S, Clock, first_line_of, kill, notice, output_of, python
 
@@ -63,6 +64,14 @@ def test_what_is_claimed_is_what_was_put(outbox: Outbox) -> None:
     assert outbox.claim("mail") == delivery
     assert outbox.claim("mail") is None
     assert outbox.claim("mail", own=[delivery.key]) is None
+
+
+def test_an_id_of_any_text_is_settled(outbox: Outbox) -> None:
+    """A script may give its message whatever id it likes."""
+    (delivery,) = outbox.put(attrs.evolve(notice(), id="ünï\ud800\0'"), ["mail"], claimed=True)
+    outbox.settle(delivery, SENT)
+    assert outbox.state_of(delivery) is SENT
+    assert outbox.deliveries() == []
 
 
 def test_what_is_put_as_claimed_belongs_to_who_put_it(outbox: Outbox) -> None:
