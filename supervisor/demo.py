@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from supervisor import Run, supervised
+from supervisor import Run, keeping, supervised
 from supervisor.compose.words import duration
 from supervisor.journal import open_journal, state_directory
 from supervisor.message_handlers import ConsoleHandler
@@ -104,10 +104,12 @@ def parcels_in(parent: Path) -> Path:
 def state_kept_in(directory: Path) -> Iterator[None]:
     """Keep the demo's runs out of the journal of your own scripts."""
     before = os.environ.get("SUPERVISOR_STATE")
+    keeping.close()
     os.environ["SUPERVISOR_STATE"] = str(directory)
     try:
         yield
     finally:
+        keeping.close()
         del os.environ["SUPERVISOR_STATE"]
         if before is not None:
             os.environ["SUPERVISOR_STATE"] = before

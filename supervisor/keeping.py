@@ -15,7 +15,7 @@ from supervisor.compose.words import counted, local_time
 from supervisor.journal.errors import JournalUnavailable, warn_once
 from supervisor.journal.file import open_journal
 from supervisor.journal.memory import MemoryOutbox
-from supervisor.journal.places import VARIABLE, limits, state_path
+from supervisor.journal.places import limits, state_path
 from supervisor.journal.runs import EndedRun, StartedRun
 from supervisor.kinds import Outcome
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from supervisor.redacting import RunRedactor
     from supervisor.run import Run
 
-_journals: dict[str | None, Journal] = {}
+_journal: Journal | None = None
 
 
 class Keeper:
@@ -253,20 +253,21 @@ class Keeper:
 
 def _shared_journal() -> Journal | None:
     """Return the journal of this process, or None where it cannot be used."""
-    chosen = os.environ.get(VARIABLE)
-    journal = _journals.get(chosen)
-    if journal is None:
+    global _journal  # noqa: PLW0603 - the journal of the process
+    if _journal is None:
         try:
-            journal = _journals[chosen] = open_journal(state_path(), **limits())
+            _journal = open_journal(state_path(), **limits())
         except JournalUnavailable as error:
             warn_once(error)
-    return journal
+    return _journal
 
 
 def close() -> None:
-    """Let go of the journals of this process; the next use opens them again."""
-    for journal in tuple(_journals.values()):
-        journal.close()
+    """Let go of the journal of this process; the next use opens it again, wherever it is then to be."""
+    global _journal  # noqa: PLW0603 - as above
+    if _journal is not None:
+        _journal.close()
+        _journal = None
 
 
 def _in_words(streak: Streak | None) -> str:
