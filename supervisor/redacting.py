@@ -56,8 +56,10 @@ class RunRedactor:
 
     def _made(self) -> Redactor:
         settings, patterns = self._run.settings, self._patterns()
-        handlers = {id(each): each for each in settings.handlers}  # most are among those of the process, too
-        handlers |= {key: each for key, ref in _known.items() if (each := ref()) is not None}
+        handlers = {}
+        if settings.handlers or _known:
+            handlers = {id(each): each for each in settings.handlers}  # most are among those of the process, too
+            handlers |= {key: each for key, ref in _known.items() if (each := ref()) is not None}
         if not (handlers or patterns or settings.redact_off):
             return _plain_redactor()
         from supervisor.redaction import redactor_for
