@@ -8,13 +8,16 @@ from supervisor.errors import CommandError
 from supervisor.kinds import Outcome
 from supervisor.watch.signals import Terminated
 
+# Looked up once: an enum's member costs as much as a clock.
+_SUCCESS = Outcome.SUCCESS, None
+
 
 def ending_of(  # noqa: PLR0911 - one for each kind of ending
     error: BaseException | None, signum: int
 ) -> tuple[Outcome, int | None]:
     """Return the outcome that an ending stands for, and the exit code that the script asked for."""
     if error is None or isinstance(error, GeneratorExit):
-        return Outcome.SUCCESS, None
+        return _SUCCESS
     if isinstance(error, CommandError):
         return error.outcome, error.exit_code
     if isinstance(error, Terminated):

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # Looked up once: on the path of an empty run, an enum's member costs as much as a clock.
-_SUCCESS, _TOLD_START, _TOLD_SUCCESS = Outcome.SUCCESS, Kind.START, Kind.SUCCESS
+_SUCCESS, _SKIPPED, _TOLD_START, _TOLD_SUCCESS = Outcome.SUCCESS, Outcome.SKIPPED, Kind.START, Kind.SUCCESS
 _NUMBERS = (int, float, bool)
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})
 _creating = threading.Lock()
@@ -406,7 +406,7 @@ class Run:
     def conclude(self, error: BaseException | None) -> None:
         """Settle the outcome, tell of it, and wait for the messages; the block of a ``with`` does it by itself."""
         try:
-            if self._outcome is not Outcome.SKIPPED:
+            if self._outcome is not _SKIPPED:
                 self._end(error)
             if self._teller is not None:
                 self._teller.wait()
@@ -500,7 +500,7 @@ class Run:
         tasks.leave_loop(self)
         ending = self._ending(error)
         try:
-            if self._outcome is not Outcome.SKIPPED:
+            if self._outcome is not _SKIPPED:
                 self._guard(Run._end, ending)
             if self._teller is not None:
                 await self._teller.wait_async()

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 TEXT_LIMIT = 1_000_000
 SUBJECT_LIMIT = 200
 _TOLD = "__supervisor_told__"
-_START = Kind.START  # looked up once, as in the run
+_START, _SUCCESS = Kind.START, Outcome.SUCCESS  # looked up once, as in the run
 # What a run without handlers tells: it is taken by nobody, so one does for all of them.
 _TO_NOBODY = Deliveries((), (), MemoryOutbox())
 
@@ -254,7 +254,7 @@ class Teller:
         """Tell and note how the run ended."""
         if self._pace is not None:
             self._pace.end()
-        succeeded = self._run.outcome is Outcome.SUCCESS
+        succeeded = self._run.outcome is _SUCCESS
         if error is not None and not succeeded:
             self._error = self._details_of(error)
         stored: list[Parcel] = []

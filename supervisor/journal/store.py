@@ -262,7 +262,8 @@ class _Use:
 
     def __enter__(self) -> sqlite3.Connection:
         store = self._store
-        store._leave_parent_behind()
+        if store._pid != os.getpid():
+            store._leave_parent_behind()
         store._lock.acquire()
         try:
             connection = store._usable()
