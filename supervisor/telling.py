@@ -267,7 +267,8 @@ class Teller:
             heard = (*_told_of(error), *_told_of(self._run._aside))  # noqa: SLF001 - those of exceptions in threads too
             told += [(Kind.FAILURE, handler_name(each)) for each in heard if hasattr(each, "send_message")]
             self._run.joined.hand_back(self.report(), self._run.attachments, told)
-        self._deliveries.hand_over(stored)
+        if stored:
+            self._deliveries.hand_over(stored)
 
     def _end(self) -> EndedRun:
         return end_of(self._run, self._redact.values(self._run.values), self._progress(), self._error)

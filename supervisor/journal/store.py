@@ -65,6 +65,7 @@ class Store:
         self._durable = True
         self._corrupt: sqlite3.Error | None = None
         self._warnings: list[str] = []
+        self._alone = _Use(self, writes=True, alone=True)
         watch_forks(self)
 
     def open(self) -> None:
@@ -105,6 +106,8 @@ class Store:
         Raises:
             JournalUnavailable: The file cannot be written; nothing was.
         """
+        if alone and durable:
+            return self._alone  # one for all: what it holds is set anew under the lock, and only one thread has that
         return _Use(self, writes=True, durable=durable, alone=alone)
 
     def before_fork(self) -> None:
@@ -266,6 +269,7 @@ class _Use:
             store._leave_parent_behind()
         store._lock.acquire()
         try:
+            self._is_inner = False  # the one for all may have been the last time
             connection = store._usable()
             self._is_inner = connection.in_transaction
             if self._writes and not (self._is_inner or (self._alone and self._durable is store._durable)):
