@@ -74,12 +74,12 @@ def _used() -> Callable[[], tuple[float, int | None]]:
         import psutil
 
         return lambda: (time.process_time(), int(psutil.Process().memory_info().peak_wset))
-    from resource import RUSAGE_SELF, getrusage
+    import resource
 
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, elsewhere kibibytes
 
     def of_system() -> tuple[float, int | None]:
-        usage = getrusage(RUSAGE_SELF)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
         return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit
 
     return of_system
