@@ -382,7 +382,7 @@ def test_a_journal_on_a_full_disk(tmp_path: Path) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("limit", [0, 5_000, 40_000])
+@pytest.mark.parametrize("limit", [0, 5_000, 30_000])
 def test_a_disk_that_is_full_from_the_start(tmp_path: Path, state: Path, limit: int) -> None:
     """Where the journal cannot be begun for want of room, there is one warning, and all is told from memory."""
     body = f"""
