@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import os
 from contextlib import suppress
-from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -68,6 +67,7 @@ class Deliveries:
         self._outbox = outbox
         self.redactor = redactor or self._redactor_of_handlers
         self._couriers: dict[str, Courier] = {}
+        self._want_notices: tuple[str, ...] | None = None
         self._told_to_stop = False
         self.parcels: set[Parcel] = set()
 
@@ -83,6 +83,8 @@ class Deliveries:
     def accept_notice(self, notice: Notice) -> None:
         """Do as :meth:`accept` does with what a script says in plain words. The script waits for it."""
         names = self._want_notices
+        if names is None:
+            names = self._want_notices = self.names(Kind.NOTICE)
         if not names or _is_refused(notice):
             return
         outbox = self._outbox
@@ -92,10 +94,6 @@ class Deliveries:
             outbox = self._do_without(error)
             put = outbox.put_notice(notice, names)
         self.hand_over([Parcel(each, outbox, self) for each in put])
-
-    @cached_property
-    def _want_notices(self) -> tuple[str, ...]:
-        return self.names(Kind.NOTICE)
 
     def names(self, kind: Kind, *, without: Sequence[MessageHandler] = ()) -> tuple[str, ...]:
         """Return the names of the handlers that want messages of a kind.

@@ -6,7 +6,7 @@ Every run with a journal loads this, so the models and the codec are imported wh
 from __future__ import annotations
 
 from contextlib import closing
-from functools import cache, cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from supervisor.journal.processes import Process
@@ -88,12 +88,17 @@ class OutboxKeeper:
     _this: Callable[[], Process]
     _gone: Callable[[Process], bool]
     _under_way: dict[str, tuple[int, StartedRun]]
+    _kept: Copies | None = None
 
-    @cached_property
+    @property
     def _copies(self) -> Copies:
-        from supervisor.journal.copies import Copies
+        if self._kept is None:
+            # While the file is held nobody forks: a child would never get a lock that a courier has for this import.
+            with self._store.held():
+                from supervisor.journal.copies import Copies
 
-        return Copies(self._store, limit_bytes=self._copies_limit_bytes, clock=self._clock)
+                self._kept = Copies(self._store, limit_bytes=self._copies_limit_bytes, clock=self._clock)
+        return self._kept
 
     def put(self, message: MessageDetails, handlers: Sequence[str], *, claimed: bool = False) -> tuple[Delivery, ...]:
         """Accept one message for several handlers in one commit that survives power loss."""
@@ -207,7 +212,8 @@ class OutboxKeeper:
                 pass
             elif connection.execute(_SETTLE_SENT, (*row, delivery.key, text(delivery.message.id))).rowcount:
                 folders = self._copies.forget(connection, text(delivery.message.id))
-        self._copies.remove(folders)
+        if folders:
+            self._copies.remove(folders)
         if state is DeliveryState.SENT and delivery.key % _PRUNE_ONE_IN == 0:
             self.prune_sent()
 

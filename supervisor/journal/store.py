@@ -83,6 +83,14 @@ class Store:
         with self._lock:
             self._close()
 
+    def held(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Keep other threads from the file for as long as the block lasts, and this process from forking.
+
+        Raises:
+            JournalUnavailable: The file cannot be opened.
+        """
+        return _Use(self)
+
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Return what one query finds.
 
