@@ -19,6 +19,7 @@ from supervisor import log
 from supervisor.attachments.cleaning import cleaned_by
 from supervisor.capture import safe_text
 from supervisor.errors import DeliveryError
+from supervisor.forks import OUR_THREADS, expect_imports
 from supervisor.journal.contract import LEASE_S
 from supervisor.journal.errors import JournalUnavailable, warn_once
 from supervisor.kinds import DeliveryState
@@ -149,13 +150,14 @@ class Courier:
         changed.notify_all()
         if self._thread is not None:
             return None
-        self._thread = threading.Thread(target=self._serve, name=f"supervisor {self.name}", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=f"{OUR_THREADS}{self.name}", daemon=True)
         return self._thread
 
     def _start(self, thread: threading.Thread | None) -> None:
         """Start a new thread. It would wait for ``changed`` at once, and the one that holds it for its start."""
         if thread is None:
             return
+        expect_imports()
         try:
             # In an empty context: whatever a handler does is not done in the run.
             Context().run(thread.start)

@@ -3,7 +3,7 @@
 A log that cannot be written (a full disk, a handler that raises) must stop neither a script nor its messages.
 
 ``logging`` is loaded for the first warning, unless the script has loaded it: until somebody has, nobody can have asked
-for less important news, and a script that only prints never loads it.
+for less important news. Nor does a run that has no message to deliver load it.
 """
 
 from __future__ import annotations

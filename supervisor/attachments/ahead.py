@@ -7,6 +7,8 @@ from contextvars import copy_context
 from queue import Full, Queue
 from typing import TYPE_CHECKING, Any
 
+from supervisor.forks import OUR_THREADS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,7 +27,7 @@ def ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
     queue: Queue[Any] = Queue(_PIECES)
     stopped = threading.Event()
     thread = threading.Thread(
-        target=copy_context().run, args=(_make, pieces, queue, stopped), name="supervisor reads ahead", daemon=True
+        target=copy_context().run, args=(_make, pieces, queue, stopped), name=f"{OUR_THREADS}reads ahead", daemon=True
     )
     thread.start()
     try:

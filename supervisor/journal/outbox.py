@@ -93,11 +93,9 @@ class OutboxKeeper:
     @property
     def _copies(self) -> Copies:
         if self._kept is None:
-            # While the file is held nobody forks: a child would never get a lock that a courier has for this import.
-            with self._store.held():
-                from supervisor.journal.copies import Copies
+            from supervisor.journal.copies import Copies
 
-                self._kept = Copies(self._store, limit_bytes=self._copies_limit_bytes, clock=self._clock)
+            self._kept = Copies(self._store, limit_bytes=self._copies_limit_bytes, clock=self._clock)
         return self._kept
 
     def put(self, message: MessageDetails, handlers: Sequence[str], *, claimed: bool = False) -> tuple[Delivery, ...]:

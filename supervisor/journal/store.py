@@ -17,9 +17,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 from supervisor import log
+from supervisor.forks import watch_forks
 from supervisor.journal import schema
 from supervisor.journal.errors import JournalUnavailable
-from supervisor.journal.forks import watch_forks
 from supervisor.journal.setaside import Identity, create, identity, set_aside
 
 if TYPE_CHECKING:
@@ -82,14 +82,6 @@ class Store:
         self._leave_parent_behind()
         with self._lock:
             self._close()
-
-    def held(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Keep other threads from the file for as long as the block lasts, and this process from forking.
-
-        Raises:
-            JournalUnavailable: The file cannot be opened.
-        """
-        return _Use(self)
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Return what one query finds.

@@ -15,7 +15,6 @@ import time
 from base64 import b64encode
 from collections import deque
 from contextlib import suppress
-from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -52,6 +51,8 @@ class Line:
         self._timeout_s = timeout_s
         self._clock = clock
         self._tls: ssl.SSLContext | None = None
+        self._proxy: SplitResult | None = None
+        self._has_looked_for_proxy = False
 
     @property
     def server(self) -> str:
@@ -103,7 +104,7 @@ class Line:
         return None
 
     def _connected(self) -> http.client.HTTPConnection:
-        proxy = self._proxy
+        proxy = self._look_for_proxy()
         target = proxy or self._parts
         port = target.port or (443 if self._is_tls and not proxy else 80)
         # Each address gets its share: with one timeout each, a black hole with six addresses would take a minute.
@@ -125,15 +126,12 @@ class Line:
         self._tls = self._tls or ssl.create_default_context()
         return http.client.HTTPSConnection(host, port, timeout=timeout_s, blocksize=BLOCK_BYTES, context=self._tls)
 
-    @cached_property
-    def _proxy(self) -> SplitResult | None:
-        from urllib.request import getproxies, proxy_bypass
-
-        proxy = getproxies().get(self._parts.scheme.lower())
-        if not proxy or proxy_bypass(self._parts.hostname or ""):
-            return None
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        return parts if parts.hostname and parts.scheme == "http" else None
+    def _look_for_proxy(self) -> SplitResult | None:
+        """Return the proxy, or None; it is looked for once."""
+        if not self._has_looked_for_proxy:
+            self._proxy = _proxy_for(self._parts)
+            self._has_looked_for_proxy = True
+        return self._proxy
 
     def _exchanged(
         self, connection: http.client.HTTPConnection, path: str, body: IO[bytes], headers: Mapping[str, str]
@@ -181,6 +179,16 @@ class Line:
             return f"{self.server} closed the connection before it had answered"
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         return f"no answer from {self.server}: {one_line(reason) or type(exc).__name__}"
+
+
+def _proxy_for(parts: SplitResult) -> SplitResult | None:
+    from urllib.request import getproxies, proxy_bypass
+
+    proxy = getproxies().get(parts.scheme.lower())
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return None
+    found = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    return found if found.hostname and found.scheme == "http" else None
 
 
 def _authority(parts: SplitResult, prefix: str = "") -> dict[str, str]:

@@ -18,6 +18,7 @@ from supervisor.attachments import describe
 from supervisor.attachments.sources import Source, UnreadableError
 from supervisor.compose.messages import message_for
 from supervisor.compose.words import local_time, one_line
+from supervisor.forks import OUR_THREADS
 from supervisor.journal.processes import is_of_this_boot, lives
 from supervisor.kinds import Kind, Outcome
 from supervisor.models import Attachment
@@ -124,7 +125,7 @@ def within(limit_s: float, look: Callable[[], T]) -> T | None:
     if any(each.is_alive() for each in _hanging):
         return None
     found: list[T] = []
-    thread = threading.Thread(target=lambda: found.append(look()), name="supervisor looks at a log", daemon=True)
+    thread = threading.Thread(target=lambda: found.append(look()), name=f"{OUR_THREADS}looks at a log", daemon=True)
     try:
         thread.start()
     except RuntimeError:  # no threads any more

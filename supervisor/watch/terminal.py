@@ -6,11 +6,13 @@ It stands on stderr: what a script prints to stdout stays as it is, also in a pi
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
+from rich.file_proxy import FileProxy
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -83,3 +85,20 @@ def hide(run: Run) -> None:
         if not _bar.shown:
             _bar.stop()
             _bar = None
+
+
+def _leave_to_parent() -> None:
+    """Let a forked child print as if there were no bar: it is its parent's, and so is the thread that may draw it."""
+    global _bar, _lock  # noqa: PLW0603 - the parent's
+    _lock = threading.Lock()
+    if _bar is None:
+        return
+    _bar = None
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, FileProxy):
+            setattr(sys, name, stream.rich_proxied_file)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)

@@ -354,8 +354,9 @@ def test_a_program_that_starts_itself_anew_joins_once(jobs: Jobs) -> None:
 OFFERS = [
     "", " ", "nonsense", "{}", "1 2 3", "1 ff x j 2f 61", "1 ff 99999999999999999999 j 2f746d70 61",
     "1 ff {ppid} j 2f746d70 61", "2 ff {ppid} j {folder} 61", "1 ff {ppid} j {folder} zz",
-    "1 ff {ppid} j {folder} 20", "1 FF;DROP {ppid} j {folder} 61", "1 ff {ppid} j {missing} 61", "1 ff 1 j {folder} 61",
-    "1 ff {ppid} j 00 61", "1 ff {ppid} j 61 61", "1 ff {ppid} j {folder} ff", "1 ff {ppid} j {open} 61", "x" * 100_000,
+    "1 ff {ppid} j {folder} 20", "1 FF;DROP {ppid} j {folder} 61", "1 ff {ppid} j {missing} 61",
+    "1 ff {other} j {folder} 61", "1 ff {ppid} j 00 61", "1 ff {ppid} j 61 61",
+    "1 ff {ppid} j {folder} ff", "1 ff {ppid} j {open} 61", "x" * 100_000,
 ]  # fmt: skip
 
 
@@ -365,7 +366,7 @@ def test_an_offer_that_is_forged_stale_or_cut_is_none(tmp_path: Path, offer: str
     assert take(filled(offer, tmp_path, os.getppid())) is None
 
 
-@pytest.mark.parametrize("offer", ["nonsense", "1 ff {ppid} j {missing} 61", "1 ff 1 j {folder} 61"])
+@pytest.mark.parametrize("offer", ["nonsense", "1 ff {ppid} j {missing} 61", "1 ff {other} j {folder} 61"])
 def test_whatever_is_in_the_variable_the_program_works(jobs: Jobs, offer: str) -> None:
     """A wrong offer changes nothing about a program."""
     program = jobs.python("""
@@ -380,7 +381,7 @@ def test_whatever_is_in_the_variable_the_program_works(jobs: Jobs, offer: str) -
 
 
 def filled(offer: str, folder: Path, parent: int) -> str:
-    """Return an offer with its places filled in: a private directory, one for all, one that is missing."""
+    """Return an offer with its places filled in: directories (private, for all, missing) and processes."""
     private, public, missing = (folder / each for each in ("private", "public", "missing"))
     private.mkdir(mode=0o700)
     public.mkdir(mode=0o700)
@@ -388,7 +389,7 @@ def filled(offer: str, folder: Path, parent: int) -> str:
     places = {"folder": private, "open": public, "missing": missing}
     for name, path in places.items():
         offer = offer.replace(f"{{{name}}}", str(path).encode().hex())
-    return offer.replace("{ppid}", str(parent))
+    return offer.replace("{ppid}", str(parent)).replace("{other}", str(parent + 1))
 
 
 def test_an_offer_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from supervisor.errors import DeliveryError
+from supervisor.forks import OUR_THREADS
 from supervisor.message_handlers.smtp.server import LostError, Reply, Server
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def look_up(host: str, port: int, timeout_s: float) -> Sequence[Address]:
             found.put(error)
 
     try:
-        Thread(target=ask, name="supervisor look-up", daemon=True).start()
+        Thread(target=ask, name=f"{OUR_THREADS}look-up", daemon=True).start()
     except RuntimeError:  # no threads any more: the interpreter is shutting down
         ask()
     try:
