@@ -63,12 +63,13 @@ def expect_imports() -> None:
     lock then, for which a thread in the middle of an import may wait. So logging is loaded first, and we come before.
     """
     global _expects_imports  # noqa: PLW0603 - once is enough
-    if not _expects_imports:
-        with suppress(ImportError, OSError, MemoryError):  # a script that has used up its files cannot load anything
-            import logging  # noqa: F401
+    if _expects_imports or not hasattr(os, "register_at_fork"):
+        return
+    with suppress(ImportError, OSError, MemoryError):  # a script that has used up its files cannot load anything
+        import logging  # noqa: F401
 
-        _expects_imports = True
-        _register()
+    _expects_imports = True
+    _register()
 
 
 def _before() -> None:

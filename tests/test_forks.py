@@ -40,8 +40,13 @@ SLOW_IMPORT = """
 
 @pytest.mark.parametrize("journal", [True, False])
 def test_a_child_can_import_what_a_courier_is_importing(tmp_path: Path, *, journal: bool) -> None:
-    """A child that is forked while a courier imports a module can import it too, and does not hang."""
-    module = "import pathlib, time\n(pathlib.Path(__file__).parent / 'imports').touch()\ntime.sleep(0.3)\n"
+    """A child that is forked while a courier imports a module can import it too, also one that asks for a logger."""
+    module = """if True:
+        import logging, pathlib, time
+        (pathlib.Path(__file__).parent / "imports").touch()
+        time.sleep(0.3)
+        logging.getLogger("late")
+    """
     body = (
         SLOW_IMPORT.format(module=module)
         + f"""
