@@ -19,7 +19,7 @@ from supervisor import log
 from supervisor.attachments.cleaning import cleaned_by
 from supervisor.capture import safe_text
 from supervisor.errors import DeliveryError
-from supervisor.forks import OUR_THREADS, expect_imports
+from supervisor.forks import OUR_THREADS, follow_forks
 from supervisor.journal.contract import LEASE_S
 from supervisor.journal.errors import JournalUnavailable, warn_once
 from supervisor.kinds import DeliveryState
@@ -157,7 +157,7 @@ class Courier:
         """Start a new thread. It would wait for ``changed`` at once, and the one that holds it for its start."""
         if thread is None:
             return
-        expect_imports()
+        follow_forks()
         try:
             # In an empty context: whatever a handler does is not done in the run.
             Context().run(thread.start)

@@ -5,26 +5,32 @@ way out: the child would inherit SQLite's own record of locks that only the pare
 parent may delete (https://www.sqlite.org/howtocorrupt.html, section 2.6). So each store is closed right before the
 fork, once its transaction in another thread has ended, and opens again on both sides when it is next used.
 
-And no thread of ours is in the middle of an import, as a courier is at its first message: Python holds a lock for each
-module meanwhile, which nobody would ever release in the child, and whoever imports that module there would hang.
+And no thread of ours is in the middle of what Python locks meanwhile. In the child nobody would ever release that, and
+it would hang: an import, as a courier has at its first message, or a line that is written to the log or the console.
+That may take a while, in which a signal may come. What is registered with ``os.register_at_fork`` loses the exception
+that a signal raises, and comes when others have taken their locks. So ``os.fork`` is wrapped once for the process;
+forks by other code than Python's, or before a thread of ours starts, wait for the stores alone.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import threading
 import time
-from contextlib import suppress
-from typing import Any, Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 OUR_THREADS = "supervisor "
 """What the names of our threads begin with."""
-IMPORT_LIMIT_S = 5.0
-"""How long a fork waits for imports; one may wait for something that the forking thread is to do."""
+LIMIT_S = 5.0
+"""How long a fork waits for imports and lines; they may wait for something that the forking thread is to do."""
 _LOOK_S = 0.0005
-_expects_imports = False
 
 
 class ForkAware(Protocol):
@@ -40,15 +46,17 @@ class ForkAware(Protocol):
 _known: WeakValueDictionary[int, ForkAware] = WeakValueDictionary()
 
 
-class _Waiting(threading.local):
+class _Fork(threading.local):
     """What the fork of this thread holds up; two threads may fork at the same time."""
 
     def __init__(self) -> None:
-        self.for_fork: list[ForkAware] = []
-        self.is_ready = False
+        self.held: list[ForkAware] = []
+        self.is_prepared = False
+        self.put_off: list[Callable[[], None]] | None = None  # None while no fork of ours is under way
 
 
-_waiting = _Waiting()
+_fork = _Fork()
+_writing: list[int] = []  # threads, each as often as it writes: no lock, for who writes may wait for any other
 
 
 def watch_forks(which: ForkAware) -> None:
@@ -56,70 +64,111 @@ def watch_forks(which: ForkAware) -> None:
     _known[id(which)] = which
 
 
-def expect_imports() -> None:
-    """Have forks wait for what our threads import; whoever starts threads that import much calls this before.
+@contextmanager
+def whole_line() -> Iterator[None]:
+    """Hold up the forks of other threads while something is written to where the script may write as well."""
+    thread = threading.get_ident()
+    _writing.append(thread)
+    try:
+        yield
+    finally:
+        _writing.remove(thread)
 
-    What is to be done before a fork is done in the reverse order of registration, and logging, once loaded, takes its
-    lock then, for which a thread in the middle of an import may wait. So logging is loaded first, and we come before.
+
+def put_off(what: Callable[[], None]) -> bool:
+    """Do what a signal asks for when the fork of this thread is done, in the parent; return False when there is none.
+
+    An exception that is raised where Python prepares a fork is lost.
     """
-    global _expects_imports  # noqa: PLW0603 - once is enough
-    if _expects_imports or not hasattr(os, "register_at_fork"):
-        return
-    with suppress(ImportError, OSError, MemoryError):  # a script that has used up its files cannot load anything
-        import logging  # noqa: F401
-
-    _expects_imports = True
-    _register()
+    if _fork.put_off is None:
+        return False
+    _fork.put_off.append(what)
+    return True
 
 
-def _before() -> None:
-    if _waiting.is_ready:
-        return  # registered twice
-    _waiting.is_ready = True
-    # valuerefs() is one atomic copy; iterating could meet another thread's change.
-    for each in [reference() for reference in _known.valuerefs()]:
-        if each is not None:
-            _waiting.for_fork.append(each)
-            each.before_fork()
-    _let_imports_end()
+def follow_forks() -> None:
+    """Have forks wait for our threads; whoever starts one calls this before."""
+    for name in ("fork", "forkpty"):
+        plain = getattr(os, name, None)
+        if plain is not None and not getattr(plain, "_waits_for_threads", False):
+            setattr(os, name, _waiting(plain))
 
 
-def _let_imports_end() -> None:
-    """Wait until none of our threads is importing anything."""
-    ends_at_s = time.monotonic() + IMPORT_LIMIT_S
+def _waiting(plain: Callable[[], Any]) -> Callable[[], Any]:
+    @functools.wraps(plain)
+    def fork() -> Any:
+        parent = os.getpid()
+        waiting: list[Callable[[], None]] = []
+        _fork.put_off = waiting
+        try:
+            _hold_when_quiet()
+            return plain()
+        finally:
+            _fork.put_off = None
+            _let_go(in_child=False)  # done already, unless it did not come to the fork
+            if os.getpid() == parent:
+                for each in waiting:
+                    each()
+
+    fork._waits_for_threads = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark on our own function
+    return fork
+
+
+def _hold_when_quiet() -> None:
+    """Hold all stores when none of our threads is importing, and no other thread writing."""
+    ends_at_s = time.monotonic() + LIMIT_S
+    _wait_for_quiet(ends_at_s)
+    _hold()
+    while _is_busy() and time.monotonic() < ends_at_s:  # while we waited for a store, its thread went on
+        _let_go(in_child=False)
+        _wait_for_quiet(ends_at_s)
+        _hold()
+
+
+def _wait_for_quiet(until_s: float) -> None:
+    # Between two looks another thread runs on: one that is about to take a module's lock has it at the second.
     quiet = 0
-    # Between two looks another thread runs on: one that is just about to take a module's lock has it at the second.
-    while quiet < 2 and _our_threads() and time.monotonic() < ends_at_s:  # noqa: PLR2004
+    while quiet < 2 and (_our_threads() or _writing) and time.monotonic() < until_s:  # noqa: PLR2004
         time.sleep(_LOOK_S)
-        importing = _importing()
-        quiet = 0 if importing & _our_threads() else quiet + 1  # one of ours may have started another meanwhile
+        quiet = 0 if _is_busy() else quiet + 1
+
+
+def _is_busy() -> bool:
+    """Tell whether one of our threads is importing, or another thread writing."""
+    # Which threads import, Python tells nobody in public.
+    locks: dict[str, Any] = getattr(getattr(importlib, "_bootstrap", None), "_module_locks", {})
+    importing = {getattr(reference(), "owner", None) for reference in list(locks.values())}
+    importing &= _our_threads()  # asked after that, since one of ours may have started another meanwhile
+    return bool(importing.union(_writing) - {threading.get_ident()})
 
 
 def _our_threads() -> set[int | None]:
-    """Return our threads, but for the one that forks."""
-    ours = {each.ident for each in threading.enumerate() if each.name.startswith(OUR_THREADS)}
-    return ours - {threading.get_ident()}
+    return {each.ident for each in threading.enumerate() if each.name.startswith(OUR_THREADS)}
 
 
-def _importing() -> set[int | None]:
-    """Return which threads are importing something, which Python tells nobody in public."""
-    locks: dict[str, Any] = getattr(getattr(importlib, "_bootstrap", None), "_module_locks", {})
-    return {getattr(reference(), "owner", None) for reference in list(locks.values())}
+def _hold() -> None:
+    """Hold all stores, unless that is done already."""
+    if _fork.is_prepared:
+        return
+    _fork.is_prepared = True
+    # valuerefs() is one atomic copy; iterating could meet another thread's change.
+    for each in [reference() for reference in _known.valuerefs()]:
+        if each is not None:
+            _fork.held.append(each)
+            each.before_fork()
 
 
-def _after(*, in_child: bool) -> None:
-    _waiting.is_ready = False
-    while _waiting.for_fork:
-        _waiting.for_fork.pop().after_fork(in_child=in_child)
+def _let_go(*, in_child: bool) -> None:
+    _fork.is_prepared = False
+    if in_child:
+        _writing[:] = [each for each in _writing if each == threading.get_ident()]
+    while _fork.held:
+        _fork.held.pop().after_fork(in_child=in_child)
 
 
-def _register() -> None:
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=_before,
-            after_in_parent=lambda: _after(in_child=False),
-            after_in_child=lambda: _after(in_child=True),
-        )
-
-
-_register()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_hold,
+        after_in_parent=lambda: _let_go(in_child=False),
+        after_in_child=lambda: _let_go(in_child=True),
+    )

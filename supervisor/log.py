@@ -3,7 +3,7 @@
 A log that cannot be written (a full disk, a handler that raises) must stop neither a script nor its messages.
 
 ``logging`` is loaded for the first warning, unless the script has loaded it: until somebody has, nobody can have asked
-for less important news. Nor does a run that has no message to deliver load it.
+for less important news, and a script that only prints never loads it.
 """
 
 from __future__ import annotations
@@ -47,12 +47,15 @@ def error(text: str, *facts: object) -> None:
 def _say(level: int, text: str, facts: tuple[object, ...]) -> None:
     with suppress(Exception):
         try:
+            from supervisor.forks import whole_line
+
             logger = _loaded()
         except (ImportError, OSError, MemoryError):  # a script that has used up its files cannot load anything
             if sys.stderr is not None:
                 print(text % facts if facts else text, file=sys.stderr)  # noqa: T201 - as logging does for nobody
         else:
-            logger.log(level, text, *facts, stacklevel=3)
+            with whole_line():
+                logger.log(level, text, *facts, stacklevel=3)
 
 
 def _loaded() -> logging.Logger:

@@ -90,7 +90,7 @@ def test_a_fork_does_not_wait_for_ever(tmp_path: Path) -> None:
         )
         + """
     from supervisor import forks
-    forks.IMPORT_LIMIT_S = 0.3
+    forks.LIMIT_S = 0.3
     goes_on = threading.Event()
     with supervise("night", handlers=[Late()]) as run:
         run.notify("one")
@@ -106,3 +106,114 @@ def test_a_fork_does_not_wait_for_ever(tmp_path: Path) -> None:
     ended = run(tmp_path, body, extra_env=NO_WARNING_OF_FORKS)
     assert (ended.code, ended.stdout, ended.stderr) == (0, "True\n", "")
     assert [each["subject"] for each in ended.told] == ["one"]
+
+
+@pytest.mark.parametrize("way", ["console", "log"])
+def test_a_child_can_write_where_a_courier_was_writing(tmp_path: Path, way: str) -> None:
+    """A child that is forked while a courier prints a message, or logs, finds the stream free."""
+    body = f"""
+        import logging, os, threading, time
+        from supervisor.errors import DeliveryError
+        from supervisor.message_handlers import ConsoleHandler
+        writes, lock = threading.Event(), threading.Lock()
+        class Stream:
+            def write(self, text):
+                with lock:  # as the buffers of Python's own streams have one
+                    writes.set()
+                    time.sleep(0.3)
+            def flush(self): pass
+        class Refuses:
+            name = "refuses"
+            def send_message(self, details): raise DeliveryError("closed", permanent=True)
+        if {way!r} == "log":
+            logging.getLogger("supervisor").addHandler(logging.StreamHandler(Stream()))
+        handler = ConsoleHandler(stream=Stream()) if {way!r} == "console" else Refuses()
+        with supervise("night", handlers=[handler]) as run:
+            run.notify("one")
+            writes.wait(20)
+            pid, ends_at_s = os.fork(), time.monotonic() + 15
+            if pid == 0:
+                with lock: os._exit(7)
+            code = None
+            while code is None and time.monotonic() < ends_at_s:
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                code = os.waitstatus_to_exitcode(status) if ended else None
+                time.sleep(0.005)
+            if code is None: os.kill(pid, 9)
+            print(code, flush=True)
+    """
+    ended = run(tmp_path, body, extra_env=NO_WARNING_OF_FORKS)
+    assert (ended.code, ended.stdout, ended.stderr) == (0, "7\n", "")
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_during_a_fork_ends_the_script(tmp_path: Path, name: str, code: int) -> None:
+    """A request to end that comes while a fork waits is heard, and neither lost nor left to the child."""
+    module = "import pathlib, time\n(pathlib.Path(__file__).parent / 'imports').touch()\ntime.sleep(0.5)\n"
+    body = (
+        SLOW_IMPORT.format(module=module)
+        + f"""
+    import signal
+    with supervise("night", handlers=[Late()]) as run:
+        run.notify("one")
+        while not (folder / "imports").exists(): time.sleep(0.001)
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.{name})).start()
+        pid = os.fork()
+        if pid == 0: os._exit(0)
+        print("went on", flush=True)
+        time.sleep(20)
+    """
+    )
+    ended = run(tmp_path, body, extra_env=NO_WARNING_OF_FORKS)
+    assert (ended.shell_code, ended.stdout) == (code, "")
+    assert "Exception ignored" not in ended.stderr
+    assert ended.kinds == ["notice", "failure"]
+
+
+def test_a_child_can_be_terminated_at_once(tmp_path: Path) -> None:
+    """Children that are asked to end in the moment of their fork end, as they would without us."""
+    body = """
+        import os, signal, time
+        def ends(pid):
+            ends_at_s = time.monotonic() + 10
+            while time.monotonic() < ends_at_s:
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended: return os.waitstatus_to_exitcode(status)
+                time.sleep(0.001)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return "goes on"
+        codes = set()
+        with supervise("night", handlers=[told]) as run:
+            for number in range(40):
+                pid = os.fork()
+                if pid == 0:
+                    time.sleep(60)
+                    os._exit(0)
+                time.sleep(number * 0.00002)
+                os.kill(pid, signal.SIGTERM)
+                codes.add(ends(pid))
+                if "goes on" in codes: break
+        print(codes, flush=True)
+    """
+    ended = run(tmp_path, body, extra_env=NO_WARNING_OF_FORKS)
+    assert (ended.code, ended.stdout, ended.stderr) == (0, "{-15}\n", "")
+
+
+def test_a_fork_that_fails_holds_up_nothing(tmp_path: Path) -> None:
+    """Where the system allows no more processes, the script gets its error, and the journal goes on."""
+    body = """
+        import os, sys
+        def refuse(event, arguments):
+            if event == "os.fork": raise BlockingIOError(11, "no more processes")
+        with supervise("night", handlers=[told]) as run:
+            run.notify("one")
+            sys.addaudithook(refuse)
+            try:
+                os.fork()
+            except BlockingIOError as error:
+                run.notify(f"refused: {error.strerror}")
+    """
+    ended = run(tmp_path, body)
+    assert (ended.code, ended.stderr) == (0, "")
+    assert [each["subject"] for each in ended.told] == ["one", "refused: no more processes"]

@@ -10,6 +10,7 @@ import attrs
 
 from supervisor.compose.words import one_line, size, without_controls
 from supervisor.errors import DeliveryError
+from supervisor.forks import whole_line
 from supervisor.kinds import Kind
 
 if TYPE_CHECKING:
@@ -69,12 +70,14 @@ def _print(stream: TextIO, details: MessageDetails) -> None:
     subject = _showable(one_line(details.subject), stream)
     body = _showable("".join(f"{line}\n" for line in _body(details)), stream)
     if _shows_colour(stream):
-        _print_in_colour(stream, time, details.kind, subject, body)
+        text = _coloured(stream, time, details.kind, subject, body)
     else:
-        stream.write(f"{time}  {details.kind.upper()}  {subject}\n{body}")
-    flush = getattr(stream, "flush", None)
-    if flush is not None:
-        flush()
+        text = f"{time}  {details.kind.upper()}  {subject}\n{body}"
+    with whole_line():
+        stream.write(text)
+        flush = getattr(stream, "flush", None)
+        if flush is not None:
+            flush()
 
 
 def _body(details: MessageDetails) -> Iterator[str]:
@@ -99,8 +102,8 @@ def _shows_colour(stream: TextIO) -> bool:
     return isatty is not None and isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _print_in_colour(stream: TextIO, time: str, kind: Kind, subject: str, body: str) -> None:
-    """Print by rich, which knows how each terminal wants its colours, and keeps a live bar below."""
+def _coloured(stream: TextIO, time: str, kind: Kind, subject: str, body: str) -> str:
+    """Return the text in colours, by rich, which knows how each terminal wants them."""
     from rich.console import Console
     from rich.text import Text
 
@@ -109,7 +112,7 @@ def _print_in_colour(stream: TextIO, time: str, kind: Kind, subject: str, body: 
     console = Console(file=stream, soft_wrap=True, highlight=False)
     with console.capture() as printed:
         console.print(text, end="")
-    stream.write(printed.get())  # by ourselves: rich's own write goes round what a live bar has put before the stream
+    return printed.get()  # written by ourselves: rich's own write goes round what a live bar has put before the stream
 
 
 def _showable(text: str, stream: Any) -> str:

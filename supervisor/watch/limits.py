@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from supervisor import log
 from supervisor.compose.words import duration
-from supervisor.forks import OUR_THREADS, expect_imports
+from supervisor.forks import OUR_THREADS, follow_forks
 from supervisor.kinds import Kind
 from supervisor.watch import interrupts
 from supervisor.watch.context import active_run
@@ -153,7 +153,7 @@ class Watcher:
         with self._changed:
             self._watches[id(run)] = _Watch(run, on_finding, on_end, self._clock())
             if self._thread is None or not self._thread.is_alive():
-                expect_imports()
+                follow_forks()
                 self._thread = threading.Thread(target=self._serve, name=f"{OUR_THREADS}limits", daemon=True)
                 Context().run(self._thread.start)  # it belongs to no run
             self._changed.notify_all()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -82,11 +83,30 @@ def _put_back(number: int, found: Any) -> None:
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
     """Tell the runs, outermost first, and unwind the script, unless its innermost run has ended and only reports."""
+    from supervisor.forks import put_off
+
+    if put_off(partial(_terminate, signum, frame)):
+        return
     waiting = False
     for run in tuple(_runs):
         waiting = run.ask_to_terminate(signum)
     if not waiting:
         raise Terminated(signum)
+
+
+# A request that reaches a forked child before it has handlers of its own must find it afterwards: Python drops it.
+_masks: dict[int, Any] = {}  # by threads that fork
+
+
+def _hold_back() -> None:
+    if _runs:
+        _masks[threading.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+def _let_through() -> None:
+    mask = _masks.pop(threading.get_ident(), None)
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _forget_in_child() -> None:
@@ -96,7 +116,8 @@ def _forget_in_child() -> None:
         for number in _SIGNALS:
             if signal.getsignal(number) is _terminate:
                 _set_handler(number, _DEFAULT)
+    _let_through()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+    os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_forget_in_child)

@@ -17,10 +17,12 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from supervisor.compose.words import number, one_line, rate
+from supervisor.forks import whole_line
 from supervisor.watch.stderr import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import TracebackType
 
     from supervisor.run import Run
 
@@ -33,6 +35,16 @@ class _Count(ProgressColumn):
         speed = task.finished_speed or task.speed
         pace = f" {rate(speed)}" if speed else ""
         return Text(f"{number(task.completed)}{of_total}{pace}", style="progress.download")
+
+
+class _Console(Console):
+    """Writes what it has gathered in one piece: a fork may come at any time."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with whole_line():
+            super().__exit__(kind, error, trace)
 
 
 class _RunsBar(Progress):
@@ -68,7 +80,7 @@ def show(run: Run) -> None:
     global _bar  # noqa: PLW0603 - a terminal has one bar
     with _lock:
         if _bar is None:
-            _bar = _RunsBar(Console(stderr=True))
+            _bar = _RunsBar(_Console(stderr=True))
             _bar.start()
         _bar.shown[run] = _bar.add_task(one_line(run.name), total=None, said="")
 
