@@ -18,6 +18,8 @@ try:
 except ImportError:
     import signal
 
+from supervisor.forks import put_off
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -83,8 +85,6 @@ def _put_back(number: int, found: Any) -> None:
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
     """Tell the runs, outermost first, and unwind the script, unless its innermost run has ended and only reports."""
-    from supervisor.forks import put_off
-
     if put_off(partial(_terminate, signum, frame)):
         return
     waiting = False
@@ -117,6 +117,7 @@ def _forget_in_child() -> None:
             if signal.getsignal(number) is _terminate:
                 _set_handler(number, _DEFAULT)
     _let_through()
+    _masks.clear()
 
 
 if hasattr(os, "register_at_fork"):
