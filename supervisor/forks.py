@@ -50,9 +50,9 @@ class _Fork(threading.local):
     """What the fork of this thread holds up; two threads may fork at the same time."""
 
     def __init__(self) -> None:
-        self.held: list[ForkAware] = []
-        self.is_prepared = False
-        self.put_off: list[Callable[[], None]] | None = None  # None while no fork of ours is under way
+        # None while no fork is prepared.
+        self.held: list[ForkAware] | None = None
+        self.put_off: list[Callable[[], None]] | None = None
 
 
 _fork = _Fork()
@@ -97,18 +97,15 @@ def follow_forks() -> None:
 def _waiting(plain: Callable[[], Any]) -> Callable[[], Any]:
     @functools.wraps(plain)
     def fork() -> Any:
-        parent = os.getpid()
-        waiting: list[Callable[[], None]] = []
-        _fork.put_off = waiting
+        _fork.put_off = []
         try:
             _hold_when_quiet()
             return plain()
         finally:
-            _fork.put_off = None
             _let_go(in_child=False)  # done already, unless it did not come to the fork
-            if os.getpid() == parent:
-                for each in waiting:
-                    each()
+            put_off, _fork.put_off = _fork.put_off or (), None
+            for each in put_off:
+                each()
 
     fork._waits_for_threads = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark on our own function
     return fork
@@ -117,12 +114,12 @@ def _waiting(plain: Callable[[], Any]) -> Callable[[], Any]:
 def _hold_when_quiet() -> None:
     """Hold all stores when none of our threads is importing, and no other thread writing."""
     ends_at_s = time.monotonic() + LIMIT_S
-    _wait_for_quiet(ends_at_s)
-    _hold()
-    while _is_busy() and time.monotonic() < ends_at_s:  # while we waited for a store, its thread went on
-        _let_go(in_child=False)
+    while True:
         _wait_for_quiet(ends_at_s)
         _hold()
+        if not _is_busy() or time.monotonic() >= ends_at_s:
+            return
+        _let_go(in_child=False)  # while we waited for a store, its thread went on
 
 
 def _wait_for_quiet(until_s: float) -> None:
@@ -148,9 +145,9 @@ def _our_threads() -> set[int | None]:
 
 def _hold() -> None:
     """Hold all stores, unless that is done already."""
-    if _fork.is_prepared:
+    if _fork.held is not None:
         return
-    _fork.is_prepared = True
+    _fork.held = []
     # valuerefs() is one atomic copy; iterating could meet another thread's change.
     for each in [reference() for reference in _known.valuerefs()]:
         if each is not None:
@@ -159,11 +156,12 @@ def _hold() -> None:
 
 
 def _let_go(*, in_child: bool) -> None:
-    _fork.is_prepared = False
+    held, _fork.held = _fork.held or [], None
     if in_child:
+        _fork.put_off = None  # the signals were the parent's
         _writing[:] = [each for each in _writing if each == threading.get_ident()]
-    while _fork.held:
-        _fork.held.pop().after_fork(in_child=in_child)
+    while held:
+        held.pop().after_fork(in_child=in_child)
 
 
 if hasattr(os, "register_at_fork"):

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no fo
 # A handler that needs a module which takes long to import, as many do at their first message.
 SLOW_IMPORT = """
     import os, pathlib, threading, time
+    from children import how_it_ends
     folder = pathlib.Path(__file__).parent
     (folder / "slow_to_come.py").write_text({module!r})
     class Late:
@@ -25,16 +26,11 @@ SLOW_IMPORT = """
             told.send_message(details)
     def fork_and_import():
         while not (folder / "imports").exists(): time.sleep(0.001)
-        pid, ends_at_s = os.fork(), time.monotonic() + 15
+        pid = os.fork()
         if pid == 0:
             import slow_to_come
             os._exit(7)
-        while time.monotonic() < ends_at_s:
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended: return os.waitstatus_to_exitcode(status)
-            time.sleep(0.005)
-        os.kill(pid, 9)
-        return "hangs"
+        return how_it_ends(pid)
 """
 
 
@@ -113,6 +109,7 @@ def test_a_child_can_write_where_a_courier_was_writing(tmp_path: Path, way: str)
     """A child that is forked while a courier prints a message, or logs, finds the stream free."""
     body = f"""
         import logging, os, threading, time
+        from children import how_it_ends
         from supervisor.errors import DeliveryError
         from supervisor.message_handlers import ConsoleHandler
         writes, lock = threading.Event(), threading.Lock()
@@ -131,16 +128,10 @@ def test_a_child_can_write_where_a_courier_was_writing(tmp_path: Path, way: str)
         with supervise("night", handlers=[handler]) as run:
             run.notify("one")
             writes.wait(20)
-            pid, ends_at_s = os.fork(), time.monotonic() + 15
+            pid = os.fork()
             if pid == 0:
                 with lock: os._exit(7)
-            code = None
-            while code is None and time.monotonic() < ends_at_s:
-                ended, status = os.waitpid(pid, os.WNOHANG)
-                code = os.waitstatus_to_exitcode(status) if ended else None
-                time.sleep(0.005)
-            if code is None: os.kill(pid, 9)
-            print(code, flush=True)
+            print(how_it_ends(pid), flush=True)
     """
     ended = run(tmp_path, body, extra_env=NO_WARNING_OF_FORKS)
     assert (ended.code, ended.stdout, ended.stderr) == (0, "7\n", "")
@@ -174,15 +165,7 @@ def test_a_child_can_be_terminated_at_once(tmp_path: Path) -> None:
     """Children that are asked to end in the moment of their fork end, as they would without us."""
     body = """
         import os, signal, time
-        def ends(pid):
-            ends_at_s = time.monotonic() + 10
-            while time.monotonic() < ends_at_s:
-                ended, status = os.waitpid(pid, os.WNOHANG)
-                if ended: return os.waitstatus_to_exitcode(status)
-                time.sleep(0.001)
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return "goes on"
+        from children import how_it_ends
         codes = set()
         with supervise("night", handlers=[told]) as run:
             for number in range(40):
@@ -192,8 +175,8 @@ def test_a_child_can_be_terminated_at_once(tmp_path: Path) -> None:
                     os._exit(0)
                 time.sleep(number * 0.00002)
                 os.kill(pid, signal.SIGTERM)
-                codes.add(ends(pid))
-                if "goes on" in codes: break
+                codes.add(how_it_ends(pid))
+                if "hangs" in codes: break
         print(codes, flush=True)
     """
     ended = run(tmp_path, body, extra_env=NO_WARNING_OF_FORKS)

@@ -16,6 +16,7 @@ from supervisor.cli.remedies import remedy
 from supervisor.cli.shared import line, paint
 from supervisor.compose.words import duration
 from supervisor.errors import DeliveryError
+from supervisor.forks import OUR_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +109,7 @@ class _Test:
         self._built = handler
         self._began_s = monotonic()
         self._ended: Tried | None = None
-        self._thread = threading.Thread(target=self._try, name=f"supervisor test {handler.name}", daemon=True)
+        self._thread = threading.Thread(target=self._try, name=f"{OUR_THREADS}test {handler.name}", daemon=True)
 
     def start(self) -> None:
         self._began_s = monotonic()

@@ -90,7 +90,7 @@ class OutboxKeeper:
     _under_way: dict[str, tuple[int, StartedRun]]
     _kept: Copies | None = None
 
-    @property
+    @property  # not a cached one: up to 3.11 that has a lock, which a forked child would find taken
     def _copies(self) -> Copies:
         if self._kept is None:
             from supervisor.journal.copies import Copies

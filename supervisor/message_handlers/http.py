@@ -128,6 +128,7 @@ class Line:
 
     def _look_for_proxy(self) -> SplitResult | None:
         """Return the proxy, or None; it is looked for once."""
+        # Not a cached property: up to 3.11 that has a lock, which a forked child would find taken.
         if not self._has_looked_for_proxy:
             self._proxy = _proxy_for(self._parts)
             self._has_looked_for_proxy = True

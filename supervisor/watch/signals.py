@@ -95,16 +95,22 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 
 
 # A request that reaches a forked child before it has handlers of its own must find it afterwards: Python drops it.
-_masks: dict[int, Any] = {}  # by threads that fork
+class _Fork(threading.local):
+    """What the thread that forks let through before; None while it holds nothing back."""
+
+    mask: Any = None
+
+
+_fork = _Fork()
 
 
 def _hold_back() -> None:
     if _runs:
-        _masks[threading.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 def _let_through() -> None:
-    mask = _masks.pop(threading.get_ident(), None)
+    mask, _fork.mask = _fork.mask, None
     if mask is not None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -117,7 +123,6 @@ def _forget_in_child() -> None:
             if signal.getsignal(number) is _terminate:
                 _set_handler(number, _DEFAULT)
     _let_through()
-    _masks.clear()
 
 
 if hasattr(os, "register_at_fork"):
