@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from supervisor.api import Run, Supervisor, current_run, supervise, supervised
+from supervisor._run.decorators import Run, Supervisor, current_run, supervise, supervised
 from supervisor.errors import ConfigurationError, DeliveryError, RunStateError, SupervisorError
 
 if TYPE_CHECKING:
-    from supervisor.models import MessageDetails
+    from supervisor._models.values import MessageDetails
 
 __all__ = [
     "ConfigurationError",
@@ -25,7 +25,7 @@ __version__ = "4.0.0"
 
 def __getattr__(name: str) -> object:
     if name == "MessageDetails":  # a run without messages does not load it
-        from supervisor.models import MessageDetails
+        from supervisor._models.values import MessageDetails
 
         return MessageDetails
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

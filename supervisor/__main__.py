@@ -18,15 +18,15 @@ def main() -> None:
     """Carry out what the command line says."""
     if sys.argv[1:2] == ["run"]:
         gc.disable()
-        from supervisor.command.options import asked
+        from supervisor._cli.exec.options import asked
 
         wanted = asked(sys.argv[2:])
         if wanted is not None:
-            from supervisor.command.supervising import run
+            from supervisor._cli.exec.supervise_command import run
 
             _leave(run(wanted))
         gc.enable()
-    from supervisor.cli import main as rest
+    from supervisor._cli.main import main as rest
 
     rest(prog_name="supervisor")
 
@@ -36,10 +36,10 @@ def _leave(code: int) -> None:
     import atexit
 
     atexit._run_exitfuncs()  # noqa: SLF001 - what is registered is done, as at any other end
-    if "supervisor.keeping" in sys.modules:
-        from supervisor import keeping
+    if "supervisor._run.recorder" in sys.modules:
+        from supervisor._run import recorder
 
-        keeping.close()
+        recorder.close()
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):
             stream.flush()

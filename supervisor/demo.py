@@ -14,15 +14,16 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from supervisor import Run, keeping, supervised
-from supervisor.compose.words import duration
-from supervisor.journal import open_journal, state_directory
+from supervisor import Run, supervised
+from supervisor._run import recorder
+from supervisor._store import open_journal, state_directory
+from supervisor._text import duration
 from supervisor.message_handlers import ConsoleHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from supervisor.models import RunReport
+    from supervisor._models.values import RunReport
 
 LONGEST_S = 6.0
 
@@ -104,12 +105,12 @@ def parcels_in(parent: Path) -> Path:
 def state_kept_in(directory: Path) -> Iterator[None]:
     """Keep the demo's runs out of the journal of your own scripts."""
     before = os.environ.get("SUPERVISOR_STATE")
-    keeping.close()
+    recorder.close()
     os.environ["SUPERVISOR_STATE"] = str(directory)
     try:
         yield
     finally:
-        keeping.close()
+        recorder.close()
         del os.environ["SUPERVISOR_STATE"]
         if before is not None:
             os.environ["SUPERVISOR_STATE"] = before

@@ -20,8 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from supervisor.kinds import Outcome
-    from supervisor.models import ErrorDetails
+    from supervisor._models.kinds import Outcome
+    from supervisor._models.values import ErrorDetails
 
 
 class SupervisorError(Exception):

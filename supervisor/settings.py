@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
+from supervisor._models.kinds import Kind
 from supervisor.errors import ConfigurationError
-from supervisor.kinds import Kind
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
 
-    from supervisor.models import MessageHandler
+    from supervisor._models.values import MessageHandler
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ def _clean_name(value: str | None) -> str | None:
     """Return a name without secrets: one that is made of a URL may have some, and goes into subjects and paths."""
     if not isinstance(value, str) or _WORDS.fullmatch(value):
         return value  # what is no text is refused below
-    from supervisor.redaction import Redactor
+    from supervisor._redaction import Redactor
 
     return Redactor().text(value)
 
@@ -125,7 +125,7 @@ def _captured(value: bool | str | Iterable[str] | None) -> tuple[str, ...] | Non
 def _schedule(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Refuse what is no schedule: here, since the check that misses the run is nowhere near the script."""
     if value is not None:
-        from supervisor.schedules import parse
+        from supervisor._schedules import parse
 
         parse(value)
 
@@ -146,7 +146,7 @@ def _names(value: str | Iterable[str]) -> frozenset[str]:
 def _redaction(instance: Settings, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Refuse what cannot be redacted: later it would be too late to tell."""
     if value:
-        from supervisor.redaction import Redactor
+        from supervisor._redaction import Redactor
 
         Redactor(**{attribute.name.removeprefix("redact_"): value})
 
@@ -191,7 +191,7 @@ class Settings:
         redact_patterns: What else is to be taken out of all that is stored or sent, as regular expressions by the
             names that then stand in their place; of one with a group ``secret`` only that.
         redact_off: What is not to be taken out, though it looks like a secret: names of
-            ``supervisor.redaction.BUILT_IN`` ("token", "cookie", ...).
+            ``supervisor._redaction.BUILT_IN`` ("token", "cookie", ...).
         show_locals: True shows the local variables of the script's own functions in failure messages, redacted.
         stall_after_s: Tells (kind stalled) of a run that made no progress for so many seconds, with the stack of
             every thread. None does not watch.

@@ -19,8 +19,8 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from supervisor.kinds import Outcome
-    from supervisor.models import MessageDetails, RunReport
+    from supervisor._models.kinds import Outcome
+    from supervisor._models.values import MessageDetails, RunReport
     from supervisor.settings import Settings
 
 __all__ = ["RecordingHandler", "SupervisedRun", "recording", "supervised_run"]
@@ -99,7 +99,7 @@ class SupervisedRun:
 
     def stand_in(self, settings: Settings) -> Settings:
         """Return the settings of a run with handlers that keep what it says and how it ends."""
-        from supervisor.kinds import Kind
+        from supervisor._models.kinds import Kind
 
         if not settings.handlers:
             handlers: tuple[Any, ...] = (_EndWatcher(self._reports),)
@@ -134,7 +134,7 @@ class _EndWatcher:
 @contextmanager
 def recording() -> Iterator[SupervisedRun]:
     """Let no run in the block reach its handlers or the journal, and keep what it says instead."""
-    from supervisor.run import standing_in
+    from supervisor._run.run import standing_in
 
     seen = SupervisedRun()
     with standing_in(seen.stand_in):

@@ -34,11 +34,11 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SUPERVISOR_STATE", str(directory))
     monkeypatch.setenv("SUPERVISOR_CONFIG", os.devnull)
     yield directory
-    configured = sys.modules.get("supervisor.configured")
+    configured = sys.modules.get("supervisor._config.active")
     if configured is not None:
         vars(configured)["_is_command"] = False
         configured.forget()
-    keeping = sys.modules.get("supervisor.keeping")
+    keeping = sys.modules.get("supervisor._run.recorder")
     if keeping is not None:
         keeping.close()  # the next test has a journal of its own
 

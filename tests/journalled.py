@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from click.testing import CliRunner
 from scripts import PACKAGE
 
-from supervisor.cli import main
-from supervisor.journal import EndedRun, Journal, StartedRun
-from supervisor.journal.processes import Process, this_process
-from supervisor.kinds import DeliveryState, Kind, Outcome
+from supervisor._cli.main import main
+from supervisor._models.kinds import DeliveryState, Kind, Outcome
+from supervisor._store import EndedRun, Journal, StartedRun
+from supervisor._store.processes import Process, this_process
 from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
 
 if TYPE_CHECKING:

@@ -12,7 +12,15 @@ import pytest
 from recorders import Recorder
 
 import supervisor
-from supervisor import MessageDetails, Run, RunStateError, Supervisor, current_run, supervise, supervised
+from supervisor import (
+    MessageDetails,
+    Run,
+    RunStateError,
+    Supervisor,
+    current_run,
+    supervise,
+    supervised,
+)
 from supervisor.models import Outcome
 
 if TYPE_CHECKING:

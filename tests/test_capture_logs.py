@@ -15,7 +15,7 @@ import pytest
 from scripts import Script, run
 
 from supervisor import supervise, supervised
-from supervisor.journal import open_journal
+from supervisor._store import open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,7 +249,7 @@ def test_without_it_nothing_is_loaded_or_changed(tmp_path: Path, state: Path) ->
     before = logging.Logger.callHandlers, warnings.showwarning
     with supervise("night"):
         print((logging.Logger.callHandlers, warnings.showwarning) == before)
-        print([each for each in ("logs", "levels", "log_files", "extras") if f"supervisor.watch.{each}" in sys.modules])
+        print([each for each in ("logs", "levels", "log_files", "extras") if f"supervisor._run.{each}" in sys.modules])
     """
     assert run(tmp_path, body).stdout == "True\n[]\n"
     assert not (state / "logs").exists()

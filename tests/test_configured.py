@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from supervisor import Supervisor, configured, supervise, supervised
-from supervisor.journal import open_journal
-from supervisor.kinds import DeliveryState, Kind
+from supervisor import Supervisor, supervise, supervised
+from supervisor._config import active
+from supervisor._models.kinds import DeliveryState, Kind
+from supervisor._store import open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         path = tmp_path / "supervisor.toml"
         path.write_text(textwrap.dedent(text))
         monkeypatch.setenv("SUPERVISOR_CONFIG", str(path))
-        configured.forget()
+        active.forget()
         return path
 
     return write
@@ -85,7 +86,7 @@ def test_handlers_go_by_their_names(configure: Callable[[str], Path], capsys: py
     with supervise("night", handlers="screen") as run:
         run.notify("Loaded", "12 rows")
     assert "Loaded" in capsys.readouterr().out
-    assert configured.named("screen") is supervise("other", handlers=["screen"]).settings.handlers[0]
+    assert active.named("screen") is supervise("other", handlers=["screen"]).settings.handlers[0]
 
 
 def test_without_handlers_of_its_own_a_run_has_the_configured_ones(
@@ -133,7 +134,7 @@ def test_commands_look_from_the_working_directory(tmp_path: Path, monkeypatch: p
     (tmp_path / "supervisor.toml").write_text('[handlers.screen]\ntype = "console"\n')
     monkeypatch.delenv("SUPERVISOR_CONFIG")
     monkeypatch.chdir(tmp_path)
-    configured.forget()
-    assert "screen" not in configured.configuration().handlers
-    configured.look_from_working_directory()
-    assert "screen" in configured.configuration().handlers
+    active.forget()
+    assert "screen" not in active.configuration().handlers
+    active.look_from_working_directory()
+    assert "screen" in active.configuration().handlers

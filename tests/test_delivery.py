@@ -17,8 +17,8 @@ from scripts import NO_WARNING_OF_FORKS
 from scripts import run as run_script
 
 from supervisor import DeliveryError, MessageDetails, Supervisor, current_run, supervise
-from supervisor.courier import LONGEST_RETRY_S, retry_delay_s
-from supervisor.delivery import handler_name
+from supervisor._delivery.dispatcher import handler_name
+from supervisor._delivery.worker import LONGEST_RETRY_S, retry_delay_s
 from supervisor.models import Kind
 
 if TYPE_CHECKING:

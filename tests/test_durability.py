@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scripts import Ended, Script
 
-from supervisor.journal import Journal, open_journal
-from supervisor.kinds import DeliveryState
+from supervisor._models.kinds import DeliveryState
+from supervisor._store import Journal, open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from supervisor.journal import WaitingDelivery
+    from supervisor._store import WaitingDelivery
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the scripts kill themselves as POSIX can")
 
@@ -404,9 +404,9 @@ def test_a_message_outlives_its_lease_in_the_queue(machine: Machine, loss: str) 
     """A message that waits its turn behind a slow one for longer than its lease goes out once, row or no row."""
     machine.run(f"""
         import shutil
-        import supervisor.courier
-        from supervisor.journal import Journal
-        supervisor.courier.LEASE_S = 0.4
+        import supervisor._delivery.worker
+        from supervisor._store import Journal
+        supervisor._delivery.worker.LEASE_S = 0.4
         Journal.__init__.__kwdefaults__["lease_s"] = 0.4
         class Slow(Mail):
             def send_message(self, details):
@@ -463,11 +463,11 @@ def test_a_kept_log_is_delivered_when_the_original_is_gone(machine: Machine) -> 
 
 
 BEFORE_PUT = """
-    from supervisor.journal import Journal
+    from supervisor._store import Journal
     Journal.put = Journal.put_notice = lambda *args, **kwargs: die()
 """
 WHILE_IT_IS_PUT = """
-    from supervisor.journal import Journal
+    from supervisor._store import Journal
     def dies_in(put):
         def put_and_die(self, *args, **kwargs):
             with self.one_commit():
@@ -477,7 +477,7 @@ WHILE_IT_IS_PUT = """
     Journal.put, Journal.put_notice = dies_in(Journal.put), dies_in(Journal.put_notice)
 """
 AFTER_PUT = """
-    from supervisor.courier import Courier
+    from supervisor._delivery.worker import Courier
     Courier.take = lambda *args: die()
 """
 DURING_SEND = """
@@ -496,7 +496,7 @@ AFTER_SEND = """
     mail = Mail()
 """
 WHILE_DELIVERIES_ARE_MADE = """
-    from supervisor.journal import notices
+    from supervisor._store import notices
     make = notices.make_deliveries
     def make_and_die(*args):
         returned.wait(60)
@@ -505,14 +505,14 @@ WHILE_DELIVERIES_ARE_MADE = """
     notices.make_deliveries = make_and_die
 """
 BEFORE_SETTLE = """
-    from supervisor.journal import Journal
+    from supervisor._store import Journal
     def settle(*args, **kwargs):
         returned.wait(60)
         die()
     Journal.settle = settle
 """
 WHILE_IT_IS_SETTLED = """
-    from supervisor.journal import Journal
+    from supervisor._store import Journal
     settle = Journal.settle
     def settle_and_die(self, *args, **kwargs):
         returned.wait(60)
@@ -522,7 +522,7 @@ WHILE_IT_IS_SETTLED = """
     Journal.settle = settle_and_die
 """
 AFTER_SETTLE = """
-    from supervisor.journal import Journal
+    from supervisor._store import Journal
     settle = Journal.settle
     def settle_and_die(*args, **kwargs):
         returned.wait(60)
@@ -612,7 +612,7 @@ def test_a_kill_at_the_end_loses_neither_failure_nor_record(machine: Machine, jo
 
 SLOW_COMMITS = """
     from contextlib import contextmanager
-    from supervisor.journal import Journal
+    from supervisor._store import Journal
     one_commit = Journal.one_commit
     @contextmanager
     def slow(self):

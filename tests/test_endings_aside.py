@@ -43,7 +43,7 @@ def test_an_error_in_a_thread_is_told_at_once(way: str, tmp_path: Path) -> None:
         main()
     """
     watched, plain = both(
-        tmp_path, body.replace('"told" in globals()', "told is not None and 'supervisor.run' in sys.modules")
+        tmp_path, body.replace('"told" in globals()', "told is not None and 'supervisor._run.run' in sys.modules")
     )
     assert (watched.code, plain.code) == (0, 0)
     assert watched.stdout == plain.stdout == "went on\n"

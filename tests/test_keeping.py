@@ -16,8 +16,8 @@ import scripts
 from scripts import NO_WARNING_OF_FORKS, Ended, Script
 
 from supervisor import supervise
-from supervisor.compose.messages import local_time
-from supervisor.journal import Journal, open_journal
+from supervisor._messages.builder import local_time
+from supervisor._store import Journal, open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from recorders import Recorder
 
-    from supervisor.journal import RunRecord
+    from supervisor._store import RunRecord
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="the script needs what POSIX has")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="/proc and /sys are Linux's")
@@ -542,7 +542,7 @@ def test_a_failure_is_told_when_the_journal_is_locked(tmp_path: Path, journal: J
         ended = scripts.run(
             tmp_path,
             """
-            from supervisor.journal import Journal
+            from supervisor._store import Journal
             Journal.__init__.__kwdefaults__["busy_s"] = 0.1  # instead of 30 s
             with supervise("night", handlers=[told]):
                 raise KeyError("apn")
@@ -564,7 +564,7 @@ def test_a_journal_that_stays_locked_delays_a_run_once(tmp_path: Path, journal: 
             tmp_path,
             """
             import time
-            from supervisor.journal import Journal
+            from supervisor._store import Journal
             Journal.__init__.__kwdefaults__["busy_s"] = 0.5  # instead of 30 s
             before_s = time.monotonic()
             with supervise("night", handlers=[told]) as run:

@@ -16,9 +16,9 @@ import pytest
 from scripts import Script, run
 
 from supervisor import current_run, supervise, supervised
+from supervisor._run import interrupts
+from supervisor._store import open_journal
 from supervisor.errors import OverdueError
-from supervisor.journal import open_journal
-from supervisor.watch import interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -154,7 +154,7 @@ def test_only_a_run_with_limits_has_the_thread(tmp_path: Path) -> None:
     def others():
         return [each.name for each in threading.enumerate()][1:]
     with supervise("night", journal=False):
-        print(others(), "supervisor.watch.limits" in sys.modules)
+        print(others(), "supervisor._run.watchdog" in sys.modules)
     with supervise("night", journal=False, max_duration_s=60):
         print(others())
     """

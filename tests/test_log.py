@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scripts import run
 
-from supervisor import log
+from supervisor import _log
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def test_a_script_that_prints_never_loads_logging(tmp_path: Path) -> None:
 def test_a_warning_reaches_stderr_where_no_log_is_configured(tmp_path: Path) -> None:
     """Warnings and errors are printed as logging prints what no handler hears; anything less is not."""
     body = """
-        from supervisor import log
+        from supervisor import _log as log
         log.info("quiet")
         print("logging" in sys.modules)
         log.warning("%s%% of %r", 80, "disk")
@@ -64,9 +64,9 @@ def test_a_log_is_heard_from_where_it_is_configured(place: str, tmp_path: Path) 
 def test_a_record_names_the_line_that_said_it(caplog: pytest.LogCaptureFixture) -> None:
     """Each record has the place in supervisor that it came from, and not the log's own."""
     with caplog.at_level(logging.INFO, logger="supervisor"):
-        log.info("info")
-        log.warning("warning")
-        log.error("error")
+        _log.info("info")
+        _log.warning("warning")
+        _log.error("error")
     assert [(each.levelname, each.funcName) for each in caplog.records] == [
         (level, "test_a_record_names_the_line_that_said_it") for level in ("INFO", "WARNING", "ERROR")
     ]
@@ -77,7 +77,7 @@ def test_a_warning_is_printed_where_logging_cannot_be_loaded_any_more(tmp_path: 
     """A script that has used up its file descriptors is warned all the same."""
     body = """
         import resource
-        from supervisor import log
+        from supervisor import _log as log
         resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
         try:
             files = []

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 import supervisor
-from supervisor.models import (  # fmt: skip
+from supervisor.models import (
     Attachment,
     Delivery,
     ErrorDetails,

@@ -15,8 +15,8 @@ from recorders import Recorder
 from scripts import Script, run
 
 from supervisor import supervise, supervised
+from supervisor._store import open_journal
 from supervisor.errors import OverlapError, RunSkipped
-from supervisor.journal import open_journal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

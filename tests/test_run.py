@@ -398,8 +398,8 @@ def test_durations_do_not_follow_the_clock(tmp_path: Path) -> None:
         import time
         real = time.time
         with supervise("night", handlers=[told], report_on=["success"]) as run:
-            import supervisor.run
-            supervisor.run.time = lambda: real() - 3600
+            import supervisor._run.run
+            supervisor._run.run.time = lambda: real() - 3600
             time.sleep(0.05)
         print(run.duration_s, run.report().duration_s, run.report().ended_at < run.report().started_at)
     """
@@ -416,11 +416,11 @@ def test_an_empty_run_costs_no_thread_and_no_import(tmp_path: Path) -> None:
         with supervise("night", handlers=[told], journal=False):
             assert threading.active_count() == 1, threading.enumerate()
         assert threading.active_count() == 1, threading.enumerate()
-        print([name for name in ("supervisor.telling", "supervisor.models", "asyncio") if name in sys.modules])
+        print([name for name in ("supervisor._run.reporter", "supervisor.models", "asyncio") if name in sys.modules])
     """
     ended = run_script(tmp_path, body)
     assert (ended.code, ended.stderr) == (0, "")
-    assert "supervisor.telling" not in ended.stdout
+    assert "supervisor._run.reporter" not in ended.stdout
     assert "asyncio" not in ended.stdout
 
 

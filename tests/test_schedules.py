@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from scripts import PACKAGE
 
 from supervisor import supervise
+from supervisor._schedules import COUNT_LIMIT, machine_zone, parse
 from supervisor.errors import ConfigurationError
-from supervisor.schedules import COUNT_LIMIT, machine_zone, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -235,9 +235,7 @@ def test_a_zone_without_a_name(zone: Callable[[str], None]) -> None:
 
 def test_it_is_cheap_until_it_is_asked() -> None:
     """Importing it loads neither cronsim nor dates."""
-    code = (
-        "import sys; import supervisor.schedules; print(sorted({'cronsim', 'calendar', 'zoneinfo'} & set(sys.modules)))"
-    )
+    code = "import sys; import supervisor._schedules; print(sorted({'cronsim', 'calendar', 'zoneinfo'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(PACKAGE.parent)},

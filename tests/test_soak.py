@@ -17,7 +17,7 @@ import attrs
 import pytest
 from scripts import Script
 
-from supervisor.journal import open_journal
+from supervisor._store import open_journal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,19 +14,20 @@ from recorders import Recorder
 from scripts import Script, run
 
 from supervisor import supervise
-from supervisor.checking.check import Check
-from supervisor.configuration import Configuration
-from supervisor.journal import open_journal, stalls
-from supervisor.kinds import Kind
-from supervisor.watch import limits
+from supervisor._alerts import stall_messages
+from supervisor._cli.check.checker import Check
+from supervisor._config import Configuration
+from supervisor._models.kinds import Kind
+from supervisor._run import watchdog
+from supervisor._store import open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from supervisor.journal import Journal
+    from supervisor._run.run import Run
+    from supervisor._store import Journal
     from supervisor.models import MessageDetails
-    from supervisor.run import Run
 
 PATIENCE_S = 30.0
 
@@ -295,8 +296,8 @@ def test_a_stall_that_was_held_back_is_told_when_its_time_has_come(
     recorder: Recorder, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that hangs for good after three stalls is told, once more, when an hour is over."""
-    monkeypatch.setattr(limits, "LOOK_AGAIN_S", 0.05)
-    monkeypatch.setattr(stalls, "TOLD_AGAIN_S", 3.0)
+    monkeypatch.setattr(watchdog, "LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(stall_messages, "TOLD_AGAIN_S", 3.0)
     with supervise("night", handlers=[recorder], stall_after_s=0.05) as run:
         flap(run, log, 4)
         wait_until(lambda: len(recorder.told) == 6)

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor import run as running
-from supervisor import supervise, tracking
+from supervisor import supervise
+from supervisor._run import progress as tracking
+from supervisor._run import run as running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

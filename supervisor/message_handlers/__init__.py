@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from supervisor.lazily import loads
-from supervisor.models import MessageHandler
+from supervisor._lazy import loads
+from supervisor._models.values import MessageHandler
 
 if TYPE_CHECKING:
-    from supervisor.message_handlers.apprise import AppriseHandler
-    from supervisor.message_handlers.console import ConsoleHandler
-    from supervisor.message_handlers.email import EmailHandler
-    from supervisor.message_handlers.healthchecks import HealthchecksHandler
-    from supervisor.message_handlers.sendgrid import SendGridHandler
-    from supervisor.message_handlers.slack import SlackHandler
-    from supervisor.message_handlers.webhook import WebhookHandler
+    from supervisor.message_handlers._apprise import AppriseHandler
+    from supervisor.message_handlers._console import ConsoleHandler
+    from supervisor.message_handlers._email.handler import EmailHandler
+    from supervisor.message_handlers._healthchecks import HealthchecksHandler
+    from supervisor.message_handlers._sendgrid.handler import SendGridHandler
+    from supervisor.message_handlers._slack.handler import SlackHandler
+    from supervisor.message_handlers._webhook import WebhookHandler
 
 __all__ = [
     "AppriseHandler",
@@ -31,13 +31,13 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AppriseHandler": "apprise",
-    "ConsoleHandler": "console",
-    "EmailHandler": "email",
-    "HealthchecksHandler": "healthchecks",
-    "SendGridHandler": "sendgrid",
-    "SlackHandler": "slack",
-    "WebhookHandler": "webhook",
+    "AppriseHandler": "_apprise",
+    "ConsoleHandler": "_console",
+    "EmailHandler": "_email.handler",
+    "HealthchecksHandler": "_healthchecks",
+    "SendGridHandler": "_sendgrid.handler",
+    "SlackHandler": "_slack.handler",
+    "WebhookHandler": "_webhook",
 }
 
 __getattr__ = loads(__name__, _MODULES)

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import attrs
 
-from supervisor.compose.words import one_line
+from supervisor._text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

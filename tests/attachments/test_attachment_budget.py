@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.attachments import packed
-from supervisor.attachments.budget import Claim, allowance, in_order, sure_of_each
+from supervisor._attachments import packed
+from supervisor._attachments.budget import Claim, allowance, in_order, sure_of_each
 from supervisor.models import Attachment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from supervisor.attachments import Packed
+    from supervisor._attachments import Packed
 
 CLAIMS = st.lists(st.builds(Claim, need_bytes=st.integers(0, 1000), may_cut=st.booleans()), max_size=8)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor import supervise
-from supervisor.attachments import pack
-from supervisor.attachments.cleaning import cleaned_by
+from supervisor._attachments import pack
+from supervisor._attachments.cleaning import cleaned_by
+from supervisor._redaction import Redactor
 from supervisor.models import Attachment
-from supervisor.redaction import Redactor
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from supervisor.attachments import describe, pack, pack_one, packed
-from supervisor.attachments.sources import CHUNK_BYTES, Source, UnreadableError
+from supervisor._attachments import describe, pack, pack_one, packed
+from supervisor._attachments.sources import CHUNK_BYTES, Source, UnreadableError
 from supervisor.models import Attachment
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def test_an_empty_file_is_told_not_attached(tmp_path: Path) -> None:
 UNREADABLE = """
 import os, sys
 from pathlib import Path
-from supervisor.attachments import describe, pack, packed
+from supervisor._attachments import describe, pack, packed
 from supervisor.models import Attachment
 path = Path(sys.argv[1])
 with packed([Attachment(path), Attachment(path.parent / "results")]):
@@ -337,7 +337,7 @@ def test_without_a_temporary_directory_the_message_goes_out(tmp_path: Path) -> N
 FULL_DISK = """
 import os, resource, sys
 from pathlib import Path
-from supervisor.attachments import packed
+from supervisor._attachments import packed
 from supervisor.models import Attachment
 folder = Path(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor.attachments import gzipping, pack, pack_one, packed
+from supervisor._attachments import gzip_file, pack, pack_one, packed
 from supervisor.models import Attachment
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         pytest.importorskip("isal")
     else:
         monkeypatch.setitem(sys.modules, "isal", None)  # what makes an import fail
-    gzipping._library.cache_clear()
+    gzip_file._library.cache_clear()
     yield request.param
-    gzipping._library.cache_clear()
+    gzip_file._library.cache_clear()
 
 
 @pytest.mark.usefixtures("engine")
@@ -75,7 +75,7 @@ def test_equal_files_make_equal_parts(tmp_path: Path) -> None:
 
 def test_the_engine_is_isal_where_it_is_installed(engine: str) -> None:
     """The faster library is used wherever it can be."""
-    assert gzipping._library()[0].__name__.startswith(engine)
+    assert gzip_file._library()[0].__name__.startswith(engine)
 
 
 @pytest.mark.usefixtures("engine")
@@ -194,7 +194,7 @@ def test_what_only_sounds_compressed_is_packed(name: str, tmp_path: Path) -> Non
 MEMORY = """
 import re, resource, sys
 from pathlib import Path
-from supervisor.attachments import packed
+from supervisor._attachments import packed
 from supervisor.models import Attachment
 def peak():
     if sys.platform == "linux":
@@ -265,8 +265,8 @@ def test_a_kept_part_is_sent_with_what_was_known_of_it(tmp_path: Path) -> None:
 
 UNUSED = """
 import sys
-import supervisor.attachments
-heavy = {"zipfile", "isal", "mimetypes", "supervisor.attachments.packing"}
+import supervisor._attachments
+heavy = {"zipfile", "isal", "mimetypes", "supervisor._attachments.packing"}
 print(sorted(heavy & set(sys.modules)))
 """
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.attachments import packed
-from supervisor.attachments.names import LONGEST, distinct, entry_name, safe_name
+from supervisor._attachments import packed
+from supervisor._attachments.names import LONGEST, distinct, entry_name, safe_name
 from supervisor.models import Attachment
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from supervisor.capture import error_details
-from supervisor.redaction import Redactor
+from supervisor._exceptions import error_details
+from supervisor._redaction import Redactor
 
 TURNS = 60
 SCRIPT = """

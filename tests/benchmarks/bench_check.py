@@ -19,7 +19,7 @@ from time import perf_counter, time
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from supervisor.journal import StartedRun, open_journal  # noqa: E402 - of this checkout
+from supervisor._store import StartedRun, open_journal  # noqa: E402 - of this checkout
 
 ROUNDS = 15
 SIZES = (10_000, 100_000, 1_000_000)

@@ -24,8 +24,8 @@ CHILD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 began = time.perf_counter()
-from supervisor.journal.looking import look
-from supervisor.page import gather, render, write_page
+from supervisor._store.sqlite.reader import look
+from supervisor._cli.report import gather, render, write_page
 journal = look(sys.argv[2])
 write_page(render(gather(journal)), sys.argv[3])
 took = time.perf_counter() - began

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from supervisor.redaction import Redactor
+from supervisor._redaction import Redactor
 
 RANDOM = random.Random(6)
 WORDS = ["loaded", "parcel", "county", "geometry", "row", "insert", "skipped", "warning", "repaired", "connection"]
@@ -58,7 +58,7 @@ def import_ms() -> float:
     """Return the milliseconds that loading the package and redacting a command line take, beyond attrs."""
     code = (
         "import attrs, logging, supervisor.errors, time; begin = time.perf_counter(); "
-        "from supervisor.redaction import Redactor; Redactor(['a-known-secret']).arguments(('load.py', '-v', 'parcels')); "
+        "from supervisor._redaction import Redactor; Redactor(['a-known-secret']).arguments(('load.py', '-v', 'parcels')); "
         "print((time.perf_counter() - begin) * 1000)"
     )
     return min(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(5))

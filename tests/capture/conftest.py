@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from supervisor.capture import error_details
+from supervisor._exceptions import error_details
 
 if TYPE_CHECKING:
     from supervisor.models import ErrorDetails

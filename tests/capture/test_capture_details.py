@@ -13,9 +13,9 @@ from typing import Any
 import attrs
 import pytest
 
-from supervisor.capture import error_details
+from supervisor._exceptions import error_details
+from supervisor._redaction import Redactor
 from supervisor.models import ErrorDetails
-from supervisor.redaction import Redactor
 
 SCRIPT = """
     def load(row, table={}):
@@ -276,9 +276,9 @@ def test_details_without_a_fingerprint_get_one(details: Any) -> None:
 def test_no_file_can_be_opened_any_more(tmp_path: Path) -> None:
     """A script that failed for too many open files is told of: nothing can be loaded or read then."""
     code = """
-        import resource, supervisor.models, supervisor.compose.messages  # as who tells has loaded by then
-        from supervisor.capture import error_details
-        from supervisor.redaction import Redactor
+        import resource, supervisor.models, supervisor._messages.builder  # as who tells has loaded by then
+        from supervisor._exceptions import error_details
+        from supervisor._redaction import Redactor
         redactor = Redactor()
         redactor.text("password=hunter2abc")
         resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
@@ -311,8 +311,8 @@ def test_no_file_can_be_opened_any_more(tmp_path: Path) -> None:
 def test_importing_it_loads_nothing_that_looks_at_exceptions() -> None:
     """A run that goes well does without it."""
     code = (
-        "import sys, supervisor.capture; print(sorted(each for each in sys.modules if each.startswith("
-        "('supervisor.capture.', 'supervisor.redaction.redactor', 'hashlib'))))"
+        "import sys, supervisor._exceptions; print(sorted(each for each in sys.modules if each.startswith("
+        "('supervisor._exceptions.', 'supervisor._redaction.redactor', 'hashlib'))))"
     )
     root = str(Path(__file__).parents[2])
     done = subprocess.run(
@@ -322,4 +322,4 @@ def test_importing_it_loads_nothing_that_looks_at_exceptions() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == "['supervisor.capture.facts', 'supervisor.capture.texts']\n"
+    assert done.stdout == "['supervisor._exceptions.plain', 'supervisor._exceptions.process_facts']\n"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from supervisor.capture import error_details, safe_text
+from supervisor._exceptions import error_details, safe_text
+from supervisor._redaction import Redactor
 from supervisor.models import ErrorDetails
-from supervisor.redaction import Redactor
 
 
 def boom(*_: object) -> Any:

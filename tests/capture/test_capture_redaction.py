@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from planted import ALNUM, ANY_SECRET, WORD, Planted, private_key, surrounded, survives
 
-from supervisor.capture import error_details, plain_value
-from supervisor.capture.texts import fit, fit_line
-from supervisor.redaction import Redactor
+from supervisor._exceptions import error_details, plain_value
+from supervisor._exceptions.plain import fit, fit_line
+from supervisor._redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.capture import error_details
+from supervisor._exceptions import error_details
 
 
 def python_s(error: BaseException) -> str:

@@ -16,9 +16,9 @@ from uuid import UUID
 import attrs
 import pytest
 
-from supervisor.capture import error_details
-from supervisor.capture.values import Shower
-from supervisor.redaction import Redactor
+from supervisor._exceptions import error_details
+from supervisor._exceptions.variables import Shower
+from supervisor._redaction import Redactor
 
 SHOWER = Shower(None)
 REDACTING = Shower(Redactor())

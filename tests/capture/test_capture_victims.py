@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.capture import error_details
-from supervisor.redaction import Redactor
+from supervisor._exceptions import error_details
+from supervisor._redaction import Redactor
 
 APPLY = """
     import pandas

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from recorders import Recorder
 
-from supervisor.checking.check import Check, Delivered, Looked
-from supervisor.checking.findings import HEAD_START_S
-from supervisor.configuration import Configuration
-from supervisor.configured import UnusableHandler
+from supervisor._cli.check.checker import Check, Delivered, Looked
+from supervisor._cli.check.finder import HEAD_START_S
+from supervisor._config import Configuration
+from supervisor._config.active import UnusableHandler
+from supervisor._models.kinds import DeliveryState, Kind, Outcome
+from supervisor._run import log_files
+from supervisor._store import EndedRun, Journal, StartedRun
+from supervisor._store.processes import Process, hostname
+from supervisor._store.sqlite import schema
+from supervisor._store.sqlite.database import FILE_NAME
 from supervisor.errors import DeliveryError
-from supervisor.journal import EndedRun, Journal, StartedRun, schema
-from supervisor.journal.processes import Process, hostname
-from supervisor.journal.store import FILE_NAME
-from supervisor.kinds import DeliveryState, Kind, Outcome
 from supervisor.models import ErrorDetails, Progress
-from supervisor.watch import log_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

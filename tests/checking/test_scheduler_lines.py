@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from supervisor.checking import schedulers
-from supervisor.checking.schedulers import (
+from supervisor._cli.check import schedulers
+from supervisor._cli.check.schedulers import (
     Command,
     as_text,
     command,

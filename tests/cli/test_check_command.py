@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scripts import PACKAGE, PATIENCE_S, bare_environment
 
-from supervisor.journal import open_journal
+from supervisor._store import open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ clock, awake = time.time, time.monotonic
 time.time, time.monotonic = lambda: clock() + {shift_s}, lambda: awake() + {shift_s}
 sys.argv[0] = "supervisor"
 {before}
-from supervisor.cli import main
+from supervisor._cli.main import main
 main()
 """
 HOUR = 3600
@@ -256,7 +256,7 @@ def test_a_start_that_was_missed_is_told_once(machine: Machine, hook: Hook) -> N
 
 def record_run(state: Path, at: float) -> None:
     """Let a run of "nightly parcels" have started at an instant, and be under way."""
-    from supervisor.journal import StartedRun
+    from supervisor._store import StartedRun
 
     journal = open_journal(state)
     journal.start_run(StartedRun(id="again", name="nightly parcels", started_at_s=at))
@@ -295,7 +295,7 @@ def test_a_check_that_is_killed_before_its_commit_has_told_nothing(machine: Mach
     killed(machine)
     before = textwrap.dedent("""
         import os, signal
-        from supervisor.journal.outbox import OutboxKeeper
+        from supervisor._store.sqlite.outbox import OutboxKeeper
         put = OutboxKeeper.put
         def die(self, message, handlers, **options):
             put(self, message, handlers, **options)

@@ -13,7 +13,7 @@ import pytest
 from journalled import GONE, HOSTILE, KEY_ERROR, Past, command_line, invoke
 from scripts import PACKAGE, bare_environment
 
-from supervisor.journal import schema
+from supervisor._store.sqlite import schema
 from supervisor.models import Progress
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ def test_a_journal_that_is_only_begun_is_empty(state: Path) -> None:
 
 def test_a_locked_journal_is_told_after_some_patience(past: Past, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that holds the whole file makes reading wait a while, and is then told."""
-    monkeypatch.setattr("supervisor.journal.looking.BUSY_S", 0.2)
-    monkeypatch.setattr("supervisor.journal.looking.look.__kwdefaults__", {"busy_s": 0.2})
+    monkeypatch.setattr("supervisor._store.sqlite.reader.BUSY_S", 0.2)
+    monkeypatch.setattr("supervisor._store.sqlite.reader.look.__kwdefaults__", {"busy_s": 0.2})
     past.run("backup")
     past.journal.close()
     with closing(sqlite3.connect(state / "journal.sqlite3", isolation_level=None)) as connection:
@@ -165,7 +165,7 @@ def test_no_console_is_no_error(past: Past, monkeypatch: pytest.MonkeyPatch, arg
 
 _EACH = """
 import sys
-from supervisor.cli import main
+from supervisor._cli.main import main
 codes = []
 for arguments in {commands!r}:
     try:
@@ -208,7 +208,7 @@ def test_commands_load_nothing_that_they_do_not_need(tmp_path: Path) -> None:
     """What prints tables, pages and processes is loaded when it is used: the help of a command needs none of it."""
     commands = ("status", "history", "show", "outbox", "flush", "test", "config", "completion")
     code = (
-        "import sys; from supervisor.cli import main\n"
+        "import sys; from supervisor._cli.main import main\n"
         f"for name in {commands!r}: main.get_command(None, name)\n"
         "found = {'rich', 'psutil', 'jinja2', 'sqlite3', 'slack_sdk', 'smtplib', 'sendgrid'} & set(sys.modules)\n"
         "assert not found, found"

@@ -12,7 +12,7 @@ import pytest
 from hooks import configured
 from journalled import document, invoke, is_harmless
 
-from supervisor.configuration import example, load
+from supervisor._config import example, load
 
 if TYPE_CHECKING:
     from pathlib import Path

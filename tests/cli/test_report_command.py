@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from scripts import PACKAGE, PATIENCE_S, bare_environment
 
-from supervisor.journal import EndedRun, StartedRun, open_journal
-from supervisor.kinds import Outcome
+from supervisor._models.kinds import Outcome
+from supervisor._store import EndedRun, StartedRun, open_journal
 
 if TYPE_CHECKING:
     from pathlib import Path

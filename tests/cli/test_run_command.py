@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from scripts import PATHS, PATIENCE_S
 
-from supervisor.cli import main
-from supervisor.command.options import OPTIONS
+from supervisor._cli.exec.options import OPTIONS
+from supervisor._cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def test_both_ways_carry_it_out(tmp_path: Path, state: Path) -> None:
     """What click has read is run as well as what was read without it, with the exit code of the program."""
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(PATHS), "SUPERVISOR_STATE": str(state)}
     env["SUPERVISOR_CONFIG"] = "/dev/null"
-    by_click = "import sys; sys.argv = ['supervisor', *sys.argv[1:]]; from supervisor.cli import main; main()"
+    by_click = "import sys; sys.argv = ['supervisor', *sys.argv[1:]]; from supervisor._cli.main import main; main()"
     for start in (["-m", "supervisor"], ["-c", by_click]):
         command = [sys.executable, *start, "run", "--name", "x", "--", "sh", "-c", "echo out; exit 5"]
         done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, check=False, timeout=PATIENCE_S)
@@ -67,9 +67,9 @@ def test_a_run_that_works_loads_neither_click_nor_what_messages_take(tmp_path: P
     command = [sys.executable, "-X", "importtime", "-m", "supervisor", "run", "--", "true"]
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, check=True, timeout=PATIENCE_S)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
-    assert "supervisor.command.supervising" in loaded
+    assert "supervisor._cli.exec.supervise_command" in loaded
     unwanted = {
         "click", "argparse", "subprocess", "tempfile", "shutil", "psutil", "rich", "asyncio", "hashlib",
-        "supervisor.cli", "supervisor.command.ending", "supervisor.command.spool",
+        "supervisor._cli", "supervisor._cli.exec.ending", "supervisor._cli.exec.spool",
     }  # fmt: skip
     assert not loaded & unwanted

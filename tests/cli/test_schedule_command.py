@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from scripts import PACKAGE, bare_environment
 
-from supervisor.cli import main
+from supervisor._cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from journalled import ELSEWHERE, GONE, HOSTILE, Past, command_line, document, i
 from rich.cells import cell_len
 from scripts import PATIENCE_S, Script, run_on_terminal
 
-from supervisor.journal.processes import this_process
+from supervisor._store.processes import this_process
 from supervisor.models import Progress
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pytest
 from command_kit import Jobs, end, number_in, until, wait_for
 from scripts import PATIENCE_S
 
-from supervisor.command.offering import Offer
-from supervisor.joining import VARIABLE, take
+from supervisor._cli.exec.offer import Offer
+from supervisor._run.join import VARIABLE, take
 
 if sys.platform == "win32":
     pytest.skip("the programs under test are those of POSIX systems", allow_module_level=True)

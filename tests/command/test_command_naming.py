@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.command.naming import target_of
+from supervisor._cli.exec.command_name import target_of
 
 if TYPE_CHECKING:
     from pathlib import Path

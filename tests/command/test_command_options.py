@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import supervisor.command.supervising
-from supervisor.cli.run import command
-from supervisor.command.options import OPTIONS, Asked, asked, seconds
+import supervisor._cli.exec.supervise_command
+from supervisor._cli.exec.options import OPTIONS, Asked, asked, seconds
+from supervisor._cli.run_command import command
 
 _WORDS = [
     *(flag for option in OPTIONS for flag in (option.flag, option.short) if flag),
@@ -30,7 +30,7 @@ def read_by_click(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Aske
         return 0
 
     with monkeypatch.context() as patch, redirect_stdout(StringIO()), suppress(click.ClickException):
-        patch.setattr(supervisor.command.supervising, "run", keep)
+        patch.setattr(supervisor._cli.exec.supervise_command, "run", keep)
         command.main(arguments, standalone_mode=False)
     return found[0] if found else None
 

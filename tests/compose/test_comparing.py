@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.compose.messages import message_for
-from supervisor.compose.past import Past, PastRun
-from supervisor.compose.usual import usual_of
-from supervisor.compose.words import duration_range, number_range, ordinal
-from supervisor.kinds import Kind, Outcome
+from supervisor._messages.baseline import usual_of
+from supervisor._messages.builder import message_for
+from supervisor._messages.earlier_runs import Past, PastRun
+from supervisor._models.kinds import Kind, Outcome
+from supervisor._text import duration_range, number_range, ordinal
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 if TYPE_CHECKING:

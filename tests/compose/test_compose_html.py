@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor.compose import html
-from supervisor.compose.messages import delayed, message_for, told
-from supervisor.compose.parts import Account, Code, Facts, Row, Text
-from supervisor.compose.past import Past, PastRun
-from supervisor.kinds import Kind, Outcome
+from supervisor._messages import html
+from supervisor._messages.builder import delayed, message_for, told
+from supervisor._messages.earlier_runs import Past, PastRun
+from supervisor._models.kinds import Kind, Outcome
+from supervisor._models.parts import Account, Code, Facts, Row, Text
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 NOW = datetime(2026, 3, 1, 2, 0, 3, tzinfo=UTC)
@@ -263,8 +263,8 @@ def test_composing_loads_no_jinja() -> None:
     script = """
 import sys
 from datetime import UTC, datetime
-from supervisor.compose.messages import message_for
-from supervisor.compose.past import Past
+from supervisor._messages.builder import message_for
+from supervisor._messages.earlier_runs import Past
 from supervisor.models import ErrorDetails, Kind, RunReport
 report = RunReport(id="1", name="a", started_at=datetime.now(UTC), error=ErrorDetails(type="E"), values={"n": 1})
 for kind in (Kind.FAILURE, Kind.SUCCESS):

@@ -11,15 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.compose.markdown import pieces
-from supervisor.compose.messages import message_for, told
-from supervisor.compose.parts import Account, Bars, Code, Facts, Row, Text, as_data
-from supervisor.compose.past import Past
-from supervisor.compose.text import WIDTH, as_text, wrapped
-from supervisor.compose.usual import Usual
-from supervisor.compose.words import plain
-from supervisor.journal.codec import dump, load_message
-from supervisor.kinds import Kind, Outcome
+from supervisor._messages.baseline import Usual
+from supervisor._messages.builder import message_for, told
+from supervisor._messages.earlier_runs import Past
+from supervisor._messages.markdown import pieces
+from supervisor._messages.text import WIDTH, as_text, wrapped
+from supervisor._models.kinds import Kind, Outcome
+from supervisor._models.parts import (
+    Account,
+    Bars,
+    Code,
+    Facts,
+    Row,
+    Text,
+    as_data,
+)
+from supervisor._store.serialization import dump, load_message
+from supervisor._text import plain
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 NOW = datetime(2026, 3, 1, 2, 0, 3, tzinfo=UTC)

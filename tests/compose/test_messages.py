@@ -12,8 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.compose.messages import delayed, held_back, message_for, progress_line
-from supervisor.models import ErrorDetails, Kind, MessageDetails, Outcome, Progress, RunReport
+from supervisor._messages.builder import delayed, held_back, message_for, progress_line
+from supervisor.models import (
+    ErrorDetails,
+    Kind,
+    MessageDetails,
+    Outcome,
+    Progress,
+    RunReport,
+)
 
 STARTED = datetime(2026, 3, 1, 9, 0, 3, tzinfo=UTC)
 ERROR = ErrorDetails(

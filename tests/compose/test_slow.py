@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from supervisor.compose.messages import local_time, message_for, told
-from supervisor.compose.parts import Text
-from supervisor.compose.past import Past
-from supervisor.compose.slow import Slow, counted_in, goes_on
-from supervisor.kinds import Kind, Outcome
+from supervisor._alerts.slow_text import Slow, counted_in, goes_on
+from supervisor._messages.builder import local_time, message_for, told
+from supervisor._messages.earlier_runs import Past
+from supervisor._models.kinds import Kind, Outcome
+from supervisor._models.parts import Text
 from supervisor.models import Progress, RunReport
 
 FROM_NOW_ON = "at most one an hour is told, and no more that the run goes on"

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from supervisor.compose.words import counted, cut_middle, duration, file_name, number, one_line, rate, size
+from supervisor._text import (
+    counted,
+    cut_middle,
+    duration,
+    file_name,
+    number,
+    one_line,
+    rate,
+    size,
+)
 
 
 @pytest.mark.parametrize(

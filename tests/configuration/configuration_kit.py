@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
-from supervisor.configuration import Configuration, load
+from supervisor._config import Configuration, load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ import attrs
 import pytest
 from configuration_kit import OPS, Machine
 
-from supervisor.configuration import ConfigurationProblems, build, check_options
-from supervisor.configuration.building import options_of
+from supervisor._config import ConfigurationProblems, build, check_options
+from supervisor._config.building import options_of
 from supervisor.errors import ConfigurationError
 from supervisor.message_handlers import EmailHandler, SendGridHandler, SlackHandler
-from supervisor.message_handlers.schemes import BUILT_IN, handler_class
+from supervisor.message_handlers._schemes import BUILT_IN, handler_class
 
 if TYPE_CHECKING:
     from pathlib import Path

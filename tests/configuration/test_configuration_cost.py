@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from configuration_kit import Machine
 
-import supervisor.configuration
+import supervisor._config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def loaded_by(machine: Machine, **variables: str) -> set[str]:
 import sys
 import supervisor, inspect
 before = set(sys.modules)
-from supervisor.configuration import load
+from supervisor._config import load
 load({str(machine.script)!r})
 after = set(sys.modules)
 import json
@@ -70,14 +70,14 @@ def test_a_usual_configuration_loads_what_it_needs(machine: Machine) -> None:
     )
     loaded = loaded_by(machine)
     assert loaded & HEAVY == {"tomllib"}
-    assert not {each for each in loaded if each.startswith(("supervisor.redaction", "supervisor.message_handlers"))}
+    assert not {each for each in loaded if each.startswith(("supervisor._redaction", "supervisor.message_handlers"))}
 
 
 def test_all_that_is_public_can_be_imported() -> None:
     """``__all__`` is complete and sorted, and what is loaded late is there."""
-    names = supervisor.configuration.__all__
+    names = supervisor._config.__all__
     assert list(names) == sorted(names)
     for name in names:
-        assert getattr(supervisor.configuration, name).__doc__
+        assert getattr(supervisor._config, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        supervisor.configuration.nothing  # noqa: B018 - on purpose
+        supervisor._config.nothing  # noqa: B018 - on purpose

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from configuration_kit import OPS, Machine
 
-from supervisor.configuration.checks import FIELDS, fits_a_variable
+from supervisor._config.setting_checks import FIELDS, fits_a_variable
 from supervisor.settings import Settings
 
 if TYPE_CHECKING:

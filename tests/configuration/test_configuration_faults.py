@@ -10,8 +10,8 @@ from configuration_kit import OPS, Machine
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from supervisor.configuration import ConfigurationProblems, Problem
-from supervisor.configuration.checks import FIELDS
+from supervisor._config import ConfigurationProblems, Problem
+from supervisor._config.setting_checks import FIELDS
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import platformdirs
 import pytest
 from configuration_kit import Machine
 
-from supervisor.configuration import Configuration, load
-from supervisor.configuration.search import Place, _elsewhere, _linux
-from supervisor.configuration.source import _is_believed
+from supervisor._config import Configuration, load
+from supervisor._config.search import Place, _elsewhere, _linux
+from supervisor._config.toml_file import _is_believed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

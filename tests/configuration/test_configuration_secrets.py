@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supervisor import message_handlers
-from supervisor.configuration import ConfigurationProblems, HandlerSpec, Secret, build, masked
-from supervisor.configuration.naming import hides
+from supervisor._config import ConfigurationProblems, HandlerSpec, Secret, build, masked
+from supervisor._config.naming import hides
+from supervisor._redaction import Redactor
 from supervisor.errors import ConfigurationError
-from supervisor.message_handlers.schemes import BUILT_IN, handler_class
-from supervisor.redaction import Redactor
+from supervisor.message_handlers._schemes import BUILT_IN, handler_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

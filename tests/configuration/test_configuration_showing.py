@@ -9,9 +9,9 @@ import attrs
 import pytest
 from configuration_kit import Machine, plain
 
-from supervisor.configuration import Entry, build, example, masked
-from supervisor.configuration.checks import FIELDS
-from supervisor.message_handlers.schemes import BUILT_IN, handler_class
+from supervisor._config import Entry, build, example, masked
+from supervisor._config.setting_checks import FIELDS
+from supervisor.message_handlers._schemes import BUILT_IN, handler_class
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -28,7 +28,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import supervisor
-from supervisor import capture
+from supervisor import _exceptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,7 +177,7 @@ def _commands(block: str) -> Iterator[tuple[str, str]]:
 
 def missing_from(printed: str, shown: str) -> str:
     """Return the first of the shown passages that was not printed, in this order; "" when all were."""
-    printed = printed.replace(capture.host(), "gis1").replace(f"{Path.cwd()}{os.sep}", "/srv/scripts/")
+    printed = printed.replace(_exceptions.host(), "gis1").replace(f"{Path.cwd()}{os.sep}", "/srv/scripts/")
     rest = f"\n{_same(printed)}\n"
     passages = [_same(each).strip("\n") for each in re.split(r"^ *\.\.\.$", shown, flags=re.MULTILINE)]
     for passage in filter(None, passages):

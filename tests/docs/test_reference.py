@@ -13,8 +13,9 @@ import documents
 import pytest
 
 import supervisor
-from supervisor import capture, cli, message_handlers, models, settings
-from supervisor.message_handlers import webhook
+from supervisor import _cli, _exceptions, message_handlers, settings
+from supervisor._models import values
+from supervisor.message_handlers import _webhook
 from supervisor.testing import RecordingHandler
 
 if TYPE_CHECKING:
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 
 SECTIONS = {each.title: each for each in documents.sections("api.md")}
 VALUES = [
-    models.Attachment,
-    models.Delivery,
-    models.ErrorDetails,
-    models.MessageDetails,
-    models.Progress,
-    models.RunReport,
+    values.Attachment,
+    values.Delivery,
+    values.ErrorDetails,
+    values.MessageDetails,
+    values.Progress,
+    values.RunReport,
 ]
 HANDLERS = [getattr(message_handlers, name) for name in message_handlers.__all__ if name != "MessageHandler"]
 ROW = re.compile(r"^\| `(\w+)` \| (.*?) \|", re.MULTILINE)
@@ -91,7 +92,7 @@ def test_defaults_that_a_handler_makes(handler: type, tmp_path: Any) -> None:
 def test_every_public_name_stands_in_the_table_of_names() -> None:
     """The section of names has each public name of the package and of its handlers."""
     text = SECTIONS["Names"].text
-    for name in (*supervisor.__all__, *message_handlers.__all__, *models.__all__):
+    for name in (*supervisor.__all__, *message_handlers.__all__, *values.__all__):
         assert re.search(rf"\b{name}\b", text), name
 
 
@@ -111,7 +112,7 @@ def test_everything_of_a_supervisor_is_named() -> None:
             assert f"`.{name}" in text, name
 
 
-@pytest.mark.parametrize("words", [models.Kind, models.Outcome, models.DeliveryState])
+@pytest.mark.parametrize("words", [values.Kind, values.Outcome, values.DeliveryState])
 def test_every_word_is_named(words: Any) -> None:
     """The section of words has each kind, outcome and state."""
     (row,) = re.findall(rf"^\| `{words.__name__}` \| (.*) \|$", SECTIONS["Words"].text, re.MULTILINE)
@@ -122,15 +123,15 @@ def test_every_kind_has_its_row() -> None:
     """The table of kinds has each kind and says which are always sent."""
     shown = re.findall(r"^\| ([a-z, ]+) \| .* \| (.*) \|$", SECTIONS["Kinds of messages"].text, re.MULTILINE)
     told = {kind: sent for kinds, sent in shown if kinds != "kind" for kind in kinds.split(", ")}
-    assert set(told) == {str(kind) for kind in models.Kind}
+    assert set(told) == {str(kind) for kind in values.Kind}
     always = {kind for kind, sent in told.items() if sent.startswith("always")} - {"notice"}
     assert always == settings.ALWAYS_REPORTED - {"stalled", "overdue", "missed"}
 
 
 def test_every_command_has_help_and_stands_in_the_reference() -> None:
     """Each command has a help text, and a row in the section of the command line."""
-    assert isinstance(cli.main, click.Group)
-    for name, command in cli.main.commands.items():
+    assert isinstance(_cli.main, click.Group)
+    for name, command in _cli.main.commands.items():
         assert command.help, name
         assert f"| `supervisor {name}" in SECTIONS["Command line"].text, name
 
@@ -144,7 +145,7 @@ def test_the_document_of_the_webhook() -> None:
         run.attach("night.log")
         raise KeyError("apn")
     (shown,) = re.findall(r"^```json\n(.*?)^```$", SECTIONS["WebhookHandler"].text, re.MULTILINE | re.DOTALL)
-    assert _keys(json.loads(shown)) == _keys(webhook.document(channel.messages[0]))
+    assert _keys(json.loads(shown)) == _keys(_webhook.document(channel.messages[0]))
 
 
 def _keys(value: Any) -> Any:
@@ -156,28 +157,30 @@ def _keys(value: Any) -> Any:
 
 def test_limits_are_as_they_are_told() -> None:
     """Numbers in the text are those of the code."""
-    from supervisor import courier, delivery, telling
-    from supervisor.journal import contract, runs
-    from supervisor.message_handlers import apprise, healthchecks, slack_files
-    from supervisor.watch import flood, pace
+    from supervisor._delivery import dispatcher, rate_limiter, worker
+    from supervisor._run import pace, reporter
+    from supervisor._store import contract
+    from supervisor._store.sqlite import runs
+    from supervisor.message_handlers import _apprise, _healthchecks
+    from supervisor.message_handlers._slack import slack_files
 
     told = {
-        "MessageDetails": f"above {telling.TEXT_LIMIT:,} characters",
-        "The run": f"cut at {capture.VALUE_LIMIT:,} characters",
-        "ErrorDetails": f"above {capture.TRACEBACK_LIMIT:,} characters",
+        "MessageDetails": f"above {reporter.TEXT_LIMIT:,} characters",
+        "The run": f"cut at {_exceptions.VALUE_LIMIT:,} characters",
+        "ErrorDetails": f"above {_exceptions.TRACEBACK_LIMIT:,} characters",
         "Showing progress": f"each {pace.LOG_EVERY_PERCENT:.0f} %, and each {pace.LOG_EVERY_S:.0f} s",
         "Settings": f"each {settings.DEFAULT_PROGRESS_EVERY_S:.0f} s",
-        "Floods": f"The first {flood.BURST} notices of a run pass, and after that one a second",
-        "HealthchecksHandler": f"up to {healthchecks.BODY_LIMIT_BYTES // 1000} kB",
+        "Floods": f"The first {rate_limiter.BURST} notices of a run pass, and after that one a second",
+        "HealthchecksHandler": f"up to {_healthchecks.BODY_LIMIT_BYTES // 1000} kB",
         "The journal": f"{runs.KEEP_RUNS:,} runs of each name and {runs.KEEP_DAYS:.0f} days",
     }
     for title, sentence in told.items():
         assert sentence in SECTIONS[title].text, title
     text = documents.read("api.md")
     assert f"in the folder `outbox` beside it, {contract.COPIES_LIMIT_BYTES // 1024**2} MB in all" in text
-    assert f"| {apprise.ATTACHMENTS_LIMIT_BYTES // 1_000_000} MB, where the service takes files |" in text
+    assert f"| {_apprise.ATTACHMENTS_LIMIT_BYTES // 1_000_000} MB, where the service takes files |" in text
     assert f"| {slack_files.LIMIT_BYTES // 1024**2} MB with a token;" in text
-    assert f"after {courier.FIRST_RETRY_S:.0f} s, then 2 s, 4 s" in text
-    assert f"up to {courier.LONGEST_RETRY_S // 60:.0f} min, each time less up to half" in text
-    assert courier.GIVE_UP_AFTER.days == 7
-    assert f"waits, at most {delivery.EXIT_DEADLINE_S:.0f} s, for messages that no run waits for" in text
+    assert f"after {worker.FIRST_RETRY_S:.0f} s, then 2 s, 4 s" in text
+    assert f"up to {worker.LONGEST_RETRY_S // 60:.0f} min, each time less up to half" in text
+    assert worker.GIVE_UP_AFTER.days == 7
+    assert f"waits, at most {dispatcher.EXIT_DEADLINE_S:.0f} s, for messages that no run waits for" in text

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import supervisor
-from supervisor.journal import EndedRun, StartedRun
-from supervisor.journal.notices import Notice
-from supervisor.kinds import Outcome
+from supervisor._models.kinds import Outcome
+from supervisor._store import EndedRun, StartedRun
+from supervisor._store.notices import Notice
 from supervisor.models import MessageDetails
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from supervisor.journal import Journal
+    from supervisor._store import Journal
 
 PATIENCE_S = 60.0
 PACKAGE = Path(supervisor.__file__).resolve().parent

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.journal.codec import MAX_DEPTH, UnreadableError, dump, load, load_message
-from supervisor.journal.texts import dump_texts, load_texts, text
-from supervisor.kinds import Kind, Outcome
+from supervisor._models.kinds import Kind, Outcome
+from supervisor._store.json_text import dump_texts, load_texts, text
+from supervisor._store.serialization import MAX_DEPTH, UnreadableError, dump, load, load_message
 from supervisor.models import Attachment, ErrorDetails, MessageDetails, Progress, RunReport
 
 # Every code point, lone surrogates and NUL included.

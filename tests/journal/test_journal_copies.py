@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from journal_kit import kill, notice, python
 
-from supervisor.journal import Journal, MemoryOutbox, open_journal
-from supervisor.kinds import DeliveryState
+from supervisor._models.kinds import DeliveryState
+from supervisor._store import Journal, MemoryOutbox, open_journal
 from supervisor.models import Attachment, Delivery, RunReport
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def test_the_directory_may_be_moved(journal: Journal, tmp_path: Path, state: Pat
 
 DIES = """
 import sys
-from supervisor.journal import open_journal
+from supervisor._store import open_journal
 from supervisor.models import MessageDetails
 journal = open_journal(sys.argv[1])
 (delivery,) = journal.put(MessageDetails("s", attachments=sys.executable), ["mail"])

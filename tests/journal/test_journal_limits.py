@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor import supervise
-from supervisor.journal import open_journal, state_directory
-from supervisor.journal.places import limits
+from supervisor._store import open_journal, state_directory
+from supervisor._store.paths import limits
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,13 +7,13 @@ import sys
 
 from journal_kit import NOON, PACKAGE, Clock, notice
 
-from supervisor.journal import MemoryOutbox
-from supervisor.kinds import DeliveryState
+from supervisor._models.kinds import DeliveryState
+from supervisor._store import MemoryOutbox
 
 
 def test_it_needs_no_sqlite() -> None:
     """A run without a journal, which has only this outbox, loads no SQLite."""
-    code = "import sys; from supervisor.journal.memory import MemoryOutbox; raise SystemExit('sqlite3' in sys.modules)"
+    code = "import sys; from supervisor._store.memory import MemoryOutbox; raise SystemExit('sqlite3' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
 
 
@@ -41,8 +41,8 @@ def test_keys_are_never_given_twice() -> None:
 def test_the_modules_are_loaded_when_they_are_asked_for() -> None:
     """Every public name of the package can be had, and importing the package alone loads none of its modules."""
     code = (
-        "import sys, supervisor.journal as journal\n"
-        "loaded = [name for name in sys.modules if name.startswith('supervisor.journal.')]\n"
+        "import sys, supervisor._store as journal\n"
+        "loaded = [name for name in sys.modules if name.startswith('supervisor._store.')]\n"
         "assert 'sqlite3' not in sys.modules, loaded\n"
         "assert all(getattr(journal, name) is not None for name in journal.__all__)\n"
         "try: journal.unheard\n"

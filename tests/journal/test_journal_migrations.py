@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from journal_kit import NOON, Clock
 
-from supervisor.journal import Journal, schema
-from supervisor.journal.codec import dump
-from supervisor.journal.store import FILE_NAME
-from supervisor.kinds import DeliveryState
+from supervisor._models.kinds import DeliveryState
+from supervisor._store import Journal
+from supervisor._store.serialization import dump
+from supervisor._store.sqlite import schema
+from supervisor._store.sqlite.database import FILE_NAME
 from supervisor.models import Attachment, MessageDetails
 
 if TYPE_CHECKING:

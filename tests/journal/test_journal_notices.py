@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_kit import NOON, Clock, notice, words
 
-from supervisor.journal import Journal, StartedRun
-from supervisor.journal.looking import Reader
-from supervisor.journal.notices import Notice, facts_of, more_of
-from supervisor.journal.processes import Process
-from supervisor.kinds import DeliveryState, Kind
+from supervisor._models.kinds import DeliveryState, Kind
+from supervisor._store import Journal, StartedRun
+from supervisor._store.notices import Notice, facts_of, more_of
+from supervisor._store.processes import Process
+from supervisor._store.sqlite.reader import Reader
 from supervisor.models import Delivery, MessageDetails, Progress, RunReport
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ import attrs
 import pytest
 from journal_kit import NOON, PATIENCE_S, Clock, first_line_of, kill, notice, output_of, python
 
-from supervisor.journal import LEASE_S, Journal, MemoryOutbox, open_journal
-from supervisor.kinds import DeliveryState, Kind
+from supervisor._models.kinds import DeliveryState, Kind
+from supervisor._store import LEASE_S, Journal, MemoryOutbox, open_journal
 from supervisor.models import Attachment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from supervisor.journal import Outbox
+    from supervisor._store import Outbox
 
 SENT, FAILED, PENDING = DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.PENDING
 
@@ -265,7 +265,7 @@ def test_a_forked_child_sends_nothing_of_its_parent(state: Path, sort: str) -> N
     """What the parent has in hand is the parent's to send; what the child puts is its own."""
     code = (
         "import os, sys\n"
-        "from supervisor.journal import MemoryOutbox, open_journal; from supervisor.models import MessageDetails\n"
+        "from supervisor._store import MemoryOutbox, open_journal; from supervisor.models import MessageDetails\n"
         f"outbox = {sort}\n"
         "(first,) = outbox.put(MessageDetails('parent'), ['mail'], claimed=True)\n"
         "child = os.fork()\n"
@@ -293,7 +293,7 @@ def test_what_was_accepted_is_there_after_reopening(journal: Journal, state: Pat
     journal.settle(delivery, PENDING, error="450")
     journal.close()
     code = (
-        "import sys; from supervisor.journal import open_journal; journal = open_journal(sys.argv[1])\n"
+        "import sys; from supervisor._store import open_journal; journal = open_journal(sys.argv[1])\n"
         "delivery = journal.claim('mail'); print(delivery.message.subject, delivery.attempts, delivery.last_error)\n"
         "journal.close()\n"
     )
@@ -302,7 +302,7 @@ def test_what_was_accepted_is_there_after_reopening(journal: Journal, state: Pat
 
 CLAIMER = """
 import sys
-from supervisor.journal import open_journal
+from supervisor._store import open_journal
 journal = open_journal(sys.argv[1])
 print(journal.claim("mail").key, flush=True)
 sys.stdin.readline()
@@ -344,15 +344,15 @@ def test_who_lost_the_lease_to_another_process_has_no_say(state: Path, clock: Cl
 
 
 def _process(number: int):  # type: ignore[no-untyped-def] # noqa: ANN202 - a stand-in
-    from supervisor.journal.processes import Process, hostname
+    from supervisor._store.processes import Process, hostname
 
     return lambda: Process(hostname(), number, "start")
 
 
 SENDER = """
 import sys
-from supervisor.journal import open_journal
-from supervisor.kinds import DeliveryState
+from supervisor._store import open_journal
+from supervisor._models.kinds import DeliveryState
 journal = open_journal(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -427,7 +427,7 @@ def test_a_settled_message_leaves_no_text_behind(journal: Journal) -> None:
 
 def test_sent_deliveries_are_remembered_only_so_long(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     """The records of sent deliveries are bounded; what waits or failed is never forgotten by itself."""
-    monkeypatch.setattr("supervisor.journal.outbox.KEEP_SENT", 10)
+    monkeypatch.setattr("supervisor._store.sqlite.outbox.KEEP_SENT", 10)
     with journal.one_commit():
         journal.put(notice("waits"), ["chat"])
         for n in range(600):
@@ -474,14 +474,14 @@ def test_the_file_holds_no_more_than_the_message_and_names(journal: Journal) -> 
 
 def test_the_questions_of_every_run_use_an_index(journal: Journal) -> None:
     """What a run asks at its start does not read whole tables, however many runs and deliveries there are."""
-    from supervisor.journal import history, outbox
+    from supervisor._store.sqlite import outbox, run_history
 
     questions = [
         (outbox._IS_ANY_DUE, ("mail", NOON, NOON)),
         (f"{outbox._DUE} ORDER BY key", ("mail", NOON, NOON)),
-        (history._NEWEST_OF, ("nightly", 1)),
-        (history._UNENDED, ("nightly", "host")),
-        (history._NEWEST_FAILED, ("nightly", "f")),
+        (run_history._NEWEST_OF, ("nightly", 1)),
+        (run_history._UNENDED, ("nightly", "host")),
+        (run_history._NEWEST_FAILED, ("nightly", "f")),
     ]
     for sql, parameters in questions:
         plan = " ".join(row[3] for row in journal._store.rows(f"EXPLAIN QUERY PLAN {sql}", parameters))

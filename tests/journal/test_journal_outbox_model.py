@@ -21,11 +21,11 @@ from hypothesis.stateful import (
 )
 from journal_kit import Clock, notice, words
 
-from supervisor.journal import LEASE_S, Journal, MemoryOutbox, StartedRun
-from supervisor.journal.looking import Reader
-from supervisor.journal.notices import PutNotice
-from supervisor.journal.processes import Process
-from supervisor.kinds import DeliveryState
+from supervisor._models.kinds import DeliveryState
+from supervisor._store import LEASE_S, Journal, MemoryOutbox, StartedRun
+from supervisor._store.notices import PutNotice
+from supervisor._store.processes import Process
+from supervisor._store.sqlite.reader import Reader
 
 if TYPE_CHECKING:
     from supervisor.models import Delivery

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_kit import NOON, Clock
 
-from supervisor.compose.past import MOST_IN_A_ROW, Past
-from supervisor.journal import EndedRun, StartedRun
-from supervisor.journal.file import Journal
-from supervisor.kinds import Outcome
+from supervisor._messages.earlier_runs import MOST_IN_A_ROW, Past
+from supervisor._models.kinds import Outcome
+from supervisor._store import EndedRun, StartedRun
+from supervisor._store.sqlite.journal import Journal
 from supervisor.models import ErrorDetails
 
 if TYPE_CHECKING:

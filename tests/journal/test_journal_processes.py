@@ -10,14 +10,14 @@ import psutil
 import pytest
 from journal_kit import PATIENCE_S, eventually, first_line_of, kill, output_of, python
 
-from supervisor.journal import processes
-from supervisor.journal.processes import Process, hostname, is_gone, this_process
+from supervisor._store import processes
+from supervisor._store.processes import Process, hostname, is_gone, this_process
 
 if TYPE_CHECKING:
     import subprocess
 
 SHOW = (
-    "import sys; from supervisor.journal.processes import this_process as this; "
+    "import sys; from supervisor._store.processes import this_process as this; "
     "print(*this(), sep='|', flush=True); sys.stdin.readline()"
 )
 
@@ -99,7 +99,7 @@ def test_psutil_tells_the_same() -> None:
 def test_a_forked_child_is_another_process() -> None:
     """After a fork the child has an identity of its own."""
     code = (
-        "import os; from supervisor.journal.processes import this_process as this\n"
+        "import os; from supervisor._store.processes import this_process as this\n"
         "parent = this(); child = os.fork()\n"
         "if child == 0: os._exit(0 if this() != parent and this().pid == os.getpid() else 1)\n"
         "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
@@ -111,7 +111,7 @@ def test_a_forked_child_is_another_process() -> None:
 def test_linux_does_without_psutil() -> None:
     """On Linux neither a process's own identity nor another's costs the import of psutil."""
     code = (
-        "import sys; from supervisor.journal.processes import this_process, is_gone\n"
+        "import sys; from supervisor._store.processes import this_process, is_gone\n"
         "is_gone(this_process()._replace(pid=1)); raise SystemExit('psutil' in sys.modules)\n"
     )
     output_of(python(code))

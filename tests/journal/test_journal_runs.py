@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from journal_kit import NOON, PATIENCE_S, Clock, ended, first_line_of, kill, notice, output_of, python, record, started
 
-from supervisor.journal import Journal, JournalUnavailable, open_journal
-from supervisor.journal.processes import Process, hostname, this_process
-from supervisor.journal.runs import _is_one_in
-from supervisor.kinds import Outcome
+from supervisor._models.kinds import Outcome
+from supervisor._store import Journal, JournalUnavailable, open_journal
+from supervisor._store.processes import Process, hostname, this_process
+from supervisor._store.sqlite.runs import _is_one_in
 from supervisor.models import ErrorDetails, Progress
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def test_the_newest_runs_come_first(journal: Journal) -> None:
 
 DIES = """
 import sys, time
-from supervisor.journal import open_journal, StartedRun
+from supervisor._store import open_journal, StartedRun
 from supervisor.models import Progress
 journal = open_journal(sys.argv[1])
 journal.start_run(StartedRun(id=sys.argv[2], name="nightly", started_at_s=time.time() - 100))
@@ -226,7 +226,7 @@ def test_after_a_reboot_what_went_on_has_died(state: Path) -> None:
 
 MARKER = """
 import sys
-from supervisor.journal import open_journal
+from supervisor._store import open_journal
 from supervisor.models import MessageDetails
 journal = open_journal(sys.argv[1])
 print("ready", flush=True)
@@ -268,7 +268,7 @@ def test_a_kill_between_marking_and_telling_loses_neither(state: Path) -> None:
     journal.start_run(started("a"))
     journal.close()
     code = (
-        "import os, sys; from supervisor.journal import open_journal\n"
+        "import os, sys; from supervisor._store import open_journal\n"
         "journal = open_journal(sys.argv[1])\n"
         "with journal.one_commit():\n"
         "    assert journal.mark_died('a')\n"

@@ -7,8 +7,15 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.journal.stalls import TOLD_AGAIN_S, TOLD_ONE_BY_ONE, FindingsInMemory, Noted, Stalls, next_stall
-from supervisor.kinds import Kind
+from supervisor._alerts.stall_messages import (
+    TOLD_AGAIN_S,
+    TOLD_ONE_BY_ONE,
+    FindingsInMemory,
+    Noted,
+    Stalls,
+    next_stall,
+)
+from supervisor._models.kinds import Kind
 
 HOUR = TOLD_AGAIN_S
 

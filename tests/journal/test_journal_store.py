@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 from journal_kit import PATIENCE_S, ended, first_line_of, kill, notice, output_of, python, record, started
 
-from supervisor.journal import Journal, JournalUnavailable, open_journal, schema, state_directory
-from supervisor.journal.errors import warn_once
-from supervisor.journal.setaside import identity, set_aside
-from supervisor.journal.store import FILE_NAME, Store
-from supervisor.kinds import Outcome
+from supervisor._models.kinds import Outcome
+from supervisor._store import Journal, JournalUnavailable, open_journal, state_directory
+from supervisor._store.errors import warn_once
+from supervisor._store.sqlite import schema
+from supervisor._store.sqlite.database import FILE_NAME, Store
+from supervisor._store.sqlite.recovery import identity, set_aside
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 
@@ -101,8 +102,8 @@ def test_threads_write_at_once(state: Path) -> None:
 
 WRITER = """
 import sys, time
-from supervisor.journal import open_journal, StartedRun, EndedRun
-from supervisor.kinds import DeliveryState, Outcome
+from supervisor._store import open_journal, StartedRun, EndedRun
+from supervisor._models.kinds import DeliveryState, Outcome
 from supervisor.models import MessageDetails
 directory, name = sys.argv[1:]
 print("ready", flush=True)
@@ -214,7 +215,7 @@ def test_the_error_survives_its_way_to_another_process() -> None:
 
 READ_ONLY = """
 import sys
-from supervisor.journal import open_journal, JournalUnavailable
+from supervisor._store import open_journal, JournalUnavailable
 from journal_kit import started
 import os
 os.setgid(65534); os.setuid(65534)
@@ -246,7 +247,7 @@ def test_a_directory_of_somebody_else_is_told(tmp_path: Path, *, is_there: bool)
 
 FULL = """
 import resource, signal, sys
-from supervisor.journal import open_journal, JournalUnavailable
+from supervisor._store import open_journal, JournalUnavailable
 sys.path.append(sys.argv[2])
 from journal_kit import notice, started
 journal = open_journal(sys.argv[1])
@@ -404,7 +405,7 @@ def test_a_migration_that_is_cut_short_begins_anew(state: Path) -> None:
     """A kill during the migration leaves a file that the next process migrates from the start."""
     store = python(
         "import os, sys\n"
-        "from supervisor.journal import schema, open_journal\n"
+        "from supervisor._store import open_journal; from supervisor._store.sqlite import schema\n"
         "statements = schema.MIGRATIONS[0]\n"
         "schema.migrate.__globals__['_FIRST'] = ()\n"
         "def dies(connection):\n"
@@ -437,8 +438,8 @@ FORKER = """
 import os, sys, threading
 sys.path.append(sys.argv[2])
 from journal_kit import NOON, notice, record, started, ended
-from supervisor.journal import open_journal
-from supervisor.kinds import Outcome
+from supervisor._store import open_journal
+from supervisor._models.kinds import Outcome
 journal = open_journal(sys.argv[1])
 journal.start_run(started("parent"))
 journal.put(notice("of the parent"), ["mail"], claimed=True)
@@ -483,8 +484,8 @@ def test_a_child_that_outlives_its_parent_keeps_what_it_writes(state: Path) -> N
     """After the parent has closed its journal and gone, a child's commits are still in the file."""
     code = (
         "import os, sys; sys.path.append(sys.argv[2])\n"
-        "from journal_kit import NOON, record; from supervisor.journal import open_journal\n"
-        "from supervisor.kinds import Outcome\n"
+        "from journal_kit import NOON, record; from supervisor._store import open_journal\n"
+        "from supervisor._models.kinds import Outcome\n"
         "journal = open_journal(sys.argv[1])\n"
         "record(journal, Outcome.SUCCESS, name='parent')\n"
         "ready, done = os.pipe()\n"
@@ -518,8 +519,8 @@ def test_a_fork_that_python_does_not_notice_harms_nothing(state: Path) -> None:
     """After a fork by other code than Python's, the child leaves the parent's connection alone and opens its own."""
     code = (
         "import ctypes, os, sys; sys.path.append(sys.argv[2])\n"
-        "from journal_kit import NOON, record; from supervisor.journal import open_journal, store\n"
-        "from supervisor.kinds import Outcome\n"
+        "from journal_kit import NOON, record; from supervisor._store import open_journal; from supervisor._store.sqlite import database as store\n"
+        "from supervisor._models.kinds import Outcome\n"
         "journal = open_journal(sys.argv[1])\n"
         "record(journal, Outcome.SUCCESS)\n"
         "inherited = journal._store._connection\n"
@@ -543,7 +544,7 @@ def test_a_killed_writer_leaves_a_whole_file(state: Path) -> None:
     """After SIGKILL in the midst of writing, all that was committed is there and the file is sound."""
     code = (
         "import sys; sys.path.append(sys.argv[2])\n"
-        "from journal_kit import notice; from supervisor.journal import open_journal\n"
+        "from journal_kit import notice; from supervisor._store import open_journal\n"
         "journal = open_journal(sys.argv[1])\n"
         "for n in range(100_000):\n"
         "    journal.put(notice(str(n)), ['mail'])\n"
@@ -590,7 +591,7 @@ def test_without_a_word_it_is_the_platform_s_place(blank: str | None, monkeypatc
 @posix
 def test_it_is_found_without_a_home_in_the_environment() -> None:
     """Cron and systemd may set no HOME: then the user database tells it."""
-    code = "import os; os.environ.clear(); from supervisor.journal import state_directory; print(state_directory())"
+    code = "import os; os.environ.clear(); from supervisor._store import state_directory; print(state_directory())"
     assert output_of(python(code)).startswith("/")
 
 
@@ -600,7 +601,7 @@ def test_a_user_without_any_home_is_told_what_to_do() -> None:
     if sys.platform == "win32" or os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
     code = (
-        "import os; from supervisor.journal import state_directory, JournalUnavailable; import platformdirs\n"
+        "import os; from supervisor._store import state_directory, JournalUnavailable; import platformdirs\n"
         "os.environ.clear(); os.setuid(54321)\n"
         "try: print(state_directory())\n"
         "except JournalUnavailable as error: print(error.remedy)\n"

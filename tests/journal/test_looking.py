@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from journalled import GONE, Past
 
-from supervisor.journal import JournalUnavailable
-from supervisor.journal.looking import look
+from supervisor._store import JournalUnavailable
+from supervisor._store.sqlite.reader import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,10 +17,10 @@ import attrs
 import pytest
 from http_peers import Answer, HttpPeer, http_peer, refused_url
 
-from supervisor.compose.messages import message_for
+from supervisor._messages.builder import message_for
+from supervisor._models.kinds import Kind, Outcome
 from supervisor.errors import ConfigurationError, DeliveryError
-from supervisor.kinds import Kind, Outcome
-from supervisor.message_handlers.apprise import AppriseHandler, fitting
+from supervisor.message_handlers._apprise import AppriseHandler, fitting
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 if TYPE_CHECKING:
@@ -348,7 +348,7 @@ def test_missing_library_says_how_to_install_it() -> None:
 import sys
 sys.modules["apprise"] = None  # what an import that fails leaves behind
 from supervisor.errors import DeliveryError
-from supervisor.message_handlers.apprise import AppriseHandler
+from supervisor.message_handlers._apprise import AppriseHandler
 from supervisor.models import MessageDetails
 handler = AppriseHandler(urls="json://localhost")
 try:
@@ -364,10 +364,10 @@ def test_building_handlers_loads_no_client_library() -> None:
     """A fresh interpreter that builds every handler here has loaded neither a client library nor an HTTP client."""
     script = """
 import sys
-from supervisor.message_handlers.apprise import AppriseHandler
-from supervisor.message_handlers.healthchecks import HealthchecksHandler
-from supervisor.message_handlers.sendgrid import SendGridHandler
-from supervisor.message_handlers.webhook import WebhookHandler
+from supervisor.message_handlers._apprise import AppriseHandler
+from supervisor.message_handlers._healthchecks import HealthchecksHandler
+from supervisor.message_handlers._sendgrid.handler import SendGridHandler
+from supervisor.message_handlers._webhook import WebhookHandler
 AppriseHandler(urls="json://localhost")
 HealthchecksHandler(ping_key="k", slug="s")
 SendGridHandler(api_key="k", from_address="a@b.c", to_addresses="a@b.c")

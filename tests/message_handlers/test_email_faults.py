@@ -13,10 +13,10 @@ import trustme
 from smtp_peers import DROP, HANG, MailServer, black_hole, free_port
 
 from supervisor.errors import DeliveryError
-from supervisor.message_handlers.email import EmailHandler
-from supervisor.message_handlers.smtp.line import Line
-from supervisor.message_handlers.smtp.opening import connect
-from supervisor.message_handlers.smtp.server import Server
+from supervisor.message_handlers._email.connect import connect
+from supervisor.message_handlers._email.connection import Line
+from supervisor.message_handlers._email.handler import EmailHandler
+from supervisor.message_handlers._email.protocol import Server
 from supervisor.models import MessageDetails
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import trustme
 from smtp_peers import WAIT_S, MailServer
 
 from supervisor.errors import ConfigurationError, DeliveryError
-from supervisor.message_handlers.email import EmailHandler
+from supervisor.message_handlers._email.handler import EmailHandler
 from supervisor.models import Kind, MessageDetails, MessageHandler, RunReport
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def test_names_tell_handlers_apart_that_have_other_recipients() -> None:
 def test_importing_the_handler_loads_no_client_library() -> None:
     """A run that sends nothing does not pay for smtplib, ssl and email."""
     code = (
-        "import sys; import supervisor.message_handlers.email as m;"
+        "import sys; import supervisor.message_handlers._email.handler as m;"
         "m.EmailHandler(smtp_server='s', from_address='a@example.com', to_addresses='b@example.com');"
         "print([each for each in ('smtplib', 'ssl', 'email', 'socket') if each in sys.modules])"
     )
@@ -337,7 +337,7 @@ def test_a_forked_child_has_a_connection_of_its_own(server: MailServer) -> None:
     """After a fork, parent and child both send, and neither disturbs the other's connection."""
     code = f"""
 import os
-from supervisor.message_handlers.email import EmailHandler
+from supervisor.message_handlers._email.handler import EmailHandler
 from supervisor.models import MessageDetails
 handler = EmailHandler(smtp_server="127.0.0.1", smtp_port={server.port}, security="none",
                        from_address="a@example.com", to_addresses="b@example.com")

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor.attachments import Packed, Part
-from supervisor.compose.html import from_text
-from supervisor.compose.messages import message_for
-from supervisor.kinds import Kind, Outcome
-from supervisor.message_handlers.smtp.letter import Letter, attachments_budget
-from supervisor.message_handlers.smtp.mailbox import Letterhead, Mailbox
-from supervisor.message_handlers.smtp.writing import write
+from supervisor._attachments import Packed, Part
+from supervisor._messages.builder import message_for
+from supervisor._messages.html import from_text
+from supervisor._models.kinds import Kind, Outcome
+from supervisor.message_handlers._email.encoded_message import Letter, attachments_budget
+from supervisor.message_handlers._email.mailbox import Letterhead, Mailbox
+from supervisor.message_handlers._email.mime import write
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import trustme
 from smtp_peers import WAIT_S, MailServer
 
 from supervisor.errors import DeliveryError
-from supervisor.message_handlers.email import EmailHandler
-from supervisor.message_handlers.smtp.pipelining import MOST_AT_ONCE
+from supervisor.message_handlers._email.handler import EmailHandler
+from supervisor.message_handlers._email.pipelining import MOST_AT_ONCE
 from supervisor.models import MessageDetails
 
 if TYPE_CHECKING:

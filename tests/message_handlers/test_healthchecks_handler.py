@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 from http_peers import Answer, HttpPeer, Request, http_peer, refused_url
 
+from supervisor._models.kinds import Kind, Outcome
 from supervisor.errors import ConfigurationError, DeliveryError
-from supervisor.kinds import Kind, Outcome
-from supervisor.message_handlers.healthchecks import HealthchecksHandler, ping_body, run_uuid
+from supervisor.message_handlers._healthchecks import HealthchecksHandler, ping_body, run_uuid
 from supervisor.models import MessageDetails, RunReport
 
 if TYPE_CHECKING:

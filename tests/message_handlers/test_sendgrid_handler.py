@@ -20,12 +20,12 @@ from http_peers import Answer, HttpPeer, Request, http_peer, refused_url
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor.attachments import Part
-from supervisor.compose.messages import message_for
+from supervisor._attachments import Part
+from supervisor._messages.builder import message_for
+from supervisor._models.kinds import Kind
 from supervisor.errors import ConfigurationError, DeliveryError
-from supervisor.kinds import Kind
-from supervisor.message_handlers.sendgrid import SendGridHandler
-from supervisor.message_handlers.sendgrid_mail import attach
+from supervisor.message_handlers._sendgrid.handler import SendGridHandler
+from supervisor.message_handlers._sendgrid.mail_send import attach
 from supervisor.models import Attachment, MessageDetails, RunReport
 
 if TYPE_CHECKING:

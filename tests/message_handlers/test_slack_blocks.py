@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slack_peers import problem_with, texts_of
 
-from supervisor.compose.messages import message_for, told
-from supervisor.compose.parts import Account, Code, Text, Told
-from supervisor.compose.past import Past, PastRun
-from supervisor.kinds import Kind, Outcome
-from supervisor.message_handlers.slack_blocks import (
+from supervisor._messages.builder import message_for, told
+from supervisor._messages.earlier_runs import Past, PastRun
+from supervisor._models.kinds import Kind, Outcome
+from supervisor._models.parts import Account, Code, Text, Told
+from supervisor.message_handlers._slack.block_sections import TEXT_LIMIT
+from supervisor.message_handlers._slack.blocks import (
     MESSAGE_BYTES,
     PLAIN_BYTES,
     in_messages,
@@ -24,8 +25,7 @@ from supervisor.message_handlers.slack_blocks import (
     plain_posts,
     posts,
 )
-from supervisor.message_handlers.slack_parts import TEXT_LIMIT
-from supervisor.message_handlers.slack_text import clean, escaped, linked, shortened, split
+from supervisor.message_handlers._slack.mrkdwn import clean, escaped, linked, shortened, split
 from supervisor.models import Attachment, ErrorDetails, MessageDetails, Progress, RunReport
 
 NOW = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)

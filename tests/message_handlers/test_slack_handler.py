@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from slack_peers import CHANNEL, HOOK, TOKEN, SlackPeer, slack_peer
 
-from supervisor.compose.messages import message_for
+from supervisor._messages.builder import message_for
+from supervisor._models.kinds import Kind, Outcome
 from supervisor.errors import ConfigurationError, DeliveryError
-from supervisor.kinds import Kind, Outcome
-from supervisor.message_handlers.slack import SlackHandler
-from supervisor.message_handlers.slack_answers import REMEDIES
+from supervisor.message_handlers._slack.handler import SlackHandler
+from supervisor.message_handlers._slack.slack_answers import REMEDIES
 from supervisor.models import ErrorDetails, MessageDetails, MessageHandler, Progress, RunReport
 
 pytest.importorskip("slack_sdk")  # what happens without it stands in test_without_extras.py
@@ -158,7 +158,7 @@ def test_settings_of_3x_migrate() -> None:
 def test_slack_sdk_is_loaded_when_it_first_sends() -> None:
     """Building a handler imports no client library."""
     code = (
-        "import sys\nfrom supervisor.message_handlers.slack import SlackHandler\n"
+        "import sys\nfrom supervisor.message_handlers._slack.handler import SlackHandler\n"
         "SlackHandler(token='xoxb-1', channel='c')\n"
         "assert not {'slack_sdk', 'urllib.request', 'http.client', 'ssl'} & set(sys.modules), sorted(sys.modules)"
     )
@@ -384,7 +384,7 @@ def test_threads_are_remembered_within_bounds(
     slack: SlackPeer, bot: SlackHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the youngest threads are remembered; an older run starts a new one."""
-    monkeypatch.setattr("supervisor.message_handlers.slack_senders.THREADS_AT_MOST", 2)
+    monkeypatch.setattr("supervisor.message_handlers._slack.senders.THREADS_AT_MOST", 2)
     for run in ("a", "b", "c"):
         bot.send_message(MessageDetails("s", report=report(id=run)))
     for run in ("a", "c"):

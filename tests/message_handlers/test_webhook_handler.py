@@ -24,12 +24,12 @@ from http_peers import Answer, HttpPeer, http_peer, refused_url
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor.compose.messages import message_for
-from supervisor.compose.past import Past
+from supervisor._messages.builder import message_for
+from supervisor._messages.earlier_runs import Past
+from supervisor._models.kinds import Kind, Outcome
 from supervisor.errors import ConfigurationError, DeliveryError
-from supervisor.kinds import Kind, Outcome
-from supervisor.message_handlers.http import Line
-from supervisor.message_handlers.webhook import WebhookHandler, document
+from supervisor.message_handlers._http import Line
+from supervisor.message_handlers._webhook import WebhookHandler, document
 from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 from browser import PATIENCE_S, WHY_NOT, Browser, Tab, find
 from year import DAY_S, HOUR_S, Happened, failure, many_runs, page_of, write_runs
 
-from supervisor.compose.words import duration, number
-from supervisor.kinds import Outcome
+from supervisor._models.kinds import Outcome
+from supervisor._text import duration, number
 from supervisor.models import Progress
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def order(tab: Tab, column: str) -> list[Any]:
 
 
 def test_it_says_durations_and_numbers_as_messages_do(tab: Tab, small: Path) -> None:
-    """The page's own words for durations and numbers are those of supervisor.compose.words."""
+    """The page's own words for durations and numbers are those of supervisor._text."""
     tab.open(small)
     tab.run(ALL_ROWS)
     assert set(map(duration, DURATIONS_S)) <= set(cells(tab, 3))

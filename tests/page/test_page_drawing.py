@@ -12,13 +12,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from supervisor.page.axes import TimeAxis, duration_axis, number_axis
-from supervisor.page.calendar import GLYPHS, calendar, legend
-from supervisor.page.charts import duration_chart, number_chart
-from supervisor.page.clock import day, minute, offset_s, offsets, sane, wall, weekday, zone_name
-from supervisor.page.outcomes import CODES, DAYS, OUTCOMES, day_of
-from supervisor.page.scripts import Series
-from supervisor.page.spans import duration_span, number_span
+from supervisor._cli.report.axes import TimeAxis, duration_axis, number_axis
+from supervisor._cli.report.calendar import GLYPHS, calendar, legend
+from supervisor._cli.report.charts import duration_chart, number_chart
+from supervisor._cli.report.clock import (
+    day,
+    minute,
+    offset_s,
+    offsets,
+    sane,
+    wall,
+    weekday,
+    zone_name,
+)
+from supervisor._cli.report.outcomes import CODES, DAYS, OUTCOMES, day_of
+from supervisor._cli.report.script_summary import Series
+from supervisor._cli.report.spans import duration_span, number_span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,19 +11,20 @@ import attrs
 import pytest
 from year import DAY_S, HOUR_S, Happened, failure, many_runs, write_runs
 
-from supervisor.journal.pages import AT_ONCE, stored_runs
-from supervisor.kinds import Outcome
-from supervisor.page import details, gather, gathering, logs, render
-from supervisor.page.outcomes import CODES
-from supervisor.page.texts import json_for_html
+from supervisor._cli.report import gather, log_tails, render, run_list
+from supervisor._cli.report import gather as gathering
+from supervisor._cli.report.formatting import json_for_html
+from supervisor._cli.report.outcomes import CODES
+from supervisor._models.kinds import Outcome
+from supervisor._store.sqlite.queries import AT_ONCE, stored_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from supervisor.journal import Journal
-    from supervisor.page.gathering import Gathered
-    from supervisor.page.scripts import Script
+    from supervisor._cli.report.gather import Gathered
+    from supervisor._cli.report.script_summary import Script
+    from supervisor._store import Journal
 
 NOW_S = float(int(time.time()))
 ERROR = failure("KeyError", "'apn'", file="parcels.py", line=41, function="load", source='row["apn"]')
@@ -151,7 +152,7 @@ def test_the_list_is_bounded_and_says_so(gathered: Any) -> None:
 
 def test_tracebacks_are_bounded_and_the_newest_kept(gathered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a budget errors keep only their head; the newest are whole, and the page tells what shows the rest."""
-    monkeypatch.setattr(details, "ERROR_CHARACTERS", 3_000)
+    monkeypatch.setattr(run_list, "ERROR_CHARACTERS", 3_000)
     runs = [
         Happened(
             name="n",
@@ -171,7 +172,7 @@ def test_tracebacks_are_bounded_and_the_newest_kept(gathered: Any, monkeypatch: 
 
 def test_values_are_bounded(gathered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values beyond a budget are left out of the list, not out of the charts, and that is told."""
-    monkeypatch.setattr(details, "FACT_CHARACTERS", 700)
+    monkeypatch.setattr(run_list, "FACT_CHARACTERS", 700)
     found = gathered(nights(*[GOOD] * 10, values={"text": "y" * 150, "rows": 3}))
     has_values = [row[5] is not None for row in found.listed["runs"]]
     assert has_values == sorted(has_values, reverse=True)
@@ -232,7 +233,7 @@ def test_logs_are_bounded_and_those_of_failures_go_first(
     gathered: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only so many files are read, those of failed runs first, and the rest is told."""
-    monkeypatch.setattr(logs, "LOG_FILES", 2)
+    monkeypatch.setattr(log_tails, "LOG_FILES", 2)
     runs = []
     for place in range(6):
         path = tmp_path / f"{place}.log"
@@ -262,7 +263,7 @@ def test_broken_rows_stop_nothing(gathered: Any, journals: list[Journal]) -> Non
 def test_many_names_are_read_and_not_all_drawn(gathered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scripts beyond a bound have no calendar; the table of scripts has them all."""
     monkeypatch.setattr(gathering, "CARDS", 3)
-    monkeypatch.setattr("supervisor.page.rendering.CARDS", 3)
+    monkeypatch.setattr("supervisor._cli.report.render.CARDS", 3)
     page = render(gathered([run for number in range(5) for run in nights(GOOD, name=f"script {number}")])).decode()
     assert page.count("<article") == 3
     assert page.count('scope="row"><a href="#script-') == 3

@@ -10,9 +10,9 @@ import pytest
 from browser import WHY_NOT, Browser, Tab, find
 from year import HOUR_S, Happened, a_year, failure, page_of, write_runs
 
-from supervisor.kinds import DeliveryState, Outcome
+from supervisor._cli.report.formatting import line
+from supervisor._models.kinds import DeliveryState, Outcome
 from supervisor.models import MessageDetails, Progress
-from supervisor.page.texts import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from year import Happened, page_of, write_runs
 
-import supervisor.page
-from supervisor.page import write_page
-from supervisor.page.axes import SIDE, WIDTH
-from supervisor.page.calendar import CELL, LEFT, STEP, TOP
+import supervisor._cli.report
+from supervisor._cli.report import write_page
+from supervisor._cli.report.axes import SIDE, WIDTH
+from supervisor._cli.report.calendar import CELL, LEFT, STEP, TOP
 
-FOLDER = Path(supervisor.page.__file__).parent
+FOLDER = Path(supervisor._cli.report.__file__).parent
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="there are no modes")
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.page.texts import json_for_html, line, lines, plain_number, shown_value
+from supervisor._cli.report.formatting import json_for_html, line, lines, plain_number, shown_value
 
 ANYTHING = st.text(st.characters(codec=None), max_size=200)
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor.journal import EndedRun, Journal, StartedRun
-from supervisor.journal.processes import Process
-from supervisor.kinds import DeliveryState, Kind, Outcome
+from supervisor._models.kinds import DeliveryState, Kind, Outcome
+from supervisor._store import EndedRun, Journal, StartedRun
+from supervisor._store.processes import Process
 from supervisor.models import ErrorDetails, MessageDetails, Progress
 
 if TYPE_CHECKING:
@@ -382,7 +382,7 @@ def _clock(at_s: float) -> str:
 
 def page_of(journal: Journal, **options: Any) -> bytes:
     """Return the page of a journal; the processes of its runs count as alive."""
-    from supervisor.page import gather, render
+    from supervisor._cli.report import gather, render
 
     gone: Callable[[Process], bool] = lambda _: False  # noqa: E731 - a stand-in
     return render(gather(journal, **{"gone": gone, **options}))

@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus
 import attrs
 import pytest
 
+from supervisor._redaction import Redactor, redactor_for, secrets_of
 from supervisor.message_handlers import (
     AppriseHandler,
     ConsoleHandler,
@@ -21,7 +22,6 @@ from supervisor.message_handlers import (
     SlackHandler,
     WebhookHandler,
 )
-from supervisor.redaction import Redactor, redactor_for, secrets_of
 
 MAIL: dict[str, Any] = {"from_address": "a@example.com", "to_addresses": "b@example.com"}
 PASSWORD = "p&'w\"<ö>\\ /4"

@@ -7,8 +7,8 @@ import random
 import pytest
 from planted import private_key
 
-from supervisor.redaction import Redactor
-from supervisor.redaction.streaming import BLOCK_BYTES
+from supervisor._redaction import Redactor
+from supervisor._redaction.streaming import BLOCK_BYTES
 
 RANDOM = random.Random(6)
 KIB = 1024

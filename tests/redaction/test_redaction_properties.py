@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from planted import ALNUM, ANY_SECRET, MANY, NOISE, SHAPES, WORD, Planted, surrounded, survives
 
-from supervisor.redaction import Redactor
+from supervisor._redaction import Redactor
 
 REDACTOR = Redactor()
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor.redaction.hints import hints
-from supervisor.redaction.known import Known
-from supervisor.redaction.sieve import Sieve
+from supervisor._redaction.known import Known
+from supervisor._redaction.prefilter import Sieve
+from supervisor._redaction.triggers import hints
 
 HINTS = list(hints(frozenset(), more=True))
 TEXTS = [hint.text for hint in HINTS]

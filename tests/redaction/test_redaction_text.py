@@ -8,7 +8,7 @@ import pytest
 from planted import private_key
 
 from supervisor import ConfigurationError
-from supervisor.redaction import BUILT_IN, Redactor
+from supervisor._redaction import BUILT_IN, Redactor
 
 REDACTOR = Redactor()
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"

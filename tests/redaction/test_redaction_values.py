@@ -9,10 +9,17 @@ from typing import Any
 
 import pytest
 
-from supervisor.models import Attachment, ErrorDetails, Kind, MessageDetails, Progress, RunReport
-from supervisor.redaction import Redactor
-from supervisor.redaction.names import kind_of
-from supervisor.redaction.told import redacted_message, redacted_report
+from supervisor._redaction import Redactor
+from supervisor._redaction.names import kind_of
+from supervisor._redaction.redacted_messages import redacted_message, redacted_report
+from supervisor.models import (
+    Attachment,
+    ErrorDetails,
+    Kind,
+    MessageDetails,
+    Progress,
+    RunReport,
+)
 
 REDACTOR = Redactor(["Tr0ub4dor"])
 NOW = datetime(2026, 1, 31, tzinfo=UTC)

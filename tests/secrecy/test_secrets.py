@@ -32,11 +32,18 @@ from recorders import Recorder
 from smtp_peers import MailServer
 from unpacked import everything_in, found_in, layers
 
-from supervisor import ConfigurationError, DeliveryError, Supervisor, current_run, supervise, supervised
-from supervisor.attachments import packed
+from supervisor import (
+    ConfigurationError,
+    DeliveryError,
+    Supervisor,
+    current_run,
+    supervise,
+    supervised,
+)
+from supervisor._attachments import packed
+from supervisor._redaction import BUILT_IN
 from supervisor.message_handlers import EmailHandler, SendGridHandler, SlackHandler, WebhookHandler
 from supervisor.models import Attachment, MessageDetails
-from supervisor.redaction import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, assert_type
 
-from supervisor import MessageDetails, Run, Supervisor, current_run, supervise, supervised
+from supervisor import (
+    MessageDetails,
+    Run,
+    Supervisor,
+    current_run,
+    supervise,
+    supervised,
+)
 from supervisor.message_handlers import ConsoleHandler
 from supervisor.models import MessageDetails as OldMessageDetails
 from supervisor.models import Outcome, RunReport

@@ -16,11 +16,12 @@ import scripts
 from recorders import Recorder
 
 from supervisor import supervise
-from supervisor.attachments import packed
-from supervisor.journal.processes import Process, process_of, this_process
-from supervisor.journal.records import RunRecord
+from supervisor._alerts import deaths
+from supervisor._attachments import packed
+from supervisor._run import log_files
+from supervisor._store.processes import Process, process_of, this_process
+from supervisor._store.records import RunRecord
 from supervisor.models import RunReport
-from supervisor.watch import deaths, log_files
 
 if TYPE_CHECKING:
     from supervisor.models import MessageDetails

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from supervisor.kinds import Kind
+from supervisor._alerts.run_messages import Finding, message_of
+from supervisor._models.kinds import Kind
+from supervisor._run import interrupts, watchdog
+from supervisor._run.context import current_run
+from supervisor._run.watchdog import Watcher
 from supervisor.settings import Settings
-from supervisor.watch import interrupts, limits
-from supervisor.watch.context import current_run
-from supervisor.watch.findings import Finding, message_of
-from supervisor.watch.limits import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ class Looking:
     def __init__(self, **settings: Any) -> None:
         self.run = fake_run(**settings)
         self.ends: list[float] = []
-        self.watch = limits._Watch(self.run, lambda finding: None, self._count, 0.0)
+        self.watch = watchdog._Watch(self.run, lambda finding: None, self._count, 0.0)
 
     def _count(self, lasted_s: float) -> None:
         self.ends.append(lasted_s)
@@ -173,7 +173,7 @@ def test_a_sleep_of_the_machine_counts_as_a_sign_of_life() -> None:
     moments = iter([0.0, 0.0, 5000.0])
     watcher = Watcher(clock=lambda: next(moments))
     run: Any = FakeRun(stall_after_s=10)
-    watcher._watches[id(run)] = watch = limits._Watch(run, lambda finding: None, lambda _: None, next(moments))
+    watcher._watches[id(run)] = watch = watchdog._Watch(run, lambda finding: None, lambda _: None, next(moments))
     with watcher._changed:
         watcher._sleep(0.001)
     assert watch.look(5000.0) == []
@@ -204,7 +204,7 @@ def test_the_message_says_what_and_where(kind: Kind, subject: str, lead: str) ->
     from datetime import UTC, datetime
 
     from supervisor import supervise
-    from supervisor.compose.story import parts_of
+    from supervisor._messages.sections import parts_of
 
     with supervise("night", journal=False) as run:
         run.record(rows=3)
@@ -318,19 +318,19 @@ def test_an_interrupt_on_its_way_stays_with_the_run_that_ends(monkeypatch: pytes
 
     monkeypatch.setattr(interrupts, "_send_to_main", send_late)
     run = fake_run(max_duration_s=0.01, on_overdue="interrupt")
-    limits.watch(run, lambda finding: None)
+    watchdog.watch(run, lambda finding: None)
     wait_until(lambda: run.overdue)
-    limits.unwatch(run)
+    watchdog.unwatch(run)
     time.sleep(0.1)
-    assert limits._watcher.of(run) is None
+    assert watchdog._watcher.of(run) is None
 
 
 def test_a_run_without_limits_is_not_watched() -> None:
     """Without either setting there is neither a watch nor a thread."""
     run: Any = FakeRun()
-    limits.watch(run, lambda finding: None)
-    assert limits._watcher.of(run) is None
-    limits.unwatch(run)
+    watchdog.watch(run, lambda finding: None)
+    assert watchdog._watcher.of(run) is None
+    watchdog.unwatch(run)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -339,14 +339,14 @@ def test_a_forked_child_watches_over_nothing() -> None:
     if sys.platform == "win32":
         pytest.skip("there is no fork")
     run: Any = FakeRun(max_duration_s=3600)
-    limits.watch(run, lambda finding: None)
+    watchdog.watch(run, lambda finding: None)
     pid = os.fork()
     if not pid:
         own: Any = FakeRun(max_duration_s=3600)
-        is_free = limits._watcher.of(run) is None and threading.active_count() == 1
-        limits.watch(own, lambda finding: None)
-        limits.unwatch(own)
+        is_free = watchdog._watcher.of(run) is None and threading.active_count() == 1
+        watchdog.watch(own, lambda finding: None)
+        watchdog.unwatch(own)
         os._exit(0 if is_free else 1)
     _, status = os.waitpid(pid, 0)
-    limits.unwatch(run)
+    watchdog.unwatch(run)
     assert status == 0

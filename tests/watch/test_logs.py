@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from supervisor import Run, supervise
-from supervisor.watch import levels, logs
-from supervisor.watch.log_lines import LINE_LIMIT, TAIL_LINES
-from supervisor.watch.logs import RunLog, open_log
+from supervisor._run import levels, log_capture
+from supervisor._run.log_capture import RunLog, open_log
+from supervisor._run.log_lines import LINE_LIMIT, TAIL_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ class Keeping:
     def close(self) -> None:
         """End what the test has not ended."""
         for each in self._opened:
-            if id(each.run) in logs._open:
+            if id(each.run) in log_capture._open:
                 each.close()
 
 
@@ -484,7 +484,7 @@ def test_a_full_disk_is_told_once_and_the_script_goes_on(
             raise OSError(errno.ENOSPC, "No space left on device")
         return os.write(descriptor, data)
 
-    monkeypatch.setattr(logs, "_write", write)
+    monkeypatch.setattr(log_capture, "_write", write)
     with quiet("night") as run:
         own = keep(run)
         for _ in range(5):
@@ -533,7 +533,7 @@ def test_a_signal_handler_may_log_while_a_record_is_written(keep: Keeping, monke
             loader.warning("in between")
         os.write(descriptor, data)
 
-    monkeypatch.setattr(logs, "_write", write)
+    monkeypatch.setattr(log_capture, "_write", write)
     with quiet("night") as run:
         own = keep(run)
         loader.warning("first")

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import supervisor
-from supervisor.journal import StartedRun, open_journal
-from supervisor.journal.processes import this_process
+from supervisor._run.overlap import NameLock, in_words, under_way
+from supervisor._store import StartedRun, open_journal
+from supervisor._store.processes import this_process
 from supervisor.models import RunReport
-from supervisor.watch.overlap import NameLock, in_words, under_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def holder(folder: Path, name: str = "night", *, then: str = "") -> subprocess.P
     script = f"""
     import sys, os; sys.path.insert(0, {PACKAGE!r})
     from pathlib import Path
-    from supervisor.watch.overlap import NameLock
+    from supervisor._run.overlap import NameLock
     lock = NameLock(Path({str(folder)!r}), {name!r})
     print(lock.take(), flush=True)
     {then}
@@ -180,7 +180,7 @@ def test_the_journal_tells_which_run_lives(tmp_path: Path) -> None:
 
 def test_runs_whose_process_is_gone_are_not_meant(tmp_path: Path) -> None:
     """A run that died is not under way."""
-    from supervisor.journal import Journal
+    from supervisor._store import Journal
 
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

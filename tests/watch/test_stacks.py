@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from supervisor.watch.stacks import MOST_LINES, TEXT_LIMIT, stacks_text
+from supervisor._run.stacks import MOST_LINES, TEXT_LIMIT, stacks_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +99,7 @@ def test_threads_at_the_same_place_share_one_entry() -> None:
 
 def test_the_threads_of_supervisor_itself_are_left_out() -> None:
     """A thread that only supervisor has started is not shown."""
-    from supervisor.watch.limits import Watcher
+    from supervisor._run.watchdog import Watcher
 
     watcher = Watcher(idle_s=30)
     thread = threading.Thread(target=watcher._serve, name="supervisor limits", daemon=True)
@@ -172,7 +172,7 @@ def test_a_script_that_is_installed_is_no_library(tmp_path: Path, monkeypatch: p
     (home / "nightly" / "__init__.py").write_text(
         "from helper import call\n"
         "from supervisor import supervise, supervised\n"
-        "from supervisor.watch.stacks import calling_package, stacks_text\n"
+        "from supervisor._run.stacks import calling_package, stacks_text\n"
         "def inner():\n    return stacks_text()\n"
         "@supervised('night', journal=False)\ndef decorated():\n    return call(inner)\n"
         "def block():\n    own = calling_package()\n    return own, call(lambda: stacks_text(None, own))\n"

@@ -241,7 +241,7 @@ def test_a_forked_child_can_print(tmp_path: Path) -> None:
     body = """
         import os, threading
         from children import how_it_ends
-        from supervisor.watch import terminal
+        from supervisor._run import progress_bar as terminal
         drawing, forked = threading.Event(), threading.Event()
         def slow_to_draw(self):
             if not forked.is_set():

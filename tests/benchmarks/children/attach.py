@@ -13,7 +13,7 @@ CHUNK_BYTES = 256 * 1024
 
 def by_supervisor(log, place):
     """Its gzip file, as each handler attaches it."""
-    from supervisor.attachments import pack
+    from supervisor._attachments import pack
     from supervisor.models import Attachment
 
     return pack(Attachment(log), place).part.size_bytes
@@ -21,7 +21,7 @@ def by_supervisor(log, place):
 
 def by_supervisor_cut(log, place):
     """The same, cut to what a mail server takes."""
-    from supervisor.attachments import pack
+    from supervisor._attachments import pack
     from supervisor.models import Attachment
 
     return pack(Attachment(log), place, limit_bytes=22 * 1024 * 1024).part.size_bytes

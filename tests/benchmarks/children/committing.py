@@ -79,8 +79,8 @@ def block():
 
 def storage():
     """Only what the journal does of it: start and end of a run."""
-    from supervisor.journal import EndedRun, StartedRun, open_journal, state_directory
-    from supervisor.kinds import Outcome
+    from supervisor._models.kinds import Outcome
+    from supervisor._store import EndedRun, StartedRun, open_journal, state_directory
 
     journal, count = open_journal(state_directory()), iter(range(10**9))
 
@@ -95,7 +95,7 @@ def storage():
 
 def block_rows():
     """The rows of a start and an end, and the question at the start, by bare SQL."""
-    from supervisor.journal import runs
+    from supervisor._store.sqlite import runs
 
     connection, count = journal_connection(), iter(range(10**9))
     end = ("success", time(), 0.1, None, None, 0.1, 10_000_000, None, None, None, None)
@@ -112,7 +112,7 @@ def block_rows():
 
 def notify_rows():
     """The row of a notice for one handler, by bare SQL."""
-    from supervisor.journal import outbox
+    from supervisor._store.sqlite import outbox
 
     connection, text = journal_connection(), TEXT.encode()
 
@@ -125,7 +125,7 @@ def notify_rows():
 
 def journal_connection():
     """Return a connection to a journal, as the journal itself has it."""
-    from supervisor.journal import open_journal, state_directory
+    from supervisor._store import open_journal, state_directory
 
     return open_journal(state_directory())._store._connection
 
@@ -135,7 +135,7 @@ def notify():
     import threading
 
     from supervisor import supervise
-    from supervisor.watch.flood import FloodGate
+    from supervisor._delivery.rate_limiter import FloodGate
 
     FloodGate.__init__.__defaults__ = (10**9, *FloodGate.__init__.__defaults__[1:])  # more than any user may
     hold = threading.Event()

@@ -55,9 +55,9 @@ def by_supervisor_compose():
         pass
     import attrs
 
-    from supervisor import capture
-    from supervisor.compose.messages import message_for
-    from supervisor.kinds import Kind
+    from supervisor import _exceptions
+    from supervisor._messages.builder import message_for
+    from supervisor._models.kinds import Kind
 
     report = run.report()
 
@@ -65,7 +65,7 @@ def by_supervisor_compose():
         try:
             load()
         except KeyError as error:
-            details = message_for(Kind.FAILURE, attrs.evolve(report, error=capture.error_details(error)))
+            details = message_for(Kind.FAILURE, attrs.evolve(report, error=_exceptions.error_details(error)))
             TEXTS[:] = [details.message]
 
     return call

@@ -5,7 +5,7 @@ from time import time
 
 from timing import say
 
-from supervisor.journal import open_journal, state_directory
+from supervisor._store import open_journal, state_directory
 
 NAMES = 1000
 SPACING_S = 30.0  # a million of them are 347 days, so that nothing is old enough to be pruned

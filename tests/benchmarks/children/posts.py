@@ -88,22 +88,23 @@ def shares():
     """Return where the handler's own time goes, in seconds for each mail."""
     import io
 
-    from supervisor.attachments import packed
-    from supervisor.message_handlers import SendGridHandler, sendgrid_mail
+    from supervisor._attachments import packed
+    from supervisor.message_handlers import SendGridHandler
+    from supervisor.message_handlers._sendgrid import mail_send
     from supervisor.models import MessageDetails
 
     handler, details = SendGridHandler(**SETTINGS), MessageDetails(SUBJECT, TEXT)
-    mail = sendgrid_mail.mail(handler, details)
+    mail = mail_send.mail(handler, details)
 
     def pack_nothing():
         with packed((), limit_bytes=1):
             pass
 
     def write():
-        sendgrid_mail.write(mail, io.BytesIO())
+        mail_send.write(mail, io.BytesIO())
 
     steps = {
-        "its mail (subject, text, HTML, by the library's classes)": lambda: sendgrid_mail.mail(handler, details),
+        "its mail (subject, text, HTML, by the library's classes)": lambda: mail_send.mail(handler, details),
         "packing attachments (none here)": pack_nothing,
         "writing JSON": write,
     }

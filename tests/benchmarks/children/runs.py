@@ -6,7 +6,7 @@ from time import perf_counter
 from timing import say
 
 from supervisor import supervise
-from supervisor.journal import open_journal, state_directory
+from supervisor._store import open_journal, state_directory
 
 RUNS = 200
 

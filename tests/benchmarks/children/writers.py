@@ -5,8 +5,8 @@ from time import perf_counter, time
 
 from timing import say
 
-from supervisor.journal import EndedRun, StartedRun, open_journal, state_directory
-from supervisor.kinds import Outcome
+from supervisor._models.kinds import Outcome
+from supervisor._store import EndedRun, StartedRun, open_journal, state_directory
 
 if __name__ == "__main__":
     journal = open_journal(state_directory())

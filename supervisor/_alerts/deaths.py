@@ -1,0 +1,195 @@
+"""How it is told that a run died: with its log, its last sign of life, and what may have outlived it.
+
+The next run of its name tells it, or a check. Both hold up others meanwhile, so no disk is waited for that does not
+answer, and whatever is in the place of a log, the message comes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import attrs
+
+from supervisor._attachments import describe
+from supervisor._attachments.sources import Source, UnreadableError
+from supervisor._hooks import OUR_THREADS
+from supervisor._messages.builder import message_for
+from supervisor._models.kinds import Kind, Outcome
+from supervisor._models.values import Attachment
+from supervisor._run import log_files
+from supervisor._run.log_lines import last_lines
+from supervisor._store.processes import is_of_this_boot, lives
+from supervisor._text import local_time, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from supervisor._alerts.slow_text import Slow
+    from supervisor._messages.earlier_runs import Past
+    from supervisor._models.values import MessageDetails, RunReport
+    from supervisor._store.records import RunRecord
+
+LOOK_S = 2.0
+SHARED = "it may end with lines of the run that tells this"
+_END_BYTES = 64 * 1024
+_COMMAND_LIMIT = 200
+_NO_ANSWER = f"Its log is not attached: it did not answer within {LOOK_S:g} s."
+
+T = TypeVar("T")
+_hanging: list[threading.Thread] = []
+
+
+class Left(NamedTuple):
+    """What a run has left.
+
+    Args:
+        logs: The log that it was told of and its own, as they are now.
+        end: The end of its own log, as it stands there.
+        written_at: When its own log was last written to; None where that is not known.
+        note: What else there is to say, in a sentence; "" for nothing.
+    """
+
+    logs: tuple[Attachment, ...] = ()
+    end: str = ""
+    written_at: datetime | None = None
+    note: str = ""
+
+
+def message_of(  # noqa: PLR0913 - what a message is made of
+    record: RunRecord,
+    *,
+    state: str,
+    redact: Callable[[str], str],
+    past: Past | None = None,
+    slow: Slow | None = None,
+    shared_log: str | None = None,
+) -> MessageDetails:
+    """Return the message that a run died.
+
+    Args:
+        record: The run, as the journal has it; its process is gone.
+        state: The directory of the journal, in which the runs' own logs are too.
+        redact: Takes secrets out of a text.
+        past: What came before the run; None where that is not known.
+        slow: How it had stalled or taken too long; None where that is not known.
+        shared_log: The log of the run that tells, which may be the same file; None where no run tells.
+    """
+    path = record.report.log_path
+    left = within(LOOK_S, lambda: _left(record.report, state)) or Left(note=_NO_ANSWER)
+    logs = tuple(
+        attrs.evolve(each, note=each.note or SHARED) if str(each.path) == shared_log else each for each in left.logs
+    )
+    seen_at = max(filter(None, (record.seen_at, left.written_at)))
+    report = attrs.evolve(
+        record.report,
+        outcome=Outcome.DIED,
+        duration_s=max(0.0, (seen_at - record.report.started_at).total_seconds()),
+        log_path=path or (logs[0].path if logs else None),
+        log_tail=last_lines((redact(left.end),)) if left.end else (),
+    )
+    note = " ".join(filter(None, (*_how(record, seen_at), left.note, _program(record))))
+    details = message_for(Kind.DIED, report, logs, note, past, slow)
+    still_runs = record.program is not None and lives(record.program)
+    return attrs.evolve(details, subject=f"{details.subject}; its program still runs") if still_runs else details
+
+
+def _how(record: RunRecord, seen_at: datetime) -> Iterator[str]:
+    """Yield what is known of when and why it died, in sentences."""
+    if seen_at > record.report.started_at:
+        yield f"Its last sign of life was at {local_time(seen_at)}."
+    yield {
+        None: "It was killed, or the machine went down.",
+        True: "It was killed, or crashed; the machine has been up since.",
+        False: "The machine has been restarted since.",
+    }[is_of_this_boot(record.process)]
+
+
+# Its logs
+
+
+def within(limit_s: float, look: Callable[[], T]) -> T | None:
+    """Return what a look at files finds, or None where it takes too long, or an earlier one still does.
+
+    A disk over the network that is gone may hold up whoever looks at it for ever, and nothing can end that but the
+    process's end. So a thread looks, and where one was left behind, nobody looks again before it has come back.
+
+    Args:
+        limit_s: How many seconds it may take.
+        look: Looks; it raises nothing.
+    """
+    if any(each.is_alive() for each in _hanging):
+        return None
+    found: list[T] = []
+    thread = threading.Thread(target=lambda: found.append(look()), name=f"{OUR_THREADS}looks at a log", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # no threads any more
+        return None
+    thread.join(limit_s)
+    if not found:
+        _hanging[:] = [thread]
+    return found[0] if found else None
+
+
+def _left(report: RunReport, state: str) -> Left:
+    own = _own_log(report, state)
+    paths = dict.fromkeys(each for each in (report.log_path, own) if each is not None)
+    logs = tuple(describe(Attachment(each)) for each in paths)
+    if own is None:
+        return Left(logs)
+    try:
+        with Source.open(own, follow=False) as source:
+            start = max(0, source.size_bytes - _END_BYTES)
+            data = source.sample(start, _END_BYTES)
+            written_at = datetime.fromtimestamp(source.info.st_mtime, UTC)
+    except (UnreadableError, OSError, OverflowError, ValueError):
+        return Left(logs)
+    # The first line is cut off in its middle, and half a secret would not be known as one.
+    whole = data.partition(b"\n")[2] if start else data
+    return Left(logs, whole.decode("utf-8", "replace").rstrip("\n"), written_at)
+
+
+def _own_log(report: RunReport, state: str) -> Path | None:
+    """Return the log that the run kept itself (``capture_logs``); None without one."""
+    from pathlib import Path
+
+    if report.log_path is not None and report.log_path.name.endswith(f"-{report.id}.log"):
+        return report.log_path
+    found = log_files.find(os.path.join(state, "logs"), report.name, report.id)  # noqa: PTH118 - a text
+    return Path(found) if found is not None else None
+
+
+# What may have outlived it
+
+
+def _program(record: RunRecord) -> str:
+    """Return what is known of the program that `supervisor run` had started; "" for a script that was its own run."""
+    report, program = record.report, record.program
+    command = one_line(" ".join(report.argv), _COMMAND_LIMIT)
+    if program is None:
+        # Of a program that is started, no version of Python is known.
+        return "" if report.python else f"Its program may still be running: look for `{command}`."
+    state = lives(program)
+    if state is False:
+        return f"Its program, process {program.pid}, is gone too."
+    runs = "still runs" if state else "may still be running"
+    return (
+        f"Its program {runs} as process {program.pid}, and nobody watches it: `{command}`. Where it must not run "
+        f"beside the next one, end it: `{_ending(program.pid)}`."
+    )
+
+
+def _ending(pid: int) -> str:
+    """Return the command that ends a program, with all that it has started where that can be said."""
+    if sys.platform == "win32":
+        return f"taskkill /PID {pid} /T /F"
+    try:
+        leads_group = os.getpgid(pid) == pid
+    except OSError:
+        leads_group = False
+    return f"kill -- -{pid}" if leads_group else f"kill {pid}"

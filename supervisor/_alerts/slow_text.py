@@ -1,0 +1,96 @@
+"""What is said of a run that has stalled or taken too long, in the messages of its stalls and of its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from supervisor._models.parts import Facts, Row, Text
+from supervisor._text import counted, duration, local_time, one_line, ordinal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from supervisor._models.values import MessageDetails, RunReport
+
+_THIRD = 3
+
+
+@attrs.frozen(kw_only=True)
+class Slow:
+    """How a run has been slow.
+
+    Args:
+        stalls: How often it has stalled.
+        stalled_at: When the stall began; of interest where there was one.
+        lasted_s: How long the stall lasted; None where that is not known.
+        is_overdue: Whether it took longer than it should.
+    """
+
+    stalls: int = 0
+    stalled_at: datetime | None = None
+    lasted_s: float | None = None
+    is_overdue: bool = False
+
+    @property
+    def clause(self) -> str:
+        """Return it in short ("it had stalled 3 times and was overdue"); "" for nothing."""
+        return self._said(f" {counted(self.stalls, 'time')}" if self.stalls > 1 else "")
+
+    @property
+    def sentence(self) -> str:
+        """Return it with times ("It had stalled at 2026-03-02 02:10:00 for 12 min."); "" for nothing."""
+        if self.stalls != 1 or self.stalled_at is None:
+            said = self.clause
+        else:
+            lasted = f" for {duration(self.lasted_s)}" if self.lasted_s is not None else ""
+            said = self._said(f" at {local_time(self.stalled_at)}{lasted}")
+        return f"{said[:1].upper()}{said[1:]}." if said else ""
+
+    def _said(self, how: str) -> str:
+        said = [f"had stalled{how}"] if self.stalls else []
+        said += ["was overdue"] if self.is_overdue else []
+        return f"it {' and '.join(said)}" if said else ""
+
+
+def counted_in(details: MessageDetails, times: int, untold: int) -> MessageDetails:
+    """Return the message of a stall that says the how manieth of its run it is; that of the first stays as it is.
+
+    Args:
+        details: The message; its first part is the text that tells what happened.
+        times: How many stalls there were, with this one.
+        untold: How many right before it stayed untold.
+    """
+    if times == 1:
+        return details
+    which = f"It is the {ordinal(times)} stall of this run"
+    if untold:
+        which += f", and {counted(untold, 'stall')} before it stayed untold"
+    if times == _THIRD:
+        which += ": from now on at most one an hour is told, and no more that the run goes on"
+    lead, *rest = details.parts
+    assert isinstance(lead, Text)
+    parts = (attrs.evolve(lead, text=f"{lead.text} {which}."), *rest)
+    return attrs.evolve(details, subject=one_line(f"{details.subject}, for the {ordinal(times)} time"), parts=parts)
+
+
+def goes_on(report: RunReport, lasted_s: float) -> MessageDetails:
+    """Return the message that a run which had stalled makes progress again.
+
+    Args:
+        report: What is known of the run.
+        lasted_s: For how many seconds it made none.
+    """
+    from supervisor._messages.builder import told
+    from supervisor._messages.sections import machine
+    from supervisor._messages.subjects import progress_line
+    from supervisor._models.kinds import Kind
+
+    headline = f"{report.name} makes progress again on {report.host}"
+    facts = machine(report)
+    if report.progress is not None:
+        facts = Facts("", (Row("Progress", progress_line(report.progress)), *facts.rows), "machine")
+    return told(
+        Kind.RECOVERY, headline, (Text(f"{headline}, after it had made none for {duration(lasted_s)}."), facts), report
+    )

@@ -1,0 +1,164 @@
+"""Compresses a file as gzip, whole or the last part that fits, in bounded memory."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+import attrs
+
+if TYPE_CHECKING:
+    from supervisor._attachments.sources import Source
+
+GZIP_TYPE = "application/gzip"
+# Deflate makes at best one byte of 1,032.
+_MOST_DENSE = 1100
+_SAMPLE_BYTES = 256 * 1024
+_STEP_BYTES = 4 * _SAMPLE_BYTES
+_TRIES = 4
+_LINE_BYTES = 64 * 1024
+_GZIP_FRAME = 31  # zlib's "window bits" for a gzip header without name and time, and a checksum at the end
+_ZLIB_LEVEL = 4  # twice as fast as the usual 6, a tenth larger, still smaller than what isal makes
+
+
+class TooBigError(Exception):
+    """Tell that something does not fit into the bytes that it was allowed."""
+
+
+class _Compressor(Protocol):
+    def compress(self, data: memoryview | bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+@attrs.frozen
+class Squeezed:
+    """What went into a gzip file.
+
+    Args:
+        start: Where in the source it begins; above 0 when only its last part fits.
+        read_bytes: How much of the source it holds.
+        written_bytes: The size of the gzip file, or more than the limit where that was passed.
+    """
+
+    start: int
+    read_bytes: int
+    written_bytes: int
+
+
+def squeeze(source: Source, output: BinaryIO, *, limit_bytes: int | None, may_cut: bool) -> Squeezed:
+    """Write a source as gzip: whole, or else the last lines that fit.
+
+    Args:
+        source: What to compress.
+        output: An empty file, open for writing.
+        limit_bytes: The most that it may grow to; None for no bound.
+        may_cut: Whether the last part alone is of use.
+
+    Raises:
+        TooBigError: It does not fit, and may not be cut.
+        OSError: ``output`` cannot be written.
+    """
+    if limit_bytes is None:
+        return _squeeze_from(source, output, 0, None)
+    if _is_worth_trying(source, limit_bytes, may_cut=may_cut):
+        whole = _squeeze_from(source, output, 0, limit_bytes)
+        if whole.written_bytes <= limit_bytes:
+            return whole
+    if not may_cut:
+        raise TooBigError
+    return _squeeze_tail(source, output, limit_bytes)
+
+
+def estimated_bytes(source: Source) -> int:
+    """Return about how large a source gets as gzip, from samples of at most 2 MB."""
+    steps = max(1, min(8, source.size_bytes // _SAMPLE_BYTES))
+    return int(_density(source, [source.size_bytes * step // steps for step in range(steps)]) * source.size_bytes)
+
+
+def _is_worth_trying(source: Source, limit_bytes: int, *, may_cut: bool) -> bool:
+    """Tell whether the whole may fit. Trying costs no more than what fits, so an estimate only spares clear cases."""
+    if not may_cut:
+        return source.size_bytes <= limit_bytes * _MOST_DENSE
+    return source.size_bytes <= limit_bytes or estimated_bytes(source) < 1.3 * limit_bytes
+
+
+def _squeeze_from(source: Source, output: BinaryIO, start: int, limit_bytes: int | None) -> Squeezed:
+    compressor = _compressor()
+    output.seek(0)
+    output.truncate()
+    written = 0
+    for chunk in source.chunks(start):
+        written += output.write(compressor.compress(chunk))
+        if limit_bytes is not None and written > limit_bytes:
+            return Squeezed(start, source.read_bytes, written)
+    written += output.write(compressor.flush())
+    return Squeezed(start, source.read_bytes, written)
+
+
+def _squeeze_tail(source: Source, output: BinaryIO, limit_bytes: int) -> Squeezed:
+    start = _start_of_what_fits(source, limit_bytes)
+    for tries_left in reversed(range(_TRIES)):
+        start = _start_of_line(source, start)
+        if start >= source.size_bytes:
+            break
+        tail = _squeeze_from(source, output, start, limit_bytes)
+        if tail.written_bytes <= limit_bytes:
+            return tail
+        # The samples promised too much: keep what this try got through, and a tenth less, as it stopped in its middle.
+        # At last, as much as fits even where nothing can be compressed.
+        kept = tail.read_bytes * limit_bytes // tail.written_bytes if tries_left > 1 else limit_bytes
+        start = max(start, source.size_bytes - kept * 9 // 10)
+    raise TooBigError
+
+
+def _start_of_what_fits(source: Source, limit_bytes: int) -> int:
+    """Walk back from the end in steps, each weighed by a sample of a quarter, until the limit is used up."""
+    start, left = source.size_bytes, limit_bytes * 0.98
+    while start > 0:
+        step = min(_STEP_BYTES, start)
+        weight = _density(source, [start - step]) * step
+        if weight > left:
+            return start - int(step * left / weight)
+        start, left = start - step, left - weight
+    return 0
+
+
+def _start_of_line(source: Source, start: int) -> int:
+    """Return the next beginning of a line, or of a character where lines are longer than 64 KiB."""
+    if start <= 0:
+        return 0
+    following = source.sample(start - 1, _LINE_BYTES)
+    line = start + following.find(b"\n")
+    if start <= line < source.size_bytes:
+        return line
+    beginning = following[1:5]
+    return start + len(beginning) - len(beginning.lstrip(bytes(range(0x80, 0xC0))))
+
+
+def _density(source: Source, places: list[int]) -> float:
+    """Return the bytes of gzip per byte of content, at some places together."""
+    read = written = 0
+    for place in places:
+        sample = source.sample(place, _SAMPLE_BYTES)
+        compressor = _compressor()
+        read += len(sample)
+        written += len(compressor.compress(sample)) + len(compressor.flush())
+    return written / read if read else 1.0
+
+
+def _compressor() -> _Compressor:
+    library, level = _library()
+    compressor: _Compressor = library.compressobj(level, library.DEFLATED, _GZIP_FRAME)
+    return compressor
+
+
+@cache
+def _library() -> tuple[Any, int]:
+    """Return isal, several times as fast, or zlib where isal is not installed, with the level to use."""
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        import zlib
+
+        return zlib, _ZLIB_LEVEL
+    return isal_zlib, isal_zlib.ISAL_DEFAULT_COMPRESSION

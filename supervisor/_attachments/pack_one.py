@@ -1,0 +1,160 @@
+"""Packs one attachment."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import attrs
+
+from supervisor import _text
+from supervisor._attachments import gzip_file, sources, zip_directory
+from supervisor._attachments.cleaning import new_filter
+from supervisor._attachments.gzip_file import GZIP_TYPE, TooBigError
+from supervisor._attachments.looks import look_into
+from supervisor._attachments.names import safe_name, split
+from supervisor._attachments.parts import Part, Result
+from supervisor._attachments.sources import Source, UnreadableError
+from supervisor._attachments.zip_directory import ZIP_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from supervisor._models.values import Attachment
+
+
+def pack_one(attachment: Attachment, directory: Path, *, limit_bytes: int | None = None) -> Part | None:
+    """Pack one attachment into a directory, where the part stays.
+
+    Args:
+        attachment: What to pack.
+        directory: Where the part is written, under a name of its own, readable for its owner alone.
+        limit_bytes: The most that it may have; None for no bound.
+
+    Returns:
+        The part; None where nothing can be attached (:func:`pack` says why). Nothing is left behind then.
+    """
+    return pack(attachment, directory, limit_bytes=limit_bytes).part
+
+
+def pack(attachment: Attachment, directory: Path, *, limit_bytes: int | None = None) -> Result:
+    """Pack one attachment as :func:`pack_one` does, and say what happened to it.
+
+    Args:
+        attachment: What to pack.
+        directory: Where the part is written.
+        limit_bytes: The most that it may have; None for no bound.
+    """
+    try:
+        info = sources.look(attachment.path)
+        if stat.S_ISDIR(info.st_mode):
+            part = _pack_directory(attachment, directory, limit_bytes)
+        else:
+            part = _pack_file(attachment, directory, limit_bytes)
+    except UnreadableError as error:
+        return Result(part=None, note=error.note)
+    except TooBigError:
+        return Result(part=None, note=_left_out(attachment, limit_bytes or 0))
+    except OSError as error:
+        return Result(part=None, note=not_packed(error))
+    note = "; ".join(filter(None, (_earlier(attachment.note), part.note)))
+    return Result(part=attrs.evolve(part, note=note), note=note)
+
+
+def size_bytes_of(attachment: Attachment) -> int:
+    """Return how large an attachment is before it is packed; 0 where nothing can be read."""
+    try:
+        info = sources.look(attachment.path)
+        return zip_directory.directory_bytes(attachment.path) if stat.S_ISDIR(info.st_mode) else info.st_size
+    except (UnreadableError, OSError):
+        return 0
+
+
+def _pack_directory(attachment: Attachment, directory: Path, limit_bytes: int | None) -> Part:
+    name = safe_name(attachment.name)
+    with _fresh_file(directory, ".zip") as (path, output):
+        note = zip_directory.zip_directory(attachment.path, name, output, limit_bytes=limit_bytes)
+    return Part(path=path, name=f"{name}.zip", content_type=ZIP_TYPE, size_bytes=path.stat().st_size, note=note)
+
+
+def _pack_file(attachment: Attachment, directory: Path, limit_bytes: int | None) -> Part:
+    with Source.open(attachment.path) as source:
+        if not source.size_bytes:
+            raise UnreadableError(sources.EMPTY)
+        look = look_into(source, attachment.name)
+        if look.compressed_as:
+            return _copy(attachment, source, directory, limit_bytes, look.compressed_as)
+        if look.can_be_redacted:
+            source.new_filter = new_filter
+        return _gzip(attachment, source, directory, limit_bytes, may_cut=look.is_text)
+
+
+def _copy(attachment: Attachment, source: Source, directory: Path, limit_bytes: int | None, content_type: str) -> Part:
+    if limit_bytes is not None and source.size_bytes > limit_bytes:
+        raise TooBigError
+    name = safe_name(attachment.name)
+    with _fresh_file(directory, split(name)[1]) as (path, output):
+        for chunk in source.chunks():
+            output.write(chunk)
+        _insist_on_content(source)
+    return Part(
+        path=path,
+        name=name,
+        content_type=content_type,
+        size_bytes=source.read_bytes,
+        note=source.trouble,
+    )
+
+
+def _gzip(attachment: Attachment, source: Source, directory: Path, limit_bytes: int | None, *, may_cut: bool) -> Part:
+    with _fresh_file(directory, ".gz") as (path, output):
+        squeezed = gzip_file.squeeze(source, output, limit_bytes=limit_bytes, may_cut=may_cut)
+        _insist_on_content(source)
+    last = f"last {_text.size(squeezed.read_bytes)} of {_text.size(source.size_bytes)}" if squeezed.start else ""
+    return Part(
+        path=path,
+        name=f"{safe_name(attachment.name)}.gz",
+        content_type=GZIP_TYPE,
+        size_bytes=squeezed.written_bytes,
+        note="; ".join(filter(None, (last, source.trouble))),
+    )
+
+
+def _insist_on_content(source: Source) -> None:
+    if not source.read_bytes:
+        raise UnreadableError(source.trouble)
+
+
+@contextmanager
+def _fresh_file(directory: Path, suffix: str) -> Iterator[tuple[Path, BinaryIO]]:
+    """Open a new file for its owner alone, and remove it when the block fails."""
+    from tempfile import mkstemp
+
+    number, name = mkstemp(suffix=suffix, dir=directory)
+    path = Path(name)
+    try:
+        with os.fdopen(number, "wb") as output:
+            yield path, output
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _left_out(attachment: Attachment, limit_bytes: int) -> str:
+    size = _text.size(size_bytes_of(attachment))
+    return f"left out, {size} is more than the {_text.size(max(0, limit_bytes))} that fit"
+
+
+def not_packed(error: OSError) -> str:
+    """Return the note for trouble on our own side: no room, no temporary directory."""
+    return f"left out, could not be packed: {sources.reason(error)}"
+
+
+def _earlier(note: str) -> str:
+    """Return what an attachment's own note still has to say, now that there is something to attach."""
+    if note == sources.DIRECTORY:
+        return ""
+    return f"{note} when the message was written" if sources.is_state(note) else note

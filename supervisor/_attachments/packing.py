@@ -1,0 +1,116 @@
+"""Packs all attachments of a message into one budget."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from supervisor._attachments import gzip_file
+from supervisor._attachments.budget import Claim, allowance, in_order, sure_of_each
+from supervisor._attachments.looks import look_into
+from supervisor._attachments.names import distinct, safe_name
+from supervisor._attachments.pack_one import not_packed, pack, size_bytes_of
+from supervisor._attachments.parts import Packed, Result
+from supervisor._attachments.sources import Source, UnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from supervisor._models.values import Attachment
+
+
+@contextmanager
+def packed(
+    attachments: Iterable[Attachment],
+    *,
+    limit_bytes: int | None = None,
+    file_limit_bytes: int | None = None,
+    directory: Path | None = None,
+) -> Iterator[Packed]:
+    """Make attachments ready to be sent, for as long as the block lasts.
+
+    Args:
+        attachments: What shall be attached; one that stands here twice is attached once.
+        limit_bytes: The most that all parts may have together, before base64; None for no bound.
+        file_limit_bytes: The most that each may have; None for no bound.
+        directory: Where the temporary directory is made; None for the system's usual place.
+
+    Yields:
+        The parts and what there is to say. Nothing about an attachment ever raises.
+    """
+    wanted = tuple(dict.fromkeys(attachments))
+    with ExitStack() as stack:
+        try:
+            place = _temporary(stack, directory) if wanted else Path()
+        except OSError as error:
+            results = [Result(part=None, note=not_packed(error)) for _ in wanted]
+        else:
+            results = _pack_all(wanted, place, limit_bytes, file_limit_bytes)
+        yield _told(wanted, results)
+
+
+def _temporary(stack: ExitStack, directory: Path | None) -> Path:
+    from tempfile import TemporaryDirectory
+
+    # Without complaint: on Windows a file that a client library still holds open cannot be removed.
+    temporary = TemporaryDirectory(prefix="supervisor-", dir=directory, ignore_cleanup_errors=True)
+    return Path(stack.enter_context(temporary))
+
+
+def _pack_all(
+    wanted: Sequence[Attachment], place: Path, limit_bytes: int | None, file_limit_bytes: int | None
+) -> list[Result]:
+    if limit_bytes is None:
+        return [pack(each, place, limit_bytes=file_limit_bytes) for each in wanted]
+    claims = _claims(wanted, limit_bytes, file_limit_bytes)
+    results = [Result(part=None)] * len(wanted)
+    order, left, sure = in_order(claims), limit_bytes, sure_of_each(claims, limit_bytes)
+    for at, which in enumerate(order):
+        allowed = allowance(claims[which], [claims[later] for later in order[at + 1 :]], left, sure)
+        if file_limit_bytes is not None:
+            allowed = min(allowed, file_limit_bytes)
+        results[which] = pack(wanted[which], place, limit_bytes=allowed)
+        part = results[which].part
+        left -= part.size_bytes if part else 0
+    return results
+
+
+def _claims(wanted: Sequence[Attachment], limit_bytes: int, file_limit_bytes: int | None) -> list[Claim]:
+    """Return what each attachment needs. Content is looked into only where not all fit even uncompressed."""
+    sizes = [size_bytes_of(each) for each in wanted]
+    if sum(sizes) < limit_bytes:
+        return [Claim(need_bytes=size, may_cut=False) for size in sizes]
+    claims = [_claim(each, size) for each, size in zip(wanted, sizes, strict=True)]
+    if file_limit_bytes is None:
+        return claims
+    return [attrs.evolve(each, need_bytes=min(each.need_bytes, file_limit_bytes)) for each in claims]
+
+
+def _claim(attachment: Attachment, size_bytes: int) -> Claim:
+    try:
+        with Source.open(attachment.path) as source:
+            look = look_into(source, attachment.name)
+            if look.compressed_as:
+                return Claim(need_bytes=size_bytes, may_cut=False)
+            return Claim(need_bytes=gzip_file.estimated_bytes(source), may_cut=look.is_text)
+    except (UnreadableError, OSError):
+        return Claim(need_bytes=size_bytes, may_cut=False)
+
+
+def _told(wanted: Sequence[Attachment], results: Sequence[Result]) -> Packed:
+    """Give each part a name of its own and each note the name that it is about."""
+    taken: dict[str, int] = {}
+    parts = [
+        attrs.evolve(result.part, name=distinct(result.part.name, taken))
+        for result in results
+        if result.part is not None
+    ]
+    notes = [_line(each, result.note) for each, result in zip(wanted, results, strict=True) if result.note]
+    return Packed(parts=tuple(parts), notes=tuple(notes))
+
+
+def _line(attachment: Attachment, note: str) -> str:
+    return f"{safe_name(attachment.name)}: {'the ' if note.startswith('last ') else ''}{note}"

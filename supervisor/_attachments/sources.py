@@ -1,0 +1,209 @@
+"""Looks at what shall be attached, and reads it no further than is safe."""
+
+from __future__ import annotations
+
+import os
+import stat
+from io import FileIO
+from typing import TYPE_CHECKING, Self
+
+import attrs
+
+from supervisor import _text
+from supervisor.errors import SupervisorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from supervisor._models.values import Attachment
+    from supervisor._redaction import BytesFilter
+
+CHUNK_BYTES = 256 * 1024
+_AHEAD_FROM_BYTES = 8 * 1024 * 1024
+MISSING = "missing"
+EMPTY = "empty"
+DIRECTORY = "a directory"
+_NOT_READABLE = "not readable"
+_NOT_READ = ", not read"
+# Of these, Windows knows O_BINARY alone. Without waiting: a named pipe can take the file's place after the look at it.
+_FLAGS = os.O_RDONLY
+for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
+    _FLAGS |= getattr(os, _name, 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class UnreadableError(SupervisorError):
+    """Tell why nothing of a file or directory can be attached, in the words of a note."""
+
+    def __init__(self, note: str) -> None:
+        super().__init__(note)
+        self.note = note
+
+
+def describe(attachment: Attachment) -> Attachment:
+    """Fill in an attachment's size and note as they are now, by one look that opens nothing.
+
+    Args:
+        attachment: What shall be attached. Its own note stays where there is nothing more pressing to say.
+
+    Returns:
+        The same with ``size_bytes`` (None where there is no file) and ``note``: "" when all is well, "missing",
+        "empty", "a directory", "a named pipe, not read", "not readable: ...". A file that can be seen but not opened
+        is found out when it is packed.
+    """
+    own_note = "" if is_state(attachment.note) else attachment.note
+    try:
+        info = look(attachment.path)
+    except UnreadableError as error:
+        return attrs.evolve(attachment, size_bytes=None, note=error.note)
+    if stat.S_ISDIR(info.st_mode):
+        return attrs.evolve(attachment, size_bytes=None, note=own_note or DIRECTORY)
+    return attrs.evolve(attachment, size_bytes=info.st_size, note=own_note if info.st_size else EMPTY)
+
+
+def is_state(note: str) -> bool:
+    """Tell whether a note says how the file was at some moment (and may be otherwise by now)."""
+    return note in {MISSING, EMPTY, DIRECTORY} or note.startswith(_NOT_READABLE) or note.endswith(_NOT_READ)
+
+
+def look(path: Path) -> os.stat_result:
+    """Return what the system knows of a directory or regular file; links are followed.
+
+    Raises:
+        UnreadableError: It is neither, is not there, or cannot be looked at.
+    """
+    try:
+        info = path.stat()
+    except (OSError, ValueError) as error:
+        raise unreadable(error) from error
+    if not stat.S_ISDIR(info.st_mode):
+        _refuse_special(info.st_mode)
+    return info
+
+
+def reason(error: Exception) -> str:
+    """Return why something failed, without the path."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return _text.one_line(text)
+
+
+def unreadable(error: Exception) -> UnreadableError:
+    """Return an error of the system as the note that it makes."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return UnreadableError(MISSING)
+    return UnreadableError(f"{_NOT_READABLE}: {reason(error)}")
+
+
+class Source:
+    """A regular file, open for reading up to the size that it had when it was opened.
+
+    Attributes:
+        info: What the system knew of it when it was opened.
+        size_bytes: Its size then.
+        read_bytes: How much the last walk over its chunks got.
+        trouble: What ended that walk early, in the words of a note; "" when nothing did.
+        new_filter: Returns what redacts a walk over the chunks; None leaves them as they are.
+    """
+
+    def __init__(self, file: FileIO, info: os.stat_result) -> None:
+        self._file = file
+        self.info = info
+        self.size_bytes = info.st_size
+        self.read_bytes = 0
+        self.trouble = ""
+        self.new_filter: Callable[[], BytesFilter] | None = None
+
+    @classmethod
+    def open(cls, path: Path, *, follow: bool = True) -> Self:
+        """Open a regular file, and nothing that could wait or answer to being read.
+
+        Args:
+            path: The file.
+            follow: False refuses a link as the last part of the path, where the platform can.
+
+        Raises:
+            UnreadableError: It is no regular file, is gone, or may not be read.
+        """
+        try:
+            _refuse_special(path.stat(follow_symlinks=follow).st_mode)
+            number = os.open(path, _FLAGS | (0 if follow else _NOFOLLOW))
+        except (OSError, ValueError) as error:
+            raise unreadable(error) from error
+        try:
+            info = os.fstat(number)
+            _refuse_special(info.st_mode)
+            return cls(FileIO(number, "rb"), info)
+        except (OSError, UnreadableError):
+            os.close(number)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+    def chunks(self, start: int = 0) -> Iterator[memoryview | bytes]:
+        """Yield the content piece by piece, redacted; a piece is valid until the next one is asked for.
+
+        All content that is attached passes here, and nowhere else.
+
+        Args:
+            start: Where to begin, in bytes.
+        """
+        if self.new_filter is None:
+            yield from self._raw_chunks(start)
+            return
+        from supervisor._attachments.ahead import ahead
+
+        redacted = self._redacted_chunks(self.new_filter(), start)
+        yield from redacted if self.size_bytes - start < _AHEAD_FROM_BYTES else ahead(redacted)
+
+    def _redacted_chunks(self, redact: BytesFilter, start: int) -> Iterator[bytes]:
+        for chunk in self._raw_chunks(start):
+            if redacted := redact.feed(chunk):
+                yield redacted
+        if rest := redact.flush():
+            yield rest
+
+    def _raw_chunks(self, start: int) -> Iterator[memoryview]:
+        self.read_bytes, self.trouble = 0, ""
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        self._file.seek(start)
+        while (left := self.size_bytes - start - self.read_bytes) > 0:
+            try:
+                count = self._file.readinto(buffer[:left])
+            except OSError as error:
+                self.trouble = self._broken_off(error)
+                return
+            if not count:
+                self.trouble = f"truncated while it was read, {_text.size(self.read_bytes)} are left"
+                return
+            self.read_bytes += count
+            yield buffer[:count]
+
+    def sample(self, start: int, count: int) -> bytes:
+        """Return some of the content, or less where it cannot be read: the walk over the chunks will tell why."""
+        try:
+            self._file.seek(start)
+            return self._file.read(min(count, max(0, self.size_bytes - start))) or b""
+        except OSError:
+            return b""
+
+    def _broken_off(self, error: OSError) -> str:
+        where = f" after {_text.size(self.read_bytes)}" if self.read_bytes else ""
+        return f"{_NOT_READABLE}{where}: {reason(error)}"
+
+
+def _refuse_special(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _SPECIAL.get(stat.S_IFMT(mode), DIRECTORY if stat.S_ISDIR(mode) else "no regular file")
+        raise UnreadableError(kind + _NOT_READ)

@@ -1,0 +1,211 @@
+"""Packs a directory as a zip file, in bounded memory and never beyond its own walls."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import attrs
+
+from supervisor import _text
+from supervisor._attachments.cleaning import clean_name, new_filter
+from supervisor._attachments.gzip_file import TooBigError
+from supervisor._attachments.looks import look_into
+from supervisor._attachments.names import distinct, entry_name
+from supervisor._attachments.sources import Source, UnreadableError, look, reason, unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from zipfile import ZipFile, ZipInfo
+
+ZIP_TYPE = "application/zip"
+MOST_ENTRIES = 20_000  # keeps the archive's own table, which zipfile holds in memory, below 30 MB
+_MAY_NEED_ZIP64_BYTES = 1 << 29
+_NAMED = 3
+_JUNCTION = 0xA0000003  # Windows' directory links, which are no symbolic links
+
+
+@attrs.frozen
+class _Entry:
+    """Something found in a directory: a directory, a file to read, or what is to be left out and why."""
+
+    name: str
+    path: Path
+    is_directory: bool = False
+    size_bytes: int = 0
+    mtime: float = 0.0
+    left_out: str = ""
+
+
+def zip_directory(directory: Path, name: str, output: BinaryIO, *, limit_bytes: int | None) -> str:
+    """Write a directory as a zip file whose entries all stand below ``name``.
+
+    Links to files within the directory are followed; others, and whatever is no file, are left out and named.
+
+    Args:
+        directory: What to pack.
+        name: The folder that appears where the archive is unpacked.
+        output: An empty file, open for writing.
+        limit_bytes: The most that it may grow to; None for no bound.
+
+    Returns:
+        What was left out, as a note; "" when nothing was.
+
+    Raises:
+        UnreadableError: It cannot be opened, or holds more than 20,000 files and folders.
+        TooBigError: It does not fit.
+        OSError: ``output`` cannot be written.
+    """
+    import zipfile
+
+    try:
+        os.scandir(directory).close()
+    except OSError as error:
+        raise unreadable(error) from error
+    left_out = []
+    with zipfile.ZipFile(output, "w") as archive:
+        for entry in walk(directory, name):
+            trouble = entry.left_out or _add(archive, entry, output, limit_bytes)
+            if trouble:
+                left_out.append(f"{_text.one_line(entry.name)} ({trouble})")
+    if limit_bytes is not None and output.tell() > limit_bytes:
+        raise TooBigError
+    return _without(left_out)
+
+
+def walk(directory: Path, name: str) -> Iterator[_Entry]:
+    """Yield what a directory holds, itself first, in a stable order, as entries of an archive.
+
+    Args:
+        directory: Where to begin.
+        name: What it is called in the archive.
+
+    Raises:
+        UnreadableError: It is gone, or holds more than 20,000 files and folders.
+    """
+    root = Path(os.path.realpath(directory))
+    folders = [_Entry(name, directory, is_directory=True, mtime=look(directory).st_mtime)]
+    taken: dict[str, int] = {}
+    count = 0
+    while folders:
+        folder = folders.pop()
+        yield folder
+        for entry in _entries(folder, root, taken):
+            count += 1
+            if count > MOST_ENTRIES:
+                raise UnreadableError(f"left out, more than {MOST_ENTRIES:,} files and folders")
+            if entry.is_directory:
+                folders.append(entry)
+            else:
+                yield entry
+
+
+def directory_bytes(directory: Path) -> int:
+    """Return the sizes of all files that would be packed."""
+    return sum(entry.size_bytes for entry in walk(directory, ""))
+
+
+def _entries(folder: _Entry, root: Path, taken: dict[str, int]) -> Iterator[_Entry]:
+    try:
+        with os.scandir(folder.path) as found:
+            inside = sorted(islice(found, MOST_ENTRIES + 1), key=lambda each: each.name)
+    except OSError as error:
+        yield _Entry(folder.name, folder.path, left_out=f"not readable: {reason(error)}")
+        return
+    for each in inside:
+        # Two names that differ in what cannot be printed would be one in the archive.
+        name = distinct(f"{folder.name}/{entry_name(clean_name(each.name))}", taken, key=str)
+        try:
+            yield _entry(each, name, root)
+        except OSError as error:
+            yield _Entry(name, Path(each.path), left_out=f"not readable: {reason(error)}")
+
+
+def _entry(found: os.DirEntry[str], name: str, root: Path) -> _Entry:
+    path = Path(found.path)
+    info = found.stat(follow_symlinks=False)
+    if getattr(info, "st_reparse_tag", 0) == _JUNCTION:
+        return _Entry(name, path, left_out="a link to a directory")
+    if stat.S_ISLNK(info.st_mode):
+        return _linked(Path(os.path.realpath(path)), name, root)
+    if stat.S_ISDIR(info.st_mode):
+        return _Entry(name, path, is_directory=True, mtime=info.st_mtime)
+    return _Entry(name, path, size_bytes=info.st_size, mtime=info.st_mtime)
+
+
+def _linked(target: Path, name: str, root: Path) -> _Entry:
+    """Return what a link leads to, where that lies within the directory and is a file."""
+    try:
+        info = target.stat()
+    except OSError:
+        return _Entry(name, target, left_out="a broken link")
+    if stat.S_ISDIR(info.st_mode):
+        return _Entry(name, target, left_out="a link to a directory")
+    if not target.is_relative_to(root):
+        return _Entry(name, target, left_out="a link to elsewhere")
+    return _Entry(name, target, size_bytes=info.st_size, mtime=info.st_mtime)
+
+
+def _add(archive: ZipFile, entry: _Entry, output: BinaryIO, limit_bytes: int | None) -> str:
+    """Add one entry, and return what was wrong with it."""
+    if entry.is_directory:
+        archive.writestr(_info(f"{entry.name}/", entry.mtime), b"")
+        return ""
+    try:
+        # A link is resolved by now: one that stands here was put here after the look.
+        source = Source.open(entry.path, follow=False)
+    except UnreadableError as error:
+        return error.note
+    with source:
+        if not os.path.samestat(source.info, os.fstat(output.fileno())):
+            _add_file(archive, entry, source, output, limit_bytes)
+        return source.trouble
+
+
+def _add_file(archive: ZipFile, entry: _Entry, source: Source, output: BinaryIO, limit_bytes: int | None) -> None:
+    import zipfile
+
+    info = _info(entry.name, entry.mtime)
+    info.file_size = source.size_bytes
+    look = look_into(source, entry.name)
+    if not look.compressed_as:
+        info.compress_type = zipfile.ZIP_DEFLATED
+    if look.can_be_redacted:
+        source.new_filter = new_filter
+    # A text may grow while it is redacted, so the size does not tell whether the entry needs zip64.
+    with archive.open(info, "w", force_zip64=source.size_bytes > _MAY_NEED_ZIP64_BYTES) as written:
+        for chunk in source.chunks():
+            written.write(chunk)
+            if limit_bytes is not None and output.tell() > limit_bytes:
+                raise TooBigError
+
+
+def _info(name: str, mtime: float) -> ZipInfo:
+    from zipfile import ZipInfo
+
+    info = ZipInfo(name, _date_time(mtime))
+    is_directory = name.endswith("/")
+    info.external_attr = ((stat.S_IFDIR | 0o755 if is_directory else stat.S_IFREG | 0o644) << 16) | 0x10 * is_directory
+    return info
+
+
+def _date_time(mtime: float) -> tuple[int, int, int, int, int, int]:
+    """Return local time, as zip files have it, within the years that they can hold."""
+    try:
+        moment = time.localtime(mtime)
+    except (OverflowError, ValueError, OSError):
+        return (1980, 1, 1, 0, 0, 0)
+    if not 1980 <= moment.tm_year <= 2107:  # noqa: PLR2004 - the zip format's own years
+        return (1980, 1, 1, 0, 0, 0)
+    return (moment.tm_year, moment.tm_mon, moment.tm_mday, moment.tm_hour, moment.tm_min, moment.tm_sec)
+
+
+def _without(left_out: list[str]) -> str:
+    if not left_out:
+        return ""
+    more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+    return f"without {', '.join(left_out[:_NAMED])}{more}"

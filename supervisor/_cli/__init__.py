@@ -1,0 +1,1 @@
+"""The command ``supervisor``: one module for each command, and what the larger ones are made of."""

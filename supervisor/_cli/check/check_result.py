@@ -1,0 +1,126 @@
+"""What a check came to, as one line, as an exit code and as data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from supervisor._cli.check.checker import Delivered
+from supervisor._models.kinds import Kind
+from supervisor._text import counted
+
+if TYPE_CHECKING:
+    from supervisor._cli.check.checker import Looked, Told
+    from supervisor._store import WaitingDelivery
+    from supervisor._store.records import FindingRecord
+
+FINE, FOUND, WRONG_USE = 0, 1, 2
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """What a check came to.
+
+    Args:
+        looked: What it saw; None when there was nothing to see, or it could not look.
+        delivered: What became of the messages.
+        faults: Why the check could not do its work, or not all of it.
+        ping_error: Why the ping was not taken; "" when it was, None without a ping.
+        note: What there is to say instead, when there is no journal yet.
+    """
+
+    looked: Looked | None = None
+    delivered: Delivered = attrs.field(factory=Delivered)
+    faults: tuple[str, ...] = ()
+    ping_error: str | None = None
+    note: str = ""
+
+    @property
+    def open(self) -> tuple[FindingRecord, ...]:
+        """Return what was told before and is still so."""
+        return self.looked.open if self.looked is not None else ()
+
+    @property
+    def new(self) -> tuple[Told, ...]:
+        """Return what this check was the first to tell."""
+        return self.looked.told if self.looked is not None else ()
+
+    @property
+    def code(self) -> int:
+        """Return the exit code."""
+        if self.faults:
+            return WRONG_USE
+        is_found = any(each.finding.kind is not Kind.RECOVERY for each in self.new)
+        is_left = self.delivered.failed or self.delivered.waiting or self.ping_error
+        return FOUND if is_found or is_left else FINE
+
+    @property
+    def headline(self) -> str:
+        """Return in one line what the check came to."""
+        if self.looked is None:
+            return self.note or "the check could not be made"
+        scripts = counted(self.looked.names, "script")
+        found = sum(each.finding.kind is not Kind.RECOVERY for each in self.new)
+        parts = (
+            (found, f"{counted(found, 'new finding')}"),
+            (len(self.open), f"{len(self.open)} told before and still so"),
+            (len(self.delivered.failed), f"{counted(len(self.delivered.failed), 'message')} refused"),
+            (len(self.delivered.waiting), f"{counted(len(self.delivered.waiting), 'message')} not delivered yet"),
+        )
+        said = ", ".join(text for count, text in parts if count)
+        others = self.delivered.others
+        waits = f"{counted(others, 'message')} for handlers that only the scripts know" if others else "nothing"
+        return f"{scripts}: {said}" if said else f"all is well: {scripts}, {waits} waits"
+
+    def document(self) -> dict[str, Any]:
+        """Return all of it for programs."""
+        looked, delivered = self.looked, self.delivered
+        return {
+            "checked_at": looked.at if looked is not None else None,
+            "scripts": looked.names if looked is not None else 0,
+            "new": [_told_document(each, delivered) for each in self.new],
+            "open": [_open_document(each) for each in self.open],
+            "refused": [_delivery_document(each) for each in delivered.failed],
+            "waiting": [_delivery_document(each) for each in delivered.waiting],
+            "waiting_for_others": delivered.others,
+            "pinged": None if self.ping_error is None else not self.ping_error,
+            "faults": list(self.faults),
+        }
+
+
+def _told_document(told: Told, delivered: Delivered) -> dict[str, Any]:
+    finding = told.finding
+    return {
+        "kind": str(finding.kind),
+        "name": finding.name,
+        "run_id": finding.run_id or None,
+        "since": finding.since,
+        "subject": told.message.subject,
+        "text": told.message.message,
+        "message_id": told.message.id,
+        "handlers": [each.delivery.handler for each in told.parcels],
+        "heard": not any(told is each for each in delivered.unheard),
+    }
+
+
+def _open_document(record: FindingRecord) -> dict[str, Any]:
+    return {
+        "kind": str(record.kind),
+        "name": record.name,
+        "run_id": record.run_id or None,
+        "since": record.since,
+        "told_at": record.told_at,
+    }
+
+
+def _delivery_document(each: WaitingDelivery) -> dict[str, Any]:
+    return {
+        "key": each.key,
+        "handler": each.handler,
+        "subject": each.subject,
+        "kind": str(each.kind),
+        "attempts": each.attempts,
+        "last_error": each.last_error,
+        "due_at": each.due_at,
+    }

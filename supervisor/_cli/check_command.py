@@ -1,0 +1,257 @@
+"""``supervisor check``: runs that died, hang or never started, and what waits to be delivered."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from supervisor._cli import shared
+from supervisor._cli.shared import line
+from supervisor._models.kinds import Kind
+from supervisor.errors import ConfigurationError, DeliveryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from supervisor._cli.check.check_result import Result
+    from supervisor._cli.check.checker import Told
+    from supervisor._config import Configuration
+    from supervisor._models.values import MessageHandler
+    from supervisor._store import Journal
+    from supervisor.message_handlers import HealthchecksHandler
+
+_STYLES = {Kind.DIED: "bold red", Kind.RECOVERY: "bold green"}
+_MOST_WAITING = 10
+
+
+@click.command(
+    "check",
+    epilog=shared.exit_codes(
+        one="something new was found, or a message could not be delivered",
+        two="wrong usage, mistakes in the configuration, or a journal that cannot be used",
+    ),
+)
+@click.option(
+    "--handler",
+    "handlers",
+    multiple=True,
+    metavar="NAME",
+    help="Tell this configured handler instead of those that are configured for each script; may be repeated.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Print only what no handler has taken, and what goes wrong.")
+@click.option(
+    "--ping",
+    metavar="URL",
+    envvar="SUPERVISOR_PING_URL",
+    help="Ping this URL at the end, as Healthchecks takes it, or URL/fail when the check could not do its work. "
+    "By default what SUPERVISOR_PING_URL says.",
+)
+@click.option("--no-deliver", is_flag=True, help="Send nothing; what is new waits in the outbox.")
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for deliveries, at most; the rest stays in the outbox.",
+)
+@shared.as_json
+def command(  # noqa: PLR0913, PLR0917 - one for each option
+    handlers: tuple[str, ...], quiet: bool, ping: str | None, no_deliver: bool, deadline_s: float, as_json: bool
+) -> None:
+    """Find runs that died, hang or never started, tell of them, and deliver what waits.
+
+    Let a scheduler run it every few minutes; `supervisor schedule` prints the lines for that.
+
+    It finds runs whose process is gone and that never ended; runs under way for longer than their max_duration_s, or
+    without progress for their stall_after_s; and starts that were missed: a run's schedule, or the one in
+    [runs."NAME"] of the configuration, passed by more than its grace_s, be it that the scheduler did not start the
+    script or that the machine was off or asleep. Each finding is told once, to the handlers that are configured for
+    that script, and so is that it is over. Where no handler is configured it is printed, so that cron mails it.
+    """
+    pinger = _pinger(ping) if ping else None
+    with _log_shown() as shown:
+        shown.is_quiet = quiet
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():  # a console handler prints to stdout
+            result = _result(handlers, None if no_deliver else deadline_s, shown)
+            if pinger is not None:
+                result = _pinged(pinger, result)
+    if as_json:
+        shared.print_json(result.document())
+    else:
+        _print(result, quiet=quiet)
+    click.get_current_context().exit(result.code)
+
+
+# What is done
+
+
+def _result(handlers: Sequence[str], deadline_s: float | None, shown: _Shown) -> Result:
+    """Check, and turn whatever keeps it from its work into faults."""
+    from supervisor._cli.check.check_result import Result
+    from supervisor._config import active
+    from supervisor._store.errors import JournalUnavailable
+
+    configuration = active.configuration()
+    faults = [str(each) for each in configuration.problems]
+    journal, result = None, Result()
+    try:
+        chosen = tuple(_usable(configuration, name) for name in dict.fromkeys(handlers))
+        journal = _journal(configuration)
+        if journal is None:
+            result = Result(note=shared.no_journal_yet())
+        else:
+            result = _checked(journal, configuration, chosen, deadline_s, shown)
+    except (ConfigurationError, JournalUnavailable) as error:
+        shared.complain(f"error: {error}")
+        faults.append(str(error))
+    finally:
+        if journal is not None:
+            journal.close()
+    return attrs.evolve(result, faults=tuple(faults))
+
+
+def _checked(
+    journal: Journal,
+    configuration: Configuration,
+    chosen: tuple[MessageHandler, ...],
+    deadline_s: float | None,
+    shown: _Shown,
+) -> Result:
+    from supervisor._cli.check.check_result import Result
+    from supervisor._cli.check.checker import Check
+    from supervisor._config.active import handlers_for
+
+    check = Check(journal, configuration, (lambda _: chosen) if chosen else handlers_for)
+    looked = check.look()
+    with shown.muted():
+        delivered = check.deliver(looked.told, _finder(configuration, chosen), deadline_s)
+    return Result(looked=looked, delivered=delivered)
+
+
+def _journal(configuration: Configuration) -> Journal | None:
+    """Return the journal, or None when there is none and nothing that should ever start."""
+    from pathlib import Path
+
+    from supervisor._store.paths import limits, state_directory
+    from supervisor._store.sqlite.database import FILE_NAME
+    from supervisor._store.sqlite.journal import open_journal
+
+    directory = state_directory()
+    if not Path(directory, FILE_NAME).exists() and not any(
+        each.get("schedule") for each in configuration.runs.values()
+    ):
+        return None
+    return open_journal(directory, **limits())
+
+
+def _usable(configuration: Configuration, name: str) -> MessageHandler:
+    """Return the configured handler of a name.
+
+    Raises:
+        ConfigurationError: There is none, or it cannot be built.
+    """
+    from supervisor._config.active import UnusableHandler, named
+
+    configuration.spec(name)
+    handler: Any = named(name)
+    if isinstance(handler, UnusableHandler):
+        raise ConfigurationError(f"the handler {name!r} cannot be used: {handler.reason}")
+    return handler  # type: ignore[no-any-return]
+
+
+def _finder(configuration: Configuration, chosen: tuple[MessageHandler, ...]) -> Callable[[str], MessageHandler | None]:
+    """Return what finds the handler for which a message waits: by the name that the outbox has for it."""
+    from supervisor._config.active import named
+
+    # Its table's name, unless it has an option for that; nothing is built that nothing waits for.
+    tables = {str(each.options.get("name") or name): name for name, each in configuration.handlers.items()}
+    tables.setdefault("console", "console")
+    here = {each.name: each for each in chosen if hasattr(each, "name")}
+    return lambda name: here.get(name) or (named(tables[name]) if name in tables else None)
+
+
+def _pinger(url: str) -> HealthchecksHandler:
+    from supervisor._cli.check.pinging import pinger
+
+    try:
+        return pinger(url)
+    except ConfigurationError:
+        shared.fail("--ping takes a URL like https://hc-ping.com/your-uuid", shared.WRONG_USE)
+
+
+def _pinged(pinger: HealthchecksHandler, result: Result) -> Result:
+    from supervisor._cli.check.pinging import ping
+
+    text = "\n".join((*result.faults, *(each.message.subject for each in result.new)))
+    try:
+        ping(pinger, f"supervisor check: {result.headline}", text, works=not result.faults)
+    except DeliveryError as error:
+        shared.complain(f"the ping was not taken: {error}")
+        return attrs.evolve(result, ping_error=str(error))
+    return attrs.evolve(result, ping_error="")
+
+
+class _Shown(logging.Handler):
+    """Shows on stderr what supervisor logs meanwhile; in a quiet check not that a delivery has to be tried again."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.is_quiet = False
+        self._is_delivering = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not (self.is_quiet and self._is_delivering):
+            shared.complain(line(record.getMessage(), 1_000))
+
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Be quiet, where that is wanted, while messages are delivered: the exit code and the outbox tell of them."""
+        self._is_delivering = True
+        try:
+            yield
+        finally:
+            self._is_delivering = False
+
+
+@contextmanager
+def _log_shown() -> Iterator[_Shown]:
+    shown, logger = _Shown(), logging.getLogger("supervisor")
+    logger.addHandler(shown)
+    try:
+        yield shown
+    finally:
+        logger.removeHandler(shown)
+
+
+# What is shown
+
+
+def _print(result: Result, *, quiet: bool) -> None:
+    for each in result.delivered.unheard if quiet else result.new:
+        shared.say(_told_line(each))
+    for failed in result.delivered.failed:
+        reason = line(failed.last_error, 300)
+        shared.say(f"{failed.handler} refused {line(failed.subject)!r}: {reason} (`supervisor outbox` retries it)")
+    if quiet:
+        return
+    for known in result.open:
+        shared.say(f"still     {line(known.name)}: {known.kind} since {shared.local(known.since)}")
+    for waiting in result.delivered.waiting[:_MOST_WAITING]:
+        reason = f": {line(waiting.last_error, 300)}" if waiting.last_error else ""
+        shared.say(f"waiting   {line(waiting.subject)!r} for {line(waiting.handler)}{reason}")
+    shared.say(result.headline)
+
+
+def _told_line(told: Told) -> str:
+    finding = told.finding
+    kind = shared.paint(f"{finding.kind.upper():<9}", _STYLES.get(finding.kind, "bold yellow"))
+    since = f", since {shared.local(finding.since)}" if finding.kind in {Kind.STALLED, Kind.OVERDUE} else ""
+    advice = f"; {finding.advice}" if finding.advice else ""
+    return f"{kind} {line(told.message.subject)}{since}{advice}"

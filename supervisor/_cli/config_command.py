@@ -1,0 +1,197 @@
+"""``supervisor config``: what is configured and from where; a first file; the places that are looked at."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from supervisor._cli import shared
+from supervisor._cli.completing import run_names
+from supervisor._cli.configured_handlers import built, configuration, names_of
+from supervisor._cli.shared import Column, Styled, line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from supervisor._config import Configuration, Entry, Problem
+
+_script = click.option(
+    "--script",
+    type=click.Path(exists=True),
+    help="What holds for this script: it is looked for upwards from its folder.",
+)
+
+
+@click.group(
+    "config",
+    invoke_without_command=True,
+    epilog=shared.exit_codes(two="wrong usage, or there are mistakes in the configuration"),
+)
+@_script
+@click.option("--run", "run", metavar="NAME", shell_complete=run_names, help="What holds for the runs of this name.")
+@shared.as_json
+@click.pass_context
+def command(ctx: click.Context, script: str | None, run: str | None, as_json: bool) -> None:
+    """Show what is configured and from where, secrets masked, and what is wrong with it.
+
+    Later wins: the machine's file, the user's, the nearest one upwards from the script (here: from the working
+    directory), the chosen profile, SUPERVISOR_* variables. What a script itself says goes over all of these.
+    """
+    ctx.obj = {"script": script, "as_json": as_json}
+    if ctx.invoked_subcommand is not None:
+        return
+    shown = _Shown(configuration(script), run)
+    shared.print_json(shown.document()) if as_json else shown.say()
+    if shown.problems:
+        ctx.exit(shared.WRONG_USE)
+
+
+@command.command(
+    "init", epilog=shared.exit_codes(one="the file cannot be written", two="wrong usage, or there is such a file")
+)
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--user", is_flag=True, help="Write the file of this user, for all scripts that they run.")
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+def init(path: Path | None, user: bool, force: bool) -> None:
+    """Write a commented file to begin with: ./supervisor.toml, or PATH. Nobody else can read it."""
+    from supervisor._cli.places import user_file
+    from supervisor._config.search import FILE
+
+    if user and path is not None:
+        raise click.UsageError("give either PATH or --user")
+    if user:
+        path = user_file()
+        if path is None:
+            shared.fail("this user has no home directory to put a configuration in: give PATH", shared.WRONG_USE)
+    target = Path(FILE) if path is None else path / FILE if path.is_dir() else path
+    _write_first(target, force=force)
+    shared.say(f"{line(str(target))} was written: runs print their messages, and all else is there to be uncommented.")
+    shared.say("`supervisor config` shows what is in force; `supervisor test` tries the handlers.")
+
+
+@command.command("path", epilog=shared.exit_codes())
+@_script
+@shared.as_json
+@click.pass_obj
+def path(given: dict[str, Any], script: str | None, as_json: bool) -> None:
+    """List the files that are looked for, the strongest last, and which of them there are."""
+    from supervisor._cli.places import places
+
+    found = places(configuration(script or given["script"]), script or given["script"])
+    if as_json or given["as_json"]:
+        shared.print_json([{"path": each.path, "whose": each.whose, "state": each.state} for each in found])
+        return
+    styles = {"read": "green", "there": "yellow", "not there": "dim"}
+    rows: list[list[str | Styled]] = [
+        [
+            each.whose,
+            Styled("there, not read" if each.state == "there" else each.state, styles[each.state]),
+            line(each.path, 1_000),
+        ]
+        for each in found
+    ]
+    for each in shared.drawn(["WHOSE", "STATE", Column("FILE", gives="wrap")], rows):
+        shared.say(each)
+
+
+def _write_first(target: Path, *, force: bool) -> None:
+    """Write the first file, for its owner alone; the one that is there stays whole until the new one is."""
+    from supervisor._config import example
+
+    if not force and (target.exists() or target.is_symlink()):
+        shared.fail(f"{line(str(target))} is there; --force overwrites it", shared.WRONG_USE)
+    fresh = target.with_name(f"{target.name}.{os.getpid()}.new") if force else target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(example())
+        if force:
+            fresh.replace(target)
+    except OSError as error:
+        if force:
+            with suppress(OSError):
+                fresh.unlink()
+        shared.fail(f"{line(str(target))} cannot be written: {error.strerror or error}")
+
+
+class _Shown:
+    """What is in force, for all runs or for those of one name."""
+
+    def __init__(self, known: Configuration, run: str | None) -> None:
+        from supervisor._config import masked
+
+        self.known = known
+        self.run = run
+        handlers = [name for name in names_of(known) if name not in known.unusable]
+        faults = [problem for name in handlers for problem in built(known, name).problems]
+        self.problems: tuple[Problem, ...] = tuple(dict.fromkeys([*known.problems, *faults]))
+        entries = masked(known)
+        self.entries: tuple[Entry, ...] = tuple(_of_run(known, run, entries)) if run is not None else entries
+
+    def document(self) -> dict[str, Any]:
+        """Return what programs are told."""
+        return {
+            "profile": self.known.profile,
+            "run": self.run,
+            "files": self.known.files,
+            "entries": [{"key": each.key, "value": each.value, "origin": each.origin} for each in self.entries],
+            "problems": [_problem_document(each) for each in self.problems],
+            "warnings": [_problem_document(each) for each in self.known.warnings],
+        }
+
+    def say(self) -> None:
+        """Print what people are told."""
+        if self.entries:
+            rows: list[list[str | Styled]] = [
+                [Styled(line(e.key), "bold"), line(e.value, 1_000), Styled(_near(e.origin), "dim")]
+                for e in self.entries
+            ]
+            for text in shared.drawn(["KEY", Column("VALUE", gives="wrap"), Column("FROM", gives="wrap")], rows):
+                shared.say(text)
+        elif not self.problems:
+            self._say_nothing()
+        if self.problems or self.known.warnings:
+            shared.say()
+        for each in self.known.warnings:
+            shared.complain(line(str(each), 2_000), "warning", "yellow")
+        for each in self.problems:
+            shared.complain(line(str(each), 2_000), "mistake")
+
+    def _say_nothing(self) -> None:
+        if self.run is not None and (self.known.files or self.known.settings):
+            shared.say(f"Nothing is configured for runs named {line(self.run)}: what their script says holds.")
+            return
+        files = ", ".join(line(each, 500) for each in self.known.files)
+        shared.say(f"Nothing is configured: {f'{files} says nothing' if files else 'no file was found'}.")
+        shared.say("`supervisor config init` writes a first file; `supervisor config path` lists where it may be.")
+
+
+def _of_run(known: Configuration, run: str, entries: Sequence[Entry]) -> Iterable[Entry]:
+    """Yield what holds for the runs of one name, and the handlers that these use."""
+    from supervisor._config.problems import dotted
+
+    by_key = {each.key: each for each in entries}
+    settings = known.for_run(run)
+    for name in settings:
+        own = by_key.get(dotted(("runs", run, name)))
+        yield own if own is not None else by_key[dotted(("defaults", name))]
+    for handler in settings.get("handlers", ()):
+        start = f"{dotted(('handlers', handler))}."
+        yield from (each for each in entries if each.key.startswith(start))
+
+
+def _near(origin: str) -> str:
+    """Return where something comes from, with a path as short as it can be said from here."""
+    text = line(origin, 1_000)
+    for folder, instead in ((os.getcwd(), "."), (os.path.expanduser("~"), "~")):  # noqa: PTH109, PTH111 - texts
+        if len(folder) > 1 and text.startswith(folder + os.sep):
+            return instead + text[len(folder) :]
+    return text
+
+
+def _problem_document(problem: Problem) -> dict[str, Any]:
+    return {"text": problem.text, "file": problem.file, "line": problem.line, "key": problem.key}

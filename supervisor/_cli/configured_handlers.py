@@ -1,0 +1,96 @@
+"""The configured handlers, as commands use them: found from the working directory, built one by one, faults told."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from supervisor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from supervisor._config import Configuration, Problem
+
+
+@attrs.frozen(kw_only=True)
+class Built:
+    """A configured handler, or why there is none.
+
+    Args:
+        name: The name of its table.
+        type: Its type ("email"); "" where that is not known.
+        handler: The handler; None when it cannot be built.
+        problems: Why it cannot be built.
+    """
+
+    name: str
+    type: str = ""
+    handler: Any = attrs.field(default=None, repr=False)
+    problems: tuple[Problem, ...] = ()
+
+
+def configuration(script: str | None = None) -> Configuration:
+    """Return what files and environment say.
+
+    Args:
+        script: The script that it is for. None looks from the working directory upwards: the program that runs is
+            `supervisor` itself, wherever that is installed.
+    """
+    from supervisor._config import load
+
+    return load(script)
+
+
+def names_of(known: Configuration) -> tuple[str, ...]:
+    """Return the names of all handlers that are configured or asked for, also of those that cannot be used."""
+    asked = [name for each in (known.settings, *known.runs.values()) for name in each.get("handlers", ())]
+    return tuple(dict.fromkeys([*known.handlers, *sorted(known.unusable), *asked]))
+
+
+def built(known: Configuration, name: str) -> Built:
+    """Return a handler that is built as the configuration says, or what is wrong with it."""
+    from supervisor._config import ConfigurationProblems, Problem, build
+    from supervisor.message_handlers._schemes import handler_class
+
+    kind = known.handlers[name].type if name in known.handlers else ""
+    try:
+        spec = known.spec(name)
+        kind = spec.type
+        return Built(name=name, type=kind, handler=build(spec, handler_class))
+    except ConfigurationProblems as error:
+        return Built(name=name, type=kind, problems=error.problems)
+    except ConfigurationError as error:
+        return Built(name=name, type=kind, problems=(Problem(str(error)),))
+    except Exception as error:  # noqa: BLE001 - the handler's boundary: it may be anybody's class
+        text = f"the handler {name!r} cannot be built: {reason_of(error)}"
+        return Built(name=name, type=kind, problems=(Problem(text),))
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an error of anybody's class says, without what looks like a secret."""
+    from supervisor._exceptions import safe_text
+    from supervisor._redaction import Redactor
+
+    text = safe_text(error)
+    return Redactor().text(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+@contextmanager
+def silence(*, all_of_stdout: bool = False) -> Iterator[None]:
+    """Keep what supervisor logs off the terminal while a command tells it in its own words.
+
+    Args:
+        all_of_stdout: True lets what handlers print go to stderr: stdout is for one JSON document.
+    """
+    logger, nobody = logging.getLogger("supervisor"), logging.NullHandler()
+    logger.addHandler(nobody)  # without any handler, Python prints warnings to stderr
+    try:
+        with redirect_stdout(sys.stderr) if all_of_stdout else nullcontext():
+            yield
+    finally:
+        logger.removeHandler(nobody)

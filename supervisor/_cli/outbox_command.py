@@ -1,0 +1,233 @@
+"""``supervisor outbox``: what waits to be delivered and what was refused; try again, drop."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from supervisor._cli import shared
+from supervisor._cli.completing import deliveries
+from supervisor._cli.shared import Column, Styled, line
+from supervisor._models.kinds import DeliveryState
+from supervisor._text import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from supervisor._store import Journal, WaitingDelivery
+
+SHOWN = 20
+MOST = 1_000_000
+_WIDE = 100
+_INDENT = 5
+
+_codes = shared.exit_codes(one="a key is not in the outbox, or the journal cannot be used")
+_every = click.option("--all", "every", is_flag=True, help="All of them.")
+
+
+@click.group("outbox", invoke_without_command=True, epilog=shared.exit_codes(one="the journal cannot be read"))
+@click.option("--all", "every", is_flag=True, help=f"Show all, not only the first {SHOWN}.")
+@shared.as_json
+@click.pass_context
+def command(ctx: click.Context, every: bool, as_json: bool) -> None:
+    """Show, retry or drop messages that were not delivered. Without a command it lists them.
+
+    A delivery is one message to one handler. What is "pending" is tried again by the next run on this machine that
+    has a handler of that name, by `supervisor flush` and by `supervisor check`. What is "failed" was refused for good,
+    and stays until somebody says `supervisor outbox retry` or `drop`.
+    """
+    ctx.obj = {"every": every, "as_json": as_json}
+    if ctx.invoked_subcommand is None:
+        _list(every=every, as_json=as_json)
+
+
+@command.command("list", epilog=shared.exit_codes(one="the journal cannot be read"))
+@_every
+@shared.as_json
+@click.pass_obj
+def list_(given: dict[str, bool], every: bool, as_json: bool) -> None:
+    """List what waits and what was refused, oldest first, and why."""
+    _list(every=every or given["every"], as_json=as_json or given["as_json"])
+
+
+@command.command("retry", epilog=_codes)
+@click.argument("keys", metavar="KEY...", type=int, nargs=-1, shell_complete=deliveries)
+@_every
+@click.pass_obj
+def retry(given: dict[str, bool], keys: tuple[int, ...], every: bool) -> None:
+    """Make deliveries due now, also those that were refused."""
+    chosen = _chosen(keys, every=every or given["every"])
+    done = _each(chosen, lambda journal, key: journal.retry(key))
+    if done:
+        verb = "is" if len(done) == 1 else "are"
+        shared.say(f"{counted(len(done))} {verb} due now; `supervisor flush` sends now, else the next run does.")
+    _end(chosen, done)
+
+
+@command.command("drop", epilog=_codes)
+@click.argument("keys", metavar="KEY...", type=int, nargs=-1, shell_complete=deliveries)
+@_every
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def drop(given: dict[str, bool], keys: tuple[int, ...], every: bool, yes: bool) -> None:
+    """Forget deliveries for good; nobody will get these messages."""
+    chosen = _chosen(keys, every=every or given["every"])
+    known = [each for each in _waiting() if each.key in chosen]
+    if known and not yes:
+        _ask(known)
+    done = _each(chosen, lambda journal, key: journal.drop(key)) if known else []
+    if done:
+        shared.say(f"{counted(len(done))} dropped.")
+    _end(chosen, done)
+
+
+def counted(count: int) -> str:
+    """Return a number of deliveries ("1 delivery", "12 deliveries")."""
+    return f"{count:,} {'delivery' if count == 1 else 'deliveries'}"
+
+
+def delivery_document(delivery: WaitingDelivery) -> dict[str, Any]:
+    """Return what programs are told of a delivery."""
+    same = ("key", "handler", "state", "subject", "kind", "message_id", "created_at", "attempts", "last_error")
+    return {
+        **{name: getattr(delivery, name) for name in same},
+        "next_try_at": delivery.due_at,
+        "is_being_sent": delivery.is_claimed,
+    }
+
+
+def delivery_table(waiting: Sequence[WaitingDelivery], indent: int = 0) -> Iterable[str]:
+    """Yield the lines of a table of deliveries.
+
+    Args:
+        waiting: The deliveries.
+        indent: How many columns the caller puts before each line.
+    """
+    columns = shared.width()
+    heads: list[Column | str] = [
+        Column("KEY", justify="right"),
+        Column("HANDLER", gives="cut"),
+        "STATE",
+        "WRITTEN",
+        Column("TRIED", justify="right"),
+        "NEXT TRY",
+        Column("SUBJECT", gives="cut"),
+        "WHY",
+    ]
+    now = datetime.now(UTC)
+    rows = [_row(each, now) for each in waiting]
+    if columns is None:  # a pipe: one line for each, for grep
+        yield from shared.drawn(heads, rows)
+        return
+    # In a narrow terminal the subject goes below, where it need not be cut to nothing.
+    kept = len(heads) - (1 if columns >= _WIDE else 2)
+    head, *body = shared.drawn(heads[:kept], [row[:kept] for row in rows], columns - indent)
+    yield head
+    for text, row in zip(body, rows, strict=True):
+        yield text
+        for cell in row[kept:]:
+            for each in shared.wrapped(cell.text, columns - indent - _INDENT):
+                yield f"{'':{_INDENT}}{shared.paint(each, cell.style)}"
+
+
+def _row(delivery: WaitingDelivery, now: datetime) -> list[Styled]:
+    has_failed = delivery.state is DeliveryState.FAILED
+    tried = "never" if not delivery.attempts else "once" if delivery.attempts == 1 else f"{delivery.attempts} times"
+    style = "red" if has_failed else "yellow"
+    return [
+        Styled(str(delivery.key), ""),
+        Styled(line(delivery.handler, 60), "bold"),
+        Styled(str(delivery.state), style),
+        Styled(shared.ago(delivery.created_at, now), ""),
+        Styled(tried, ""),
+        Styled(_next_try(delivery, now), ""),
+        Styled(line(delivery.subject), ""),
+        Styled(line(delivery.last_error, 1_000) if delivery.last_error else "", style),
+    ]
+
+
+def _next_try(delivery: WaitingDelivery, now: datetime) -> str:
+    if delivery.is_claimed:
+        return "being sent"
+    if delivery.due_at is None:
+        return "-"
+    left_s = (delivery.due_at - now).total_seconds()
+    return f"in {duration(round(left_s))}" if left_s >= 1 else "due"
+
+
+def _waiting() -> list[WaitingDelivery]:
+    reader = shared.journal()
+    with shared.faults_told():
+        return reader.deliveries(limit=MOST) if reader is not None else []
+
+
+def _list(*, every: bool, as_json: bool) -> None:
+    reader = shared.journal()
+    if reader is None and not as_json:
+        shared.say(shared.no_journal_yet())
+        return
+    waiting = _waiting()
+    if as_json:
+        shared.print_json([delivery_document(each) for each in waiting])
+        return
+    if not waiting:
+        shared.say("The outbox is empty: everything was delivered.")
+        return
+    shown = waiting if every else waiting[:SHOWN]
+    for each in delivery_table(shown):
+        shared.say(each)
+    shared.say()
+    for each in _hints(waiting, len(waiting) - len(shown)):
+        shared.say(each)
+
+
+def _hints(waiting: Sequence[WaitingDelivery], hidden: int) -> Iterable[str]:
+    failed = sum(each.state is DeliveryState.FAILED for each in waiting)
+    if hidden:
+        yield f"{counted(hidden)} more: `supervisor outbox --all`."
+    if failed < len(waiting):
+        yield f"{counted(len(waiting) - failed)} pending: `supervisor flush` sends now."
+    if failed:
+        yield f"{counted(failed)} failed: mend the cause, then `supervisor flush --failed`."
+
+
+def _chosen(keys: Sequence[int], *, every: bool) -> tuple[int, ...]:
+    if bool(keys) == every:
+        raise click.UsageError("give the keys of deliveries, as `supervisor outbox` shows them, or --all")
+    return tuple(dict.fromkeys(keys)) if keys else tuple(each.key for each in _waiting())
+
+
+def _each(keys: Sequence[int], act: Callable[[Journal, int], bool]) -> list[int]:
+    """Do something with each delivery, and return those that were there."""
+    if shared.journal() is None:
+        return []
+    with shared.faults_told():
+        journal = shared.writable_journal()
+        try:
+            return [key for key in keys if act(journal, key)]
+        finally:
+            journal.close()
+
+
+def _ask(waiting: Sequence[WaitingDelivery]) -> None:
+    """Ask whether these are to be dropped, and end the command when not."""
+    if not shared.is_terminal(sys.stdin):
+        raise click.UsageError("nobody is there to be asked whether to drop them: say --yes")
+    for each in delivery_table(waiting[:SHOWN]):
+        shared.say(each)
+    if not click.confirm(f"Drop {counted(len(waiting))} for good?"):
+        shared.fail("nothing was dropped")
+
+
+def _end(chosen: Sequence[int], done: Sequence[int]) -> None:
+    """End with what was not there."""
+    missing = [str(key) for key in chosen if key not in done]
+    if missing:
+        shared.fail(
+            f"not in the outbox: {', '.join(missing)} (delivered or dropped meanwhile?); see `supervisor outbox`"
+        )
+    if not chosen:
+        shared.say("The outbox is empty.")

@@ -1,0 +1,170 @@
+"""Read the journal once, from the newest run to the oldest, and sum it up."""
+
+from __future__ import annotations
+
+import time
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from supervisor._alerts.lateness import late
+from supervisor._cli.report.budget import CARDS, LISTED, LeftOut
+from supervisor._cli.report.clock import minute, sane
+from supervisor._cli.report.formatting import line
+from supervisor._cli.report.outcomes import CODES, RUNNING, code_of
+from supervisor._cli.report.run_list import RunList
+from supervisor._cli.report.script_summary import Script
+from supervisor._cli.report.seen import Seen
+from supervisor._store.processes import hostname, is_gone
+from supervisor._store.sqlite.queries import stored_runs
+from supervisor._text import DAY_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from supervisor._store import Journal
+    from supervisor._store.processes import Process
+    from supervisor._store.records import WaitingDelivery
+    from supervisor._store.sqlite.queries import StoredRun
+    from supervisor._store.sqlite.reader import Reader
+
+_DELIVERIES = 500
+_GONE = "Its process is gone without having ended it. The next run of this name, or `supervisor check`, tells of it."
+
+
+@attrs.frozen(kw_only=True)
+class Gathered:
+    """All that a page shows.
+
+    Args:
+        scripts: The scripts: failing ones first, then by their names. ``index`` is their place in ``listed``.
+        names: The names of the scripts by their ``index``.
+        listed: The list of runs as data; see :class:`~supervisor._cli.report.run_list.RunList`.
+        deliveries: What waits or failed, oldest first.
+        runs: How many runs there are.
+        days: How many days back the page goes.
+        first_s: When the oldest run started; None without one.
+        written_at_s: When the page was written.
+        host: The machine's name.
+        left_out: What does not stand in the page.
+    """
+
+    scripts: tuple[Script, ...] = ()
+    names: tuple[str, ...] = ()
+    listed: dict[str, Any] = attrs.field(factory=dict)
+    deliveries: tuple[WaitingDelivery, ...] = ()
+    runs: int = 0
+    days: int = 400
+    first_s: float | None = None
+    written_at_s: float
+    host: str
+    left_out: LeftOut = attrs.field(factory=LeftOut)
+
+
+def gather(  # noqa: PLR0913 - what the command asks, and the seams for tests
+    journal: Journal | Reader | None,
+    *,
+    days: int = 400,
+    names: Sequence[str] = (),
+    redact: Callable[[str], str] | None = None,
+    now_s: float | None = None,
+    gone: Callable[[Process], bool] = is_gone,
+    listed: int = LISTED,
+) -> Gathered:
+    """Read what a page shows.
+
+    Args:
+        journal: Where the runs are; None when there is no journal yet.
+        days: How many days back to go.
+        names: The names of runs to show; none means all.
+        redact: Takes secrets out of logs; None stands for a plain :class:`~supervisor._redaction.Redactor`.
+        now_s: The instant, in seconds since 1970 (UTC); None means now.
+        gone: Tells whether a process has surely ended.
+        listed: The most runs in the list. Calendars and charts show all.
+
+    Raises:
+        JournalUnavailable: The journal cannot be read.
+    """
+    now_s = time.time() if now_s is None else now_s
+    empty = Gathered(written_at_s=now_s, host=line(hostname(), 80), days=days)
+    if journal is None:
+        return empty
+    reader = _Reader(now_s, gone, listed)
+    for run in stored_runs(journal, since_s=now_s - days * DAY_S, names=names):
+        reader.add(run)
+    if redact is None:
+        from supervisor._redaction import Redactor
+
+        redact = Redactor().text
+    data = reader.list.data(redact)
+    reader.list.left_out.cards = max(0, len(reader.scripts) - CARDS)
+    return attrs.evolve(
+        empty,
+        scripts=tuple(sorted(reader.scripts.values(), key=_place)),
+        names=tuple(script.name for script in reader.scripts.values()),
+        listed=data,
+        deliveries=tuple(journal.deliveries(limit=_DELIVERIES)),
+        runs=sum(script.runs for script in reader.scripts.values()),
+        first_s=reader.first_s,
+        left_out=reader.list.left_out,
+    )
+
+
+def _place(script: Script) -> tuple[bool, str]:
+    return not script.is_failing, script.name.casefold()
+
+
+class _Reader:
+    """What has been read so far."""
+
+    def __init__(self, now_s: float, gone: Callable[[Process], bool], listed: int) -> None:
+        self.scripts: dict[str, Script] = {}
+        self.list = RunList()
+        self.first_s: float | None = None
+        self._now_s = now_s
+        self._gone = gone
+        self._listed = listed
+
+    def add(self, run: StoredRun) -> None:
+        """Add the next older run."""
+        seen = self._seen(run._replace(started_at=sane(run.started_at)))
+        run = seen.run
+        script = self.scripts.get(run.name)
+        if script is None:
+            script = self.scripts[run.name] = Script(line(run.name, 120), len(self.scripts), seen)
+        script.add(seen)
+        self.first_s = run.started_at if self.first_s is None else min(self.first_s, run.started_at)
+        if len(self.list.rows) < self._listed:
+            self.list.add(seen, script.index)
+        else:
+            self.list.left_out.runs += 1
+
+    def _seen(self, run: StoredRun) -> Seen:
+        code, note = code_of(run.outcome), ""
+        if run.outcome is None:
+            code, note = (CODES["died"], _GONE) if self._gone(run.process) else (code, self._late(run))
+        return Seen(run=run, code=code, duration_s=self._duration_s(run, code), values=run.values, note=note)
+
+    def _late(self, run: StoredRun) -> str:
+        """Return in words since when a run under way makes no progress, or takes too long; "" where neither is so."""
+        found = late(
+            self._now_s,
+            started_at_s=run.started_at,
+            seen_at_s=run.progress_at or run.started_at,
+            stall_after_s=run.stall_after_s,
+            max_duration_s=run.max_duration_s,
+        )
+        said = [f"It has stalled: no progress since {minute(at_s)}." for at_s in found[:1] if at_s is not None]
+        said += [f"It is overdue since {minute(at_s)}." for at_s in found[1:] if at_s is not None]
+        return " ".join(said)
+
+    def _duration_s(self, run: StoredRun, code: int) -> float:
+        """Return how long a run took; of one under way the time so far, of one that died to its last sign of life."""
+        if run.duration_s is not None:
+            duration_s = run.duration_s
+        elif code == CODES[RUNNING]:
+            duration_s = self._now_s - run.started_at
+        else:
+            duration_s = (run.progress_at or run.started_at) - run.started_at
+        return max(0.0, duration_s) if isfinite(duration_s) else 0.0

@@ -1,0 +1,194 @@
+"""Write a page down: the frame by jinja2, the list of runs as data for the page's own script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import pkgutil
+from typing import TYPE_CHECKING, Any
+
+from supervisor._cli.report.axes import TimeAxis
+from supervisor._cli.report.budget import CARDS
+from supervisor._cli.report.calendar import legend
+from supervisor._cli.report.cards import card, charts, year
+from supervisor._cli.report.clock import date_of, minute, offset_s, offsets, zone_name
+from supervisor._cli.report.formatting import json_for_html, line, lines
+from supervisor._cli.report.outcomes import DAYS, FAILED, OUTCOMES, RUNNING, SUCCESS
+from supervisor._cli.report.spans import duration_span, number_span
+from supervisor._models.kinds import DeliveryState
+from supervisor._store.paths import VARIABLE
+from supervisor._text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from supervisor._cli.report.budget import LeftOut
+    from supervisor._cli.report.cards import Card
+    from supervisor._cli.report.gather import Gathered
+    from supervisor._cli.report.script_summary import Script
+    from supervisor._store.records import WaitingDelivery
+
+_ASSETS = ("page.css", "page.js")
+
+
+def render(gathered: Gathered) -> bytes:
+    """Return the page as UTF-8."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["svg"] = Markup  # for our own drawings only: they hold numbers and words of ours
+    css, js = (_asset(name) for name in _ASSETS)
+    page = environment.from_string(_asset("page.html")).render(
+        css=Markup(css),  # noqa: S704 - our own files
+        js=Markup(js),  # noqa: S704 - the same
+        csp=_policy(css, js),
+        data=Markup(json_for_html(_data(gathered))),  # noqa: S704 - escaped for the element that it stands in
+        **_frame(gathered),
+    )
+    return page.encode("utf-8", "backslashreplace")
+
+
+def _asset(name: str) -> str:
+    data = pkgutil.get_data("supervisor._cli.report", name)
+    assert data is not None, name
+    return data.decode().replace("\r\n", "\n")  # browsers do so before they check a hash
+
+
+def _policy(css: str, js: str) -> str:
+    """Return the policy that lets this page's own style and script act and nothing else, not even a request.
+
+    https://www.w3.org/TR/CSP3/
+    """
+    style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
+    return (
+        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _frame(gathered: Gathered) -> dict[str, Any]:
+    now_s = gathered.written_at_s
+    cards = [card(script, _newest_id(script)) for script in gathered.scripts]
+    first_s = gathered.first_s if gathered.first_s is not None else now_s
+    return {
+        "host": gathered.host,
+        "written": minute(now_s),
+        "zone": zone_name(now_s),
+        "since": f"{date_of(int((first_s + offset_s(first_s)) // 86_400)):%Y-%m-%d}",
+        "runs": counted(gathered.runs, "run"),
+        "scripts": counted(len(cards), "script"),
+        "has_runs": bool(gathered.runs),
+        "days": gathered.days,
+        "variable": VARIABLE,
+        "cards": cards,
+        "most_cards": CARDS,
+        "drawn": _drawn(cards, TimeAxis(first_s, now_s), now_s),
+        "outcomes": OUTCOMES,
+        "legend": [(legend(look), words) for look, words in DAYS.items()],
+        "deliveries": [_delivery(each) for each in gathered.deliveries],
+        "left_out": list(_left_out(gathered.left_out)),
+        "tiles": list(_tiles(gathered)),
+        "is_failing": any(script.is_failing for script in gathered.scripts),
+    }
+
+
+def _newest_id(script: Script) -> str:
+    return line(script.newest.run.id, 80)
+
+
+def _drawn(cards: list[Card], time: TimeAxis, now_s: float) -> Iterator[dict[str, Any]]:
+    """Yield the cards with their drawings, one after the other, since together they are large."""
+    for each in cards[:CARDS]:
+        yield {"card": each, "year": year(each.script, now_s), "charts": charts(each.script, time), "time": time}
+
+
+def _tiles(gathered: Gathered) -> Iterator[tuple[str, str, str]]:
+    """Yield what counts most: how it looks, a number, and what it is a number of."""
+    failing = sum(bool(script.is_failing) for script in gathered.scripts)
+    running = sum(script.counts[OUTCOMES.index(RUNNING)] for script in gathered.scripts)
+    waiting = sum(each.state is DeliveryState.PENDING for each in gathered.deliveries)
+    refused = len(gathered.deliveries) - waiting
+    good, told = _week(gathered)
+    yield ("bad" if failing else "good", f"{failing:,}", "failing now" if failing else "failing: all is well")
+    yield ("run" if running else "", f"{running:,}", "running now")
+    yield (
+        "",
+        f"{100 * good / told:.{0 if good == told else 1}f} %" if told else "no runs",
+        "went well in the last 7 days",
+    )
+    yield ("warn" if waiting else "", f"{waiting:,}", "messages waiting")
+    yield ("bad" if refused else "", f"{refused:,}", "messages failed")
+
+
+def _week(gathered: Gathered) -> tuple[int, int]:
+    """Return how many runs of the last seven days succeeded, and how many succeeded or failed."""
+    today = int((gathered.written_at_s + offset_s(gathered.written_at_s)) // 86_400)
+    days = [
+        script.days[day] for script in gathered.scripts for day in range(today - 6, today + 1) if day in script.days
+    ]
+    good = sum(counts[SUCCESS] for counts in days)
+    return good, good + sum(counts[code] for counts in days for code in FAILED)
+
+
+def _delivery(delivery: WaitingDelivery) -> dict[str, Any]:
+    is_waiting = delivery.state is DeliveryState.PENDING
+    return {
+        "key": delivery.key,
+        "is_waiting": is_waiting,
+        "state": "sending" if delivery.is_claimed and is_waiting else "waiting" if is_waiting else "failed",
+        "handler": line(delivery.handler, 80),
+        "kind": line(str(delivery.kind), 20),
+        "subject": line(delivery.subject, 200) or "(no subject)",
+        "created": minute(delivery.created_at.timestamp()),
+        "due": minute(delivery.due_at.timestamp()) if delivery.due_at is not None else "",
+        "attempts": delivery.attempts,
+        "error": line(lines(delivery.last_error), 500),
+    }
+
+
+def _left_out(left_out: LeftOut) -> Iterator[str]:
+    """Yield what does not stand in the page, and how to see it."""
+    if left_out.runs:
+        yield f"The list has the newest runs; {left_out.runs:,} older ones are only in the calendars and charts."
+    if left_out.errors:
+        yield f"The tracebacks of {counted(left_out.errors, 'older failed run')} were left out."
+    if left_out.values:
+        yield f"The recorded values of {counted(left_out.values, 'older run')} were left out of the list."
+    if left_out.logs:
+        yield f"The logs of {counted(left_out.logs, 'run')} were not read."
+    if left_out.cards:
+        yield f"Calendars and charts are there for the first {CARDS:,} scripts; {left_out.cards:,} have none."
+
+
+def _data(gathered: Gathered) -> dict[str, Any]:
+    """Return what the page's own script works with."""
+    first_s = gathered.first_s if gathered.first_s is not None else gathered.written_at_s
+    scripts = sorted(gathered.scripts, key=lambda script: script.index)
+    return {
+        "written": int(gathered.written_at_s),
+        "offsets": offsets(first_s, gathered.written_at_s),
+        "outcomes": OUTCOMES,
+        "failed": FAILED,
+        "scripts": [_script(script) for script in scripts],
+        **({"runs": [], "texts": [], "errors": [], "facts": [], "logs": {}} | gathered.listed),
+    }
+
+
+def _script(script: Script) -> dict[str, Any]:
+    usual = script.durations.usual
+    usual_values = {name: series.usual for name, series in script.charted()}
+    return {
+        "name": script.name,
+        "usual": "usually " + duration_span(usual.low, usual.high) if usual else "",
+        "values": {name: number_span(each.low, each.high) for name, each in usual_values.items() if each},
+        "days": {day: _trimmed(counts) for day, counts in script.days.items()},
+    }
+
+
+def _trimmed(counts: list[int]) -> list[int]:
+    """Return counts without zeros at their end, of which nearly all of them are."""
+    counts = list(counts)
+    while counts and not counts[-1]:
+        counts.pop()
+    return counts

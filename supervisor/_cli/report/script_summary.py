@@ -1,0 +1,142 @@
+"""What is known of one script: all its runs, summed up while they are read."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import attrs
+
+from supervisor._cli.report.clock import day
+from supervisor._cli.report.formatting import line, plain_number
+from supervisor._cli.report.outcomes import CODES, FAILED, OUTCOMES, RUNNING, SUCCESS
+from supervisor._messages.baseline import Usual, usual_of
+
+if TYPE_CHECKING:
+    from supervisor._cli.report.seen import Seen
+    from supervisor._store.sqlite.queries import StoredRun
+
+LAST_SUCCESSES = 20
+"""From how many of the last successes the page tells what is usual."""
+STRIP = 30
+"""How many of the last runs stand in the table of scripts."""
+CHARTED_VALUES = 8
+_WITHOUT_DURATION = (CODES[RUNNING], CODES["skipped"])
+_KNOWN_VALUES = 100  # a script that records under ever new names must not fill the memory
+
+
+@attrs.define
+class Series:
+    """Numbers over time, newest first.
+
+    Args:
+        at_s: When, in seconds since 1970.
+        numbers: What.
+        codes: How the run ended.
+        successes: The numbers of the last successes.
+    """
+
+    at_s: array[float] = attrs.field(factory=lambda: array("d"))
+    numbers: array[float] = attrs.field(factory=lambda: array("d"))
+    codes: bytearray = attrs.field(factory=bytearray)
+    successes: list[float] = attrs.field(factory=list)
+
+    def add(self, at_s: float, number: float, code: int) -> None:
+        """Add one run."""
+        self.at_s.append(at_s)
+        self.numbers.append(number)
+        self.codes.append(code)
+        if code == SUCCESS and len(self.successes) < LAST_SUCCESSES:
+            self.successes.append(number)
+
+    @property
+    def usual(self) -> Usual | None:
+        """Return what the number usually is, or None when too little is known."""
+        return usual_of(self.successes)
+
+
+@attrs.define
+class Script:
+    """All runs of one name, added from the newest to the oldest.
+
+    Args:
+        name: The name, fit to be shown.
+        index: Its place among the scripts.
+        newest: The newest run.
+        counts: How many runs ended in which way, by their codes.
+        days: The same for each day.
+        durations: How long its runs took.
+        values: The numbers that it recorded, by their names as they are recorded.
+        streak: How many of the newest runs in a row were all good, or all failed; see ``is_failing``.
+        is_failing: True when the newest run that tells failed; None before any ended.
+        streak_since_s: When the first of the streak started.
+    """
+
+    name: str
+    index: int
+    newest: Seen
+    counts: list[int] = attrs.field(factory=lambda: [0] * len(OUTCOMES))
+    days: dict[int, list[int]] = attrs.field(factory=dict)
+    durations: Series = attrs.field(factory=Series)
+    values: dict[str, Series] = attrs.field(factory=dict)
+    streak: int = 0
+    is_failing: bool | None = None
+    streak_since_s: float = 0.0
+    _streak_is_over: bool = False
+
+    def add(self, seen: Seen) -> None:
+        """Add the next older run."""
+        run, code = seen.run, seen.code
+        self.counts[code] += 1
+        self.days.setdefault(day(run.started_at), [0] * len(OUTCOMES))[code] += 1
+        self._add_to_streak(run, code)
+        if code not in _WITHOUT_DURATION:
+            self.durations.add(run.started_at, seen.duration_s, code)
+        for name, value in seen.values.items():
+            known = plain_number(value)
+            if known is None:
+                continue
+            if name not in self.values and len(self.values) < _KNOWN_VALUES:
+                self.values[name] = Series()
+            if name in self.values:
+                self.values[name].add(run.started_at, known, code)
+
+    def _add_to_streak(self, run: StoredRun, code: int) -> None:
+        if self._streak_is_over or (code != SUCCESS and code not in FAILED):
+            return
+        failed = code in FAILED
+        if self.is_failing is None:
+            self.is_failing = failed
+        if self.is_failing is failed:
+            self.streak, self.streak_since_s = self.streak + 1, run.started_at
+        else:
+            self._streak_is_over = True
+
+    @property
+    def runs(self) -> int:
+        """Return how many runs there are."""
+        return sum(self.counts)
+
+    @property
+    def is_running(self) -> bool:
+        """Return True while the newest run is under way."""
+        return self.newest.code == CODES[RUNNING]
+
+    @property
+    def schedule(self) -> str:
+        """Return when it should run, as its newest run was told; "" without a schedule."""
+        return line(self.newest.run.schedule or "")
+
+    @property
+    def good_share(self) -> float | None:
+        """Return which share of the runs that succeeded or failed did succeed; None before the first."""
+        failed = sum(self.counts[code] for code in FAILED)
+        told = self.counts[SUCCESS] + failed
+        return self.counts[SUCCESS] / told if told else None
+
+    def charted(self) -> list[tuple[str, Series]]:
+        """Return the numbers worth a chart: those recorded most often, by their names as they can be shown."""
+        often = Counter({name: len(series.numbers) for name, series in self.values.items()})
+        chosen = [name for name, count in often.most_common(CHARTED_VALUES) if count > 1]
+        return [(line(name, 60), self.values[name]) for name in sorted(chosen)]

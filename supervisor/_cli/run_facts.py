@@ -1,0 +1,283 @@
+"""What the commands tell of a run: to people in words, to programs as a document."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from supervisor._alerts.lateness import NOT_LATE, Late, late
+from supervisor._cli.shared import Styled, cut, line, paint
+from supervisor._models.kinds import Outcome
+from supervisor._store.processes import is_gone, lives
+from supervisor._text import duration, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from supervisor._messages.baseline import Usual
+    from supervisor._models.values import ErrorDetails, Progress, RunReport
+    from supervisor._store import RunRecord
+    from supervisor._store.processes import Process
+    from supervisor._store.sqlite.reader import Reader
+
+LAST_SUCCESSES = 20
+SHORT_ID = 12
+"""An id begins with its moment in 11 digits; cron starts its jobs in the same second."""
+
+LATE = "bold yellow"
+DIED = Styled("died?", "bold red")
+
+_STYLES = {
+    Outcome.SUCCESS: "green",
+    Outcome.FAILURE: "bold red",
+    Outcome.TERMINATED: "bold red",
+    Outcome.DIED: "bold red",
+    Outcome.INTERRUPTED: "yellow",
+    Outcome.CANCELLED: "yellow",
+    Outcome.SKIPPED: "dim",
+}
+
+
+class Usuals:
+    """What is usual for the durations of the runs of each name, by their last 20 successes.
+
+    Args:
+        reader: Where the runs are.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._successes: dict[str, dict[str, float]] = {}
+        self._found: dict[tuple[str, str], Usual | None] = {}
+
+    def of(self, report: RunReport) -> Usual | None:
+        """Return what is usual for a run, less what it contributes itself; None where too few are known."""
+        from supervisor._messages.baseline import usual_of
+
+        known = self._of_name(report.name)
+        own = report.id if report.id in known else ""
+        key = (report.name, own)
+        if key not in self._found:
+            others = [duration_s for run_id, duration_s in known.items() if run_id != own]
+            self._found[key] = usual_of(others[:LAST_SUCCESSES])
+        return self._found[key]
+
+    def _of_name(self, name: str) -> dict[str, float]:
+        if name not in self._successes:
+            self._successes[name] = dict(self._reader.successes(name, limit=LAST_SUCCESSES + 1))
+        return self._successes[name]
+
+
+def short(run_id: str) -> str:
+    """Return the beginning of a run's id, which finds it again."""
+    return line(run_id[:SHORT_ID])
+
+
+def is_lost(record: RunRecord) -> bool:
+    """Tell whether a run has not ended, and its process is gone."""
+    return record.report.outcome is None and is_gone(record.process)
+
+
+def lateness(record: RunRecord, now: datetime | None = None) -> Late:
+    """Return since when a run under way makes no progress or takes too long, by its own limits."""
+    if record.report.outcome is not None or is_lost(record):
+        return NOT_LATE
+    return late(
+        (now or datetime.now(UTC)).timestamp(),
+        started_at_s=record.report.started_at.timestamp(),
+        seen_at_s=record.seen_at.timestamp(),
+        stall_after_s=record.stall_after_s,
+        max_duration_s=record.max_duration_s,
+    )
+
+
+def program_words(program: Process, name: str) -> str:
+    """Return whether the program that `supervisor run` has started lives, as far as that can be told."""
+    state = lives(program)
+    return f"{name} {'may still run' if state is None else 'still runs' if state else 'is gone'}"
+
+
+def late_words(late: Late) -> str:
+    """Return what is wrong with a run under way ("stalled", "overdue", both); "" where nothing is."""
+    return joined(
+        ("stalled" * (late.stalled_since_s is not None), "overdue" * (late.overdue_since_s is not None)), ", "
+    )
+
+
+def instant(seconds: float | None) -> datetime | None:
+    """Return an instant in seconds since 1970 as a datetime; None for None."""
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+
+
+def outcome(record: RunRecord) -> Styled:
+    """Return how a run ended, or how it stands, in its colour."""
+    ended = record.report.outcome
+    if ended is not None:
+        return Styled(str(ended), _STYLES.get(ended, ""))
+    if is_lost(record):
+        return DIED
+    words = late_words(lateness(record))
+    return Styled(words, LATE) if words else Styled("under way", "cyan")
+
+
+def took_s(record: RunRecord, now: datetime | None = None) -> float:
+    """Return how long a run took, or has taken so far, in seconds."""
+    report = record.report
+    if report.outcome is not None:
+        return report.duration_s
+    until = record.seen_at if is_lost(record) else (now or datetime.now(UTC))
+    return max(0.0, (until - report.started_at).total_seconds())
+
+
+def stands_out(record: RunRecord, usual: Usual | None) -> bool:
+    """Tell whether a success took much longer or shorter than usual, or a run under way takes much longer."""
+    from supervisor._messages.findings import LEAST_DURATION_S
+
+    ended = record.report.outcome
+    if usual is None or ended not in (None, Outcome.SUCCESS):
+        return False
+    seconds = took_s(record)
+    return usual.stands_out(seconds, LEAST_DURATION_S) and (ended is not None or seconds > usual.high)
+
+
+def usually(usual: Usual | None) -> str:
+    """Return the durations that are usual ("5-7 min"); "" where that is not known."""
+    from supervisor._text import duration_range
+
+    return duration_range(usual.low, usual.high) if usual is not None else ""
+
+
+def values_line(values: Mapping[str, Any]) -> str:
+    """Return what was recorded in one line ("parcels=12,041  empty=3")."""
+    return "  ".join(f"{line(str(name), 40)}={value(each, 40)}" for name, each in values.items())
+
+
+def value(recorded: Any, limit: int = 200) -> str:
+    """Return one recorded value for the terminal."""
+    text = told(recorded)
+    return line(text, limit) if text.strip() else '""'
+
+
+def error_line(error: ErrorDetails | None) -> str:
+    """Return an error in one line ("KeyError 'apn' at parcels.py:41 in load"); "" where there is none."""
+    if error is None:
+        return ""
+    return line(str(error), 160) + (f" at {line(error.where)}" if error.where else "")
+
+
+def details(record: RunRecord) -> Styled:
+    """Return in one line what a run has to say: its error, else where it is, else what it recorded."""
+    report = record.report
+    if report.error is not None:
+        return Styled(error_line(report.error), "red")
+    if report.outcome in (None, Outcome.DIED) and report.progress is not None:
+        return Styled(progress_words(report.progress), "cyan")
+    return Styled(values_line(report.values), "dim")
+
+
+def progress_words(progress: Progress) -> str:
+    """Return how far a run is ("5,400 of 12,041, loading")."""
+    from supervisor._text import number
+
+    parts = [
+        number(progress.done) if progress.total is None else f"{number(progress.done)} of {number(progress.total)}"
+    ]
+    if progress.message:
+        parts.append(line(progress.message, 80))
+    return ", ".join(parts)
+
+
+def progress_line(record: RunRecord, columns: int) -> str:
+    """Return how far a run with progress is, with a bar where its total is known."""
+    progress = record.report.progress
+    assert progress is not None
+    words = progress_words(progress)
+    if progress.percentage is None:
+        return cut(words, columns)
+    length = max(10, min(30, columns // 3))
+    done = int(length * progress.percentage / 100)
+    share = f"{progress.percentage:3.0f} %"
+    bar = paint("━" * done, "cyan") + paint("─" * (length - done), "dim")
+    return f"{bar} {share}  {cut(words, columns - length - 8)}"
+
+
+def left_s(record: RunRecord, now: datetime) -> float | None:
+    """Return the seconds that a run needs yet, by its last progress; None where that cannot be told."""
+    progress = record.report.progress
+    if progress is None or progress.eta_s is None or record.progress_at is None:
+        return None
+    return max(0.0, progress.eta_s - (now - record.progress_at).total_seconds())
+
+
+def run_document(record: RunRecord, usual: Usual | None = None, *, traceback: bool = False) -> dict[str, Any]:
+    """Return what programs are told of a run.
+
+    Args:
+        record: The run.
+        usual: What is usual for its duration; None where that is not known.
+        traceback: True tells all of its error, False in short.
+    """
+    report, standing, program = record.report, lateness(record), record.program
+    same = ("id", "name", "outcome", "started_at", "ended_at")
+    rest = ("exit_code", "parent_id", "host", "user", "pid", "argv", "python", "cpu_s", "peak_memory_bytes")
+    return {
+        **{name: getattr(report, name) for name in same},
+        "duration_s": round(took_s(record), 3),
+        "usual_duration": usual_document(usual),
+        "stands_out": stands_out(record, usual),
+        "values": dict(report.values),
+        "progress": progress_document(record),
+        "error": _error_document(report.error, whole=traceback),
+        **{name: getattr(report, name) for name in rest},
+        "log_path": report.log_path,
+        "schedule": record.schedule,
+        "max_duration_s": record.max_duration_s,
+        "stall_after_s": record.stall_after_s,
+        "grace_s": record.grace_s,
+        "is_gone": is_lost(record),
+        "stalled_since": instant(standing.stalled_since_s),
+        "overdue_since": instant(standing.overdue_since_s),
+        "program_pid": program.pid if program is not None else None,
+        "program_lives": lives(program) if program is not None else None,
+    }
+
+
+def usual_document(usual: Usual | None) -> dict[str, Any] | None:
+    """Return what programs are told of what is usual for a duration."""
+    if usual is None:
+        return None
+    numbers = {"median_s": usual.median, "low_s": usual.low, "high_s": usual.high}
+    return {**{name: round(each, 3) for name, each in numbers.items()}, "count": usual.count}
+
+
+def progress_document(record: RunRecord) -> dict[str, Any] | None:
+    """Return what programs are told of a run's last progress."""
+    progress = record.report.progress
+    if progress is None:
+        return None
+    return {
+        **attrs.asdict(progress),
+        "percentage": progress.percentage,
+        "eta_s": progress.eta_s,
+        "at": record.progress_at,
+    }
+
+
+def _error_document(error: ErrorDetails | None, *, whole: bool) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    if whole:
+        return {**attrs.asdict(error), "local_variables": dict(error.local_variables)}
+    return {name: getattr(error, name) for name in ("type", "message", "where", "thread", "fingerprint")}
+
+
+def joined(parts: Iterable[str], between: str = " · ") -> str:
+    """Return the parts that say something, in one line."""
+    return between.join(part for part in parts if part)
+
+
+def about(seconds: float) -> str:
+    """Return a duration that is only an estimate, in its largest unit ("3 min")."""
+    return " ".join(duration(seconds).split()[:2])

@@ -1,0 +1,271 @@
+"""``supervisor show``: all that is known of one run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from supervisor._cli import run_facts, shared
+from supervisor._cli.completing import runs
+from supervisor._cli.history_command import unknown_name
+from supervisor._cli.log_tail import Tail, tail_of
+from supervisor._cli.outbox_command import delivery_document, delivery_table
+from supervisor._cli.shared import Column, Styled, line, paint
+from supervisor._models.kinds import Outcome
+from supervisor._text import counted, duration, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from supervisor._messages.baseline import Usual
+    from supervisor._models.values import ErrorDetails
+    from supervisor._store import RunRecord, WaitingDelivery
+    from supervisor._store.sqlite.reader import Reader
+
+TAIL_LINES = 15
+_LOOK_BACK = 60
+_LEAST_BEGINNING = 4
+
+
+@click.command("show", epilog=shared.exit_codes(one="there is no such run, or the journal cannot be read"))
+@click.argument("run", shell_complete=runs)
+@click.option(
+    "--lines",
+    "-n",
+    type=click.IntRange(min=0),
+    default=TAIL_LINES,
+    show_default=True,
+    help="How many lines of its log, at most.",
+)
+@shared.as_json
+def command(run: str, lines: int, as_json: bool) -> None:
+    """Show all that is known of one run: facts, values, error, log, inner runs, and its messages that wait.
+
+    RUN is the id of a run or the beginning of one, or a name, for the newest run of that name.
+    """
+    reader = shared.journal()
+    if reader is None:
+        shared.fail(shared.no_journal_yet())
+    with shared.faults_told():
+        known = _Known(reader, _found(reader, run), lines)
+    if as_json:
+        shared.print_json(known.document())
+    else:
+        known.say()
+
+
+def _found(reader: Reader, asked: str) -> RunRecord:
+    """Return the run that is meant: by its whole id, by its name, or by the beginning of its id."""
+    by_id = reader.with_id(asked) if len(asked) >= _LEAST_BEGINNING else ()
+    exact = next((each for each in by_id if each.report.id == asked), None)
+    of_name = exact or reader.last_run(asked)
+    if of_name is not None:
+        return of_name
+    if len(by_id) > 1:
+        several = "\n".join(f"  {each.report.id}  {line(each.report.name, 60)}" for each in by_id)
+        shared.fail(f"the ids of {counted(len(by_id), 'run')} begin so; give more of it:\n{several}")
+    if not by_id:
+        shared.fail(f"{unknown_name(asked, reader.names())}\n`supervisor history` shows the ids of runs.")
+    return by_id[0]
+
+
+class _Known:
+    """All that is known of a run."""
+
+    def __init__(self, reader: Reader, record: RunRecord, lines: int) -> None:
+        self.record = record
+        self.report = record.report
+        self.usual = run_facts.Usuals(reader).of(record.report)
+        self.usual_values = _usual_values(reader, record)
+        self.log = tail_of(record.report, lines)
+        self.inner = reader.nested_in(record.report.id)
+        keys = reader.waiting_of(record.report.id)
+        self.waiting: list[WaitingDelivery] = [each for each in reader.deliveries() if each.key in keys]
+
+    def document(self) -> dict[str, Any]:
+        """Return what programs are told."""
+        return {
+            **run_facts.run_document(self.record, self.usual, traceback=True),
+            "usual_values": {
+                name: {"median": each.median, "low": each.low, "high": each.high, "count": each.count}
+                for name, each in self.usual_values.items()
+            },
+            "log_tail": self.log.lines,
+            "inner_runs": [run_facts.run_document(each) for each in self.inner],
+            "waiting": [delivery_document(each) for each in self.waiting],
+        }
+
+    def say(self) -> None:
+        """Print what people are told."""
+        state = run_facts.outcome(self.record)
+        shared.say(f"{paint(line(self.report.name), 'bold')}  {paint(*state)}")
+        _say_facts(self._facts())
+        if self.report.values:
+            _title("Recorded")
+            _say_values(self.report.values, self.usual_values)
+        if self.report.progress is not None:
+            _title("Progress" if self.report.outcome in (None, Outcome.SUCCESS) else "It had come to")
+            shared.say(f"  {run_facts.progress_line(self.record, (shared.width() or 120) - 2)}")
+        if self.report.error is not None:
+            _title("Error")
+            _say_error(self.report.error)
+        _say_log(self.log)
+        if self.inner:
+            _title("Inner runs")
+            _say_inner(self.inner)
+        if self.waiting:
+            _title("Messages that wait (see `supervisor outbox`)")
+            for each in delivery_table(self.waiting, 2):
+                shared.say(f"  {each}")
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        report, record = self.report, self.record
+        yield "Run", report.id
+        yield "Started", f"{shared.local(report.started_at, seconds=True)} ({shared.ago(report.started_at)})"
+        if report.ended_at is not None:
+            yield "Ended", shared.local(report.ended_at, seconds=True)
+        yield ("Took" if report.outcome is not None else "So far"), self._took()
+        yield from self._late()
+        yield "Exit code", str(report.exit_code) if report.exit_code is not None else ""
+        who = f" of {line(report.user)}" if report.user else ""
+        gone = ", which is gone" if run_facts.is_lost(record) else ""
+        yield "Process", f"{report.pid}{who} on {line(report.host) if report.host else 'this machine'}{gone}"
+        if record.program is not None and report.outcome in (None, Outcome.DIED):
+            yield "Program", run_facts.program_words(record.program, f"{record.program.pid}, which")
+        yield "Command", " ".join(line(each) for each in report.argv)
+        yield "Python", line(report.python) if report.python else ""
+        yield "Used", ", ".join(self._used())
+        yield "Within run", report.parent_id or ""
+        yield "Schedule", line(record.schedule) if record.schedule else ""
+        yield "Limits", ", ".join(self._limits())
+
+    def _late(self) -> Iterator[tuple[str, str]]:
+        late, record = run_facts.lateness(self.record), self.record
+        for label, since_s, limit in (
+            ("Stalled", late.stalled_since_s, f"it should make progress every {duration(record.stall_after_s or 0)}"),
+            ("Overdue", late.overdue_since_s, f"it should take at most {duration(record.max_duration_s or 0)}"),
+        ):
+            if (since := run_facts.instant(since_s)) is not None:
+                yield label, f"since {shared.local(since, seconds=True)} ({shared.ago(since)}): {limit}"
+
+    def _took(self) -> str:
+        took = duration(run_facts.took_s(self.record))
+        usual = f" (usually {run_facts.usually(self.usual)})" if self.usual is not None else ""
+        odd = run_facts.stands_out(self.record, self.usual)
+        return (paint(f"{took} !", "bold yellow") if odd else took) + usual
+
+    def _used(self) -> Iterator[str]:
+        if self.report.cpu_s is not None:
+            yield f"{duration(self.report.cpu_s)} of processor time"
+        if self.report.peak_memory_bytes is not None:
+            yield f"{size(self.report.peak_memory_bytes)} of memory at its peak"
+
+    def _limits(self) -> Iterator[str]:
+        if self.record.max_duration_s is not None:
+            yield f"at most {duration(self.record.max_duration_s)}"
+        if self.record.stall_after_s is not None:
+            yield f"progress every {duration(self.record.stall_after_s)}"
+
+
+def _usual_values(reader: Reader, record: RunRecord) -> Mapping[str, Usual]:
+    """Return what is usual for the numbers that a run recorded, by the last successes of its name besides itself."""
+    if not record.report.values:
+        return {}
+    from supervisor._messages.comparison import usual_numbers
+    from supervisor._messages.earlier_runs import Past, PastRun
+
+    others = [
+        PastRun(outcome=Outcome.SUCCESS, started_at=each.report.started_at, values=each.report.values)
+        for each in reader.some_runs(record.report.name, limit=_LOOK_BACK)
+        if each.report.outcome is Outcome.SUCCESS and each.report.id != record.report.id
+    ]
+    values, _ = usual_numbers(record.report, Past(runs=tuple(others)))
+    return values
+
+
+def _title(text: str) -> None:
+    shared.say()
+    shared.say(paint(text, "bold"))
+
+
+def _say_facts(rows: Iterator[tuple[str, str]]) -> None:
+    columns = (shared.width() or 10_000) - 14
+    for label, text in rows:
+        if text:
+            first, *more = [text] if "\x1b" in text else shared.wrapped(text, columns)
+            shared.say(f"  {paint(f'{label:<10}', 'dim')}  {first}")
+            for each in more:
+                shared.say(f"{'':14}{each}")
+
+
+def _say_values(values: Mapping[str, Any], usual: Mapping[str, Usual]) -> None:
+    from supervisor._messages.findings import usual_text, value_stands_out
+
+    rows = []
+    for name, value in values.items():
+        known = usual.get(name)
+        odd = known is not None and value_stands_out(value, known)
+        text = run_facts.value(value, 1_000)
+        rows.append(
+            [
+                Styled(f"  {line(str(name), 60)}", "dim"),
+                Styled(f"{text} !" if odd else text, "bold yellow" if odd else ""),
+                Styled(usual_text(known) if known is not None else "", "dim"),
+            ]
+        )
+    columns: list[Column | str] = [Column("", gives="cut"), Column("", gives="wrap"), ""]
+    for each in shared.drawn(columns, rows)[1:]:
+        shared.say(each)
+
+
+def _say_error(error: ErrorDetails) -> None:
+    said = f"{error.type}: {error.message}" if error.message else error.type
+    for each in shared.lines(said, 4_000):
+        shared.say(f"  {paint(each, 'bold red')}")
+    if error.thread:
+        shared.say(f"  in {line(error.thread)}")
+    if error.where:
+        shared.say(f"  at {line(error.where)}")
+    for note in error.notes:
+        _say_lines(note)
+    code = error.excerpt or (f"    {error.source}" if error.source else "")
+    if code:
+        shared.say()
+        _say_lines(code)
+    if error.local_variables:
+        shared.say()
+        for name, text in error.local_variables:
+            shared.say(f"  {line(name, 60)} = {line(text, 500)}")
+    if error.traceback and error.traceback.strip() != said:
+        shared.say()
+        _say_lines(error.traceback)
+
+
+def _say_lines(text: str) -> None:
+    for each in shared.lines(text):
+        shared.say(f"  {each}".rstrip())
+
+
+def _say_log(log: Tail) -> None:
+    if not log.path:
+        return
+    _title(f"Log {line(log.path, 500)}{f', {log.note}' if log.note else ''}")
+    for each in log.lines:
+        shared.say(f"  {each}".rstrip())
+
+
+def _say_inner(inner: tuple[RunRecord, ...]) -> None:
+    rows: list[list[str | Styled]] = [
+        [
+            Styled(f"  {run_facts.short(each.report.id)}", "dim"),
+            line(each.report.name),
+            run_facts.outcome(each),
+            duration(run_facts.took_s(each)),
+            run_facts.details(each),
+        ]
+        for each in inner
+    ]
+    columns: list[Column | str] = ["", Column("", gives="cut"), "", "", Column("", gives="cut")]
+    for each in shared.drawn(columns, rows)[1:]:
+        shared.say(each)

@@ -1,0 +1,196 @@
+"""``supervisor status``: what runs now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from supervisor._cli import run_facts, shared
+from supervisor._cli.shared import Column, Styled, line, paint
+from supervisor._cli.snapshot import Memory, Now, UnderWay, document, look
+from supervisor._text import counted, duration, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from supervisor._store import RunRecord
+    from supervisor._store.sqlite.reader import Reader
+
+REFRESH_S = 2.0
+_LEAST_NAME = 8
+
+
+@click.command("status", epilog=shared.exit_codes(one="the journal cannot be read"))
+@click.option("--watch", "-w", is_flag=True, help="Look again every 2 seconds, until Ctrl+C.")
+@shared.as_json
+def command(watch: bool, as_json: bool) -> None:
+    """Show what runs now: since when, how far it is, and its last sign of life.
+
+    When nothing runs, the last run of each name is shown.
+    """
+    if watch and (as_json or not shared.is_terminal()):
+        raise click.UsageError("--watch needs a terminal, and goes without --json")
+    reader = shared.journal()
+    with shared.faults_told():
+        if watch:
+            _watch(reader)
+        elif as_json:
+            shared.print_json(document(look(reader)))
+        elif reader is None:
+            shared.say(shared.no_journal_yet())
+        else:
+            shared.say("\n".join(told(look(reader))))
+
+
+def told(now: Now) -> Iterator[str]:
+    """Yield the lines that a person reads."""
+    if now.runs:
+        yield _summary(now)
+        for each in now.runs:
+            yield ""
+            yield from _run(each, now.at)
+    elif now.last:
+        yield "Nothing is under way. The last run of each name:"
+        yield ""
+        yield from _last(now.last, now.at)
+        if now.more_names:
+            yield paint(f"and {counted(now.more_names, 'name')} more: `supervisor report` shows all", "dim")
+    else:
+        yield "Nothing is under way, and no run is in the journal."
+    if now.pending or now.failed:
+        yield ""
+        yield _outbox(now)
+
+
+def _summary(now: Now) -> str:
+    """Return how many runs are under way, and how many of these need a look."""
+    lost = sum(run_facts.is_lost(each.record) for each in now.runs)
+    late = [run_facts.lateness(each.record, now.at) for each in now.runs]
+    wrong = {
+        "stalled": sum(each.stalled_since_s is not None for each in late),
+        "overdue": sum(each.overdue_since_s is not None for each in late),
+        "died?": lost,
+    }
+    head = paint(f"{counted(len(now.runs) - lost, 'run')} under way", "bold")
+    return run_facts.joined((head, *(f"{count} {word}" for word, count in wrong.items() if count)), ", ")
+
+
+def _run(run: UnderWay, now: datetime) -> Iterator[str]:
+    columns = shared.width() or 200
+    report = run.record.report
+    is_lost = run_facts.is_lost(run.record)
+    within = f"in {line(run.within, 30)}" if run.within else ""
+    state = (
+        paint(*run_facts.DIED)
+        if is_lost
+        else paint(run_facts.late_words(run_facts.lateness(run.record, now)), run_facts.LATE)
+    )
+    head = run_facts.joined((state, paint(f"{run_facts.short(report.id)}", "dim"), paint(within, "dim")), "  ")
+    name = shared.cut(line(report.name), max(_LEAST_NAME, columns - 2 - len(click.unstyle(head))))
+    yield f"{paint(name, 'bold')}  {head}"
+    if report.progress is not None:
+        yield f"  {run_facts.progress_line(run.record, columns - 2)}"
+    for each in _wrapped(_lost(run.record, now) if is_lost else _facts(run, now), columns - 2):
+        yield f"  {each}"
+
+
+def _facts(run: UnderWay, now: datetime) -> Iterator[str]:
+    report = run.record.report
+    usual = run_facts.usually(run.usual)
+    late = run_facts.lateness(run.record, now)
+    for word, since in (("stalled", late.stalled_since_s), ("overdue", late.overdue_since_s)):
+        if (at := run_facts.instant(since)) is not None:
+            yield paint(f"{word} since {_time(at, now)}", run_facts.LATE)
+    took = f"for {duration(run_facts.took_s(run.record, now))}"
+    yield paint(f"{took} !", "bold yellow") if run_facts.stands_out(run.record, run.usual) else took
+    yield f"started {_time(report.started_at, now)}"
+    if usual:
+        yield f"usually {usual}"
+    left_s = run_facts.left_s(run.record, now)
+    if left_s is not None and left_s >= 1:
+        yield f"{run_facts.about(left_s)} left"
+    if run.memory is not None:
+        yield _memory(run.memory)
+    yield f"last sign of life {shared.ago(run.record.seen_at, now)}"
+    yield f"process {report.pid}" + (f" on {line(report.host, 40)}" if run.memory is None else "")
+
+
+def _lost(record: RunRecord, now: datetime) -> Iterator[str]:
+    report = record.report
+    yield f"started {_time(report.started_at, now)}"
+    yield f"last sign of life {shared.ago(record.seen_at, now)}"
+    yield f"process {report.pid} is gone"
+    if record.program is not None:
+        yield run_facts.program_words(record.program, f"its program, process {record.program.pid},")
+    yield "its next run or `supervisor check` will tell"
+
+
+def _memory(memory: Memory) -> str:
+    if not memory.children:
+        return size(memory.own_bytes)
+    children = "1 child" if memory.children == 1 else f"{memory.children} children"
+    return f"{size(memory.own_bytes)} and {size(memory.children_bytes)} in {children}"
+
+
+def _time(instant: datetime, now: datetime) -> str:
+    """Return an instant in the machine's zone, without the date where that is today's."""
+    ours = instant.astimezone()
+    return f"{ours:%H:%M:%S}" if ours.date() == now.astimezone().date() else shared.local(instant)
+
+
+def _wrapped(parts: Iterator[str], columns: int) -> Iterator[str]:
+    """Yield lines of parts that belong together, as many on each as it takes."""
+    row: list[str] = []
+    used = 0
+    for part in parts:
+        length = len(click.unstyle(part))
+        if row and used + length > columns:
+            yield " · ".join(row)
+            row, used = [], 0
+        row.append(part)
+        used += length + 3
+    yield " · ".join(row)
+
+
+def _last(records: Sequence[RunRecord], now: datetime) -> list[str]:
+    columns: list[str | Column] = [Column("NAME", gives="cut"), "OUTCOME", "STARTED", "TOOK", ""]
+    return shared.drawn(
+        columns,
+        [
+            [
+                line(each.report.name),
+                run_facts.outcome(each),
+                shared.local(each.report.started_at),
+                duration(run_facts.took_s(each, now)),
+                Styled(shared.ago(each.report.started_at, now), "dim"),
+            ]
+            for each in records
+        ],
+    )
+
+
+def _outbox(now: Now) -> str:
+    pending = f"{now.pending:,} pending" if now.pending else ""
+    failed = paint(f"{now.failed:,} failed", "red") if now.failed else ""
+    return f"Outbox: {run_facts.joined((pending, failed), ', ')} (`supervisor outbox`)"
+
+
+def _watch(reader: Reader | None) -> None:
+    """Show it anew every 2 seconds, until Ctrl+C."""
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(highlight=False), auto_refresh=False, screen=False) as live:
+        try:
+            while True:
+                reader = reader or shared.journal()
+                lines = list(told(look(reader))) if reader is not None else [shared.no_journal_yet()]
+                live.update(Text.from_ansi("\n".join(lines)), refresh=True)
+                time.sleep(REFRESH_S)
+        except KeyboardInterrupt:
+            return

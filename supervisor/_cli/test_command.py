@@ -1,0 +1,194 @@
+"""``supervisor test``: send a test message through each configured handler."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from supervisor._cli import shared
+from supervisor._cli.completing import handlers
+from supervisor._cli.configured_handlers import (
+    Built,
+    built,
+    configuration,
+    names_of,
+    reason_of,
+    silence,
+)
+from supervisor._cli.remedies import remedy
+from supervisor._cli.shared import line, paint
+from supervisor._hooks import OUR_THREADS
+from supervisor._text import duration
+from supervisor.errors import DeliveryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from supervisor._config import Configuration
+    from supervisor._models.values import MessageDetails
+
+DEADLINE_S = 60.0
+
+
+@attrs.frozen(kw_only=True)
+class Tried:
+    """How the test of one handler ended.
+
+    Args:
+        name: The handler's name.
+        type: Its type.
+        took_s: How long it took, in seconds; None where nothing was sent.
+        faults: What is wrong, a line for each; none when the message was sent.
+        remedy: How to mend it; "" where the faults say so.
+    """
+
+    name: str
+    type: str
+    took_s: float | None = None
+    faults: tuple[str, ...] = ()
+    remedy: str = ""
+
+
+@click.command(
+    "test", epilog=shared.exit_codes(one="a handler failed", two="a handler of that name, or any, is not configured")
+)
+@click.argument("names", metavar="[HANDLER]...", nargs=-1, shell_complete=handlers)
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=click.FloatRange(min=0.1),
+    default=DEADLINE_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for each, at most.",
+)
+@shared.as_json
+def command(names: tuple[str, ...], deadline_s: float, as_json: bool) -> None:
+    """Send a test message through each configured handler, and tell exactly what failed and how to mend it.
+
+    Messages go out at once, not by way of the outbox. Handlers that stand only in a script's code cannot be tried here.
+    """
+    known = configuration()
+    chosen = names or names_of(known)
+    _check(known, names, chosen)
+    with silence(all_of_stdout=as_json):
+        tests = [_Test(built(known, name)) for name in dict.fromkeys(chosen)]
+        for each in tests:
+            each.start()
+        tried = []
+        for each in tests:
+            tried.append(each.result(deadline_s))
+            if not as_json:
+                _say(tried[-1], max(len(line(each.name)) for each in tests))
+    if as_json:
+        shared.print_json([_document(each) for each in tried])
+    if any(each.faults for each in tried):
+        click.get_current_context().exit(shared.FOUND)
+
+
+def _check(known: Configuration, names: Sequence[str], chosen: Sequence[str]) -> None:
+    """End the command where there is nothing to test, or a name is nobody's."""
+    there = {*names_of(known), "console"}
+    for name in names:
+        if name not in there:
+            from supervisor._config.problems import meant
+
+            raise click.BadParameter(f"there is no handler {name!r}; {meant(name, there)}", param_hint="HANDLER")
+    if not chosen:
+        problems = "".join(f"\n  {line(str(each), 500)}" for each in known.problems)
+        files = ", ".join(known.files) or ("see below" if known.problems else "no configuration file was found")
+        shared.fail(
+            f"no handler is configured ({files}).{problems}\n"
+            "`supervisor config init` writes a first file. Handlers in a script's own code are tried by its runs.",
+            shared.WRONG_USE,
+        )
+
+
+class _Test:
+    """Tries one handler, in a thread of its own: one that hangs must not keep the others from being tried."""
+
+    def __init__(self, handler: Built) -> None:
+        self.name = handler.name
+        self._built = handler
+        self._began_s = monotonic()
+        self._ended: Tried | None = None
+        self._thread = threading.Thread(target=self._try, name=f"{OUR_THREADS}test {handler.name}", daemon=True)
+
+    def start(self) -> None:
+        self._began_s = monotonic()
+        if self._built.handler is not None:
+            self._thread.start()
+
+    def result(self, deadline_s: float) -> Tried:
+        """Wait for the end of the test, or of the patience."""
+        if self._built.handler is None:
+            return self._tried(faults=tuple(map(str, self._built.problems)))
+        self._thread.join(max(0.0, self._began_s + deadline_s - monotonic()))
+        if self._ended is not None:
+            return self._ended
+        return self._tried(faults=(f"it did not come to an end within {duration(deadline_s)}",))
+
+    def _try(self) -> None:
+        handler = self._built.handler
+        try:
+            handler.send_message(message_of_test(self._built))
+        except DeliveryError as error:
+            self._ended = self._tried(faults=(str(error),), remedy=remedy(error))
+        except BaseException as error:  # noqa: BLE001 - the handler's boundary: it may be anybody's class
+            self._ended = self._tried(faults=(reason_of(error),), remedy=remedy(error))
+        else:
+            self._ended = self._tried(took_s=monotonic() - self._began_s)
+        close = getattr(handler, "close", None)
+        if callable(close):
+            close()
+
+    def _tried(self, **facts: Any) -> Tried:
+        return Tried(name=self.name, type=self._built.type, **facts)
+
+
+def message_of_test(handler: Built) -> MessageDetails:
+    """Return the message that says what it is."""
+    from supervisor import _exceptions
+    from supervisor._models.values import MessageDetails
+    from supervisor._store.processes import hostname
+    from supervisor._text import local_time
+
+    host = hostname() or "this machine"
+    details = MessageDetails(f"supervisor test from {host}")
+    by = f" by {_exceptions.user()}" if _exceptions.user() else ""
+    text = (
+        f"This is a test: `supervisor test` was called{by} on {host} at {local_time(details.created_at)}, and sent "
+        f"this through the handler {handler.name!r} ({handler.type}). That you can read it shows that the handler "
+        "works. There is nothing to do."
+    )
+    return attrs.evolve(details, message=text)
+
+
+def _say(tried: Tried, width: int) -> None:
+    head = f"{paint(f'{line(tried.name):<{width}}', 'bold')}  {tried.type:<12}"
+    if not tried.faults:
+        shared.say(f"{head}  {paint('sent', 'green')} in {duration(tried.took_s or 0.0)}")
+        return
+    shared.say(f"{head}  {paint('failed', 'bold red')}")
+    columns = (shared.width() or 10_000) - 4
+    for fault in tried.faults:
+        for each in shared.wrapped(line(fault, 2_000), columns):
+            shared.say(f"    {each}")
+    for each in shared.wrapped(tried.remedy, columns):
+        shared.say(f"    {paint(each, 'cyan')}")
+
+
+def _document(tried: Tried) -> dict[str, Any]:
+    """Return what programs are told."""
+    return {
+        "handler": tried.name,
+        "type": tried.type,
+        "sent": not tried.faults,
+        "took_s": tried.took_s,
+        "faults": tried.faults,
+        "remedy": tried.remedy,
+    }

@@ -1,0 +1,167 @@
+"""From files and variables to one configuration."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from supervisor._config import environment
+from supervisor._config.configuration import Configuration
+from supervisor._config.handler_specs import HandlerSpec, without_table
+from supervisor._config.layers import (
+    BROKEN,
+    DEFAULTS,
+    HANDLERS,
+    RUNS,
+    Layer,
+    laid_over,
+)
+from supervisor._config.origins import Origin
+from supervisor._config.problems import Key, Notes, Problem, dotted, meant
+from supervisor._config.toml_file import Source, read
+from supervisor._config.toml_reader import PROFILE, Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from supervisor._config.search import Place
+
+
+def assemble(standing: Sequence[Place], upwards: Iterable[Place], variables: Mapping[str, str]) -> Configuration:
+    """Return what files and variables say together.
+
+    Args:
+        standing: The files that are always read, the stronger last.
+        upwards: Of these the first counts that says something of supervisor.
+        variables: Those whose names begin with ``SUPERVISOR_``.
+    """
+    notes = Notes()
+    sources = _sources(standing, upwards, notes)
+    readers = [Reader(each, notes) for each in sources]
+    layers = [each.plain() for each in readers]
+    profiles = [each.profiles() for each in readers]
+    profile, origin = _profile(readers, variables)
+    layers += [each[profile] for each in profiles if profile in each]
+    layers.append(environment.layer_of(variables, notes))
+    for reader in readers:
+        reader.warn_of_literals()
+    whole = laid_over(layers)
+    if origin is not None:
+        whole.origins[PROFILE,] = origin
+        _check_profile(profile, origin, {name for each in profiles for name in each}, sources, notes)
+    return _configuration(whole, profile, sources, notes)
+
+
+def _sources(standing: Iterable[Place], upwards: Iterable[Place], notes: Notes) -> list[Source]:
+    found = {each.path: source for each in standing if (source := read(each, notes)) is not None}
+    for place in upwards:
+        if place.path in found:  # the script lives in the directory of the machine or the user
+            found[place.path] = found.pop(place.path)
+            break
+        problems = len(notes.problems)
+        source = read(place, notes)
+        if source is not None:
+            found[place.path] = source
+        if source is not None or len(notes.problems) > problems:
+            break  # what stands further up is not for this script, even where this one is wrong
+    return list(found.values())
+
+
+def _profile(readers: Iterable[Reader], variables: Mapping[str, str]) -> tuple[str | None, Origin | None]:
+    """Return the chosen profile and who chose it: the variable, else the strongest file."""
+    chosen: tuple[str | None, Origin | None] = (None, None)
+    for reader in readers:
+        profile = reader.profile()
+        if profile is not None:
+            chosen = profile, Origin(reader.source, (*reader.source.base, PROFILE))
+    named = variables.get(environment.PROFILE, "").strip()
+    return (named, Origin(variable=environment.PROFILE)) if named else chosen
+
+
+def _check_profile(
+    profile: str | None, origin: Origin, known: set[str], sources: Sequence[Source], notes: Notes
+) -> None:
+    """Note a profile that no file has: a misspelt "development" would send to whom production sends."""
+    if sources and profile is not None and profile not in known:
+        text = f"there is no profile {profile!r}; {meant(profile, known)} (an empty {_header(profile)} is enough)"
+        notes.problems.append(_told(origin, text, PROFILE))
+
+
+def _header(profile: str) -> str:
+    return f"[{dotted(('profiles', profile))}]"
+
+
+def _configuration(whole: Layer, profile: str | None, sources: Iterable[Source], notes: Notes) -> Configuration:
+    handlers = _handlers(whole, notes)
+    unusable = frozenset(whole.handlers.keys() - handlers.keys())
+    names = _Names(whole, handlers, unusable, notes)
+    settings = names.known((DEFAULTS,), whole.settings)
+    runs = {run: MappingProxyType(names.known((RUNS, run), each)) for run, each in whole.runs.items()}
+    return Configuration(
+        settings=MappingProxyType(settings),
+        runs=MappingProxyType(runs),
+        handlers=MappingProxyType(handlers),
+        profile=profile,
+        files=tuple(each.path for each in sources),
+        origins=MappingProxyType({dotted(key): origin for key, origin in whole.origins.items()}),
+        problems=tuple(notes.problems),
+        warnings=tuple(notes.warnings),
+        unusable=unusable,
+    )
+
+
+def _handlers(whole: Layer, notes: Notes) -> dict[str, HandlerSpec]:
+    """Return the handlers that have a type and no mistakes."""
+    found = {}
+    for name, options in whole.handlers.items():
+        origin = whole.origins.get((HANDLERS, name), Origin())
+        if "type" not in options:
+            header = dotted((HANDLERS, name))
+            text = f'[{header}] type is missing: say which kind of handler it is, like type = "email"'
+            notes.problems.append(_told(origin, text, header))
+        elif not any(each is BROKEN for each in options.values()):
+            given = {key: value for key, value in options.items() if key != "type"}
+            origins = {key: whole.origins[HANDLERS, name, key] for key in options}
+            found[name] = HandlerSpec(
+                name=name,
+                type=options["type"],
+                options=MappingProxyType(given),
+                origin=origin,
+                origins=MappingProxyType(origins),
+            )
+    return found
+
+
+class _Names:
+    """Sees to it that the handlers that settings name are there."""
+
+    def __init__(
+        self, whole: Layer, handlers: Mapping[str, HandlerSpec], unusable: frozenset[str], notes: Notes
+    ) -> None:
+        self._whole = whole
+        self._handlers = handlers
+        self._unusable = unusable
+        self._notes = notes
+
+    def known(self, key: Key, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings whose ``handlers`` can all be used; what there is not is noted, unless that has been."""
+        if "handlers" not in settings:
+            return dict(settings)
+        usable = []
+        for name in settings["handlers"]:
+            if name in self._handlers or (name not in self._unusable and without_table(name) is not None):
+                usable.append(name)
+            elif name not in self._unusable:
+                self._note((*key, "handlers"), name)
+        return {**settings, "handlers": tuple(usable)}
+
+    def _note(self, key: Key, name: str) -> None:
+        known = {*self._handlers, *self._unusable, "console"}
+        text = f"there is no handler {name!r}; {meant(name, known)} ([{dotted((HANDLERS, name))}] would make one)"
+        origin = self._whole.origins[key]
+        text = f"environment variable {origin.variable}: {text}" if origin.variable else f"[{dotted(key[:-1])}] {text}"
+        self._notes.problems.append(_told(origin, text, origin.variable or dotted(key)))
+
+
+def _told(origin: Origin, text: str, key: str) -> Problem:
+    return Problem(text, origin.file, origin.line, key)

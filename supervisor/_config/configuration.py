@@ -1,0 +1,81 @@
+"""What a configuration comes to."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from supervisor._config.handler_specs import HandlerSpec
+    from supervisor._config.origins import Origin
+    from supervisor._config.problems import Problem
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+def _names(value: Mapping[str, Any]) -> str:
+    return f"<{', '.join(value)}>"  # a value may be a secret, a name is none
+
+
+@attrs.frozen(kw_only=True)
+class Configuration:
+    """What files and environment say, as far as it is usable.
+
+    Args:
+        settings: Keyword arguments for :class:`supervisor.settings.Settings`, for all runs, but for ``handlers``: these
+            are names, to be looked up by :meth:`spec`.
+        runs: The same for the runs of one name, less what a stronger source says for all: see :meth:`for_run`.
+        handlers: The named handlers.
+        profile: The chosen profile; None when none is.
+        files: The files that were read, the strongest last.
+        origins: Which file or variable each thing came from, by its key: ``defaults.report_on``,
+            ``handlers.ops.api_key``, ``runs."nightly parcels".handlers``, ``profile``.
+        problems: What is wrong. It is left out of everything else.
+        warnings: What works, and should be mended all the same.
+        unusable: Names of handlers that are there and have problems.
+    """
+
+    settings: Mapping[str, Any] = attrs.field(default=_EMPTY, repr=_names)
+    runs: Mapping[str, Mapping[str, Any]] = attrs.field(default=_EMPTY, repr=_names)
+    handlers: Mapping[str, HandlerSpec] = attrs.field(default=_EMPTY, repr=_names)
+    profile: str | None = None
+    files: tuple[str, ...] = ()
+    origins: Mapping[str, Origin] = attrs.field(default=_EMPTY, repr=False, eq=False)
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    unusable: frozenset[str] = frozenset()
+
+    def for_run(self, name: str | None) -> dict[str, Any]:
+        """Return the settings of the runs of a name, of all runs for None; arguments of the script go over them."""
+        return {**self.settings, **self.runs.get(name or "", {})}
+
+    def spec(self, name: str) -> HandlerSpec:
+        """Return a named handler. "console" needs no table of its own.
+
+        Raises:
+            ConfigurationError: There is none of that name, or what the files say of it is wrong.
+        """
+        if name in self.handlers:
+            return self.handlers[name]
+        from supervisor._config.handler_specs import missing, without_table
+
+        bare = without_table(name) if name not in self.unusable else None
+        if bare is None:
+            raise missing(self, name)
+        return bare
+
+    def checked(self) -> Configuration:
+        """Return this configuration when nothing is wrong with it.
+
+        Raises:
+            ConfigurationProblems: Something is wrong; it tells all at once.
+        """
+        if self.problems:
+            from supervisor._config.problems import ConfigurationProblems
+
+            raise ConfigurationProblems(self.problems)
+        return self

@@ -1,0 +1,104 @@
+"""What is wrong with a configuration, told so that it can be mended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from supervisor._text import one_line
+from supervisor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from supervisor._config.toml_file import Source
+
+Key = tuple[str, ...]
+"""The way to a value: the names of the tables that it is in, and its own."""
+
+_LONGEST = 500
+_ESCAPES = {code: f"\\u{code:04X}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+_ESCAPES |= {ord('"'): '\\"', ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+
+
+def _one_line(text: str) -> str:
+    return one_line(text, _LONGEST)
+
+
+@attrs.frozen
+class Problem:
+    """One mistake.
+
+    Args:
+        text: What is wrong, with the evidence and the remedy, and without secrets; it is made to be one line.
+        file: The file that it is in; "" where it is in none.
+        line: The line; None where that is not known.
+        key: The key as one would write it in TOML, or the environment variable; "" where it is the whole file.
+    """
+
+    text: str = attrs.field(converter=_one_line)
+    file: str = ""
+    line: int | None = None
+    key: str = ""
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.text}" if place else self.text
+
+
+class ConfigurationProblems(ConfigurationError):  # noqa: N818 - it tells several at once
+    """Tell all that is wrong with a configuration at once.
+
+    Args:
+        problems: What is wrong, at least one.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        lines = [str(each) for each in self.problems]
+        several = f"there are {len(lines)} mistakes in the configuration:"
+        super().__init__(lines[0] if len(lines) == 1 else "\n- ".join((several, *lines)))
+
+
+class Notes:
+    """Gathers what is wrong while a configuration is read."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+
+    def wrong(self, source: Source, key: Key, text: str) -> None:
+        """Note a mistake at a key of a file."""
+        self.problems.append(Problem(text, source.path, source.line_of(key), dotted(key)))
+
+
+def dotted(key: Key) -> str:
+    """Return a key as one would write it in TOML: ``runs."nightly parcels".handlers``."""
+    return ".".join(each if _is_bare(each) else quoted(each) for each in key)
+
+
+def quoted(text: str) -> str:
+    """Return a text as one would write it in TOML, on one line."""
+    return f'"{text.translate(_ESCAPES)}"'
+
+
+def meant(name: str, known: Collection[str]) -> str:
+    """Return the end of a sentence that says which name was probably meant, or which there are."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there are {', '.join(sorted(known))}" if known else "there are none"
+
+
+def safe(text: str) -> str:
+    """Return a text that quotes what a person wrote without what looks like a secret."""
+    from supervisor._redaction import Redactor
+
+    return Redactor().text(text)
+
+
+def _is_bare(text: str) -> bool:
+    return text.isascii() and text.replace("-", "").replace("_", "").isalnum()

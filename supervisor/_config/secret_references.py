@@ -1,0 +1,135 @@
+"""Secrets: where they are, and what they are, which is never shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from supervisor._config.search import is_file
+from supervisor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MASK = "********"
+WAYS = '{ env = "NAME" }, { file = "PATH" } or { keyring = "SERVICE", user = "NAME" }'
+MOST_BYTES = 100_000
+_WORDS = frozenset({"env", "file", "keyring", "user"})
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@attrs.frozen(repr=False)
+class Secret:
+    """A value that is not shown, or where it is to be found.
+
+    Args:
+        way: "literal", "env", "file" or "keyring".
+        what: The value itself; the name of an environment variable; an absolute path; the service in the keyring.
+        user: The name in the keyring; "" otherwise.
+    """
+
+    way: str
+    what: Any
+    user: str = ""
+
+    def __repr__(self) -> str:
+        return f"Secret({self})"
+
+    def __str__(self) -> str:
+        if self.way == "literal":
+            return MASK
+        from supervisor._config.problems import quoted
+
+        user = f", user = {quoted(self.user)}" if self.user else ""
+        return f"{{ {self.way} = {quoted(self.what)}{user} }}"
+
+    def value(self, environ: Mapping[str, str]) -> Any:
+        """Return the value, looked for now.
+
+        Raises:
+            ConfigurationError: It is not to be had; the text tells what is missing.
+        """
+        return self.what if self.way == "literal" else _LOOK_UP[self.way](self, environ)
+
+
+def looks_like_reference(table: Mapping[str, Any]) -> bool:
+    """Tell whether a table says where a secret is, rightly or wrongly."""
+    return bool(table) and table.keys() <= _WORDS
+
+
+def reference(table: Mapping[str, Any], folder: str) -> Secret:
+    """Return the secret that a table refers to.
+
+    Args:
+        table: What :func:`looks_like_reference` took.
+        folder: Where relative paths start.
+
+    Raises:
+        ConfigurationError: The table says nothing or too much. Its values are not quoted: they may be the secret.
+    """
+    way, *others = [each for each in ("env", "file", "keyring") if each in table] or [""]
+    if others or not way or ("user" in table) != (way == "keyring"):
+        raise ConfigurationError(f"must be one of {WAYS}, got the keys {', '.join(sorted(table))}")
+    if not all(isinstance(each, str) and each.strip() and "\0" not in each for each in table.values()):
+        raise ConfigurationError(f"{' and '.join(sorted(table))} must be a text that is not blank")
+    what = table[way]
+    if way == "env" and not _VARIABLE.fullmatch(what):
+        raise ConfigurationError("env takes the name of an environment variable, and what stands there is none")
+    if way == "file":
+        what = absolute(what, folder)
+    return Secret(way, what, table.get("user", ""))
+
+
+def absolute(path: str, folder: str) -> str:
+    """Return a path that a file says, which may begin with ``~`` or be relative to the file's folder."""
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(path)))  # noqa: PTH100, PTH111, PTH118 - texts
+
+
+def _from_environment(secret: Secret, environ: Mapping[str, str]) -> str:
+    value = environ.get(secret.what)
+    if value is None or not value.strip():
+        raise ConfigurationError(f"environment variable {secret.what} is {'not set' if value is None else 'blank'}")
+    return value
+
+
+def _from_file(secret: Secret, environ: Mapping[str, str]) -> str:
+    path = secret.what
+    try:
+        if not is_file(path):
+            os.stat(path)  # noqa: PTH116 - it tells why
+            raise OSError("is no regular file")
+        with open(path, encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - a text is a path too
+            value = file.read(MOST_BYTES + 1).rstrip("\r\n")
+    except OSError as error:
+        raise ConfigurationError(f"file {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"file {path} is not UTF-8") from None  # the error holds what was read
+    if not value.strip() or len(value) > MOST_BYTES:
+        raise ConfigurationError(f"file {path} is {'larger than a secret is' if value.strip() else 'empty'}")
+    return value
+
+
+def _from_keyring(secret: Secret, environ: Mapping[str, str]) -> str:
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError as error:
+        raise ConfigurationError("the keyring needs keyring: pip install 'agrc-supervisor[keyring]'") from error
+    service, user = secret.what, secret.user
+    try:
+        value: str | None = keyring.get_password(service, user)
+    except (KeyringError, RuntimeError) as error:  # a backend that is locked, or none at all
+        raise ConfigurationError(f"the keyring cannot be used: {' '.join(str(error).split())}") from error
+    if value is None or not value.strip():
+        raise ConfigurationError(f"the keyring has nothing for {user!r} in {service!r}: keyring set {service} {user}")
+    return value
+
+
+_LOOK_UP: dict[str, Callable[[Secret, Mapping[str, str]], str]] = {
+    "env": _from_environment,
+    "file": _from_file,
+    "keyring": _from_keyring,
+}

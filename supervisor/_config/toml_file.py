@@ -1,0 +1,137 @@
+"""One configuration file: read, believed or not, and parsed."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import Any
+
+from supervisor._config.problems import Key, Notes, Problem, dotted
+from supervisor._config.search import MOST_BYTES, PYPROJECT, Place, is_file
+
+_SECTION = ("tool", "supervisor")
+
+
+class Source:
+    """A file that could be read.
+
+    Args:
+        path: Where it is, absolute.
+        text: All of it.
+        table: What it says of supervisor.
+        base: The key that ``table`` has in the file.
+        mode: The file's permissions.
+    """
+
+    def __init__(self, path: str, text: str, table: dict[str, Any], base: Key, mode: int) -> None:
+        self.path = path
+        self.table = table
+        self.base = base
+        self.mode = mode
+        self._text = text
+        self._lines: dict[Key, int] = {}
+
+    @property
+    def folder(self) -> str:
+        """Return the folder that relative paths in the file start from."""
+        return os.path.dirname(self.path)  # noqa: PTH120 - a text is wanted
+
+    def line_of(self, key: Key) -> int | None:
+        """Return the line where a key stands, or the innermost table around it; None when that is not known."""
+        if not self._lines:
+            from supervisor._config.lines import lines_of_keys
+
+            self._lines.update(lines_of_keys(self._text))
+        return next((self._lines[key[:end]] for end in range(len(key), 0, -1) if key[:end] in self._lines), None)
+
+
+def read(place: Place, notes: Notes) -> Source | None:
+    """Return the file at a place; None when it is of no use, which is noted unless it just does not concern us."""
+    import tomllib  # which a run that has variables and no file does without
+
+    content = _content(place, notes)
+    if content is None:
+        return None
+    data, mode = content
+    base = _SECTION if os.path.basename(place.path) == PYPROJECT else ()  # noqa: PTH119 - a text is wanted
+    try:
+        text = data.decode("utf-8-sig")
+        table: Any = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        notes.problems.append(_unreadable(place.path, data, error))
+        return None
+    for name in base:
+        table = table.get(name) if isinstance(table, dict) else None
+    if not isinstance(table, dict):
+        if table is not None or place.owner is None:  # None else: the file is there for other programs
+            notes.problems.append(Problem(f"has no table [{dotted(base)}]", place.path, key=dotted(base)))
+        return None
+    return Source(place.path, text, table, base, mode)
+
+
+def _content(place: Place, notes: Notes) -> tuple[bytes, int] | None:
+    """Return the bytes and the permissions of a file that may be believed."""
+    path = place.path
+    try:
+        if not is_file(path):  # a FIFO would hold up the run
+            os.stat(path)  # noqa: PTH116 - it tells why
+            raise OSError("is no regular file")
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib is not loaded
+            status = os.fstat(file.fileno())
+            if not _is_believed(status, place):
+                notes.warnings.append(_not_believed(path, status))
+                return None
+            data = file.read(MOST_BYTES + 1)
+            if len(data) > MOST_BYTES:
+                raise OSError(f"is larger than {MOST_BYTES:,} bytes")
+    except OSError as error:
+        told = notes.warnings if place.of_machine and isinstance(error, PermissionError) else notes.problems
+        told.append(Problem(f"cannot be read: {error.strerror or error}", path))
+        return None
+    return data, status.st_mode
+
+
+def _is_believed(status: os.stat_result, place: Place) -> bool:
+    """Tell whether nobody but the user, root or the owner of the script can have written a file.
+
+    The search upwards may come through a folder where everybody can put a file, like /tmp; what it says could send
+    messages, and the files that it names as secrets, anywhere.
+    """
+    if sys.platform == "win32":
+        return True
+    return place.owner is None or status.st_uid in {0, os.geteuid(), place.owner}
+
+
+def _not_believed(path: str, status: os.stat_result) -> Problem:
+    return Problem(
+        f"is left out, since it belongs to another user (uid {status.st_uid}): change its owner, "
+        "or name it by SUPERVISOR_CONFIG",
+        path,
+    )
+
+
+def _unreadable(path: str, data: bytes, error: ValueError | RecursionError) -> Problem:
+    """Return what is wrong with a file that is no TOML."""
+    if isinstance(error, UnicodeDecodeError):
+        is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        told = "is UTF-16: save it as UTF-8" if is_utf16 else "is not UTF-8: save it as UTF-8"
+        return Problem(told, path, None if is_utf16 else data.count(b"\n", 0, error.start) + 1)
+    if isinstance(error, RecursionError):
+        return Problem("is no TOML that can be read: it is nested too deep", path)
+    told = str(error)
+    line = re.search(r"at line (\d+)", told)
+    last = data.count(b"\n", 0, len(data.rstrip())) + 1
+    return Problem(f"is no TOML: {told}{_hint(told, data)}", path, int(line[1]) if line else last)
+
+
+def _hint(told: str, data: bytes) -> str:
+    r"""Return the remedy for mistakes that are often made.
+
+    They are a list ``handlers`` beside tables ``[handlers.NAME]``, and the backslashes of Windows.
+    """
+    if re.search(rb"(?m)^[ \t]*handlers[ \t]*=", data) and "handlers" in told:
+        return '; the names of the handlers that runs use go under [defaults]: handlers = ["NAME"]'
+    if "\\" in told or "hex value" in told:
+        return r"; write paths with backslashes in single quotes: 'C:\data'"
+    return ""

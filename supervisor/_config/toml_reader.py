@@ -1,0 +1,179 @@
+"""From what a file says to layers, with every mistake noted."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from supervisor._config import naming, setting_checks
+from supervisor._config.layers import BROKEN, DEFAULTS, HANDLERS, RUNS, Layer
+from supervisor._config.origins import Origin
+from supervisor._config.problems import (
+    Key,
+    Notes,
+    Problem,
+    dotted,
+    meant,
+    safe,
+)
+from supervisor._config.secret_references import WAYS, Secret, absolute, looks_like_reference, reference
+from supervisor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from supervisor._config.toml_file import Source
+
+PROFILE, PROFILES = "profile", "profiles"
+_TABLES = (DEFAULTS, HANDLERS, RUNS)
+_OTHERS_READ = 0o044
+
+
+class Reader:
+    """Reads one file.
+
+    Args:
+        source: The file.
+        notes: Get what is wrong.
+    """
+
+    def __init__(self, source: Source, notes: Notes) -> None:
+        self.source = source
+        self._notes = notes
+        self._literals: list[Key] = []
+
+    def plain(self) -> Layer:
+        """Return what the file says apart from its profiles."""
+        return self._layer(self.source.table, self.source.base, (PROFILE, PROFILES))
+
+    def profiles(self) -> dict[str, Layer]:
+        """Return what each profile of the file says; all are checked, chosen or not."""
+        found = self._tables(self.source.table, PROFILES, self.source.base)
+        return {name: self._layer(table, key) for name, table, key in found}
+
+    def profile(self) -> str | None:
+        """Return the profile that the file chooses; None when it chooses none."""
+        chosen = self.source.table.get(PROFILE)
+        if chosen is None or (isinstance(chosen, str) and chosen.strip()):
+            return chosen
+        self._wrong((*self.source.base, PROFILE), f"profile must be the name of a profile, got {chosen!r}")
+        return None
+
+    def warn_of_literals(self) -> None:
+        """Warn when others can read secrets that are in the file; to be called after all has been read."""
+        if sys.platform == "win32" or not self._literals or not self.source.mode & _OTHERS_READ:
+            return
+        path, first = self.source.path, self._literals[0]
+        names = ", ".join(dict.fromkeys(map(dotted, self._literals)))
+        text = f"holds secrets ({names}) and others can read it: chmod 600 {path}, or say where they are by {WAYS}"
+        self._notes.warnings.append(Problem(text, path, self.source.line_of(first), dotted(first)))
+
+    def _layer(self, table: Mapping[str, Any], key: Key, more: tuple[str, ...] = ()) -> Layer:
+        layer = Layer()
+        for name in table.keys() - {*_TABLES, *more}:
+            self._wrong((*key, name), _misplaced(name, (*_TABLES, *more), key))
+        defaults = self._table(table, DEFAULTS, key)
+        layer.settings.update(self._settings(defaults, (*key, DEFAULTS), (DEFAULTS,), layer))
+        for name, settings, inner in self._tables(table, RUNS, key):
+            layer.runs[name] = self._settings(settings, inner, (RUNS, name), layer)
+        for name, options, inner in self._tables(table, HANDLERS, key, layer):
+            layer.handlers[name] = self._handler(options, inner, (HANDLERS, name), layer)
+        return layer
+
+    def _table(self, outer: Mapping[str, Any], name: str, key: Key) -> dict[str, Any]:
+        table = outer.get(name, {})
+        if isinstance(table, dict):
+            return table
+        example = f"[{dotted((*key, name))}]" if name == DEFAULTS else f"tables like [{dotted((*key, name))}.NAME]"
+        hint = f"; what runs use goes under [{dotted((*key, DEFAULTS))}]" if name == HANDLERS else ""
+        self._wrong((*key, name), f"{name} must be {example}, got {_sort_of(table)}{hint}")
+        return {}
+
+    def _tables(
+        self, outer: Mapping[str, Any], name: str, key: Key, layer: Layer | None = None
+    ) -> Iterator[tuple[str, dict[str, Any], Key]]:
+        """Yield the tables in a table, with their names and keys. A handler that is no table is broken in ``layer``."""
+        for each, table in self._table(outer, name, key).items():
+            inner = (*key, name, each)
+            if isinstance(table, dict):
+                yield each, table, inner
+                continue
+            self._wrong(inner, f"{each} must be a table, got {_sort_of(table)}")
+            if layer is not None:
+                layer.handlers[each] = {"type": BROKEN}
+
+    def _settings(self, table: Mapping[str, Any], key: Key, effective: Key, layer: Layer) -> dict[str, Any]:
+        found = {}
+        for name, value in table.items():
+            try:
+                if name not in setting_checks.FIELDS:
+                    raise ConfigurationError(setting_checks.unknown(name))
+                found[name] = setting_checks.usable(name, value, self.source.folder)
+            except ConfigurationError as error:
+                self._wrong((*key, name), safe(str(error)))
+            else:
+                layer.origins[*effective, name] = Origin(self.source, (*key, name))
+        return found
+
+    def _handler(self, table: Mapping[str, Any], key: Key, effective: Key, layer: Layer) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        layer.origins[effective] = Origin(self.source, key)
+        for name, value in table.items():
+            inner = (*key, name)
+            layer.origins[*effective, name] = Origin(self.source, inner)
+            found[name] = self._option(name, value, inner) if name != "type" else self._type(value, inner)
+        return found
+
+    def _type(self, value: Any, key: Key) -> Any:
+        if isinstance(value, str) and value.strip():
+            return value
+        self._wrong(key, f'type must be the kind of handler, like "email", got {value!r}')
+        return BROKEN
+
+    def _option(self, name: str, value: Any, key: Key) -> Any:
+        """Return an option with its secrets hidden; ``BROKEN`` when it is wrong."""
+        if isinstance(value, dict) and naming.takes_text(name) and not looks_like_reference(value):
+            keys = ", ".join(value) or "no keys"
+            self._wrong(key, f"{name} must be a text, or say where it is by {WAYS}; got a table with {keys}")
+            return BROKEN
+        try:
+            hidden = naming.hides(name)
+            found = self._plain(value, (name,), hidden, key)
+        except ConfigurationError as error:
+            self._wrong(key, f"{name} {error}")
+            return BROKEN
+        is_path = isinstance(found, str) and name.endswith(("_file", "_path"))
+        return absolute(found, self.source.folder) if is_path else found
+
+    def _plain(self, value: Any, way: Key, hidden: bool, key: Key) -> Any:
+        if isinstance(value, dict):
+            if looks_like_reference(value):
+                return reference(value, self.source.folder)
+            return {each: self._plain(inner, (*way, each), hidden, key) for each, inner in value.items()}
+        if isinstance(value, list):
+            return [self._plain(each, way, hidden, key) for each in value]
+        if not hidden:
+            return value
+        if naming.is_credential(way, value):
+            self._literals.append(key)
+        return Secret("literal", value)
+
+    def _wrong(self, key: Key, text: str) -> None:
+        table = dotted(key[:-1])
+        self._notes.wrong(self.source, key, f"[{table}] {text}" if table else text)
+
+
+def _misplaced(name: str, known: tuple[str, ...], key: Key) -> str:
+    """Return the text for a key that there is not at this place."""
+    if name in setting_checks.FIELDS:
+        return f"{name} belongs under [{dotted((*key, DEFAULTS))}], or under [{dotted((*key, RUNS))}.NAME] for one run"
+    if name in {PROFILE, PROFILES}:
+        return f"{name} cannot stand in a profile"
+    return f"there is no key {name!r} here; {meant(name, known)}"
+
+
+def _sort_of(value: Any) -> str:
+    """Return what a value is, without quoting it."""
+    return {str: "a text", list: "a list", bool: "true or false", dict: "a table"}.get(
+        type(value), "a number or a date"
+    )

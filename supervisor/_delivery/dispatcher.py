@@ -1,0 +1,285 @@
+"""Take messages to their handlers: store, send, classify, retry, settle.
+
+A message is in the outbox before it is first tried. From there each handler's courier takes it, in a thread of its
+own, and settles it: sent, failed for good, or to be tried again. A run waits for its messages at its end, but not
+longer than it was told to; what is left stays in the outbox, for the couriers of a later run.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from supervisor import _log
+from supervisor._attachments.cleaning import cleaned_by
+from supervisor._delivery import worker
+from supervisor._delivery.worker import Courier, Parcel
+from supervisor._models.kinds import Kind
+from supervisor._store.errors import JournalUnavailable, warn_once
+from supervisor._store.memory import MemoryOutbox
+from supervisor.settings import kinds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from supervisor._models.values import Delivery, MessageDetails, MessageHandler
+    from supervisor._redaction import Redactor
+    from supervisor._store import Outbox
+    from supervisor._store.notices import Notice
+
+EXIT_DEADLINE_S = 30.0
+
+_unfinished: set[Deliveries] = set()
+_is_finished = False
+
+
+def handler_name(handler: MessageHandler) -> str:
+    """Return the name that finds a handler again: its own, or that of its class."""
+    with suppress(Exception):  # the handler's boundary: one that cannot tell its name still gets its messages
+        name = getattr(handler, "name", None)
+        if isinstance(name, str) and name:
+            return name
+    return f"{type(handler).__module__}.{type(handler).__qualname__}"
+
+
+class Deliveries:
+    """What one run hands to its handlers, and how the run waits for it.
+
+    Args:
+        handlers: Who gets the messages.
+        report_on: The kinds that a handler gets that does not say which it wants; notices, and progress where there
+            is any, it gets in any case.
+        outbox: Where messages are kept until they are settled.
+        redactor: Returns what redacts the texts that are attached; None for what the handlers' credentials need.
+    """
+
+    def __init__(
+        self,
+        handlers: Sequence[MessageHandler],
+        report_on: Collection[Kind],
+        outbox: Outbox,
+        redactor: Callable[[], Redactor] | None = None,
+    ) -> None:
+        self._handlers = dict(zip(_distinct_names(handlers), handlers, strict=True))
+        self._report_on = frozenset(report_on) | {Kind.NOTICE, Kind.PROGRESS}
+        self._outbox = outbox
+        self.redactor = redactor or self._redactor_of_handlers
+        self._couriers: dict[str, Courier] = {}
+        self._want_notices: tuple[str, ...] | None = None
+        self._told_to_stop = False
+        self.parcels: set[Parcel] = set()
+
+    def _redactor_of_handlers(self) -> Redactor:
+        from supervisor._redaction import redactor_for
+
+        return redactor_for(self._handlers.values())
+
+    def accept(self, details: MessageDetails) -> None:
+        """Store a message for every handler that wants its kind, and let the couriers take it from there."""
+        self.hand_over(self.store(details))
+
+    def accept_notice(self, notice: Notice) -> None:
+        """Do as :meth:`accept` does with what a script says in plain words. The script waits for it."""
+        names = self._want_notices
+        if names is None:
+            names = self._want_notices = self.names(Kind.NOTICE)
+        if not names or _is_refused(notice):
+            return
+        outbox = self._outbox
+        try:
+            put = outbox.put_notice(notice, names)
+        except JournalUnavailable as error:
+            outbox = self._do_without(error)
+            put = outbox.put_notice(notice, names)
+        self.hand_over([Parcel(each, outbox, self) for each in put])
+
+    def names(self, kind: Kind, *, without: Sequence[MessageHandler] = ()) -> tuple[str, ...]:
+        """Return the names of the handlers that want messages of a kind.
+
+        Args:
+            kind: What the messages are about.
+            without: Handlers that are left out.
+        """
+        return tuple(
+            name
+            for name, handler in self._handlers.items()
+            if self._wants(handler, kind) and not any(handler is each for each in without)
+        )
+
+    def strangers(self, names: Iterable[str]) -> list[str]:
+        """Return those of some names that no handler here has."""
+        return [name for name in names if name not in self._handlers]
+
+    def store(
+        self, details: MessageDetails, *, without: Sequence[MessageHandler] = (), only: Collection[str] | None = None
+    ) -> tuple[Parcel, ...]:
+        """Store a message for every handler that wants its kind; nothing is sent before it is handed over.
+
+        A handler that sends messages while it sends one would never come to an end: those are refused.
+
+        Args:
+            details: The message.
+            without: Handlers that are left out.
+            only: The names of those that may get it; None for all.
+        """
+        names = [each for each in self.names(details.kind, without=without) if only is None or each in only]
+        if not names or _is_refused(details):
+            return ()
+        outbox, accepted = self._put(details, names)
+        return tuple(Parcel(delivery, outbox, self) for delivery in accepted)
+
+    def hand_over(self, parcels: Iterable[Parcel]) -> None:
+        """Let the couriers take what was stored, after the commit that it was stored in."""
+        for parcel in parcels:
+            self._courier(parcel.handler).take(parcel)
+        if _is_finished:
+            self.wait(EXIT_DEADLINE_S)  # nobody else will
+
+    def _wants(self, handler: MessageHandler, kind: Kind) -> bool:
+        kinds = kinds_of(handler)
+        return kind in (self._report_on if kinds is None else kinds)
+
+    def _put(self, details: MessageDetails, names: list[str]) -> tuple[Outbox, tuple[Delivery, ...]]:
+        outbox = self._outbox
+        try:
+            return outbox, outbox.put(details, names, claimed=True)
+        except JournalUnavailable as error:
+            outbox = self._do_without(error)
+            return outbox, outbox.put(details, names, claimed=True)
+
+    def _do_without(self, error: JournalUnavailable) -> Outbox:
+        """Return what stores messages where the journal cannot: memory does, which is better than nothing."""
+        warn_once(error)
+        self.stay_in_memory()
+        return self._outbox
+
+    def stay_in_memory(self) -> None:
+        """Store what comes from now on in memory: the journal is out of use, and asking it again may take long."""
+        if not isinstance(self._outbox, MemoryOutbox):
+            self._outbox = MemoryOutbox()
+
+    def fetch_waiting(self) -> None:
+        """Let the couriers deliver what earlier runs left in the outbox, after the messages of this one."""
+        try:
+            names = self._outbox.waiting(tuple(self._handlers)) if self._handlers else ()
+        except JournalUnavailable as error:
+            warn_once(error)
+            return
+        for name in names:
+            self._courier(name).look_into(self._outbox, self.redactor)
+
+    def wait(self, deadline_s: float) -> None:
+        """Wait until everything is settled, or can no longer be within the deadline; log what is left.
+
+        What earlier runs left is waited for too, until the first of it fails again.
+
+        Args:
+            deadline_s: The most seconds to wait.
+        """
+        if not self.parcels and not self._couriers:
+            return
+        until = monotonic() + deadline_s
+        try:
+            with worker.changed:
+                while not self._told_to_stop and self._may_come_to_rest_before(until):
+                    left_s = until - monotonic()
+                    if left_s <= 0:
+                        break
+                    # In slices: a signal handler may say stop, and cannot take the lock to wake us.
+                    worker.changed.wait(min(left_s, 0.25))
+        finally:
+            self._leave()
+
+    def _may_come_to_rest_before(self, until: float) -> bool:
+        """Tell whether waiting helps: for what is due in time, and for what earlier runs left."""
+        return any(each.due_s < until for each in self.parcels) or any(
+            each.is_clearing for each in self._couriers.values()
+        )
+
+    def is_settled(self) -> bool:
+        """Tell whether nothing of this run is on its way."""
+        return not self.parcels and not any(each.is_clearing for each in self._couriers.values())
+
+    def stop_waiting(self) -> None:
+        """End a wait that is under way. A signal handler calls it, so it takes no lock."""
+        self._told_to_stop = True
+
+    def forget(self) -> None:
+        """Begin anew in a forked child: what was on its way is the parent's to deliver."""
+        self._couriers = {}
+        self.parcels = set()
+
+    def _courier(self, name: str) -> Courier:
+        found = self._couriers.get(name)
+        return found if found is not None else self._new_courier(name)
+
+    def _new_courier(self, name: str) -> Courier:
+        # Loaded before the courier's thread does: a fork meanwhile would leave the lock of its import held for ever.
+        import random  # noqa: F401 - as said
+
+        from supervisor._messages import builder  # noqa: F401 - as said
+
+        with worker.changed:
+            _unfinished.add(self)
+            if name not in self._couriers:
+                self._couriers[name] = worker.courier_for(name, self._handlers[name])
+                self._couriers[name].users += 1
+            return self._couriers[name]
+
+    def _leave(self) -> None:
+        """Tell what is left, keep its attachments, and let the couriers go when they are done."""
+        with worker.changed:
+            left = tuple(self.parcels)
+            for each in self._couriers.values():
+                each.users -= 1
+            self._couriers = {}
+            _unfinished.discard(self)
+            worker.changed.notify_all()
+        for parcel in left:
+            _log.warning("not delivered yet: %r to %s", parcel.delivery.message.subject, parcel.delivery.handler)
+            with cleaned_by(self.redactor):
+                worker.keep_attachments(parcel)
+
+
+def _is_refused(said: MessageDetails | Notice) -> bool:
+    """Tell whether a handler speaks while it is sending: that would never come to an end."""
+    if not worker.is_courier_thread():
+        return False
+    subject = said.subject if isinstance(said.subject, str) else said.subject.decode("utf-8", "replace")
+    _log.warning("a handler spoke while it was sending; its message %r is left out", subject)
+    return True
+
+
+def _distinct_names(handlers: Sequence[MessageHandler]) -> list[str]:
+    """Return the handlers' names, the second of a name with "#2" behind it, and so on."""
+    seen: dict[str, int] = {}
+    names = []
+    for handler in handlers:
+        name = handler_name(handler)
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return names
+
+
+def _finish() -> None:
+    """Wait at the end of the process for messages that no run waits for."""
+    global _is_finished  # noqa: PLW0603 - what is accepted from here on has nobody to wait for it
+    _is_finished = True
+    until = monotonic() + EXIT_DEADLINE_S
+    for deliveries in tuple(_unfinished):
+        deliveries.wait(max(0.0, until - monotonic()))
+
+
+def _begin_anew_in_child() -> None:
+    """Leave what is on its way to the parent of a forked child."""
+    for deliveries in _unfinished:
+        deliveries.forget()
+    _unfinished.clear()
+
+
+atexit.register(_finish)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew_in_child)

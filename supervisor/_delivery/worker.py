@@ -1,0 +1,361 @@
+"""The threads that take messages to their handlers, one message at a time.
+
+A courier's thread starts with the first parcel and ends when nothing is left and no run needs it any more. So a
+handler that fails, hangs or is slow holds up nobody else, and needs no locks of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from contextvars import Context
+from datetime import UTC, datetime, timedelta
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from supervisor import _log
+from supervisor._attachments.cleaning import cleaned_by
+from supervisor._exceptions import safe_text
+from supervisor._hooks import OUR_THREADS, follow_forks
+from supervisor._models.kinds import DeliveryState
+from supervisor._store.contract import LEASE_S
+from supervisor._store.errors import JournalUnavailable, warn_once
+from supervisor.errors import DeliveryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from supervisor._delivery.dispatcher import Deliveries
+    from supervisor._models.values import Attachment, Delivery, MessageHandler
+    from supervisor._redaction import Redactor
+    from supervisor._store import Outbox
+    from supervisor._store.notices import PutNotice
+
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 300.0
+GIVE_UP_AFTER = timedelta(days=7)
+LOOK_AGAIN_S = 60.0
+LOOK_AGAIN_SOON_S = 0.5
+
+# Guards all that couriers and runs share, and wakes whoever waits: couriers for work, runs for their messages.
+changed = threading.Condition()
+_couriers: dict[int, Courier] = {}
+_this_thread = threading.local()
+
+
+def is_courier_thread() -> bool:
+    """Tell whether the code at hand runs in a courier's thread: a handler is sending."""
+    return getattr(_this_thread, "is_courier", False)
+
+
+def courier_for(name: str, handler: MessageHandler) -> Courier:
+    """Return the one courier of a handler in this process. The caller holds ``changed``."""
+    return _couriers.get(id(handler)) or _couriers.setdefault(id(handler), Courier(name, handler))
+
+
+def retry_delay_s(
+    attempts: int, retry_after_s: float | None = None, jitter: Callable[[], float] | None = None
+) -> float:
+    """Return how many seconds to wait after a temporary failure.
+
+    It doubles from 1 s to 5 min, less up to half of it at random so that many senders do not come at once, and is
+    never shorter than what the destination asked for.
+
+    Args:
+        attempts: How often the delivery was tried, from 1.
+        retry_after_s: What the destination asked for; None when it did not.
+        jitter: Returns a random number from 0 to 1; None for Python's own.
+    """
+    if jitter is None:
+        from random import random  # loaded by Deliveries
+
+        jitter = random
+    longest = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts - 1, 30))
+    return max(retry_after_s or 0.0, longest * (1 - jitter() / 2))
+
+
+class Parcel:
+    """One delivery on its way, where it is stored, whose it is, and when it is to be tried next."""
+
+    __slots__ = ("_delivery", "claimed_s", "due_s", "handler", "outbox", "owner")
+
+    def __init__(self, delivery: Delivery | PutNotice, outbox: Outbox, owner: Deliveries | None = None) -> None:
+        self._delivery = delivery
+        self.handler = delivery.handler
+        self.outbox = outbox
+        self.owner = owner  # None for what an earlier run left
+        self.due_s = 0.0
+        self.claimed_s = monotonic()
+
+    @property
+    def delivery(self) -> Delivery:
+        """Return the delivery; that of a notice is made here, where no script waits for it."""
+        from supervisor._models.values import Delivery
+
+        found = self._delivery
+        if isinstance(found, Delivery):
+            return found
+        self._delivery = made = found.delivery()
+        return made
+
+    def claimed_again(self, delivery: Delivery) -> None:
+        """Note that the delivery was claimed anew."""
+        self._delivery, self.claimed_s = delivery, monotonic()
+
+
+class Courier:
+    """Takes messages to one handler, one at a time, in a thread of its own."""
+
+    def __init__(self, name: str, handler: MessageHandler) -> None:
+        self.name = name
+        self.users = 0
+        self._handler = handler
+        self._outbox: Outbox | None = None
+        self._redactor_of_left: Callable[[], Redactor] | None = None
+        self._fresh: deque[Parcel] = deque()
+        self._again: list[Parcel] = []
+        self._outbox_due_s = inf
+        self.is_clearing = False  # True while what earlier runs left is being delivered
+        self._thread: threading.Thread | None = None
+
+    def take(self, parcel: Parcel) -> None:
+        """Take a delivery that was just accepted."""
+        with changed:
+            if parcel.owner is not None:
+                parcel.owner.parcels.add(parcel)
+            self._fresh.append(parcel)
+            fresh_thread = self._wake()
+        self._start(fresh_thread)
+
+    def look_into(self, outbox: Outbox, redactor: Callable[[], Redactor] | None = None) -> None:
+        """Deliver what earlier runs left in an outbox too.
+
+        Args:
+            outbox: Where it is.
+            redactor: Returns what redacts its attachments; None for what the handler's credentials need.
+        """
+        with changed:
+            self._outbox = outbox
+            self._redactor_of_left = redactor
+            self.is_clearing = True
+            self._outbox_due_s = 0.0
+            fresh_thread = self._wake()
+        self._start(fresh_thread)
+
+    def _wake(self) -> threading.Thread | None:
+        """Wake the thread, or return a new one to start. The caller holds ``changed``, and starts it without that."""
+        changed.notify_all()
+        if self._thread is not None:
+            return None
+        self._thread = threading.Thread(target=self._serve, name=f"{OUR_THREADS}{self.name}", daemon=True)
+        return self._thread
+
+    def _start(self, thread: threading.Thread | None) -> None:
+        """Start a new thread. It would wait for ``changed`` at once, and the one that holds it for its start."""
+        if thread is None:
+            return
+        follow_forks()
+        try:
+            # In an empty context: whatever a handler does is not done in the run.
+            Context().run(thread.start)
+        except RuntimeError:  # no threads any more: the interpreter is shutting down
+            with changed:
+                self._thread = threading.current_thread()
+                self._serve_here()
+
+    def _serve(self) -> None:
+        """Send what is due until nothing is left and nobody needs the courier any more."""
+        _this_thread.is_courier = True
+        while (parcel := self._next()) is not None:
+            self._send(parcel)
+        self._close()
+
+    def _serve_here(self) -> None:
+        """Send what is fresh, once, in the thread that brought it."""
+        while self._fresh:
+            self._send(self._fresh.popleft())
+        self._thread = None
+
+    def _next(self) -> Parcel | None:
+        """Wait for the next parcel that is due: fresh ones first, then own ones again, then what earlier runs left."""
+        while True:
+            with changed:
+                now = monotonic()
+                if self._fresh:
+                    return self._fresh.popleft()
+                again = min(self._again, key=lambda each: each.due_s, default=None)
+                if again is not None and again.due_s <= now:
+                    self._again.remove(again)
+                elif self._outbox_due_s > now:
+                    if again is None and not self.users:
+                        self._thread = None
+                        _couriers.pop(id(self._handler), None)
+                        return None
+                    due_s = min(self._outbox_due_s, again.due_s if again is not None else inf)
+                    changed.wait(min(due_s - now, LOOK_AGAIN_S))
+                    continue
+                else:
+                    again = None
+            parcel = self._claim_again(again) if again is not None else self._claim_left()
+            if parcel is not None:
+                return parcel
+
+    def _claim_again(self, parcel: Parcel) -> Parcel | None:
+        """Claim an own delivery for another attempt; what others have settled meanwhile is off our hands."""
+        try:
+            state = parcel.outbox.state_of(parcel.delivery)
+            if state is None:
+                return parcel  # its journal was lost with the row: what we hold is all there is
+            if state is not DeliveryState.PENDING:
+                self._let_go(parcel)
+                return None
+            claimed = parcel.outbox.claim(parcel.delivery.handler, own=(parcel.delivery.key,))
+        except JournalUnavailable as error:
+            warn_once(error)
+            return parcel  # better twice than never
+        if claimed is not None and claimed.key == parcel.delivery.key:
+            parcel.claimed_again(claimed)
+            return parcel
+        with changed:  # another process is sending it, or the clock of the outbox says that it is not due yet
+            parcel.due_s = monotonic() + LOOK_AGAIN_SOON_S
+            self._again.append(parcel)
+        return Parcel(claimed, parcel.outbox) if claimed is not None else None
+
+    def _claim_left(self) -> Parcel | None:
+        """Claim what waits longest in the outbox, or return None and note when to look again."""
+        outbox = self._outbox
+        if outbox is None:
+            return None
+        try:
+            delivery = outbox.claim(self.name)
+            due_in_s = outbox.next_due_s(self.name) if delivery is None else 0.0
+        except JournalUnavailable as error:
+            warn_once(error)
+            delivery, due_in_s = None, LOOK_AGAIN_S
+        with changed:
+            self._outbox_due_s = inf if due_in_s is None else monotonic() + due_in_s
+            self.is_clearing = delivery is not None
+            changed.notify_all()
+        return Parcel(delivery, outbox) if delivery is not None else None
+
+    def _send(self, parcel: Parcel) -> None:
+        """Try one delivery and settle it."""
+        if monotonic() - parcel.claimed_s > LEASE_S / 2 and not _renew(parcel):
+            self._let_go(parcel)  # it waited its turn for so long that another process has taken it
+            return
+        try:
+            with cleaned_by(self._redactor_of(parcel)):
+                from supervisor._messages.builder import delayed
+
+                self._handler.send_message(delayed(parcel.delivery.message, datetime.now(UTC)))
+        except DeliveryError as error:
+            self._failed(parcel, error)
+        except BaseException as error:  # noqa: BLE001 - the handler's boundary: whatever it raises, the next one goes on
+            self._failed(parcel, DeliveryError(f"{type(error).__name__}: {safe_text(error)}"))
+        else:
+            self._settle(parcel, DeliveryState.SENT)
+
+    def _failed(self, parcel: Parcel, error: DeliveryError) -> None:
+        """Settle a delivery that failed for good, or put it back until it is due again."""
+        message = parcel.delivery.message
+        reason = self._redacted(parcel, safe_text(error))
+        if error.permanent or datetime.now(UTC) - message.created_at > GIVE_UP_AFTER:
+            _log.error("%s refused %r: %s", self.name, message.subject, reason)
+            self._settle(parcel, DeliveryState.FAILED, reason)
+            return
+        due_in_s = retry_delay_s(parcel.delivery.attempts + 1, error.retry_after_s)
+        _log.warning("%s did not take %r, again in %.0f s: %s", self.name, message.subject, due_in_s, reason)
+        self._settle(parcel, DeliveryState.PENDING, reason, due_in_s)
+
+    def _redactor_of(self, parcel: Parcel) -> Callable[[], Redactor]:
+        """Return what redacts the attachments of a message: as its run says, or else as the one that looked for it."""
+        return parcel.owner.redactor if parcel.owner is not None else self._redactor_of_left or self._own_redactor
+
+    def _own_redactor(self) -> Redactor:
+        from supervisor._redaction import redactor_for
+
+        return redactor_for((self._handler,))
+
+    def _redacted(self, parcel: Parcel, reason: str) -> str:
+        """Return why a message was not sent without secrets: clients quote URLs, and servers what they were sent."""
+        try:
+            return self._redactor_of(parcel)().text(reason)
+        except Exception:  # noqa: BLE001 - the handler's boundary: its attributes may do anything
+            return "the reason cannot be told, since the handler's credentials in it cannot be found"
+
+    def _settle(self, parcel: Parcel, state: DeliveryState, error: str = "", due_in_s: float = 0.0) -> None:
+        """Note in the outbox how an attempt ended, and keep in hand what is to be tried again."""
+        try:
+            parcel.outbox.settle(parcel.delivery, state, error=error, due_in_s=due_in_s)
+        except JournalUnavailable as fault:
+            warn_once(fault)
+        if state is not DeliveryState.PENDING:
+            self._let_go(parcel)
+            return
+        with cleaned_by(self._redactor_of(parcel)):
+            keep_attachments(parcel)
+        with changed:
+            parcel.due_s = monotonic() + due_in_s
+            if parcel.owner is not None:
+                self._again.append(parcel)
+            else:
+                # What earlier runs left waits for the same destination: no use in trying it one by one now.
+                self._outbox_due_s = parcel.due_s
+                self.is_clearing = False
+            changed.notify_all()
+
+    def _let_go(self, parcel: Parcel) -> None:
+        with changed:
+            if parcel.owner is not None:
+                parcel.owner.parcels.discard(parcel)
+            changed.notify_all()
+
+    def _close(self) -> None:
+        close = getattr(self._handler, "close", None)
+        if callable(close):
+            try:
+                close()
+            except Exception:  # noqa: BLE001 - still the handler's boundary
+                _log.info("%s did not close", self.name)
+
+
+def _renew(parcel: Parcel) -> bool:
+    """Tell whether a delivery is still ours to send, and keep it so for the time that this takes."""
+    try:
+        return parcel.outbox.renew(parcel.delivery) or parcel.outbox.state_of(parcel.delivery) is None
+    except JournalUnavailable as error:
+        warn_once(error)
+        return True  # better twice than never
+
+
+def keep_attachments(parcel: Parcel) -> None:
+    """Keep copies of what goes with a message that waits: the originals may be gone when it is sent."""
+    try:
+        parcel.outbox.keep_attachments(parcel.delivery, _pack_copy)
+    except JournalUnavailable as error:
+        warn_once(error)
+
+
+def _pack_copy(attachment: Attachment, directory: Path) -> Attachment | None:
+    from supervisor._attachments import pack
+    from supervisor._models.values import Attachment
+
+    result = pack(attachment, directory)
+    if result.part is None:
+        return None
+    part = result.part
+    return Attachment(part.path, name=part.name, size_bytes=part.size_bytes, note=part.note)
+
+
+def _begin_anew_in_child() -> None:
+    """Leave the parent's couriers to the parent: their threads do not exist in a forked child."""
+    global changed  # noqa: PLW0603 - another thread of the parent may have held it
+    changed = threading.Condition()
+    _couriers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew_in_child)

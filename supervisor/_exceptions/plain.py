@@ -1,0 +1,97 @@
+"""Texts of whatever a script has, without secrets and of bounded size.
+
+Secrets are taken out before anything is cut: of half a secret nothing tells any more that it is one.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor._redaction import Redactor
+
+MESSAGE_LIMIT = 4_000
+TRACEBACK_LIMIT = 60_000
+VALUE_LIMIT = 1_000
+
+_WINDOW = 100_000  # of a longer text only its beginning and its end are looked at, which is all that is ever shown
+_MARGIN = 20_000  # longer than any secret that is to be told from a part of it
+
+
+def type_name(kind: type) -> str:
+    """Return a class's name, qualified unless it is a builtin, the script's own or ours."""
+    if kind.__module__ in ("builtins", "__main__") or kind.__module__.startswith("supervisor."):
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def safe_text(value: object) -> str:
+    """Return ``str(value)``, or a stand-in when that raises."""
+    try:
+        return str(value)
+    except BaseException as fault:  # noqa: BLE001 - the run's boundary: a script's own __str__ may raise anything
+        return f"<{type_name(type(value))} whose str() raised {type_name(type(fault))}>"
+
+
+def redacted(text: str, redactor: Redactor | None) -> str:
+    """Return a text without secrets; the very same object where there are none."""
+    return text if redactor is None else redactor.text(text)
+
+
+def fit(text: str, limit: int, redactor: Redactor | None) -> str:
+    """Return a text without secrets, its middle left out above ``limit`` characters, which must be under 80,000."""
+    from supervisor._text import cut_middle  # the names above are needed far more often
+
+    if redactor is None:
+        return cut_middle(text, limit)
+    if len(text) <= 2 * _WINDOW:
+        return cut_middle(redactor.text(text), limit)
+    head = beginning(text, redactor.text)[: limit // 2]
+    tail = redactor.text(text[-_WINDOW:])[_MARGIN:][-(limit // 2) :]
+    return f"{head.rstrip()}\n\n[... {len(text) - limit:,} characters left out ...]\n\n{tail.lstrip()}"
+
+
+def fit_line(line: str, limit: int, redactor: Redactor | None) -> str:
+    """Return a line without secrets, its end left out above ``limit`` characters, which must be under 80,000."""
+    if redactor is not None:
+        line = beginning(line, redactor.text)
+    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
+
+
+def beginning(text: str, clean: Callable[[str], str]) -> str:
+    """Return the beginning of a text without secrets; one that reaches over the end of what is looked at goes too."""
+    return clean(text) if len(text) <= 2 * _WINDOW else clean(text[:_WINDOW])[:-_MARGIN] or "[redacted]"
+
+
+def plain_value(value: Any, *, name: str = "", redactor: Redactor | None = None) -> Any:
+    """Return a recorded value as something frozen: a number, text, date or None; anything else as bounded text.
+
+    Args:
+        value: The value.
+        name: What it is recorded as, which may tell that it is secret.
+        redactor: Takes secrets out, before the value is cut; None leaves them.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)) or _is_date(value):
+        return _plain(value, name, redactor)
+    try:
+        value = value.item()  # the scalars of numpy, pandas and torch
+    except Exception:  # noqa: BLE001 - the run's boundary: whatever a script records, it is told something
+        return _plain(safe_text(value), name, redactor)
+    return _plain(value if isinstance(value, (bool, int, float, str)) else safe_text(value), name, redactor)
+
+
+def _plain(value: Any, name: str, redactor: Redactor | None) -> Any:
+    if not isinstance(value, str):
+        return value if redactor is None else redactor.value(name, value)
+    if redactor is not None:
+        value = beginning(value, lambda text: redactor.value(name, text))
+    return value[:VALUE_LIMIT]
+
+
+def _is_date(value: object) -> bool:
+    """Tell whether a value is a date or datetime, without loading their module for those who have none."""
+    datetime = sys.modules.get("datetime")
+    return datetime is not None and isinstance(value, datetime.date)

@@ -1,0 +1,169 @@
+"""Lines of source code at frames of a traceback, and where in a line it happened."""
+
+from __future__ import annotations
+
+import linecache
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from supervisor._exceptions.plain import fit_line
+
+if TYPE_CHECKING:
+    from supervisor._exceptions.frames import Seen
+    from supervisor._redaction import Redactor
+
+LINE_LIMIT = 200
+AROUND = 2
+"""How many lines stand before and after the one where it happened."""
+
+_NEAR = 5  # a value may stand in another line than its name
+_FAR = 80  # and a private key has many
+_FAR_LIMIT = 100_000
+_KEY = "-----BEGIN "
+
+
+class Sources:
+    """The files of one traceback; each is looked at once.
+
+    Args:
+        redactor: Takes secrets out of lines; None leaves them.
+    """
+
+    def __init__(self, redactor: Redactor | None) -> None:
+        self._redactor = redactor
+        self._files: dict[str, tuple[list[str], int]] = {}
+
+    def line(self, frame: Seen) -> str:
+        """Return the line at a frame as it stands in its file; "" where it cannot be read.
+
+        It may have secrets, but none that only the lines around would tell.
+        """
+        lines, reach = self._file(frame)
+        if not 0 < frame.line <= len(lines):
+            return ""
+        if reach == _FAR:
+            return _clean(lines, frame.line, frame.line, self._redactor, reach)[0]
+        return lines[frame.line - 1].rstrip()
+
+    def bounded(self, line: str) -> str:
+        """Return a line without its indentation; of a long one its beginning, without secrets."""
+        text = line.strip()
+        return text if len(text) <= LINE_LIMIT else fit_line(text, LINE_LIMIT, self._redactor)
+
+    def marks(self, frame: Seen, line: str) -> str:
+        """Return what underlines the part of a line that failed; "" where that is all of it or not known."""
+        if len(line) > LINE_LIMIT:
+            return ""
+        columns = _columns(frame, line)
+        if columns is None:
+            return ""
+        start, end = columns
+        indentation = len(line) - len(line.lstrip())
+        if start <= indentation and end >= len(line):
+            return ""
+        return " " * _width(line[indentation:start]) + "^" * _width(line[start:end])
+
+    def excerpt(self, frame: Seen) -> tuple[str, str]:
+        """Return the line at a frame, and it with those around it, numbered and marked; no secrets are in either."""
+        lines, reach = self._file(frame)
+        if not 0 < frame.line <= len(lines):
+            return "", ""
+        first, last = max(1, frame.line - AROUND), min(len(lines), frame.line + AROUND)
+        while first < frame.line and not lines[first - 1].strip():
+            first += 1
+        while last > frame.line and not lines[last - 1].strip():
+            last -= 1
+        shown = _clean(lines, first, last, self._redactor, reach)
+        there, line = shown[frame.line - first], lines[frame.line - 1].rstrip()
+        marks = self.marks(frame, line) if there == line.expandtabs() else ""
+        return there.strip(), _numbered(shown, first, frame.line, marks)
+
+    def _file(self, frame: Seen) -> tuple[list[str], int]:
+        """Return the lines of a frame's file, and how many around one are needed to tell a secret."""
+        found = self._files.get(frame.path)
+        if found is None:
+            lines = _read(frame)
+            has_key = self._redactor is not None and any(_KEY in each for each in lines)
+            found = self._files[frame.path] = lines, _FAR if has_key else _NEAR
+        return found
+
+
+def _read(frame: Seen) -> list[str]:
+    """Return the lines of a frame's file, as they are now; none where they cannot be read."""
+    try:
+        linecache.checkcache(frame.path)
+        if frame.path not in linecache.cache:
+            linecache.lazycache(frame.path, frame.trace.tb_frame.f_globals)  # a module within a ZIP file
+        return linecache.getlines(frame.path)
+    except Exception:  # noqa: BLE001 - the run's boundary: a module's own loader is asked, and a path may be none
+        return []
+
+
+def _columns(frame: Seen, line: str) -> tuple[int, int] | None:
+    """Return from where to where in a line it happened, in characters; None where that is not known."""
+    position = next(islice(frame.code.co_positions(), frame.trace.tb_lasti // 2, None), None)
+    if position is None:
+        return None
+    first, last, start, end = position
+    if first != frame.line or last is None or start is None or end is None:
+        return None
+    if not line.isascii():  # Python counts bytes
+        data = line.encode("utf-8", "surrogatepass")
+        start, end = (len(data[:at].decode("utf-8", "replace")) for at in (start, end))
+    if last != first:
+        end = len(line)
+    return (start, end) if start < end <= len(line) else None
+
+
+def _width(text: str) -> int:
+    """Return how many columns a text takes: characters of East Asia take two."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import east_asian_width
+
+    return sum(2 if east_asian_width(each) in "WF" else 1 for each in text)
+
+
+def _clean(lines: list[str], first: int, last: int, redactor: Redactor | None, reach: int) -> list[str]:
+    """Return lines without secrets, bounded. They are looked at together with those around."""
+    shown = [each.rstrip() for each in lines[first - 1 : last]]
+    if redactor is not None:
+        start = max(0, first - 1 - reach)
+        around = "\n".join(each.rstrip() for each in lines[start : last + reach])
+        if len(around) > _FAR_LIMIT:  # no program that a person wrote
+            shown = [fit_line(each, LINE_LIMIT, redactor) for each in shown]
+        else:
+            shown = _clean_within(around, first - 1 - start, shown, redactor)
+    return [fit_line(each.expandtabs(), LINE_LIMIT, None) for each in shown]
+
+
+def _clean_within(around: str, at: int, shown: list[str], redactor: Redactor) -> list[str]:
+    """Return lines without the secrets that are found in all those around.
+
+    Args:
+        around: The lines around, with these among them.
+        at: Where among them these begin.
+        shown: The lines.
+        redactor: Finds the secrets.
+    """
+    redacted = redactor.text(around)
+    after = redacted.split("\n")
+    if len(after) == around.count("\n") + 1:
+        return after[at : at + len(shown)]
+    # A secret of several lines has become one: only those that are still there can be told apart from it.
+    left = set(after)
+    return [each if each in left else "[redacted]" for each in shown]
+
+
+def _numbered(lines: list[str], first: int, failed: int, marks: str) -> str:
+    """Return lines with their numbers, without the indentation that they share; the one that failed is marked."""
+    shared = min((len(each) - len(each.lstrip()) for each in lines if each.strip()), default=0)
+    digits = len(str(first + len(lines) - 1))
+    numbered = []
+    for number, line in enumerate(lines, first):
+        sign = ">" if number == failed else " "
+        numbered.append(f"{sign} {number:>{digits}} | {line[shared:]}".rstrip())
+        if number == failed and marks:
+            indentation = len(line) - len(line.lstrip()) - shared
+            numbered.append(f"  {'':>{digits}} | {' ' * indentation}{marks}")
+    return "\n".join(numbered)

@@ -1,0 +1,167 @@
+"""Values whose key tells that they are secret: ``password=x``, ``"token": "x"``, ``--api-key x``, headers, XML."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from supervisor._redaction import placeholders
+from supervisor._redaction.keys import is_key, key_at
+from supervisor._redaction.shapes import looks_random
+from supervisor._redaction.spans import Span
+from supervisor._redaction.value_syntax import (
+    Value,
+    bracketed,
+    quoted,
+    rest_of_line,
+    unquoted,
+    within_tags,
+)
+
+if TYPE_CHECKING:
+    from supervisor._redaction.keys import Key
+
+# A quote that closes the text that the key is in, as in getpass("Password: ") and "?token=" + token.
+_CLOSES = re.compile(rb"""["'](?:\s*$|\ [+%]\ |\)(?:[\s,.)]|$)|\.format\(|,\ )""", re.MULTILINE)
+_SCHEME = re.compile(
+    rb"[bBrR]?\\{0,16}[\"']?"
+    rb"(?i:(?P<one>bearer|basic|token|negotiate|ntlm|api-?key|key|splunk)|digest|oauth|hawk|sharedkey(?:lite)?|aws4-hmac-sha256)"
+    rb" +"
+)
+_TOKEN = re.compile(rb"""(?:\[redacted:\ [^\]\n]{1,60}\]|[^\s"'\\,;])++""")
+_LONGEST_WORD = 400
+_SHORTEST_NUMBER = 3  # that is a password
+# Of these kinds even one word in a sentence is a secret ...
+_CERTAIN = frozenset({"password", "api_key", "private_key", "access_key"})
+# ... and of these only what looks random, since their names mean other things too.
+_DOUBTFUL = frozenset({"authorization", "session", "signature", "code"})
+_DOUBTFUL_NAMES = frozenset({"key", "pass"})
+
+
+def find_value(data: bytes, at: int) -> Span | None:
+    """Return the value of the key that has a hint in its name.
+
+    Args:
+        data: What to look at. What may go on behind its end goes up to it.
+        at: Where the hint begins.
+    """
+    key = key_at(data, at)
+    # What is secret in a connection string has names of its own; a blank behind "?token=" begins a sentence.
+    if key is None or key.kind == "connection_string" or (key.in_query and key.is_spaced):
+        return None
+    value = _value(data, key)
+    if value is None or not _is_secret(data, value, key):
+        return None
+    return Span(value.start, value.end, key.kind, key.start)
+
+
+def _value(data: bytes, key: Key) -> Value | None:
+    """Return the value of a key, or None where there is none."""
+    if key.tie == ">":
+        return within_tags(data, key.end)
+    if key.tie == " " and not _is_tied_by_blank(data, key):
+        return None
+    header = _in_header(data, key)
+    if header is not None:
+        return header
+    value = quoted(data, key.end)
+    if value is not None:
+        return value if key.is_quoted or not _CLOSES.match(data, key.end) else None
+    if data[key.end : key.end + 1] in (b"(", b"[", b"{") and not data.startswith(b"[redacted: ", key.end):
+        return _in_brackets(data, key)
+    return _in_plain(data, key)
+
+
+def _is_tied_by_blank(data: bytes, key: Key) -> bool:
+    """Tell an option with its value, or SQL's PASSWORD 'x', from two words of a sentence."""
+    if key.is_option:
+        return data[key.end : key.end + 1] != b"-"  # the next option
+    return key.kind == "password" and quoted(data, key.end) is not None
+
+
+def _in_plain(data: bytes, key: Key) -> Value | None:
+    if key.kind == "password" and key.is_spaced and _begins_line(data, key.start):
+        value = rest_of_line(data, key.end, alone=True)
+        if value is not None:
+            return value
+    return unquoted(data, key.end, in_url=key.in_url)
+
+
+def _in_header(data: bytes, key: Key) -> Value | None:
+    """Return what stands behind the scheme of an Authorization header, or the whole of a Cookie header."""
+    if key.kind not in ("authorization", "cookie"):
+        return None
+    scheme = _SCHEME.match(data, key.end) if key.kind == "authorization" else None
+    if scheme is not None:
+        token = _TOKEN.match(data, scheme.end()) if scheme["one"] else None
+        value = Value(*token.span()) if token is not None else rest_of_line(data, scheme.end())
+    elif key.is_prose and quoted(data, key.end) is None and _has_credentials(data, key):
+        value = rest_of_line(data, key.end)
+    else:
+        return None
+    return value and value._replace(is_header=True)
+
+
+def _has_credentials(data: bytes, key: Key) -> bool:
+    """Tell a header from a sentence, by its first words."""
+    words = data[key.end : key.end + _LONGEST_WORD].partition(b"\n")[0].split(None, 6)[:6]
+    return any(looks_random(each) or (key.kind == "cookie" and b"=" in each) for each in words)
+
+
+def _in_brackets(data: bytes, key: Key) -> Value | None:
+    """Return what a list, a pair or an ODBC driver's braces hold; the keys of an object tell for themselves."""
+    value = bracketed(data, key.end)
+    if value is None:
+        return unquoted(data, key.end)
+    inner = data[value.start : value.end]
+    if data[key.end : key.end + 1] == b"{":
+        return None if key.tie == ":" or placeholders.is_name(inner) else value
+    is_code = b'"' not in inner and b"'" not in inner and not looks_random(inner)
+    return None if is_code else value._replace(is_header=key.kind == "authorization")  # auth=("user", "password")
+
+
+def _begins_line(data: bytes, start: int) -> bool:
+    """Tell whether a name is the first of its line, as in YAML and INI, where a value may have blanks."""
+    before = data[max(0, start - 20) : start]
+    line = before.rpartition(b"\n")[2]
+    return (len(line) < len(before) or start < 20) and line.strip() in (b"", b"-")  # noqa: PLR2004 - as above
+
+
+def _is_secret(data: bytes, value: Value, key: Key) -> bool:
+    """Tell a secret from what stands in its place: nothing, a word, a number, a path, a piece of code."""
+    text = data[value.start : value.end]
+    if len(text) > _LONGEST_WORD:
+        return True  # no word is so long; and whoever looks on would look at each key in it
+    is_tight = key.tie == "=" and not key.is_spaced and not value.is_quoted
+    if (
+        (not is_tight and is_key(data, value.end, text))
+        or placeholders.says_nothing(text)
+        or _is_path_or_number(text, key)
+    ):
+        return False
+    if not value.is_quoted and not value.is_header and _is_word_or_code(text, key):
+        return False
+    is_doubtful = key.kind in _DOUBTFUL or key.name.lower() in _DOUBTFUL_NAMES
+    if is_doubtful or (key.is_prose and key.kind not in _CERTAIN):
+        return value.is_header or (looks_random(text) and b"://" not in text[:12])
+    return True
+
+
+def _is_path_or_number(text: bytes, key: Key) -> bool:
+    """Tell what a password may look like, but hardly a token; $PWD of a shell is a path too."""
+    if key.kind != "password":
+        return placeholders.is_path(text) or placeholders.is_number(text)
+    is_directory = key.name.lower().endswith("pwd") and placeholders.is_path(text)
+    return is_directory or (len(text) < _SHORTEST_NUMBER and placeholders.is_number(text))
+
+
+def _is_word_or_code(text: bytes, key: Key) -> bool:
+    if placeholders.is_code(text, key.name) or (key.tie != "=" and placeholders.is_word(text)):
+        return True
+    if not key.is_spaced:
+        return False
+    return (
+        placeholders.is_word(text)
+        or placeholders.is_call(text)
+        or (key.kind != "password" and placeholders.is_attribute(text))
+    )

@@ -1,0 +1,118 @@
+"""Secrets that are known by their own look, whatever stands around them."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from supervisor._redaction.spans import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Not within a word; a "\n" that is written out, or a character that a URL quotes, may stand before.
+_APART = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))"
+
+
+class Shape(NamedTuple):
+    """One kind of secret.
+
+    Args:
+        label: Its name, by which it can be switched off.
+        hints: Texts in lower case, of which every secret of this kind has one at its very beginning.
+        pattern: What it looks like from there on. The group ``v``, where there is one, is what is replaced.
+        fits: Looks more closely at what was found; None takes all.
+    """
+
+    label: str
+    hints: tuple[bytes, ...]
+    pattern: bytes
+    fits: Callable[[bytes], bool] | None = None
+
+    def find(self, data: bytes, at: int) -> Span | None:
+        """Return the secret that begins at a hint.
+
+        Args:
+            data: What to look at.
+            at: Where the hint begins.
+        """
+        match = _compiled(self.pattern).match(data, at)
+        if match is None:
+            return None
+        start, end = match.span("v" if "v" in match.re.groupindex else 0)
+        if self.fits is not None and not self.fits(data[start:end]):
+            return None
+        return Span(start, end, self.label, at)
+
+
+@cache
+def _compiled(pattern: bytes) -> re.Pattern[bytes]:
+    return re.compile(pattern)
+
+
+def looks_random(value: bytes) -> bool:
+    """Tell whether a value is no word: it has digits or changes between small and capital letters, or is long."""
+    value = value.rstrip(b".,:;")
+    if len(value) < 6:  # noqa: PLR2004 - what is shorter is no token
+        return False
+    has_digit = re.search(rb"\d", value) is not None
+    is_mixed = re.search(rb"[a-z][A-Z][A-Za-z]*[a-z][A-Z]|[A-Z]{2}[a-z]+[A-Z]", value) is not None
+    return has_digit or is_mixed or len(value) >= 24  # noqa: PLR2004 - longer than words
+
+
+def _is_user_and_password(value: bytes) -> bool:
+    """Tell whether a text is what HTTP's Basic scheme has: base64 of user:password."""
+    import base64
+
+    try:
+        return b":" in base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
+    except ValueError:
+        return False
+
+
+def _has_long_run(value: bytes) -> bool:
+    """Tell a key from words with hyphens between them."""
+    return re.search(rb"[A-Za-z0-9]{20}", value) is not None
+
+
+# The vendors' own words on their tokens, where they say something:
+# https://docs.slack.dev/authentication/tokens, https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html,
+# https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github,
+# https://docs.stripe.com/keys, https://docs.gitlab.com/security/tokens/, https://www.rfc-editor.org/rfc/rfc7519
+SHAPES = (
+    Shape("authorization", (b"bearer",), rb"(?i:bearer)(?: |%20|\+)+(?P<v>[\w.~+/=-]{6,})", looks_random),
+    Shape("authorization", (b"basic",), rb"(?i:basic)(?: |%20)+(?P<v>[A-Za-z0-9+/]{8,}={0,2})", _is_user_and_password),
+    Shape("sendgrid_api_key", (b"sg.",), rb"SG\.[\w-]{16,32}\.[\w-]{32,64}"),
+    Shape("aws_access_key_id", (b"akia", b"asia"), rb"A[KS]IA[A-Z0-9]{16}"),
+    Shape("slack_token", (b"xox", b"xapp-"), rb"(?:xox[a-z](?:\.xox[a-z])?|xapp)-[\w-]{10,}"),
+    Shape(
+        "slack_webhook",
+        (b"hooks.slack",),
+        rb"(?i:hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/)(?P<v>[\w/-]{8,})",
+    ),
+    # As HTTP clients log it, the host apart from the path.
+    Shape("slack_webhook", (b"services/t",), rb"services/(?P<v>T[A-Z0-9]{6,16}/B[A-Z0-9]{6,16}/[A-Za-z0-9]{12,64})"),
+    Shape("teams_webhook", (b"webhookb2/",), rb"(?i:webhookb2)/(?P<v>[\w@-]{8,}(?:/[\w@-]+)*)"),
+    Shape("discord_webhook", (b"api/webhooks/",), rb"(?i:api/webhooks)/\d{5,}/(?P<v>[\w-]{16,})"),
+    Shape("healthchecks_url", (b"hc-ping.com/",), rb"(?i:hc-ping\.com)/(?P<v>[\w-]{20,})"),
+    Shape("telegram_token", (b":aa",), rb"(?<=\d{6}):(?P<v>AA[\w-]{30,})"),
+    Shape("jwt", (b"eyj",), rb"eyJ[\w-]{8,1024}+\.[\w-]{8,}(?:\.[\w-]+){0,3}"),
+    Shape("github_token", (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_"), rb"gh[pousr]_[A-Za-z0-9_]{20,255}"),
+    Shape("github_token", (b"github_pat_",), rb"github_pat_[A-Za-z0-9_]{20,255}"),
+    Shape("gitlab_token", (b"glpat-",), rb"glpat-[\w.-]{18,}"),
+    Shape("google_api_key", (b"aiza",), rb"AIza[\w-]{35}"),
+    Shape("google_oauth", (b"gocspx-", b"ya29."), _APART + rb"(?:GOCSPX-|ya29\.)[\w-]{20,}"),
+    Shape("stripe_key", (b"sk_live_", b"sk_test_", b"rk_live_", b"rk_test_"), rb"[sr]k_(?:live|test)_[A-Za-z0-9]{10,}"),
+    Shape("webhook_secret", (b"whsec_",), rb"whsec_[A-Za-z0-9+/=]{16,}"),
+    Shape("openai_key", (b"sk-",), _APART + rb"sk-[\w-]{20,200}", _has_long_run),
+    Shape("mailgun_key", (b"key-",), rb"(?<![\w-])key-[0-9a-f]{32}"),
+    Shape("pypi_token", (b"pypi-",), rb"pypi-AgE[\w-]{20,}"),
+    Shape("npm_token", (b"npm_",), rb"npm_[A-Za-z0-9]{36}"),
+    Shape(
+        "password",
+        (b"identified by",),
+        rb"""(?i:identified by\s+(?:password\s+)?)(?P<q>\\{0,16}['"]|&quot;|&\#(?:34|39|x27);)"""
+        rb"""(?P<v>(?:(?!(?P=q))\S)+)(?=(?P=q))""",
+    ),
+)

@@ -1,0 +1,146 @@
+"""Redacts what comes in pieces, such as a log on its way into a compressed copy, in bounded memory."""
+
+from __future__ import annotations
+
+import codecs
+from typing import TYPE_CHECKING
+
+from supervisor._redaction.spans import Span, replaced
+
+if TYPE_CHECKING:
+    from supervisor._redaction.scanner import Scanner
+
+BLOCK_BYTES = 256 * 1024
+"""How much is gathered before it is looked at, and how long a line may be before it is looked at in parts."""
+
+_OVERLAP_BYTES = 8 * 1024  # more than is needed to tell any secret by its beginning
+_MARGIN_BYTES = 256  # what ends that near to the end of the data may go on behind it
+_CONTEXT_BYTES = 128  # what stands before a secret may tell that it is one
+_HELD_BYTES = 256 * 1024
+_UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+
+class BytesFilter:
+    """Takes bytes in pieces of any size and returns them without secrets.
+
+    What has none comes out byte for byte, whatever its encoding is. Secrets are found across the borders of pieces,
+    and private keys across lines. Text is taken for ASCII, UTF-8 or another encoding that agrees with ASCII; UTF-16
+    is known by its byte order mark, which PowerShell's ``>`` writes. Binary files are not for it: a secret that is
+    replaced shifts what stands behind it.
+
+    It holds back some 300 KB, and of a secret that does not end at most 400 KB more: longer ones are shortened before
+    they are replaced.
+
+    Args:
+        scanner: Finds the secrets.
+    """
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._blocks = _Blocks(scanner)
+        self._start = b""
+        self._transcoder: _Utf16 | None = None
+        self._begun = False
+
+    def feed(self, data: bytes | bytearray | memoryview) -> bytes:
+        """Take a piece, and return what can be said of those so far; b"" where that is nothing yet."""
+        if not self._begun:
+            self._start += bytes(data)
+            if len(self._start) < 2:  # noqa: PLR2004 - a byte order mark
+                return b""
+            data = self._begin()
+        piece = bytes(data)
+        if self._transcoder is not None:
+            return self._transcoder.encode(self._blocks.feed(self._transcoder.decode(piece)))
+        return self._blocks.feed(piece)
+
+    def flush(self) -> bytes:
+        """Return the rest. Nothing can be fed afterwards."""
+        rest = b"" if self._begun else self._begin()
+        if self._transcoder is None:
+            return self._blocks.feed(rest) + self._blocks.flush()
+        left_over = self._transcoder.left_over()
+        return self._transcoder.encode(self._blocks.feed(rest) + self._blocks.flush(), final=True) + left_over
+
+    def _begin(self) -> bytes:
+        self._begun = True
+        encoding = _UTF16.get(self._start[:2])
+        if encoding is not None:
+            self._transcoder = _Utf16(encoding)
+        return self._start
+
+
+class _Utf16:
+    """Turns UTF-16 into UTF-8 and back, without a loss."""
+
+    def __init__(self, encoding: str) -> None:
+        self._from = codecs.getincrementaldecoder(encoding)("surrogatepass")
+        self._from_utf8 = codecs.getincrementaldecoder("utf-8")("surrogatepass")
+        self._encoding = encoding
+
+    def decode(self, data: bytes) -> bytes:
+        return self._from.decode(data).encode("utf-8", "surrogatepass")
+
+    def encode(self, data: bytes, *, final: bool = False) -> bytes:
+        return self._from_utf8.decode(data, final).encode(self._encoding, "surrogatepass")
+
+    def left_over(self) -> bytes:
+        """Return the beginning of a character that never came."""
+        return self._from.getstate()[0]
+
+
+class _Blocks:
+    """Looks at one block of lines after the other."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._due = BLOCK_BYTES
+        self._context = 0  # bytes at the beginning that were returned already
+
+    def feed(self, data: bytes) -> bytes:
+        self._pieces.append(data)
+        self._size += len(data)
+        return self._advance(final=False) if self._size >= self._due else b""
+
+    def flush(self) -> bytes:
+        return self._advance(final=True)
+
+    def _advance(self, *, final: bool) -> bytes:
+        data = b"".join(self._pieces)
+        spans = self._scanner.spans(data, self._context, more=not final)
+        cut = len(data) if final else self._cut(data, spans)
+        done = replaced(data, spans, self._context, cut)
+        kept_from = max(0, cut - _CONTEXT_BYTES)
+        self._context = cut - kept_from
+        self._keep(data[kept_from:] if final else self._shortened(data, spans, kept_from, cut))
+        return done
+
+    def _keep(self, rest: bytes) -> None:
+        self._pieces, self._size = [rest], len(rest)
+        self._due = self._size + BLOCK_BYTES
+
+    def _cut(self, data: bytes, spans: list[Span]) -> int:
+        """Return up to where all is known: the last line break, or some way before the end of a long line."""
+        cut = data.rfind(b"\n", self._context) + 1
+        margin = 0
+        if not cut:
+            cut, margin = max(self._context, len(data) - _OVERLAP_BYTES), _MARGIN_BYTES
+        for span in reversed(spans):
+            if span.origin < cut and span.end + margin >= len(data):
+                cut = span.origin
+            elif span.origin < cut < span.end:
+                cut = span.end
+        return max(cut, self._context)
+
+    def _shortened(self, data: bytes, spans: list[Span], start: int, cut: int) -> bytes:
+        """Return what is kept; of a secret that has become too long to be held, the middle is left out."""
+        last = spans[-1] if spans else None
+        if last is None or last.origin < cut or last.end - last.start <= _HELD_BYTES:
+            return data[start:]
+        head, tail = last.start + _HELD_BYTES // 4, last.end - _HELD_BYTES // 4
+        while data[head - 1 : head] == b"\\" and head > last.start:
+            head -= 1  # a backslash and what it escapes belong together
+        while data[tail - 1 : tail] == b"\\" and tail < last.end:
+            tail += 1
+        return data[start:head] + data[tail:]

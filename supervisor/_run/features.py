@@ -1,0 +1,129 @@
+"""What a run does only when it is asked to: it keeps others of its name out, keeps a log, and minds its limits.
+
+A run that asks for none of it never loads this.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from supervisor import _log
+from supervisor._store.errors import JournalUnavailable
+from supervisor._store.paths import state_directory
+from supervisor.errors import OverlapError, RunSkipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor._alerts.run_messages import Finding
+    from supervisor._run.log_capture import RunLog
+    from supervisor._run.overlap import NameLock
+    from supervisor._run.run import Run
+
+_warned: set[str] = set()
+
+
+class Extras:
+    """What one run asked for.
+
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._lock: NameLock | None = None
+        self._is_watched = False
+        self.last_stall_s: float | None = None
+        self.log: RunLog | None = None
+        self.refusal: OverlapError | RunSkipped | None = None
+
+    def keep_others_out(self, other: Callable[[], str]) -> None:
+        """Take the lock on the run's name, if it asks for one; where another run holds it, set ``refusal``.
+
+        Args:
+            other: Returns in words which run is under way.
+        """
+        if self._run.settings.overlap == "allow" or self._is_nested():
+            return
+        from supervisor._run.overlap import NameLock
+
+        try:
+            lock = NameLock(state_directory() / "locks", self._run.name)
+            is_taken = lock.take()
+        except (OSError, JournalUnavailable) as error:
+            self._warn(f"overlapping runs of {self._run.name!r} cannot be told: {error}")
+            return
+        if is_taken:
+            self._lock = lock
+        else:
+            self._refuse(other())
+
+    def _is_nested(self) -> bool:
+        """Tell whether an outer run of this name holds the lock."""
+        if self._run.joined is not None and self._run.joined.has_lock:
+            return True  # `supervisor run` holds it
+        outer = self._run.parent
+        while outer is not None:
+            extras = outer.extras
+            if extras is not None and extras._lock is not None and outer.name == self._run.name:  # noqa: SLF001 - of the same class
+                return True
+            outer = outer.parent
+        return False
+
+    def _refuse(self, other: str) -> None:
+        if self._run.settings.overlap == "skip":
+            _log.info("run %r is skipped: %s", self._run.name, other)
+            self.refusal = RunSkipped(0)
+        else:
+            self.refusal = OverlapError(other)
+
+    def begin_log(self, redact: Callable[[str], str]) -> None:
+        """Begin the run's own log, if it asks for one."""
+        names = self._run.settings.capture_logs
+        if names is None:
+            return
+        from supervisor._run.log_capture import open_log
+
+        try:
+            directory: str | None = os.fspath(state_directory() / "logs")
+        except JournalUnavailable as error:
+            self._warn(f"the log of {self._run.name!r} is not kept: {error}")
+            directory = None
+        self.log = open_log(self._run, names, directory, redact)
+
+    def mind_limits(self, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
+        """Watch over the run's limits, if it has any.
+
+        Args:
+            on_finding: Is told what is found, in another thread; True has it found again later.
+            on_end: Is told when a run that stalled goes on, and how long it had stalled.
+        """
+        settings = self._run.settings
+        if settings.stall_after_s is not None or settings.max_duration_s is not None:
+            from supervisor._run import watchdog
+
+            watchdog.watch(self._run, on_finding, on_end)
+            self._is_watched = True
+
+    def leave_limits(self, error: BaseException | None) -> None:
+        """Watch over the limits no more; an interrupt that comes too late stays here."""
+        if self._is_watched:
+            from supervisor._run import watchdog
+
+            self.last_stall_s = watchdog.unwatch(self._run, error)
+
+    def end(self) -> None:
+        """End the log and free the lock, after the end of the run is kept."""
+        try:
+            if self.log is not None:
+                self.log.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def _warn(self, text: str) -> None:
+        if text not in _warned:
+            _warned.add(text)
+            _log.warning("%s; the run goes on without", text)

@@ -1,0 +1,262 @@
+"""``capture_logs``: a run's own log, with the records of the loggers that it names and with warnings.
+
+No handler is added to any logger: ``logging.basicConfig()`` in the script would then do nothing, and Python's
+handler of last resort would keep silent. Records are taken where a logger hands them to its handlers, by wrapping
+``Logger.callHandlers`` while a run asks for it; so filters, ``propagate`` and handlers stay as the script has them.
+
+A logger whose level in force is WARNING, which is Python's default, lets nothing lower through; so it is set to INFO
+meanwhile, and what it would not have let through goes into the run's log only. Any other level is the script's own
+choice and stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import warnings
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from supervisor import _log
+from supervisor._run import levels, log_files
+from supervisor._run.context import active_run
+from supervisor._run.log_lines import LINE_LIMIT, TAIL_LINES, KeyLines, formatted, last_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from supervisor._run.run import Run
+
+_WARNINGS = "py.warnings"
+
+_changing = threading.RLock()
+_open: dict[int, RunLog] = {}
+_warned: set[str] = set()
+
+
+class RunLog:
+    """The log of one run, from :func:`open_log` to :meth:`close`.
+
+    Args:
+        run: The run.
+        names: The loggers whose records it takes, with all below them; "" for all.
+        file: Where it is written; None keeps only counts and the last lines.
+        redact: Takes secrets out of a record's text before it is written or kept.
+    """
+
+    def __init__(
+        self, run: Run, names: Iterable[str], file: log_files.LogFile | None, redact: Callable[[str], str]
+    ) -> None:
+        self.run = run
+        self.path = file.path if file is not None else None
+        self.lock = threading.RLock()  # a signal handler or a finalizer may log while its thread is in here
+        self.names = tuple(names)
+        self._takes_all = "" in self.names
+        self._below = tuple(f"{name}." for name in self.names)
+        self._descriptor = file.descriptor if file is not None else None
+        self._redact = redact
+        self._key_lines = KeyLines()
+        self._counts: dict[tuple[int, str], int] = {}
+        self._last: deque[str] = deque(maxlen=TAIL_LINES)
+        self._has_warned = False
+        self.lowered: list[logging.Logger] = []
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return how many records of each level there were, from WARNING up, the worst level first."""
+        with self.lock:
+            return {name: count for (_, name), count in sorted(self._counts.items(), reverse=True)}
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """Return the last 20 lines, oldest first, each of at most 500 characters."""
+        with self.lock:
+            texts = tuple(self._last)
+        return last_lines(texts)
+
+    def takes(self, name: str) -> bool:
+        """Tell whether the records of a logger belong here."""
+        return self._takes_all or name in self.names or name.startswith(self._below) or name == _WARNINGS
+
+    def write(self, record: logging.LogRecord) -> None:
+        """Write one record. It never raises: a log that is full must not stop the script."""
+        try:
+            text = self._redact(self._key_lines.without(formatted(record)))
+            self._keep(text, record)
+        except OSError as error:
+            # It is tried again with the next record: there may be room by then.
+            self._warn("the log %r cannot be written: %s; the run goes on", self.path, error)
+        except Exception as fault:  # noqa: BLE001 - the run's boundary: a record holds whatever a script put into it
+            self._warn("a record of %r could not be written to the log of its run: %r", record.name, fault)
+
+    def _keep(self, text: str, record: logging.LogRecord) -> None:
+        """Count a text and write it.
+
+        Raises:
+            OSError: It cannot be written; it is counted all the same, and among the last lines.
+        """
+        with self.lock:
+            if record.levelno >= logging.WARNING:
+                level = (record.levelno, record.levelname)
+                self._counts[level] = self._counts.get(level, 0) + 1
+            self._last.append(text if len(text) <= TAIL_LINES * LINE_LIMIT else text[-TAIL_LINES * LINE_LIMIT :])
+            if self._descriptor is not None:
+                _write(self._descriptor, f"{text}\n".encode("utf-8", "replace"))
+
+    def _warn(self, text: str, *facts: object) -> None:
+        """Log what is wrong with this log, once: the warning comes by here, too."""
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning(text, *facts)
+
+    def close(self) -> None:
+        """End the log, put logging back as it was found, and delete logs that are too old."""
+        with _changing:
+            if _open.pop(id(self.run), None) is None:
+                return
+            levels.give_back(self.lowered)
+            if not _open:
+                _unhook()
+        with self.lock:
+            descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None and self.path is not None:
+            os.close(descriptor)
+            log_files.prune(self.path)
+
+
+def open_log(
+    run: Run, names: Iterable[str], directory: str | None, redact: Callable[[str], str] = lambda text: text
+) -> RunLog:
+    """Begin the log of a run.
+
+    A record belongs to the innermost run at hand that takes it. One from a thread that belongs to no run, because
+    it was started before any, goes to every run that takes it.
+
+    Args:
+        run: The run.
+        names: The loggers whose records it takes, with all below them; "" for all. Warnings are always taken.
+        directory: Where all logs are; None for no file. Where it cannot be written, a warning is logged, and counts
+            and the last lines are kept all the same.
+        redact: Takes secrets out of a record's text before it is written or kept.
+    """
+    file = None
+    if directory is not None:
+        try:
+            file = log_files.create(directory, run.name, run.id, run.started_at_s)
+        except OSError as error:
+            if directory not in _warned:
+                _warned.add(directory)
+                _log.warning("no log can be written in %r: %s; the run goes on", directory, error.strerror or error)
+    opened = RunLog(run, names, file, redact)
+    with _changing:
+        opened.lowered = levels.lower(opened.names)
+        _open[id(run)] = opened
+        _hook()
+    return opened
+
+
+def _takers(name: str) -> Iterable[RunLog]:
+    """Return the logs that a record from a logger belongs to."""
+    run = active_run.get()
+    is_in_run = False
+    while run is not None:
+        found = _open.get(id(run))
+        if found is not None and found.takes(name):
+            return (found,)
+        is_in_run = is_in_run or not run.has_ended
+        run = run.parent
+    return () if is_in_run else [each for each in tuple(_open.values()) if each.takes(name)]
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    # Without a buffer, so that a run that is killed leaves its last words.
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, data[written:])
+
+
+# What is wrapped
+
+
+class _Handing(threading.local):
+    """The record that this thread hands on; our wrapper may be there twice, with somebody else's between."""
+
+    record: logging.LogRecord | None = None
+
+
+_handing = _Handing()
+_wrappers: list[tuple[Any, Any]] = []  # (ours, what it found); one for each function that was ever found
+
+
+def _hook() -> None:
+    """Wrap what hands on records and shows warnings, unless that is done already."""
+    for owner, name, wrap in (
+        (logging.Logger, "callHandlers", _wrapped_handlers),
+        (warnings, "showwarning", _wrapped_warnings),
+    ):
+        now = getattr(owner, name)
+        if not any(now is ours for ours, _ in _wrappers):
+            setattr(owner, name, _wrapper_of(now, wrap))
+
+
+def _unhook() -> None:
+    """Put back what was wrapped; what somebody else has wrapped meanwhile stays, and hands on what it gets."""
+    for owner, name in ((logging.Logger, "callHandlers"), (warnings, "showwarning")):
+        now = getattr(owner, name)
+        for ours, found in _wrappers:
+            if now is ours:
+                setattr(owner, name, found)
+
+
+def _wrapper_of(now: Any, wrap: Callable[[Any], Any]) -> Any:
+    for ours, found in _wrappers:
+        if found is now:
+            return ours
+    _wrappers.append((wrap(now), now))
+    return _wrappers[-1][0]
+
+
+def _wrapped_handlers(found: Any) -> Any:
+    def callHandlers(self: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        outer = _handing.record
+        if not _open or outer is record:
+            found(self, record)
+            return
+        for each in _takers(self.name):
+            each.write(record)
+        if levels.lets_through(self, record.levelno):
+            _handing.record = record
+            try:
+                found(self, record)
+            finally:
+                _handing.record = outer
+
+    return callHandlers
+
+
+def _wrapped_warnings(found: Any) -> Any:
+    def showwarning(  # noqa: PLR0913, PLR0917 - the signature of warnings.showwarning
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+    ) -> None:
+        # logging.captureWarnings(True) makes a record of it, which comes by anyway.
+        if _open and file is None and found is not getattr(logging, "_showwarning", None):
+            text = f"{os.path.basename(filename)}:{lineno}: {category.__name__}: {message}"  # noqa: PTH119 - a text
+            record = logging.LogRecord(_WARNINGS, logging.WARNING, filename, lineno, text, None, None)
+            for each in _takers(_WARNINGS):
+                each.write(record)
+        found(message, category, filename, lineno, file, line)
+
+    return showwarning
+
+
+def _renew_locks_in_child() -> None:
+    """Give a forked child locks that nobody holds; it writes to its parent's files."""
+    global _changing  # noqa: PLW0603 - the lock of the process
+    _changing = threading.RLock()
+    for each in _open.values():
+        each.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks_in_child)

@@ -1,0 +1,56 @@
+"""Let a run be found in the threads that it starts, and let their uncaught exceptions reach it.
+
+A plain ``threading.Thread`` starts with an empty context up to Python 3.13, and from 3.14 on too unless
+``sys.flags.thread_inherit_context`` is set. So ``Thread.start`` is wrapped once for the process. Outside of runs
+the wrapper does nothing; inside, the thread runs in a copy of the context in which it was started, and an
+exception that nobody in the thread caught is told to the run before ``threading.excepthook`` has it.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from supervisor._run.context import current_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor._run.run import Run
+
+
+def follow_threads() -> None:
+    """Wrap ``Thread.start``, unless that is done already."""
+    plain_start = threading.Thread.start
+    if getattr(plain_start, "_follows_runs", False):
+        return
+
+    @functools.wraps(plain_start)
+    def start(thread: threading.Thread) -> None:
+        run = current_run()
+        if run is not None:
+            _follow(thread, run)
+        plain_start(thread)
+
+    start._follows_runs = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark on our own function
+    threading.Thread.start = start  # type: ignore[assignment, method-assign]
+
+
+def _follow(thread: threading.Thread, run: Run) -> None:
+    """Make a thread that is about to start run in the context of ``run``."""
+    target: Callable[[], Any] = thread.run
+    context = copy_context()
+
+    def follow() -> None:
+        try:
+            context.run(target)
+        except Exception as error:
+            run.fail_aside(error, thread.name)
+            raise
+        finally:
+            # The thread object may live on; what it holds of the run must not.
+            vars(thread).pop("run", None)
+
+    thread.run = follow  # type: ignore[method-assign]

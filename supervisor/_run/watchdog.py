@@ -1,0 +1,310 @@
+"""Watch over runs that may stall or take too long: ``stall_after_s`` and ``max_duration_s``.
+
+One thread for the process sleeps until the next moment at which a run may have become due. It looks at what the run
+says of itself, so that a run pays nothing for being watched, and no thread is there while no run asks for it. A
+forked child has none: it is its parent's run.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextvars import Context
+from datetime import UTC, datetime, timedelta
+from math import inf
+from typing import TYPE_CHECKING
+
+from supervisor import _log
+from supervisor._alerts.run_messages import Finding
+from supervisor._hooks import OUR_THREADS, follow_forks
+from supervisor._models.kinds import Kind
+from supervisor._run import interrupts
+from supervisor._run.context import active_run
+from supervisor._run.stacks import calling_package, stacks_text
+from supervisor._text import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor._run.run import Run
+
+IDLE_S = 5.0
+"""How long the thread stays when there is nothing to watch: a script may start one run after the other."""
+
+LOOK_AGAIN_S = 60.0
+"""How often, at least, a stalled run is looked at, to note that it goes on; how often the telling is tried again."""
+
+POKE_AGAIN_S = 1.0
+OVERSLEPT_S = 30.0
+"""A sleep that is longer by so much was the machine's own: nobody could have made progress."""
+
+LONGEST_TELLING_S = 15.0
+
+
+class _Watch:
+    """One run under watch.
+
+    Args:
+        run: The run.
+        on_finding: Is told what is found, in the watching thread; it must not raise. True holds a stall back: it is
+            found again later, while it lasts.
+        on_end: Is told when a run that stalled goes on, and how long it had stalled; the same.
+        now: By the monotonic clock.
+    """
+
+    def __init__(
+        self, run: Run, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None], now: float
+    ) -> None:
+        settings = run.settings
+        self.run = run
+        self.tell = on_finding
+        self._tell_end = on_end
+        self.interrupts = settings.on_overdue == "interrupt"
+        self.target = interrupts.target_here()
+        self.is_busy = self.is_leaving = False
+        self.to_interrupt: Finding | None = None
+        self.interrupted_s: float | None = None
+        self.awake_s = 0.0
+        self._own = calling_package()
+        self._started_s = now - run.duration_s
+        self._stall_after_s = settings.stall_after_s
+        self._overdue_s = inf if settings.max_duration_s is None else self._started_s + settings.max_duration_s
+        self._stalled_at_s: float | None = None
+        self._find_again_s = inf
+        self.due_s = min(self._overdue_s, inf if self._stall_after_s is None else now + self._stall_after_s)
+
+    def look(self, now: float) -> list[Finding]:
+        """Return what is to be told now, and note when to look again."""
+        found = [*self._overdue(now), *self._stalled(now)]
+        self.due_s = min(self._overdue_s, self._next_stall(now))
+        return found
+
+    def _overdue(self, now: float) -> list[Finding]:
+        limit_s = self.run.settings.max_duration_s
+        if limit_s is None or now < self._overdue_s:
+            return []
+        self._overdue_s = inf  # told once
+        return [self._finding(Kind.OVERDUE, now - self._started_s, limit_s)]
+
+    def _stalled(self, now: float) -> list[Finding]:
+        limit_s = self._stall_after_s
+        if limit_s is None:
+            return []
+        sign_s = max(self.run.last_sign_s(now), self.awake_s)
+        if self._stalled_at_s is not None and sign_s > self._stalled_at_s:
+            lasted_s = sign_s - self._stalled_at_s
+            self._stalled_at_s, self._find_again_s = None, inf
+            _log.info("run %r goes on after %s", self.run.name, duration(lasted_s))
+            self._tell_end(lasted_s)
+        is_known = self._stalled_at_s is not None
+        if now < self._find_again_s if is_known else now - sign_s < limit_s:
+            return []
+        self._stalled_at_s, self._find_again_s = sign_s, inf
+        return [self._finding(Kind.STALLED, now - sign_s, limit_s, is_known=is_known)]
+
+    def hold_back(self, now: float) -> None:
+        """Find the stall again later, while it lasts."""
+        self._find_again_s = now + LOOK_AGAIN_S
+
+    def last_stall_s(self, now: float) -> float | None:
+        """Return how long the run had stalled before its end, if that was not told to be over."""
+        if self._stalled_at_s is None:
+            return None
+        sign_s = max(self.run.last_sign_s(now), self.awake_s)
+        return (sign_s if sign_s > self._stalled_at_s else now) - self._stalled_at_s
+
+    def _next_stall(self, now: float) -> float:
+        if self._stall_after_s is None:
+            return inf
+        if self._stalled_at_s is not None:
+            return now + min(self._stall_after_s, LOOK_AGAIN_S)
+        return max(self.run.last_sign_s(now), self.awake_s) + self._stall_after_s
+
+    def _finding(self, kind: Kind, lasted_s: float, limit_s: float, *, is_known: bool = False) -> Finding:
+        return Finding(
+            kind=kind,
+            since=datetime.now(UTC) - timedelta(seconds=lasted_s),
+            lasted_s=lasted_s,
+            limit_s=limit_s,
+            interrupts=self.interrupts and not is_known,
+            stacks=stacks_text(self.target.loop, self._own),
+            is_known=is_known,
+        )
+
+
+class Watcher:
+    """Watches over the runs of a process, in a thread that is there while there is something to watch.
+
+    Args:
+        clock: Returns seconds from a clock that never goes back.
+        idle_s: How long the thread stays when there is nothing to watch.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, idle_s: float = IDLE_S) -> None:
+        self._clock = clock
+        self._idle_s = idle_s
+        self._watches: dict[int, _Watch] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, run: Run, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
+        """Watch over a run from now on."""
+        with self._changed:
+            self._watches[id(run)] = _Watch(run, on_finding, on_end, self._clock())
+            if self._thread is None or not self._thread.is_alive():
+                follow_forks()
+                self._thread = threading.Thread(target=self._serve, name=f"{OUR_THREADS}limits", daemon=True)
+                Context().run(self._thread.start)  # it belongs to no run
+            self._changed.notify_all()
+
+    def of(self, run: Run) -> _Watch | None:
+        """Return the watch over a run, or None without one."""
+        return self._watches.get(id(run))
+
+    def remove(self, watch: _Watch) -> None:
+        """Watch over a run no more; what is being told of it at the moment is told before this returns."""
+        watch.is_leaving = True
+        with self._changed:
+            self._watches.pop(id(watch.run), None)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not watch.is_busy, LONGEST_TELLING_S)
+
+    def _serve(self) -> None:
+        while True:
+            watch = self._next()
+            if watch is None:
+                return
+            try:
+                Context().run(self._look, watch)
+            finally:
+                with self._changed:
+                    watch.is_busy = False
+                    self._changed.notify_all()
+
+    def _next(self) -> _Watch | None:
+        """Wait until a run is due and return its watch; None when there has been nothing to watch for a while."""
+        with self._changed:
+            while True:
+                if not self._watches and not self._changed.wait_for(lambda: bool(self._watches), self._idle_s):
+                    self._thread = None
+                    return None
+                watch = min(self._watches.values(), key=lambda each: each.due_s)
+                left_s = watch.due_s - self._clock()
+                if left_s <= 0:
+                    watch.is_busy = True
+                    return watch
+                self._sleep(min(left_s, 3600.0))
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep until something changes; a sleep of the machine itself counts as a sign of life of every run."""
+        until = self._clock() + seconds
+        self._changed.wait(seconds)
+        now = self._clock()
+        if now - until > OVERSLEPT_S:
+            for each in self._watches.values():
+                each.awake_s = now
+
+    def _look(self, watch: _Watch) -> None:
+        """Look at a run that is due, tell what is found, and interrupt it if it is to be."""
+        active_run.set(watch.run)  # what is logged here belongs to it
+        now = self._clock()
+        for finding in watch.look(now):
+            if not finding.is_known:
+                _log.warning("run %r %s", watch.run.name, finding)
+            if watch.tell(finding):
+                watch.hold_back(now)
+            if finding.interrupts:
+                watch.to_interrupt = finding
+        if watch.to_interrupt is not None:
+            watch.target.interrupt(lambda: self._is_time(watch))
+            watch.due_s = min(watch.due_s, now + POKE_AGAIN_S)
+        elif watch.interrupted_s is not None:
+            self._poke_again(watch, now)
+
+    def _is_time(self, watch: _Watch) -> bool:
+        """Tell whether a run is to be interrupted at this very moment, and note that it is."""
+        from supervisor.errors import OverdueError
+
+        with self._changed:
+            finding = watch.to_interrupt
+            # A generator that waits for its consumer is not at work: it would be the consumer's interrupt.
+            if finding is None or watch.is_leaving or watch.run.is_waiting:
+                return False
+            watch.run.overdue = OverdueError(f"{watch.run.name} {finding} and was interrupted")
+            watch.interrupted_s = self._clock()
+            watch.to_interrupt = None
+            return True
+
+    def _poke_again(self, watch: _Watch, now: float) -> None:
+        """Interrupt a main thread once more that began to wait in the moment between signal and handler."""
+        if not watch.target.stands_still():
+            watch.interrupted_s = None
+            return
+        watch.target.interrupt(lambda: not watch.is_leaving)
+        watch.due_s = min(watch.due_s, now + POKE_AGAIN_S)
+
+
+_watcher = Watcher()
+
+
+def watch(
+    run: Run, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None] = lambda _: None
+) -> None:
+    """Tell when a run stalls or takes too long, as its settings say; call it where the run starts, in its thread.
+
+    Args:
+        run: The run; one that has neither ``stall_after_s`` nor ``max_duration_s`` is not watched.
+        on_finding: Is told what is found, in a thread of its own; it must not raise. When it has returned and
+            ``on_overdue`` is "interrupt", the run is interrupted and ``run.overdue`` set. When it returns True, a stall
+            is found again a minute later, while it lasts.
+        on_end: Is told when a run that stalled goes on, and how many seconds it had, in the same thread; it must not
+            raise.
+    """
+    if run.settings.stall_after_s is not None or run.settings.max_duration_s is not None:
+        _watcher.add(run, on_finding, on_end)
+
+
+def unwatch(run: Run, error: BaseException | None = None) -> float | None:
+    """End the watch over a run; call it first of all where the run ends, in its own thread or task.
+
+    Nothing is told of it any more, and an interrupt that comes too late stays here.
+
+    Args:
+        run: The run.
+        error: What it ends with.
+
+    Returns:
+        How many seconds it had stalled, where it ends while it is known to be stalled; None where it is not.
+    """
+    found = _watcher.of(run)
+    if found is None:
+        return None
+    try:
+        _watcher.remove(found)
+        if _is_on_its_way(found, error):
+            interrupts.wait_for_late_one()
+    except KeyboardInterrupt:
+        if run.overdue is None:
+            raise
+        _watcher.remove(found)
+    if run.overdue is not None and found.target.is_cancelled_by_others():
+        run.overdue = None
+    return found.last_stall_s(time.monotonic())
+
+
+def _is_on_its_way(found: _Watch, error: BaseException | None) -> bool:
+    """Tell whether an interrupt was sent to this thread just now and has not arrived."""
+    if found.interrupted_s is None or found.target.loop is not None or isinstance(error, KeyboardInterrupt):
+        return False
+    return time.monotonic() - found.interrupted_s < interrupts.ON_ITS_WAY_S
+
+
+def _forget_in_child() -> None:
+    """Leave the runs to the parent of a forked child: neither its thread nor its lock came along."""
+    global _watcher  # noqa: PLW0603 - one watcher for one process
+    _watcher = Watcher()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

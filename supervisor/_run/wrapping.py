@@ -1,0 +1,217 @@
+"""Wrap functions of every kind so that each call is a run, and give them the run that they ask for."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any
+
+from supervisor.errors import ConfigurationError, OverlapError, RunSkipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor._run.run import Run
+
+    StartRun = Callable[[], Run]
+    Place = Callable[[Run, tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+
+_REFUSALS = (RunSkipped, OverlapError)
+
+
+def looks_decorated(value: object) -> bool:
+    """Tell whether a decorator got what it decorates, and not a setting."""
+    return callable(value) or isinstance(value, (classmethod, staticmethod))
+
+
+def name_of(function: Any) -> str:
+    """Return what the runs of a function are called: as the function, or as its file when it is called ``main``."""
+    name: str = getattr(function, "__qualname__", type(function).__name__).rpartition("<locals>.")[2]
+    if name == "main":
+        from supervisor._exceptions import stem
+
+        module = sys.modules.get(getattr(function, "__module__", None) or "")
+        name = stem(getattr(module, "__file__", None) or "") or name
+    return name
+
+
+def wrap(function: Any, start: StartRun) -> Any:
+    """Return a function that makes each call of ``function`` a run.
+
+    Args:
+        function: A function, coroutine function, generator function or async generator function.
+        start: Makes a run; all state is made afresh by each call of it.
+
+    Raises:
+        ConfigurationError: It is a class, a classmethod or a staticmethod, or cannot be called.
+    """
+    if isinstance(function, (classmethod, staticmethod)):
+        kind = type(function).__name__
+        raise ConfigurationError(f"@supervised stands above @{kind}: put it below, next to the function")
+    if isinstance(function, type) or not callable(function):
+        raise ConfigurationError(f"@supervised wraps functions and methods, got {function!r}")
+    place = _placing(function)
+    wrapper = _wrapping(function)(function, start, place or _unchanged)
+    functools.update_wrapper(wrapper, function)
+    if place is not None:
+        signature = inspect.signature(function)
+        others = [each for each in signature.parameters.values() if each.name != "run"]
+        wrapper.__signature__ = signature.replace(parameters=others)
+    return wrapper
+
+
+def _wrapping(function: Any) -> Callable[[Any, StartRun, Place], Any]:
+    call = getattr(function, "__call__", None)  # noqa: B004 - an object may have an async one
+    if inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(call):
+        return _async_generator
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
+        return _coroutine
+    if inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(call):
+        return _generator
+    return _plain
+
+
+def _plain(function: Any, start: StartRun, place: Place) -> Any:
+    if place is _unchanged:
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            run = start()
+            try:
+                with run:
+                    return function(*args, **kwargs)
+            except _REFUSALS as refusal:
+                if not run.swallows(refusal):
+                    raise
+                return None
+
+        return call
+
+    def call_with_run(*args: Any, **kwargs: Any) -> Any:
+        run = start()
+        try:
+            with run:
+                args, kwargs = place(run, args, kwargs)
+                return function(*args, **kwargs)
+        except _REFUSALS as refusal:
+            if not run.swallows(refusal):
+                raise
+            return None
+
+    return call_with_run
+
+
+def _coroutine(function: Any, start: StartRun, place: Place) -> Any:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        run = start()
+        try:
+            async with run:
+                args, kwargs = place(run, args, kwargs)
+                return await function(*args, **kwargs)
+        except _REFUSALS as refusal:
+            if not run.swallows(refusal):
+                raise
+            return None
+
+    return call
+
+
+def _generator(function: Any, start: StartRun, place: Place) -> Any:
+    """Wrap a generator: its run is current while it works, not while its consumer does."""
+
+    def generate(*args: Any, **kwargs: Any) -> Any:
+        run = start()
+        try:
+            with run:
+                args, kwargs = place(run, args, kwargs)
+                generator = function(*args, **kwargs)
+                step, given = generator.send, None
+                while True:
+                    try:
+                        item = step(given)
+                    except StopIteration as end:
+                        return end.value
+                    run.step_out()
+                    try:
+                        step, given = generator.send, (yield item)
+                    except GeneratorExit:
+                        run.step_in()
+                        generator.close()
+                        raise
+                    except BaseException as thrown:  # noqa: BLE001 - whatever the consumer throws goes into the generator
+                        step, given = generator.throw, thrown
+                    finally:
+                        run.step_in()
+        except _REFUSALS as refusal:
+            if not run.swallows(refusal):
+                raise
+            return None
+
+    return generate
+
+
+def _async_generator(function: Any, start: StartRun, place: Place) -> Any:
+    """Wrap an async generator as :func:`_generator` does a plain one."""
+
+    async def generate(*args: Any, **kwargs: Any) -> Any:
+        run = start()
+        try:
+            async with run:
+                args, kwargs = place(run, args, kwargs)
+                generator = function(*args, **kwargs)
+                step, given = generator.asend, None
+                while True:
+                    try:
+                        item = await step(given)
+                    except StopAsyncIteration:
+                        return
+                    run.step_out()
+                    try:
+                        step, given = generator.asend, (yield item)
+                    except GeneratorExit:
+                        run.step_in()
+                        await generator.aclose()
+                        raise
+                    except BaseException as thrown:  # noqa: BLE001 - as above
+                        step, given = generator.athrow, thrown
+                    finally:
+                        run.step_in()
+        except _REFUSALS as refusal:
+            if not run.swallows(refusal):
+                raise
+
+    return generate
+
+
+def _unchanged(run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return args, kwargs
+
+
+def _placing(function: Any) -> Place | None:
+    """Return how the run goes among the arguments of a function, or None when it does not ask for it."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some builtins have none
+        return None
+    parameter = parameters.get("run")
+    if parameter is None or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return None
+    if parameter.kind is parameter.KEYWORD_ONLY:
+        return _as_keyword
+    return functools.partial(_at_position, list(parameters).index("run"))
+
+
+def _as_keyword(run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return args, {"run": run, **kwargs}
+
+
+def _at_position(
+    index: int, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Put the run where its parameter stands, unless the caller gave one (a test may)."""
+    if len(args) > index and isinstance(args[index], type(run)):
+        return args, kwargs
+    run = kwargs.pop("run", run)
+    if len(args) < index:
+        return args, {"run": run, **kwargs}
+    return (*args[:index], run, *args[index:]), kwargs

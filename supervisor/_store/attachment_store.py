@@ -1,0 +1,218 @@
+"""Copies of the attachments of waiting messages, beside the journal.
+
+A script's log may be gone, or another one, when its message is sent the next day. The copies are bounded in all,
+and a message is never given up for them: it then goes out with a note in the attachment's place.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import attrs
+
+from supervisor._store.json_text import text
+from supervisor._store.serialization import UnreadableError, dump, load, load_message
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable
+
+    from supervisor._models.values import Attachment, Delivery, MessageDetails
+    from supervisor._store.contract import Pack
+    from supervisor._store.sqlite.database import Row, Store
+
+FOLDER = "outbox"
+ORPHAN_AFTER_S = 3_600.0
+
+_WAITS = "SELECT 1 FROM delivery WHERE key = ? AND message = ? AND body IS NOT NULL"
+_LACKS_COPIES = f"{_WAITS} AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.message = delivery.message)"  # noqa: S608
+_KEPT = "SELECT position, attachment FROM kept WHERE message = ?"
+
+
+class _Copy(NamedTuple):
+    """What becomes of one attachment; ``folder`` is None when there is no copy."""
+
+    folder: str | None
+    size_bytes: int
+    is_log: bool
+    attachment: Attachment
+
+
+class Copies:
+    """Keep copies in the folder ``outbox`` (mode 0700, files 0600) of the journal's directory.
+
+    They outlive the process; after power loss the message is still there, a copy perhaps not.
+
+    Args:
+        store: The journal's file, which knows what belongs to which message.
+        limit_bytes: The most that all copies may take.
+        clock: Returns seconds since 1970.
+    """
+
+    def __init__(self, store: Store, *, limit_bytes: int, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._limit_bytes = limit_bytes
+        self._clock = clock
+        self._root = Path(store.directory, FOLDER)
+
+    def keep(self, delivery: Delivery, pack: Pack) -> Delivery:
+        """Copy the attachments of a waiting delivery, once for all handlers, and return it with the copies."""
+        message = delivery.message
+        message_id = text(message.id)
+        if not message.attachments or not self._store.rows(_WAITS, (delivery.key, message_id)):
+            return delivery
+        if not self._store.rows("SELECT 1 FROM kept WHERE message = ? LIMIT 1", (message_id,)):
+            self._note(delivery.key, message_id, self._make(delivery.key, message, pack))
+            self._stay_within_limit()
+        kept = self._store.rows(_KEPT, (message_id,))
+        return attrs.evolve(delivery, message=self.put_in_place(message, kept))
+
+    def rows(self, connection: sqlite3.Connection, message_id: str) -> list[Row]:
+        """Return what is kept of a message, for :meth:`put_in_place`."""
+        return connection.execute(_KEPT, (message_id,)).fetchall()
+
+    def put_in_place(self, message: MessageDetails, kept: Iterable[Row]) -> MessageDetails:
+        """Return a message with the copies in the place of the originals."""
+        attachments = dict(enumerate(message.attachments))
+        for position, data in kept:
+            try:
+                attachment = load(data)
+            except UnreadableError:  # the original may still be there
+                continue
+            attachments[position] = attrs.evolve(attachment, path=Path(self._store.directory, attachment.path))
+        if not attachments:
+            return message
+        return attrs.evolve(message, attachments=tuple(attachments[each] for each in sorted(attachments)))
+
+    def forget(self, connection: sqlite3.Connection, message_id: str) -> list[str]:
+        """Forget a message's copies once no delivery needs them.
+
+        Returns:
+            Their folders, for :meth:`remove` after the commit.
+        """
+        rows = connection.execute("SELECT folder FROM kept WHERE message = ?", (message_id,)).fetchall()
+        # Few messages have copies, so a walk over the deliveries does here, and none of them pays for an index.
+        needed = "SELECT 1 FROM delivery WHERE message = ? AND state IN ('pending', 'failed') LIMIT 1"
+        if not rows or connection.execute(needed, (message_id,)).fetchone():
+            return []
+        connection.execute("DELETE FROM kept WHERE message = ?", (message_id,))
+        return [folder for (folder,) in rows if folder is not None]
+
+    def remove(self, folders: Iterable[str]) -> None:
+        """Delete copies. What cannot be deleted now, say because it is open on Windows, is swept later."""
+        for folder in folders:
+            shutil.rmtree(self._root / folder, ignore_errors=True)
+            with suppress(OSError):  # another copy of the same message is still in it
+                (self._root / folder).parent.rmdir()
+
+    def sweep(self) -> None:
+        """Delete folders that belong to no message, an hour after a kill left them."""
+        known = {
+            folder.partition("/")[0] for (folder,) in self._store.rows("SELECT folder FROM kept WHERE folder > ''")
+        }
+        before = self._clock() - ORPHAN_AFTER_S
+        try:
+            found = list(os.scandir(self._root))
+            orphans = [each.path for each in found if each.name not in known and each.stat().st_mtime < before]
+        except OSError:
+            return
+        for orphan in orphans:
+            shutil.rmtree(orphan, ignore_errors=True)
+
+    def _make(self, key: int, message: MessageDetails, pack: Pack) -> list[_Copy]:
+        """Copy each attachment into a folder of its own, which no other process uses."""
+        top = f"{key}-{os.urandom(4).hex()}"
+        log_path = message.report.log_path if message.report is not None else None
+        return [
+            self._copy(attachment, f"{top}/{position}", pack, is_log=_is_log(attachment, log_path))
+            for position, attachment in enumerate(message.attachments)
+        ]
+
+    def _copy(self, attachment: Attachment, folder: str, pack: Pack, *, is_log: bool) -> _Copy:
+        directory = self._root / folder
+        reason = ""
+        try:
+            for each in (self._root, directory.parent, directory):
+                each.mkdir(mode=0o700, parents=True, exist_ok=True)
+            copy = pack(attachment, directory)
+            size_bytes = _make_private(directory)
+        except OSError as error:
+            copy, size_bytes, reason = None, 0, f"no copy kept: {error.strerror or error}"
+        if size_bytes > self._limit_bytes:
+            copy, reason = None, self._dropped()
+        if copy is None:
+            self.remove([folder])
+            return _Copy(None, 0, is_log, _with_note(attachment, reason))
+        relative = Path(os.path.relpath(copy.path, self._store.directory))
+        return _Copy(folder, size_bytes, is_log, attrs.evolve(copy, path=relative))
+
+    def _note(self, key: int, message_id: str, copies: list[_Copy]) -> None:
+        """Write down what was copied, unless the message was sent or another process was faster."""
+        with self._store.write() as connection:
+            is_wanted = connection.execute(_LACKS_COPIES, (key, message_id)).fetchone()
+            if is_wanted:
+                connection.executemany(
+                    "INSERT INTO kept (message, position, delivery, folder, bytes, is_log, attachment) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    [
+                        (message_id, position, key, each.folder, each.size_bytes, each.is_log, dump(each.attachment))
+                        for position, each in enumerate(copies)
+                    ],
+                )
+        if not is_wanted:
+            self.remove(each.folder for each in copies if each.folder is not None)
+
+    def _stay_within_limit(self) -> None:
+        """Give copies up until the rest is within the limit: logs first, the oldest first."""
+        folders: list[str] = []
+        with self._store.write() as connection:
+            total = connection.execute("SELECT coalesce(sum(bytes), 0) FROM kept").fetchone()[0]
+            while total > self._limit_bytes:
+                message_id, position, folder, size_bytes = connection.execute(
+                    "SELECT message, position, folder, bytes FROM kept WHERE folder IS NOT NULL "
+                    "ORDER BY is_log DESC, delivery, position LIMIT 1"
+                ).fetchone()
+                self._give_up(connection, message_id, position)
+                folders.append(folder)
+                total -= size_bytes
+        self.remove(folders)
+
+    def _give_up(self, connection: sqlite3.Connection, message_id: str, position: int) -> None:
+        of_any = "SELECT body FROM delivery WHERE message = ? AND body IS NOT NULL LIMIT 1"
+        (body,) = connection.execute(of_any, (message_id,)).fetchone() or (None,)
+        try:
+            original = dump(_with_note(load_message(body).attachments[position], self._dropped()))
+        except UnreadableError:
+            original = b""
+        connection.execute(
+            "UPDATE kept SET folder = NULL, bytes = 0, attachment = ? WHERE message = ? AND position = ?",
+            (original, message_id, position),
+        )
+
+    def _dropped(self) -> str:
+        from supervisor._text import size
+
+        return f"copy dropped: waiting messages may keep {size(self._limit_bytes)} of copies"
+
+
+def _is_log(attachment: Attachment, log_path: Path | None) -> bool:
+    return attachment.path == log_path or attachment.path.suffix.lower() == ".log"
+
+
+def _with_note(attachment: Attachment, note: str) -> Attachment:
+    return attrs.evolve(attachment, note="; ".join(filter(None, (attachment.note, note))))
+
+
+def _make_private(directory: Path) -> int:
+    """Let only the owner read the files of a directory, and return their size in bytes."""
+    size_bytes = 0
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(parent, name)  # noqa: PTH118 - walk gives texts
+            os.chmod(path, 0o600)  # noqa: PTH101 - the same
+            size_bytes += os.path.getsize(path)  # noqa: PTH202 - the same
+    return size_bytes

@@ -1,0 +1,317 @@
+"""The outbox on disk: one row for each message and handler.
+
+Every run with a journal loads this, so the models and the codec are imported where a message is at hand.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from supervisor._models.kinds import DeliveryState
+from supervisor._store.json_text import text
+from supervisor._store.processes import Process
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection, Generator, Sequence
+
+    from supervisor._models.values import Delivery, MessageDetails
+    from supervisor._store.attachment_store import Copies
+    from supervisor._store.contract import Pack
+    from supervisor._store.notices import Notice, PutNotice
+    from supervisor._store.sqlite.database import Row, Store
+    from supervisor._store.sqlite.runs import StartedRun
+
+KEEP_SENT = 10_000
+"""How many sent deliveries are remembered, without their texts."""
+_PRUNE_ONE_IN = 256
+_OWN_AT_ONCE = 100
+
+# What was said has a key before it becomes a delivery, and keeps it.
+_NEXT_KEY = "1 + max(ifnull((SELECT max(key) FROM delivery), 0), ifnull((SELECT max(key) FROM said), 0))"
+_PUT = f"""
+INSERT INTO delivery (key, handler, state, attempts, due_at, changed_at, lease_until, claimer_host, claimer_pid,
+                      claimer_started, last_error, message, kind, created_at, subject, body)
+VALUES ({_NEXT_KEY}, ?, 'pending', 0, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)
+"""  # noqa: S608 - our own words, here and below
+_SAY = f"""
+INSERT INTO said (key, handler, run, run_id, id, said_at, duration_s, cpu_s, peak_memory_bytes, subject, body, more)
+VALUES ({_NEXT_KEY}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""  # noqa: S608
+IS_ANY_SAID = "SELECT EXISTS (SELECT 1 FROM said)"
+_TAKE_SAID = "DELETE FROM said WHERE key = ? AND id = ?"
+_PUT_SENT = """
+INSERT INTO delivery (key, handler, state, attempts, due_at, changed_at, last_error, message, kind, created_at, subject)
+VALUES (?, ?, 'sent', 1, ?, ?, '', ?, ?, ?, ?)
+"""
+# A row whose last change lies in the future was changed before the clock was set back; it is due.
+_DUE = """
+SELECT key, attempts, last_error, lease_until, claimer_host, claimer_pid, claimer_started
+FROM delivery
+WHERE handler = ? AND state = 'pending' AND (due_at <= ? OR changed_at > ?)
+"""
+_IS_ANY_DUE = f"SELECT EXISTS ({_DUE})"
+_MESSAGE = "SELECT message, body FROM delivery WHERE key = ?"
+_LEASE = """
+UPDATE delivery SET lease_until = ?, claimer_host = ?, claimer_pid = ?, claimer_started = ? WHERE key = ?
+"""
+# A key may come again in a fresh file: the message's id tells whether it is still the same delivery.
+_SAME = "key = ? AND message = ?"
+# Whoever lost the lease has no say any more.
+_MINE = f"""{_SAME} AND state = 'pending' AND attempts = ?
+AND (claimer_pid IS NULL OR (claimer_host = ? AND claimer_pid = ? AND claimer_started = ?))
+"""
+_RENEW = f"UPDATE delivery SET lease_until = ? WHERE {_MINE} AND claimer_pid IS NOT NULL"  # noqa: S608 - our own words
+_SETTLE = """
+UPDATE delivery SET state = ?, attempts = attempts + 1, last_error = ?, due_at = ?, changed_at = ?, lease_until = NULL,
+                    claimer_host = NULL, claimer_pid = NULL, claimer_started = NULL"""
+_SETTLE_SENT = f"{_SETTLE}, body = NULL WHERE {_SAME} AND state IN ('pending', 'failed')"
+_SETTLE_OTHER = f"{_SETTLE} WHERE {_MINE}"
+_GIVE_UP = "UPDATE delivery SET state = 'failed', last_error = ?, lease_until = NULL, claimer_pid = NULL WHERE key = ?"
+_FORGET_SENT = """
+DELETE FROM delivery WHERE state IN ('sent', 'dropped') AND key <= (SELECT max(key) FROM delivery) - ?
+"""
+
+
+class OutboxKeeper:
+    """Keep deliveries in the journal's file; see :class:`~supervisor._store.Outbox` for what each method does.
+
+    The attributes come from :class:`~supervisor._store.Journal`.
+    """
+
+    _store: Store
+    _copies_limit_bytes: int
+    _lease_s: float
+    _clock: Callable[[], float]
+    _this: Callable[[], Process]
+    _gone: Callable[[Process], bool]
+    _under_way: dict[str, tuple[int, StartedRun]]
+    _kept: Copies | None = None
+
+    @property  # not a cached one: up to 3.11 that has a lock, which a forked child would find taken
+    def _copies(self) -> Copies:
+        if self._kept is None:
+            from supervisor._store.attachment_store import Copies
+
+            self._kept = Copies(self._store, limit_bytes=self._copies_limit_bytes, clock=self._clock)
+        return self._kept
+
+    def put(self, message: MessageDetails, handlers: Sequence[str], *, claimed: bool = False) -> tuple[Delivery, ...]:
+        """Accept one message for several handlers in one commit that survives power loss."""
+        if not handlers:
+            return ()
+        self._make_deliveries()  # so that what was said before is older
+        dump, delivery = _what_puts()
+        body = dump(_with_absolute_paths(message))
+        head = (text(message.id), str(message.kind), message.created_at.timestamp(), text(str(message.subject)), body)
+        return tuple(
+            delivery(message=message, handler=handler, key=key)
+            for handler, key in zip(handlers, self._put(head, handlers, claimed=claimed), strict=True)
+        )
+
+    def put_notice(self, notice: Notice, handlers: Sequence[str]) -> tuple[Delivery | PutNotice, ...]:
+        """Accept what a script says in plain words, leased to the caller, in one commit that survives power loss."""
+        if not handlers:
+            return ()
+        run, _ = self._under_way.get(notice.run_id, (None, None))
+        if run is None:  # nobody else could tell what the message says of its run
+            return self.put(notice.message(), handlers, claimed=True)
+        put: list[PutNotice] = []
+        with self._store.write(alone=len(handlers) == 1) as connection:
+            for handler in handlers:
+                row = (text(handler), run, *notice[:-1])
+                key = self._store.patiently(connection.execute, _SAY, row).lastrowid or 0
+                put.append(notice.put_for(handler, key))
+        return tuple(put)
+
+    def _make_deliveries(self) -> None:
+        """Make deliveries of what scripts said, if there is any; who looks at deliveries does this first."""
+        if self._store.rows(IS_ANY_SAID)[0][0]:
+            # Power loss takes this commit back or leaves it: what was said is in one of both tables.
+            with self._store.write(durable=False) as connection:
+                self._make_deliveries_in(connection)
+
+    def _make_deliveries_in(self, connection: sqlite3.Connection) -> None:
+        if connection.execute(IS_ANY_SAID).fetchone()[0]:
+            from supervisor._store.notices import make_deliveries
+
+            make_deliveries(connection, self._lease_s)
+
+    def _put(self, head: Row, handlers: Sequence[str], *, claimed: bool) -> list[int]:
+        """Write one row for each handler, and return their keys."""
+        now = self._clock()
+        lease = (now + self._lease_s, *self._this()) if claimed else (None, None, None, None)
+        with self._store.write(alone=len(handlers) == 1) as connection:
+            return [
+                self._store.patiently(connection.execute, _PUT, (text(handler), now, now, *lease, *head)).lastrowid or 0
+                for handler in handlers
+            ]
+
+    def claim(self, handler: str, *, own: Collection[int] = ()) -> Delivery | None:
+        """Lease the next delivery of a handler that is due, those in ``own`` first."""
+        from supervisor._models.values import Delivery
+
+        self._make_deliveries()
+        now = self._clock()
+        # Asked first without the lock for writing: most of those who look find nothing.
+        while self._store.rows(_IS_ANY_DUE, (text(handler), now, now))[0][0]:
+            with self._store.write(durable=False) as connection:
+                row = self._first_free(connection, text(handler), own, now)
+                if row is None:
+                    return None
+                key, attempts, last_error = row[:3]
+                connection.execute(_LEASE, (now + self._lease_s, *self._this(), key))
+                message_id, body = connection.execute(_MESSAGE, (key,)).fetchone()
+                kept = self._copies.rows(connection, message_id)
+            message = self._read(key, body, kept)
+            if message is not None:
+                return Delivery(message=message, handler=handler, attempts=attempts, last_error=last_error, key=key)
+        return None
+
+    def _first_free(self, connection: sqlite3.Connection, handler: str, own: Collection[int], now: float) -> Row | None:
+        with closing(_due_rows(connection, handler, own, now)) as rows:
+            for row in rows:
+                if row[3] is None or row[3] <= now or self._gone(Process(*row[4:7])):
+                    return row
+        return None
+
+    def _read(self, key: int, body: bytes | None, kept: list[Row]) -> MessageDetails | None:
+        """Return a claimed message; mark as failed what nobody can read, so that it does not block the rest."""
+        from supervisor._store.serialization import UnreadableError, load_message
+
+        try:
+            message = load_message(body)
+        except UnreadableError as error:
+            with self._store.write() as connection:
+                connection.execute(_GIVE_UP, (text(str(error)), key))
+            return None
+        return self._copies.put_in_place(message, kept)
+
+    def renew(self, delivery: Delivery) -> bool:
+        """Begin the lease of a claimed delivery anew; return False when it was lost or settled meanwhile."""
+        with self._store.write(durable=False) as connection:
+            self._make_deliveries_in(connection)
+            until = self._clock() + self._lease_s
+            return connection.execute(_RENEW, (until, *self._mine(delivery))).rowcount > 0
+
+    def settle(self, delivery: Delivery, state: DeliveryState, *, error: str = "", due_in_s: float = 0.0) -> None:
+        """Note how an attempt ended, count it, and end the lease."""
+        now = self._clock()
+        row = (str(state), text(error), now + due_in_s, now)
+        folders: list[str] = []
+        # An attempt that is to be repeated needs no fsync: after power loss it is repeated anyway.
+        with self._store.write(durable=state is not DeliveryState.PENDING) as connection:
+            if state is not DeliveryState.SENT:
+                self._make_deliveries_in(connection)
+                connection.execute(_SETTLE_OTHER, (*row, *self._mine(delivery)))
+            elif self._settle_said(connection, delivery, now):
+                pass
+            elif connection.execute(_SETTLE_SENT, (*row, delivery.key, text(delivery.message.id))).rowcount:
+                folders = self._copies.forget(connection, text(delivery.message.id))
+        if folders:
+            self._copies.remove(folders)
+        if state is DeliveryState.SENT and delivery.key % _PRUNE_ONE_IN == 0:
+            self.prune_sent()
+
+    def _settle_said(self, connection: sqlite3.Connection, delivery: Delivery, now: float) -> bool:
+        """Note as sent what was said and nobody else has looked at; return whether it was such a delivery.
+
+        Mostly it is: what was sent at once needs no text to be kept, nor all that a message tells of its run.
+        """
+        message, message_id = delivery.message, text(delivery.message.id)
+        if not connection.execute(_TAKE_SAID, (delivery.key, message_id)).rowcount:
+            return False
+        head = (message_id, str(message.kind), message.created_at.timestamp(), text(str(message.subject)))
+        connection.execute(_PUT_SENT, (delivery.key, text(delivery.handler), now, now, *head))
+        return True
+
+    def _mine(self, delivery: Delivery) -> Row:
+        return (delivery.key, text(delivery.message.id), delivery.attempts, *self._this())
+
+    def state_of(self, delivery: Delivery) -> DeliveryState | None:
+        """Return where a delivery stands; None when it is not here. One that was dropped counts as done: SENT."""
+        self._make_deliveries()
+        sql = f"SELECT state FROM delivery WHERE {_SAME}"  # noqa: S608 - our own words
+        rows = self._store.rows(sql, (delivery.key, text(delivery.message.id)))
+        if not rows:
+            return None
+        return DeliveryState.SENT if rows[0][0] == "dropped" else DeliveryState(rows[0][0])
+
+    def next_due_s(self, handler: str) -> float | None:
+        """Return the seconds until something of a handler can be claimed; None when nothing is waiting."""
+        self._make_deliveries()
+        now = self._clock()
+        rows = self._store.rows(
+            "SELECT min(CASE WHEN changed_at > ? THEN 0 ELSE due_at END), lease_until, claimer_host, claimer_pid, "
+            "claimer_started FROM delivery WHERE handler = ? AND state = 'pending' "
+            "GROUP BY lease_until, claimer_host, claimer_pid, claimer_started",
+            (now, text(handler)),
+        )
+        free_at = [
+            max(due_at, lease_until) if lease_until is not None and not self._gone(Process(*claimer)) else due_at
+            for due_at, lease_until, *claimer in rows
+        ]
+        return max(0.0, min(free_at) - now) if free_at else None
+
+    def waiting(self, handlers: Sequence[str]) -> set[str]:
+        """Return which of these handlers have pending deliveries."""
+        if not handlers:
+            return set()
+        self._make_deliveries()
+        names = {text(handler): handler for handler in handlers}
+        values = ", ".join("(?)" for _ in names)
+        rows = self._store.rows(
+            f"WITH asked (name) AS (VALUES {values}) SELECT name FROM asked WHERE EXISTS "  # noqa: S608 - question marks
+            "(SELECT 1 FROM delivery WHERE handler = name AND state = 'pending')",
+            tuple(names),
+        )
+        return {names[name] for (name,) in rows}
+
+    def keep_attachments(self, delivery: Delivery, pack: Pack) -> Delivery:
+        """Copy the attachments of a delivery that goes on waiting."""
+        return self._copies.keep(delivery, pack)
+
+    def prune_sent(self) -> None:
+        """Forget all but the newest sent deliveries, and copies of attachments that belong to nothing."""
+        with self._store.write(durable=False) as connection:
+            connection.execute(_FORGET_SENT, (KEEP_SENT,))
+        self._copies.sweep()
+
+
+@cache  # when run again, two import statements take as long as storing a row
+def _what_puts() -> tuple[Callable[[Any], bytes], type[Delivery]]:
+    from supervisor._models.values import Delivery
+    from supervisor._store.serialization import dump
+
+    return dump, Delivery
+
+
+def _due_rows(
+    connection: sqlite3.Connection, handler: str, own: Collection[int], now: float
+) -> Generator[Row, None, None]:
+    """Yield what is due: own deliveries first, then all, the oldest first."""
+    keys = sorted(own)
+    for start in range(0, len(keys), _OWN_AT_ONCE):
+        some = keys[start : start + _OWN_AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        yield from _each(connection, f"{_DUE} AND key IN ({marks}) ORDER BY key", (handler, now, now, *some))
+    yield from _each(connection, f"{_DUE} ORDER BY key", (handler, now, now))
+
+
+def _each(connection: sqlite3.Connection, sql: str, parameters: Row) -> Generator[Row, None, None]:
+    # A query that is not read to its end would hold on to what it saw, and the next commit could not follow it.
+    with closing(connection.execute(sql, parameters)) as rows:
+        yield from rows
+
+
+def _with_absolute_paths(message: MessageDetails) -> MessageDetails:
+    """Fix relative paths: who sends the message later may stand in another directory."""
+    if all(each.path.is_absolute() for each in message.attachments):
+        return message
+    import attrs
+
+    return attrs.evolve(
+        message, attachments=tuple(attrs.evolve(each, path=each.path.absolute()) for each in message.attachments)
+    )

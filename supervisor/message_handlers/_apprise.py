@@ -1,0 +1,258 @@
+"""Messages to the many services that the ``apprise`` library knows: Teams, Discord, Telegram, ntfy, and others."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from supervisor._models.kinds import Kind
+from supervisor._text import cut_middle, one_line
+from supervisor.errors import DeliveryError
+from supervisor.message_handlers import _validation
+from supervisor.message_handlers.characters import whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from supervisor._attachments import Packed, Part
+    from supervisor._models.values import MessageDetails
+
+ATTACHMENTS_LIMIT_BYTES = 8_000_000  # what most services take; Discord refuses more than 10 MB
+MOST_PIECES = 10
+_TITLE_LENGTH = 270  # some services have no place for a title, so it stands in the body
+_REMEMBERED = 100
+_TYPES = {
+    Kind.FAILURE: "failure",
+    Kind.DIED: "failure",
+    Kind.STALLED: "warning",
+    Kind.OVERDUE: "warning",
+    Kind.MISSED: "warning",
+    Kind.SUCCESS: "success",
+    Kind.RECOVERY: "success",
+}
+
+
+def _urls(value: str | Iterable[str] | None) -> tuple[str, ...]:
+    if value is None or isinstance(value, str):
+        value = (value or "",)
+    many: Iterable[Any] = value
+    return tuple(each.strip() if isinstance(each, str) else each for each in many)
+
+
+def _looks_like_urls(handler: object, field: attrs.Attribute[Any], value: tuple[Any, ...]) -> None:
+    urls: tuple[Any, ...] = value or ("",)
+    for url in urls:
+        if not isinstance(url, str) or not re.match(r"[A-Za-z][A-Za-z0-9+-]*://.", url):
+            raise _validation.wrong(handler, field, "URLs as apprise has them, like ntfy://topic", url)
+
+
+@attrs.define(kw_only=True, eq=False)
+class AppriseHandler:
+    """Sends messages to services that are named by URL: https://github.com/caronc/apprise/wiki tells how.
+
+    The subject is the title, and the kind decides which of apprise's types it is: failure and died are failures;
+    stalled, overdue and missed are warnings; success and recovery are successes; all else is information. A text that
+    is too long for a service is sent in pieces (a URL's own ``overflow`` goes before that), at most ten, with the
+    middle left out of what is longer. Attachments go along where the service takes files, up to 8 MB together;
+    elsewhere the text names them.
+
+    What supervisor composed arrives in the form that suits the service: as HTML where mails are sent (if it fits one
+    message), as Markdown where chats show it, with code in fences that are closed in every piece, and else as text.
+    What a script wrote itself is text, and goes as it is.
+
+    Apprise does not tell a refusal from a lost connection, so both are temporary, and the error holds what apprise
+    logged. Of several URLs only those that failed are tried again, as long as the process lives; one handler per URL
+    remembers it longer. A URL that apprise does not know shows itself when the first message is sent, as a permanent
+    error, since apprise is not imported before; and so does a missing apprise.
+
+    Args:
+        urls: One URL or many; each is a text of its own, since commas have a meaning within some. They hold secrets,
+            which appear in no error and no log of supervisor; what apprise itself logs is its own affair.
+        timeout_s: The most seconds to wait for a connection, and for each answer; a URL's own ``cto`` and ``rto`` go
+            before it.
+        name: Finds the handler again for a stored message; None means "apprise".
+
+    Raises:
+        ConfigurationError: ``urls`` is missing or holds something that is no URL.
+    """
+
+    urls: tuple[str, ...] = attrs.field(default=(), repr=False, converter=_urls, validator=_looks_like_urls)
+    timeout_s: float = attrs.field(default=10.0, validator=_validation.positive)
+    name: str | None = attrs.field(default=None, validator=_validation.optionally_filled)
+    _services: list[Any] = attrs.field(init=False, factory=list, repr=False)
+    _reached: OrderedDict[str, dict[int, int]] = attrs.field(init=False, factory=OrderedDict, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.name = self.name or "apprise"
+
+    def send_message(self, details: MessageDetails, /) -> None:
+        """Send one message to all URLs and return when all services have accepted it.
+
+        Raises:
+            DeliveryError: A service did not accept it; temporary. Or apprise is missing or does not know a URL;
+                permanent.
+        """
+        from supervisor._attachments import packed
+
+        services = self._loaded()
+        reached = self._reached_by(details.id)
+        reasons = []
+        with packed(details.attachments, limit_bytes=ATTACHMENTS_LIMIT_BYTES) as attached:
+            for index, service in enumerate(services):
+                if reason := self._refusal(service, details, attached, reached, index):
+                    reasons.append(reason)
+        if reasons:
+            raise DeliveryError("; ".join(reasons))
+        del self._reached[details.id]
+
+    def _loaded(self) -> list[Any]:
+        """Return the services that the URLs name."""
+        if not self._services:
+            try:
+                import apprise
+            except ImportError as exc:
+                missing = "AppriseHandler needs apprise: pip install 'agrc-supervisor[apprise]'"
+                raise DeliveryError(missing, permanent=True) from exc
+            # One after the other and in this thread: supervisor has threads enough.
+            asset = apprise.AppriseAsset(async_mode=False)
+            self._services = [self._service(index, url, asset) for index, url in enumerate(self.urls)]
+        return self._services
+
+    def _service(self, index: int, url: str, asset: Any) -> Any:
+        import apprise
+
+        with _captured() as log:
+            service = apprise.Apprise.instantiate(url, asset=asset)
+        if service is None:
+            scheme = url.partition("://")[0]
+            said = self._hidden(log.getvalue())
+            reason = f"AppriseHandler: urls[{index}] ({scheme}://...) is no URL that apprise can use: {said}"
+            raise DeliveryError(reason.rstrip(": "), permanent=True)
+        told = vars(service)  # what the URL itself asked for is an attribute of the object, not of its class
+        if "overflow_mode" not in told:
+            service.overflow_mode = apprise.OverflowMode.SPLIT
+        if "socket_connect_timeout" not in told:
+            service.socket_connect_timeout = self.timeout_s
+        if "socket_read_timeout" not in told:
+            service.socket_read_timeout = self.timeout_s
+        return service
+
+    def _reached_by(self, message_id: str) -> dict[int, int]:
+        """Return how many pieces of a message each URL has; what was never finished is forgotten in the end."""
+        while len(self._reached) >= _REMEMBERED:
+            self._reached.popitem(last=False)
+        return self._reached.setdefault(message_id, {})
+
+    def _refusal(
+        self, service: Any, details: MessageDetails, attached: Packed, reached: dict[int, int], index: int
+    ) -> str:
+        """Send to one service what it does not have yet; return "" when it accepted all, and else why not."""
+        takes_files = getattr(service, "attachment_support", False)
+        body_format, bodies = fitting(service, details, _notes(attached, takes_files=takes_files))
+        for number in range(reached.get(index, 0), len(bodies)):
+            files = attached.parts if takes_files and number == len(bodies) - 1 else ()
+            with _captured() as log:
+                result = _notify(service, details, body_format, bodies[number], files)
+            if not result:
+                said = self._hidden(log.getvalue())
+                return f"{service.service_name} did not take it: {said or 'apprise does not say why'}"
+            reached[index] = number + 1
+        return ""
+
+    def _hidden(self, text: str) -> str:
+        """Return a text in one line, without anything that stands in the URLs."""
+        from supervisor.message_handlers._http import hide
+
+        return one_line(hide(text, [url.partition("://")[2] for url in self.urls]), 300)
+
+
+def _notify(service: Any, details: MessageDetails, body_format: str, body: str, files: Iterable[Part]) -> bool:
+    """Let apprise send one body to one service."""
+    import apprise
+
+    one = apprise.Apprise()
+    one.add(service)
+    return bool(
+        one.notify(
+            title=one_line(whole(details.subject), 250),
+            body=body,
+            notify_type=_TYPES.get(details.kind, "info"),
+            body_format=apprise.NotifyFormat(body_format),
+            attach=_files(files) if files else None,
+        )
+    )
+
+
+def _captured() -> Any:
+    """Capture what apprise logs, which is the only place where it says why something failed."""
+    import logging
+
+    import apprise
+
+    capture: Any = apprise.LogCapture
+    return capture(level=logging.WARNING, fmt="%(message)s")
+
+
+def _files(parts: Iterable[Part]) -> Any:
+    import apprise
+    from apprise.attachment import file
+
+    attach: Any = file.AttachFile
+    files = apprise.AppriseAttachment()
+    for part in parts:
+        files.add(attach(path=str(part.path), name=part.name, mimetype=part.content_type))
+    return files
+
+
+def _notes(attached: Packed, *, takes_files: bool) -> list[str]:
+    """Return what is said of the attachments."""
+    notes = list(attached.notes)
+    if not takes_files:
+        notes += [f"{part.name}: not sent, since this service takes no files" for part in attached.parts]
+    return [whole(each) for each in notes]
+
+
+def fitting(service: Any, details: MessageDetails, notes: list[str]) -> tuple[str, list[str]]:
+    """Return the format that suits a service ("html", "markdown" or "text"), and the bodies in it, mostly one.
+
+    Args:
+        service: One of apprise's, which says by ``notify_format`` what it takes, its favourite first.
+        details: The message.
+        notes: What is said of the attachments.
+    """
+    if details.parts and not details.own_text:
+        from supervisor._messages.sections import parts_of
+        from supervisor._models.parts import Text
+
+        parts = (*parts_of(details), *([Text("\n".join(notes))] if notes else []))
+        formats = _formats(service)
+        if formats[0] == "html":
+            from supervisor._messages.html import from_parts
+
+            html = from_parts(parts, details)
+            if len(html) <= service.body_maxlen:
+                return "html", [html]
+        if "markdown" in formats and (formats[0] != "text" or "html" not in formats):
+            from supervisor._messages.markdown import pieces
+
+            return "markdown", pieces(parts, service.body_maxlen - _TITLE_LENGTH, MOST_PIECES)
+    return "text", [_body(details, notes, service.body_maxlen)]
+
+
+def _formats(service: Any) -> list[str]:
+    """Return what formats a service takes, its favourite first; what a URL asks for by ``format=`` is the only one."""
+    told = getattr(service, "_format_override", None) or service.notify_format
+    many = told if isinstance(told, (tuple, list)) else (told,)
+    return [str(getattr(each, "value", each)).lower() for each in many] or ["text"]
+
+
+def _body(details: MessageDetails, notes: list[str], piece_length: int) -> str:
+    """Return the text: never empty, bounded, and with what happened to the attachments."""
+    text = whole(details.message)
+    if not text.strip():
+        text = one_line(whole(details.subject)) or "(no text)"
+    text = cut_middle(text, MOST_PIECES * max(1_000, piece_length))
+    return "\n\n".join([text, *(["\n".join(notes)] if notes else [])])

@@ -1,0 +1,185 @@
+"""Pings to Healthchecks.io, or to a Healthchecks of one's own, which tells when a script did not run at all."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import attrs
+
+from supervisor._models.kinds import Kind, Outcome
+from supervisor._text import one_line
+from supervisor.errors import ConfigurationError, DeliveryError
+from supervisor.message_handlers import _validation
+from supervisor.message_handlers.characters import whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from supervisor._models.values import MessageDetails
+    from supervisor.message_handlers._http import Answer, Line
+
+BODY_LIMIT_BYTES = 100_000
+_CUT_NOTE = "\n[... the rest was left out: a ping holds 100 kB ...]"
+_NOT_RECORDED = (b"(not found)", b"(rate limited)")
+_SIGNALS = {
+    Kind.START: "/start",
+    Kind.SUCCESS: "",
+    Kind.RECOVERY: "",
+    Kind.FAILURE: "/fail",
+    Kind.DIED: "/fail",
+    Kind.MISSED: "/fail",
+    Kind.STALLED: "/log",
+    Kind.OVERDUE: "/log",
+    Kind.PROGRESS: "/log",
+    Kind.NOTICE: "/log",
+}
+
+
+def _kinds(value: Iterable[str]) -> frozenset[Kind]:
+    try:
+        return frozenset(Kind(each) for each in value)
+    except ValueError as exc:
+        raise ConfigurationError(f"HealthchecksHandler: kinds must be of {', '.join(Kind)}; {exc}") from exc
+
+
+def _uuid(handler: object, field: attrs.Attribute[Any], value: str | None) -> None:
+    try:
+        if value is not None:
+            UUID(value)
+    except (ValueError, AttributeError, TypeError) as exc:
+        raise _validation.wrong(handler, field, "a UUID", value) from exc
+
+
+def _slug(handler: object, field: attrs.Attribute[Any], value: str | None) -> None:
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789-_"
+    if value is not None and (not value or not all(c in letters for c in value)):
+        raise _validation.wrong(handler, field, "a slug of a-z, 0-9, hyphens and underscores", value)
+
+
+@attrs.define(kw_only=True, eq=False)
+class HealthchecksHandler:
+    """Pings a check: start, success and fail change its state, all else is put into its log.
+
+    start → ``/start``; success and recovery → success; failure, died and missed → ``/fail``; stalled, overdue,
+    progress and notice → ``/log``, and so the recovery of a run that has not succeeded: it only goes on after a stall,
+    or has started again. A run's pings share its id (``rid``), so that Healthchecks measures how long it took even
+    where runs overlap. The message is the body. A start or success that is delivered late, after an outage, goes into
+    the log: as a signal it would say that the script has run just now.
+
+    The check is named by exactly one of ``ping_url``, ``uuid``, or ``ping_key`` with ``slug``; see
+    https://healthchecks.io/docs/http_api/ for these, for the signals and for the limit of 100 kB (a Healthchecks of
+    one's own keeps the first 10 kB unless told otherwise).
+
+    Answers: 200 "OK" is success. 200 "OK (not found)", which is what an unknown UUID gets, 400 and 404 are permanent;
+    200 "OK (rate limited)", 409 (a slug that two checks share), 429 and 5xx are temporary.
+
+    It is of use only when it hears of every start and success: ``kinds`` names them, and a run tells handlers that ask
+    for start and success of them whether ``report_on`` lists them or not.
+
+    Args:
+        ping_url: The whole URL, as Healthchecks shows it.
+        uuid: The check's UUID. It is a secret: whoever knows it can ping.
+        ping_key: The project's ping key, a secret.
+        slug: The check's slug: a-z, 0-9, hyphens and underscores.
+        host: Where ``uuid`` and ``slug`` are known; for one's own server its address with ``/ping``.
+        timeout_s: The most seconds to wait for a connection and for the answer.
+        late_after_s: From which age in seconds a start or success goes into the log instead.
+        kinds: Which kinds it wants; all by default.
+        name: Finds the handler again for a stored message; None means "healthchecks", with the slug if there is one.
+
+    Raises:
+        ConfigurationError: The check is not named, or named twice, or a setting cannot be used.
+    """
+
+    ping_url: str | None = attrs.field(
+        default=None, repr=False, validator=attrs.validators.optional(_validation.reachable_address)
+    )
+    uuid: str | None = attrs.field(default=None, repr=False, validator=_uuid)
+    ping_key: str | None = attrs.field(default=None, repr=False, validator=_validation.optionally_filled)
+    slug: str | None = attrs.field(default=None, validator=_slug)
+    host: str = attrs.field(default="https://hc-ping.com", validator=_validation.reachable_address)
+    timeout_s: float = attrs.field(default=10.0, validator=_validation.positive)
+    late_after_s: float = attrs.field(default=3600.0, validator=_validation.positive)
+    kinds: frozenset[Kind] = attrs.field(default=tuple(_SIGNALS), converter=_kinds, repr=False)
+    name: str | None = attrs.field(default=None, validator=_validation.optionally_filled)
+    _now: Callable[[], datetime] = attrs.field(default=lambda: datetime.now(UTC), repr=False)
+    _line: Line | None = attrs.field(init=False, default=None, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        ways = (self.ping_url, self.uuid, self.ping_key or self.slug)
+        if sum(each is not None for each in ways) != 1 or (self.ping_key is None) != (self.slug is None):
+            raise ConfigurationError("HealthchecksHandler: give ping_url, or uuid, or ping_key and slug")
+        self.name = self.name or ("healthchecks" if self.slug is None else f"healthchecks {self.slug}")
+
+    def send_message(self, details: MessageDetails, /) -> None:
+        """Ping, and return when the ping was recorded.
+
+        Raises:
+            DeliveryError: It was not recorded.
+        """
+        from supervisor.message_handlers._http import Line
+
+        self._line = self._line or Line(self.ping_url or self.host, self.timeout_s)
+        headers = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": "agrc-supervisor"}
+        answer = self._line.post(self._path(details), ping_body(details), headers)
+        # An unknown UUID and too many pings are answered with 200 too, and tell themselves apart by their text alone.
+        if not 200 <= answer.status < 300 or any(each in answer.body for each in _NOT_RECORDED):  # noqa: PLR2004
+            raise self._refusal(answer)
+
+    def close(self) -> None:
+        """Close the connection; the next message opens a new one."""
+        if self._line is not None:
+            self._line.close()
+
+    def _path(self, details: MessageDetails) -> str:
+        from urllib.parse import quote, urlsplit
+
+        parts = urlsplit(self.ping_url or self.host)
+        by_slug = f"{quote(self.ping_key or '', safe='')}/{self.slug}"
+        check = "" if self.ping_url else f"/{self.uuid or by_slug}"
+        rid = f"rid={run_uuid(details.report.id)}" if details.report else ""
+        query = "&".join(each for each in (parts.query, rid) if each)
+        return f"{parts.path.rstrip('/')}{check}{self._signal(details)}{'?' if query else ''}{query}"
+
+    def _signal(self, details: MessageDetails) -> str:
+        signal = _SIGNALS[details.kind]
+        if details.kind is Kind.RECOVERY and details.report and details.report.outcome is not Outcome.SUCCESS:
+            signal = "/log"  # it makes progress again, or has started again: how it ends is still to come
+        age_s = (self._now() - details.created_at).total_seconds()
+        return "/log" if signal != "/fail" and age_s > self.late_after_s else signal
+
+    def _refusal(self, answer: Answer) -> DeliveryError:
+        """Return why the ping was not recorded; the check's UUID and the ping key are never quoted."""
+        path = (self.ping_url or "").partition("://")[2].partition("/")[2]
+        text = answer.told([self.uuid or "", self.ping_key or "", path])
+        reason = f"Healthchecks answered {answer.phrase}: {text}".rstrip(": ")
+        permanent = not answer.is_temporary and answer.status != 409  # noqa: PLR2004 - two checks share the slug
+        retry_after_s = answer.retry_after_s
+        if answer.status == 404 or "not found" in text:  # noqa: PLR2004
+            reason += "; there is no such check: look up its ping URL"
+        elif "rate limited" in text or answer.status == 429:  # noqa: PLR2004
+            # The service allows a few pings per check and minute, and does not say how long to wait.
+            permanent, retry_after_s = False, retry_after_s or 60.0
+        elif answer.status == 409:  # noqa: PLR2004
+            reason += f"; several checks have the slug {self.slug!r}: rename all but one"
+        return DeliveryError(reason, permanent=permanent, retry_after_s=retry_after_s)
+
+
+def run_uuid(run_id: str) -> UUID:
+    """Return the run's id as the UUID that Healthchecks asks for: itself if it is one, else one derived from it."""
+    try:
+        return UUID(run_id)
+    except ValueError:
+        return uuid5(NAMESPACE_URL, f"supervisor:run:{run_id}".encode("utf-8", "replace").decode())
+
+
+def ping_body(details: MessageDetails) -> bytes:
+    """Return a message as UTF-8 text of at most 100 kB, cut between two characters and with a note."""
+    text = "\n\n".join(whole(each) for each in (one_line(details.subject), details.message) if each)
+    body = text.encode()
+    if len(body) <= BODY_LIMIT_BYTES:
+        return body
+    head = body[: BODY_LIMIT_BYTES - len(_CUT_NOTE.encode())]
+    return head.decode("utf-8", "ignore").encode() + _CUT_NOTE.encode()

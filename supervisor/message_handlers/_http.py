@@ -1,0 +1,240 @@
+"""One request to a web server, and its answer as data: nothing here judges for a handler what an answer means.
+
+Handlers import this module when they first send, since ``http.client`` is more than most runs need.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import select
+import socket
+import ssl
+import time
+from base64 import b64encode
+from collections import deque
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from supervisor._text import one_line
+from supervisor.errors import DeliveryError
+from supervisor.message_handlers.answers import Answer, hide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Answer", "Line", "hide"]
+
+ANSWER_LIMIT_BYTES = 65_536  # more is not read: an answer is a short text, or nobody's business
+BLOCK_BYTES = 65_536
+IDLE_S = 15.0  # servers and firewalls drop idle connections without a word, often after 20 s or 30 s
+
+
+class Line:
+    """A way to one web server that keeps connections open between requests. Threads may share it.
+
+    A connection that went stale meanwhile is replaced before it is used; proxies are found as ``urllib`` finds
+    them (``HTTPS_PROXY``, ``NO_PROXY``, the system's settings); certificates are always verified.
+
+    Args:
+        url: Scheme, server and port; a user and a password in it become basic authentication.
+        timeout_s: The most seconds for a connection, for each block that is sent, and for the whole answer.
+        clock: Tells how long a connection has been idle and an answer takes.
+    """
+
+    def __init__(self, url: str, timeout_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._idle: deque[tuple[http.client.HTTPConnection, float, int]] = deque()
+        self._parts = urlsplit(url)
+        self._is_tls = self._parts.scheme.lower() == "https"
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._tls: ssl.SSLContext | None = None
+        self._proxy: SplitResult | None = None
+        self._has_looked_for_proxy = False
+
+    @property
+    def server(self) -> str:
+        """Return the server's name, with its port where the URL names one."""
+        return self._parts.netloc.rpartition("@")[2]
+
+    def post(self, path: str, body: bytes | IO[bytes], headers: Mapping[str, str]) -> Answer:
+        """Send one POST and return what the server answered, whatever its status; redirects are not followed.
+
+        Args:
+            path: The path and the query.
+            body: What to send; of a file all that is in it.
+            headers: The headers; the length of the body comes by itself.
+
+        Raises:
+            DeliveryError: There was no answer, or not in time; temporary.
+        """
+        stream = io.BytesIO(body) if isinstance(body, bytes) else body
+        try:
+            connection = self._kept() or self._connected()
+            try:
+                return self._exchanged(connection, path, stream, headers)
+            except BaseException:
+                connection.close()
+                raise
+        except (OSError, http.client.HTTPException) as exc:
+            raise DeliveryError(self._excuse(exc)) from exc
+
+    def close(self) -> None:
+        """Close the connections that are open; the next request opens a new one."""
+        while self._idle:
+            with suppress(IndexError):  # another thread was faster
+                self._idle.pop()[0].close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _kept(self) -> http.client.HTTPConnection | None:
+        """Return a connection that is still open, or None."""
+        while self._idle:
+            try:
+                connection, since_s, pid = self._idle.pop()
+            except IndexError:  # another thread was faster
+                return None
+            # A forked child must not talk on its parent's connection.
+            if pid == os.getpid() and self._clock() - since_s < IDLE_S and not _has_something_to_say(connection):
+                return connection
+            connection.close()
+        return None
+
+    def _connected(self) -> http.client.HTTPConnection:
+        proxy = self._look_for_proxy()
+        target = proxy or self._parts
+        port = target.port or (443 if self._is_tls and not proxy else 80)
+        # Each address gets its share: with one timeout each, a black hole with six addresses would take a minute.
+        addresses = len(socket.getaddrinfo(target.hostname, port, type=socket.SOCK_STREAM))
+        connection = self._connection(target.hostname or "", port, self._timeout_s / max(1, addresses))
+        if proxy and self._is_tls:
+            connection.set_tunnel(self._parts.hostname or "", self._parts.port or 443, _authority(proxy, "Proxy-"))
+        try:
+            connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+        connection.sock.settimeout(self._timeout_s)
+        return connection
+
+    def _connection(self, host: str, port: int, timeout_s: float) -> http.client.HTTPConnection:
+        if not self._is_tls:
+            return http.client.HTTPConnection(host, port, timeout=timeout_s, blocksize=BLOCK_BYTES)
+        self._tls = self._tls or ssl.create_default_context()
+        return http.client.HTTPSConnection(host, port, timeout=timeout_s, blocksize=BLOCK_BYTES, context=self._tls)
+
+    def _look_for_proxy(self) -> SplitResult | None:
+        """Return the proxy, or None; it is looked for once."""
+        # Not a cached property: up to 3.11 that has a lock, which a forked child would find taken.
+        if not self._has_looked_for_proxy:
+            self._proxy = _proxy_for(self._parts)
+            self._has_looked_for_proxy = True
+        return self._proxy
+
+    def _exchanged(
+        self, connection: http.client.HTTPConnection, path: str, body: IO[bytes], headers: Mapping[str, str]
+    ) -> Answer:
+        proxy = None if self._is_tls else self._proxy
+        target = f"http://{self.server}{path}" if proxy else path
+        headers = {**_authority(self._parts), **(_authority(proxy, "Proxy-") if proxy else {}), **headers}
+        headers["Content-Length"] = str(body.seek(0, io.SEEK_END))
+        body.seek(0)
+        connection.response_class = self._response  # type: ignore[assignment]  # a factory does as well as a class
+        try:
+            # From a stream it is sent in blocks: a timeout counts for one write, and a large body takes long.
+            connection.request("POST", target, body, headers)
+        except (BrokenPipeError, ConnectionResetError):
+            # A server that refuses a body hangs up in the middle of it, and may have said why.
+            with suppress(OSError, http.client.HTTPException):
+                return self._answer(connection)
+            raise
+        return self._answer(connection)
+
+    def _response(self, sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:
+        return _Response(sock, self._clock() + self._timeout_s, self._clock, *args, **options)
+
+    def _answer(self, connection: http.client.HTTPConnection) -> Answer:
+        with connection.getresponse() as response:
+            try:
+                body = response.read(ANSWER_LIMIT_BYTES)
+            except (OSError, http.client.HTTPException):
+                body = b""  # the status has arrived and decides: to send again would make a repeat
+            answer = Answer(status=response.status, headers=response.headers, body=body)
+            is_whole = response.isclosed()
+        if is_whole and connection.sock is not None:
+            connection.sock.settimeout(self._timeout_s)
+            self._idle.append((connection, self._clock(), os.getpid()))
+        else:
+            connection.close()
+        return answer
+
+    def _excuse(self, exc: Exception) -> str:
+        if isinstance(exc, TimeoutError):
+            return f"{self.server} did not answer within {self._timeout_s:g} s"
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            return f"the certificate of {self.server} is not trusted: {exc.verify_message}"
+        if isinstance(exc, (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)):
+            return f"{self.server} closed the connection before it had answered"
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        return f"no answer from {self.server}: {one_line(reason) or type(exc).__name__}"
+
+
+def _proxy_for(parts: SplitResult) -> SplitResult | None:
+    from urllib.request import getproxies, proxy_bypass
+
+    proxy = getproxies().get(parts.scheme.lower())
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return None
+    found = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    return found if found.hostname and found.scheme == "http" else None
+
+
+def _authority(parts: SplitResult, prefix: str = "") -> dict[str, str]:
+    """Return the header that gives a URL's user and password, if there are any."""
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {f"{prefix}Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+
+
+def _has_something_to_say(connection: http.client.HTTPConnection) -> bool:
+    """Return whether a server that was asked nothing has sent something: it has hung up."""
+    try:
+        return bool(select.select([connection.sock], [], [], 0)[0])
+    except (OSError, ValueError):  # closed, or a number too high for select()
+        return True
+
+
+class _Response(http.client.HTTPResponse):
+    """A response that must be there in full by a moment, however slowly it drips in."""
+
+    def __init__(
+        self, sock: socket.socket, until_s: float, clock: Callable[[], float], *args: Any, **options: Any
+    ) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Timed(sock, until_s, clock))
+
+
+class _Timed(io.RawIOBase):
+    def __init__(self, sock: socket.socket, until_s: float, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._raw = sock.makefile("rb", buffering=0)
+        self._sock, self._until_s, self._clock = sock, until_s, clock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left_s = self._until_s - self._clock()
+        if left_s <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left_s)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()

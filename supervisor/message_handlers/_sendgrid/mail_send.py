@@ -1,0 +1,167 @@
+"""A message as the JSON that SendGrid's ``POST /v3/mail/send`` takes: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+from supervisor._text import cut_middle, one_line
+from supervisor.message_handlers.characters import whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from supervisor._attachments import Part
+    from supervisor._models.values import MessageDetails
+    from supervisor.message_handlers._sendgrid.handler import SendGridHandler
+
+LIMIT_BYTES = 30_000_000
+TEXT_LIMIT = 500_000
+HTML_LIMIT = 2_000_000
+_MARGIN_BYTES = 100_000  # for what is said of attachments, and for the headers that SendGrid adds
+_ATTACHMENTS = ', "attachments": ['
+_PIECE_BYTES = 3 * 65_536  # whole groups of three, or the padding of base64 would stand in the middle
+_BYTES_PER_BYTE = 1.37  # base64, in lines of 76 characters
+
+Mail: TypeAlias = dict[str, Any]
+
+
+def mail(settings: SendGridHandler, details: MessageDetails) -> Mail:
+    """Return a message as a mail without attachments.
+
+    Args:
+        settings: Whose addresses, prefix and client it has.
+        details: The message.
+    """
+    whole_subject = whole(f"{settings.prefix}{details.subject}")
+    subject = one_line(whole_subject) or "(no subject)"
+    text = _text(subject, whole_subject, whole(details.message))
+    html = _html(details, text)
+    to, cc, bcc = _unique(settings.to_addresses, settings.cc, settings.bcc)
+    copies = {name: each for name, each in (("cc", cc), ("bcc", bcc)) if each}
+    body: Mail = {
+        "personalizations": [{"to": to, **copies}],
+        "from": _address(settings.from_address),
+        "subject": subject,
+        "content": [{"type": "text/plain", "value": text}, {"type": "text/html", "value": html}],
+        "headers": _headers(settings, details),
+        "custom_args": {"supervisor_message_id": one_line(details.id)},
+    }
+    if settings.client_name or settings.client_version:
+        say(body, (f"{settings.client_name or 'client'} version: {settings.client_version or 'not specified'}",))
+    return body
+
+
+def attach(mail: Mail, parts: Sequence[Part]) -> None:
+    """Add files to a mail, as paths that :func:`write` reads.
+
+    SendGrid wants no ``;``, CR or LF in their names and types, and no empty ones.
+    """
+    attached = [
+        {
+            "content": part.path,
+            "filename": one_line(whole(part.name).replace(";", "_")) or "attachment",
+            "type": one_line(part.content_type.partition(";")[0]) or "application/octet-stream",
+            "disposition": "attachment",
+        }
+        for part in parts
+        if part.size_bytes  # SendGrid asks for at least one character of content
+    ]
+    if attached:
+        mail["attachments"] = attached
+
+
+def write(mail: Mail, file: IO[bytes]) -> None:
+    """Write a mail as JSON, with its attachments read piece by piece: 30 MB of base64 need not be in memory."""
+    import json
+
+    attachments = mail.get("attachments", ())
+    text = json.dumps({name: each for name, each in mail.items() if name != "attachments"}, ensure_ascii=False)
+    file.write(text.removesuffix("}").encode())
+    for index, each in enumerate(attachments):
+        facts = json.dumps({name: fact for name, fact in each.items() if name != "content"}, ensure_ascii=False)
+        start = ', "content": "'
+        file.write(f"{', ' if index else _ATTACHMENTS}{facts.removesuffix('}')}{start}".encode())
+        _write_base64(each["content"], file)
+        file.write(b'"}')
+    file.write(b"]}" if attachments else b"}")
+
+
+def _write_base64(path: Path, file: IO[bytes]) -> None:
+    from base64 import b64encode
+
+    with path.open("rb") as source:
+        while piece := source.read(_PIECE_BYTES):
+            file.write(b64encode(piece))
+
+
+def _headers(settings: SendGridHandler, details: MessageDetails) -> dict[str, str]:
+    """Return the mail's own headers; SendGrid reserves others, and makes the ``Message-ID`` by itself."""
+    headers = {"Auto-Submitted": "auto-generated"}
+    if details.report is None:
+        return headers
+    # No mail has this id: it only is what a run's mails have in common, by which mail programs find threads.
+    run = "".join(c for c in details.report.id if c.isascii() and c.isalnum())
+    thread = f"<run.{run}@{_address(settings.from_address)['email'].rpartition('@')[2]}>"
+    return headers | {"References": thread, "In-Reply-To": thread}
+
+
+def budget_bytes(mail: Mail) -> int:
+    """Return how many bytes of attachments fit into 30 MB together with the mail's text."""
+    text_bytes = sum(len(each["value"].encode()) for each in mail["content"])
+    return int((LIMIT_BYTES - _MARGIN_BYTES - text_bytes) / _BYTES_PER_BYTE)
+
+
+def _text(subject: str, whole_subject: str, message: str) -> str:
+    """Return the text of a mail: never empty, cut to a size that mail programs can show, with the subject it lost."""
+    text = cut_middle(message, TEXT_LIMIT)
+    if subject.endswith("…") and not whole_subject.endswith("…"):
+        text = f"{cut_middle(whole_subject, TEXT_LIMIT)}\n\n{text}"
+    return text if text.strip() else subject
+
+
+def _html(details: MessageDetails, text: str) -> str:
+    """Return the HTML of a mail; where it would be too long, the text as HTML."""
+    from supervisor._messages import html
+
+    if details.html or details.parts:
+        page = whole(html.of(details))
+        if page and len(page) <= HTML_LIMIT:
+            return page
+    return html.from_text(text)
+
+
+def say(mail: Mail, lines: Iterable[str]) -> None:
+    """Add lines to the end of a mail's text and HTML."""
+    from html import escape
+
+    lines = [whole(line) for line in lines]
+    if not lines:
+        return
+    text, html = mail["content"]
+    text["value"] += "\n\n" + "\n".join(lines)
+    paragraph = f"<p>{'<br>'.join(escape(line) for line in lines)}</p>"
+    before, end, after = html["value"].rpartition("</body>")
+    html["value"] = f"{before}{paragraph}{end}{after}" if end else f"{html['value']}{paragraph}"
+
+
+def _unique(*groups: tuple[str, ...]) -> list[list[dict[str, str]]]:
+    """Return to, cc and bcc without repeats: SendGrid refuses a mail that names an address twice, in any case."""
+    seen = set()
+    unique: list[list[dict[str, str]]] = []
+    for group in groups:
+        unique.append([])
+        for address in map(_address, group):
+            if address["email"].lower() not in seen:
+                seen.add(address["email"].lower())
+                unique[-1].append(address)
+    return unique
+
+
+def _address(text: str) -> dict[str, str]:
+    """Return an address, and the name before it, which must hold no ``;`` and no ``,``."""
+    from email.utils import parseaddr
+
+    name, address = parseaddr(text)
+    name = one_line(name.replace(";", " ").replace(",", " "))
+    return {"email": address or text, **({"name": name} if name else {})}

@@ -1,0 +1,137 @@
+"""What a message shows as Slack's blocks: part by part where supervisor composed it, else by its own text."""
+
+from __future__ import annotations
+
+import re
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from supervisor._messages.sections import parts_of, recorded
+from supervisor._models.parts import Bars, Code, Facts, Text
+from supervisor._text import cut_middle, one_line
+from supervisor.message_handlers._slack.mrkdwn import (
+    SECTION_BYTES,
+    Block,
+    clean,
+    escaped,
+    linked,
+    mrkdwn,
+    section,
+    split,
+)
+from supervisor.message_handlers._slack.slack_facts import rows, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from supervisor._models.parts import Part
+    from supervisor._models.values import MessageDetails
+
+TEXT_LIMIT = 40_000  # what Slack takes at most as the text of one message
+TRACEBACK_LIMIT = 28_000
+CODE_LIMIT = 8_000
+
+_TITLE_LIMIT = 120
+_FENCE = "```"
+_STEPS = "▁▂▃▄▅▆▇█"
+
+
+def body(details: MessageDetails) -> list[Block]:
+    """Return the blocks between header and small print: all that a message shows."""
+    if details.parts and not details.own_text:
+        # The first sentence of a start is its subject, which the header shows.
+        shown = [part for part in parts_of(details) if part != Text(f"{details.subject}.")]
+        return [block for part in shown for block in _blocks(part)]
+    blocks = list(_own_text(clean(details.message)))
+    if details.report is not None:
+        blocks += [block for part in recorded(details.report) for block in _blocks(part)]
+    return blocks
+
+
+def tells_of_the_machine(details: MessageDetails) -> bool:
+    """Tell whether a message says when, where and how its run ran, which goes into the small print."""
+    return any(isinstance(part, Facts) and part.role == "machine" for part in parts_of(details))
+
+
+def _blocks(part: Part) -> Iterator[Block]:
+    if isinstance(part, Facts):
+        if part.role != "machine":
+            yield from values(part) if part.role == "values" else rows(part)
+    elif isinstance(part, Code):
+        limit = TRACEBACK_LIMIT if part.role == "traceback" else CODE_LIMIT
+        yield from fenced(cut_middle(clean(part.text).strip("\n"), limit), part.title)
+    elif isinstance(part, Bars):
+        yield {"type": "context", "elements": [mrkdwn(f"`{_line(part)}` {escaped(clean(part.text))}")]}
+    else:
+        yield from _strong(part.text) if part.is_strong else _prose(part.text)
+
+
+def _strong(text: str) -> Iterator[Block]:
+    """Yield a text in bold, line by line: Slack's stars do not reach over a line break."""
+    lines = [escaped(line) for line in clean(cut_middle(text, CODE_LIMIT)).split("\n")]
+    # A star within would end the bold; so would a blank at an end.
+    bold = [f"*{line.strip()}*" if line.strip() and "*" not in line else line for line in lines]
+    yield from _sections("\n".join(bold))
+
+
+def _prose(text: str) -> Iterator[Block]:
+    yield from _sections(linked(clean(cut_middle(text, TEXT_LIMIT))))
+
+
+def _sections(text: str) -> Iterator[Block]:
+    return (section(piece) for piece in split(text, SECTION_BYTES) if piece.strip())
+
+
+def fenced(code: str, title: str = "") -> Iterator[Block]:
+    """Yield sections with code, each in a fence of its own, the title above the first."""
+    head = f"{escaped(one_line(clean(title), _TITLE_LIMIT))}\n" if title else ""
+    whole = escaped(code.replace(_FENCE, "``\N{ZERO WIDTH SPACE}`"))
+    for piece in split(whole, SECTION_BYTES - 8 - len(head.encode())):
+        if piece.strip():
+            yield section(f"{head}{_FENCE}\n{piece}" + ("" if piece.endswith("\n") else "\n") + _FENCE)
+            head = ""
+
+
+def _line(bars: Bars) -> str:
+    """Return bars as characters of eight heights, failures as crosses."""
+    longest = max(bars.durations_s) or 1.0
+    return "".join(
+        "x" if mark == "x" else _STEPS[min(7, int(8 * each / longest))]
+        for each, mark in zip(bars.durations_s, bars.marks, strict=False)
+    )
+
+
+# The text that a script wrote itself
+
+
+def _own_text(text: str) -> Iterator[Block]:
+    """Yield a script's own text: what is in fences or in columns as code, the rest as it is."""
+    for index, part in enumerate(cut_middle(text, TEXT_LIMIT).split(_FENCE)):
+        if index % 2:
+            yield from fenced(part.strip("\n"))
+        else:
+            for is_table, paragraphs in _paragraphs(part):
+                yield from fenced(paragraphs) if is_table else _sections(linked(paragraphs))
+
+
+def _paragraphs(text: str) -> Iterator[tuple[bool, str]]:
+    """Yield tables by themselves, and the paragraphs between them together."""
+    prose = ""
+    parts = re.split(r"(\n{2,})", text)
+    for paragraph, gap in zip_longest(parts[::2], parts[1::2], fillvalue=""):
+        if _is_table(paragraph):
+            yield False, prose
+            yield True, paragraph.strip("\n")
+            prose = ""
+        else:
+            prose += paragraph + gap
+    yield False, prose
+
+
+def _is_table(paragraph: str) -> bool:
+    """Tell whether the lines of a paragraph are indented: all of them, or two and more below a title."""
+    lines = paragraph.strip("\n").split("\n")
+    below = lines[1:]
+    if not below or not all(line.startswith(("  ", "\t")) for line in below):
+        return False
+    return len(below) > 1 or lines[0].startswith(" ")

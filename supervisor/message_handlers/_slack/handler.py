@@ -1,0 +1,154 @@
+"""Messages to a Slack channel, through an incoming webhook or a bot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from supervisor.errors import ConfigurationError, DeliveryError
+from supervisor.message_handlers import _validation
+
+if TYPE_CHECKING:
+    from supervisor._models.values import MessageDetails
+    from supervisor.message_handlers._slack.blocks import Post
+    from supervisor.message_handlers._slack.senders import ChannelSender, Sending, WebhookSender
+
+PARTLY_SENT_AT_MOST = 100
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _stripped(value: Any) -> Any:
+    """Return a text without the blanks and line ends that copying puts around it."""
+    return value.strip() if isinstance(value, str) else value
+
+
+@attrs.define(kw_only=True, eq=False)
+class SlackHandler:
+    """Sends messages to a Slack channel, either through an incoming webhook or with a bot's token.
+
+    Without Block Kit blocks of its own, a message gets a header, its text, what the run recorded as fields, and small
+    print about the run. What is longer than Slack takes (https://docs.slack.dev/reference/block-kit/blocks/) goes on in
+    further messages; only a text above 40,000 characters is cut, with a note. Nothing in a text can mention anybody.
+
+    With a token (scopes ``chat:write`` and, for attachments, ``files:write``; the bot must be in the channel):
+
+    - A run's messages form a thread below its first. Failures, and whatever else is always reported, are shown in the
+      channel as well.
+    - Progress edits one message in place.
+    - Attachments are uploaded into the thread. What cannot be uploaded is told there, and logged as a warning.
+    - Threads are remembered in memory, of the last 1,000 runs: a message that a later process delivers starts its own.
+
+    A webhook cannot do any of this; it names the attachments.
+
+    An attempt that fails midway is continued by the next one in the same process, so nothing is posted twice. The
+    message's id goes along as ``block_id`` of the header, ``supervisor-`` and the id, so that a repeat is recognisable.
+
+    Answers: 429 (``Retry-After`` is honoured), 5xx, timeouts and lost connections are temporary, and so is every error
+    that is not known to last; blocks that Slack refuses are sent once more as text; the rest is permanent, with its
+    remedy in the error. https://docs.slack.dev/reference/methods/chat.postMessage/#errors and
+    https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks/#handling_errors
+
+    Args:
+        webhook_url: The URL of an incoming webhook, which is a secret. None with a token.
+        token: A bot's token ("xoxb-..."). None with a webhook.
+        channel: Where the bot posts: a channel's id or name. None with a webhook, which has its own.
+        client_name: What the small print calls the sending program; empty leaves it out.
+        client_version: Its version, in the same place.
+        prefix: Stands before each subject.
+        base_url: Where Slack's methods are found; another one is for tests and for proxies of your own.
+        timeout_s: The most seconds to wait for a connection, and each time for more of an answer.
+        name: Finds the handler again for a stored message; None means "slack", with a token "slack:" and the channel.
+
+    Raises:
+        ConfigurationError: A setting is missing, blank or cannot be used.
+    """
+
+    webhook_url: str | None = attrs.field(default=None, repr=False, converter=_stripped)
+    token: str | None = attrs.field(default=None, repr=False, converter=_stripped)
+    channel: str | None = attrs.field(default=None, converter=_stripped, validator=_validation.optionally_filled)
+    client_name: str = attrs.field(default="", converter=_text)
+    client_version: str = attrs.field(default="", converter=_text)
+    prefix: str = attrs.field(default="", converter=_text)
+    base_url: str = attrs.field(default="https://slack.com/api/", validator=_validation.reachable_address)
+    timeout_s: float = attrs.field(default=10.0, validator=_validation.positive)
+    name: str | None = attrs.field(default=None, validator=_validation.optionally_filled)
+    _sender: WebhookSender | ChannelSender | None = attrs.field(init=False, default=None, repr=False)
+    _partly_sent: dict[str, Sending] = attrs.field(init=False, factory=dict, repr=False)
+
+    @webhook_url.validator
+    def _is_reachable(self, field: attrs.Attribute[Any], value: object) -> None:
+        if value is not None:
+            _validation.reachable_address(self, field, value)
+
+    @token.validator
+    def _is_one_word(self, field: attrs.Attribute[Any], value: object) -> None:
+        _validation.optionally_filled(self, field, value)
+        if value is not None and not all("!" <= c <= "~" for c in str(value)):
+            raise _validation.wrong(self, field, "the token as Slack shows it, in one line", value)
+
+    def __attrs_post_init__(self) -> None:
+        if self.webhook_url is not None and (self.token is not None or self.channel is not None):
+            raise ConfigurationError(
+                "SlackHandler takes webhook_url, or token and channel, but not both: leave one out"
+            )
+        if self.webhook_url is None and self.token is None and self.channel is None:
+            raise ConfigurationError("SlackHandler: webhook_url, or token and channel, must be given, got nothing")
+        if self.webhook_url is None and self.token is None:
+            raise ConfigurationError("SlackHandler: token must be given along with channel, got nothing")
+        if self.webhook_url is None and self.channel is None:
+            raise ConfigurationError("SlackHandler: channel must be given along with token, got nothing")
+        self.name = self.name or (f"slack:{self.channel}" if self.channel else "slack")
+
+    def send_message(self, details: MessageDetails, /) -> None:
+        """Send one message and return when Slack has accepted it.
+
+        Raises:
+            DeliveryError: Slack did not accept it, did not answer, or ``slack_sdk`` is missing.
+        """
+        from supervisor.message_handlers._slack.senders import Sending
+        from supervisor.message_handlers._slack.slack_answers import BLOCKS_REFUSED, SlackError
+
+        sender = self._sender = self._sender or self._new_sender()
+        if sender.is_outdated(details):
+            return
+        so_far = self._partly_sent.get(details.id) or Sending(left=self._posts(details))
+        try:
+            self._post(sender, details, so_far)
+        except SlackError as exc:
+            if so_far.is_plain or exc.code not in BLOCKS_REFUSED:
+                raise
+            so_far.is_plain, so_far.left = True, self._posts(details, is_plain=True)
+            self._post(sender, details, so_far)
+        sender.attach(details, so_far)
+        self._partly_sent.pop(details.id, None)
+
+    def _post(self, sender: WebhookSender | ChannelSender, details: MessageDetails, so_far: Sending) -> None:
+        from supervisor.message_handlers._slack.senders import remember
+
+        while so_far.left:
+            sender.post(so_far.left[0], details, so_far)
+            del so_far.left[0]
+            so_far.posted += 1
+            remember(self._partly_sent, details.id, so_far, PARTLY_SENT_AT_MOST)
+
+    def _posts(self, details: MessageDetails, *, is_plain: bool = False) -> list[Post]:
+        from supervisor.message_handlers._slack import blocks
+
+        compose = blocks.plain_posts if is_plain else blocks.posts
+        client = f"{self.client_name} {self.client_version}".strip()
+        return compose(details, prefix=self.prefix, client=client, lists_files=self.webhook_url is not None)
+
+    def _new_sender(self) -> WebhookSender | ChannelSender:
+        from supervisor.message_handlers._slack.senders import ChannelSender, WebhookSender
+
+        try:
+            if self.webhook_url is not None:
+                return WebhookSender(self.webhook_url, self.timeout_s)
+            return ChannelSender(self.token or "", self.channel or "", self.base_url, self.timeout_s)
+        except ImportError as exc:
+            reason = "SlackHandler needs slack_sdk: pip install 'agrc-supervisor[slack]'"
+            raise DeliveryError(reason, permanent=True) from exc

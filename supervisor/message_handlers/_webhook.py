@@ -1,0 +1,254 @@
+"""Messages as JSON documents, for whatever of your own listens to HTTP."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from supervisor._exceptions import safe_text
+from supervisor._text import cut_middle, one_line
+from supervisor.errors import DeliveryError
+from supervisor.message_handlers import _validation
+from supervisor.message_handlers.characters import whole
+
+if TYPE_CHECKING:
+    from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
+    from supervisor.message_handlers._http import Answer, Line
+
+SUBJECT_LIMIT = 20_000
+TEXT_LIMIT = 200_000  # receivers often refuse bodies above 1 MB
+_OUR_HEADERS = {"content-type", "content-length", "host", "webhook-id", "webhook-timestamp", "webhook-signature"}
+
+
+def _headers(value: Mapping[str, str] | None) -> dict[str, str]:
+    return dict(value or {})
+
+
+def _sendable_headers(handler: object, field: attrs.Attribute[Any], value: Mapping[Any, Any]) -> None:
+    for name, text in value.items():
+        is_text = isinstance(name, str) and isinstance(text, str)
+        if not is_text or not name or not all("!" <= c <= "~" and c != ":" for c in name) or not _is_one_line(text):
+            raise _validation.wrong(handler, field, "names and values of one line each, in Latin-1", value)
+        if name.lower() in _OUR_HEADERS:
+            raise _validation.wrong(handler, field, f"without {name!r}, which WebhookHandler sets itself", value)
+
+
+def _is_one_line(text: str) -> bool:
+    return all((" " <= c <= "~" or "\xa0" <= c <= "\xff" or c == "\t") for c in text)
+
+
+@attrs.define(kw_only=True, eq=False)
+class WebhookHandler:
+    """Sends each message as one JSON document, by POST.
+
+    The document, with every field present and null where nothing is known::
+
+        version      1; it grows when a field changes its meaning or goes, not when one is added
+        id           stays the same however often the message is sent, so that a repeat can be recognised
+        kind         start, progress, notice, success, failure, recovery, stalled, overdue, died or missed
+        subject      the headline, as it was written; cut in its middle above 20,000 characters
+        message      the text; cut in its middle, with a note, above 200,000 characters
+        parts        what the text is made of, where supervisor composed it, in the same order; else an empty list:
+          {"type": "text", text, is_strong}
+          {"type": "facts", title, rows, role}     role: values, locals, machine or ""; each row is
+                                                   {label, text, aside, stands_out}
+          {"type": "code", title, text, role}      role: source, traceback, log or ""; of a traceback the text is ""
+                                                   where run.error.traceback has it
+          {"type": "bars", durations_s, marks, first, last, text}   marks: for each run "." or "x" (failed), "-", "o"
+        created_at   when it was written, like every instant here in UTC: "2026-01-31T23:59:59.123456+00:00"
+        attachments  a list of {name, size_bytes, note}; the files themselves are not sent
+        run          null outside of runs, or
+          id, name     the run's own id, and what it is called
+          parent_id    the id of the run it is nested in
+          outcome      success, failure, interrupted, terminated, cancelled, died or skipped; null while it runs
+          started_at, ended_at
+          duration_s   seconds so far
+          values       an object of what the script recorded; dates as text, NaN and infinities as "nan", "inf", "-inf"
+          progress     null, or {done, total, percentage, message, rate_per_s, eta_s}
+          error        null, or {type, message, where, source, excerpt, notes, local_variables, traceback, thread,
+                       fingerprint}
+          exit_code    what the script gave to sys.exit()
+          host, user, pid, argv, python
+          cpu_s, peak_memory_bytes
+          log_tail     the last lines of the run's own log
+          log_counts   how many records it has by level: {"ERROR": 2, "WARNING": 14}
+
+    With a secret the request is signed as Standard Webhooks 1.0 lays down
+    (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md): ``webhook-id`` is the
+    message's id, ``webhook-timestamp`` the Unix time of this attempt, and ``webhook-signature`` is "v1," and the base64
+    of HMAC-SHA256 over ``{webhook-id}.{webhook-timestamp}.{body}``. A receiver compares in constant time, refuses
+    timestamps more than five minutes off, so that a recorded request cannot be replayed, and may drop ids it has seen.
+
+    Answers, as that specification and RFC 9110 have them: 2xx is success; 408, 425, 429 and 5xx are temporary, and
+    ``Retry-After`` is honoured; everything else is permanent. Redirects are not followed: a POST may not survive one.
+
+    Args:
+        url: Where to; it may hold a user and password, or a token.
+        secret: Signs the requests: "whsec_" and the base64 of 24 to 64 random bytes, as Standard Webhooks has it, or
+            any text, which is then used as it is. None does not sign.
+        headers: More headers, such as ``Authorization``.
+        timeout_s: The most seconds to wait for a connection and for the answer.
+        name: Finds the handler again for a stored message; None means "webhook" and the server's name.
+
+    Raises:
+        ConfigurationError: A setting is missing, blank or cannot be used.
+    """
+
+    url: str = attrs.field(default="", repr=False, validator=_validation.reachable_address)
+    secret: str | None = attrs.field(default=None, repr=False, validator=_validation.optionally_filled)
+    headers: Mapping[str, str] = attrs.field(default=None, repr=False, converter=_headers, validator=_sendable_headers)
+    timeout_s: float = attrs.field(default=10.0, validator=_validation.positive)
+    name: str | None = attrs.field(default=None, validator=_validation.optionally_filled)
+    _now_s: Callable[[], float] = attrs.field(default=time.time, repr=False)
+    _key: bytes = attrs.field(init=False, repr=False)
+    _line: Line | None = attrs.field(init=False, default=None, repr=False)
+
+    @_key.default
+    def _key_of_secret(self) -> bytes:
+        if self.secret is None or not self.secret.startswith("whsec_"):
+            return (self.secret or "").encode("utf-8", "surrogatepass")
+        from base64 import b64decode
+
+        try:
+            key = b64decode(self.secret.removeprefix("whsec_"), validate=True)
+        except ValueError:
+            key = b""
+        if not key:
+            raise _validation.wrong(self, attrs.fields(WebhookHandler).secret, "base64 after whsec_", self.secret)
+        return key
+
+    def __attrs_post_init__(self) -> None:
+        from urllib.parse import urlsplit
+
+        self.name = self.name or f"webhook {urlsplit(self.url).hostname}"
+
+    def send_message(self, details: MessageDetails, /) -> None:
+        """Send one message and return when the receiver has answered 2xx.
+
+        Raises:
+            DeliveryError: The receiver refused it, or there was no answer.
+        """
+        import json
+
+        from supervisor.message_handlers._http import Line
+
+        self._line = self._line or Line(self.url, self.timeout_s)
+        body = json.dumps(document(details), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        answer = self._line.post(self._path(), body, {**self.headers, **self._own_headers(details.id, body)})
+        if not 200 <= answer.status < 300:  # noqa: PLR2004 - success
+            raise self._refusal(answer)
+
+    def close(self) -> None:
+        """Close the connection; the next message opens a new one."""
+        if self._line is not None:
+            self._line.close()
+
+    def _path(self) -> str:
+        from urllib.parse import urlsplit
+
+        parts = urlsplit(self.url)
+        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+    def _own_headers(self, message_id: str, body: bytes) -> dict[str, str]:
+        # The specification forbids a dot in the id: it separates what is signed.
+        safe_id = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in message_id)
+        headers = {"Content-Type": "application/json", "User-Agent": "agrc-supervisor", "webhook-id": safe_id}
+        if not self._key:
+            return headers
+        import hmac
+        from base64 import b64encode
+
+        timestamp = str(int(self._now_s()))
+        signature = hmac.digest(self._key, f"{safe_id}.{timestamp}.".encode() + body, "sha256")
+        return headers | {"webhook-timestamp": timestamp, "webhook-signature": f"v1,{b64encode(signature).decode()}"}
+
+    def _refusal(self, answer: Answer) -> DeliveryError:
+        """Return why the receiver did not take it. What it says may repeat what it was asked, so secrets are hidden."""
+        from urllib.parse import urlsplit
+
+        from supervisor.message_handlers._http import hide
+
+        parts = urlsplit(self.url)
+        secrets = [self.secret or "", parts.path, parts.query, parts.password or "", *self.headers.values()]
+        reason = f"{parts.hostname} answered {answer.phrase}"
+        if answer.status == 410:  # noqa: PLR2004 - Gone: "no longer interested", by Standard Webhooks
+            reason += ": the hook is gone; take it out of the handlers or give the new URL"
+        elif 300 <= answer.status < 400:  # noqa: PLR2004 - a redirect
+            moved_to = one_line(hide(answer.headers.get("Location") or "an unknown place", secrets))
+            reason += f": it has moved to {moved_to}; give that URL"
+        elif said := answer.told(secrets):
+            reason += f": {said}"
+        return DeliveryError(reason, permanent=not answer.is_temporary, retry_after_s=answer.retry_after_s)
+
+
+def document(details: MessageDetails) -> dict[str, Any]:
+    """Return a message as the document that :class:`WebhookHandler` describes, fit for any JSON parser."""
+    plain: dict[str, Any] = _plain(
+        {
+            "version": 1,
+            "id": details.id,
+            "kind": details.kind.value,
+            "subject": cut_middle(details.subject, SUBJECT_LIMIT),
+            "message": cut_middle(details.message, TEXT_LIMIT),
+            "parts": _parts(details),
+            "created_at": details.created_at,
+            "attachments": [
+                {"name": each.name, "size_bytes": each.size_bytes, "note": each.note} for each in details.attachments
+            ],
+            "run": _run(details.report) if details.report else None,
+        }
+    )
+    return plain
+
+
+def _run(report: RunReport) -> dict[str, Any]:
+    facts = ("id", "name", "parent_id", "outcome", "started_at", "ended_at", "duration_s", "values")
+    machine = ("exit_code", "host", "user", "pid", "argv", "python", "cpu_s", "peak_memory_bytes")
+    log = ("log_tail", "log_counts")
+    return {
+        **{name: getattr(report, name) for name in facts},
+        "progress": _progress(report.progress) if report.progress else None,
+        "error": _error(report.error) if report.error else None,
+        **{name: getattr(report, name) for name in (*machine, *log)},
+    }
+
+
+def _parts(details: MessageDetails) -> list[dict[str, Any]]:
+    """Return the parts as data, without a traceback that the run's error has too: it may be long."""
+    if not details.parts:
+        return []
+    from supervisor._messages.sections import parts_of
+    from supervisor._models.parts import Code, as_data
+
+    error = details.report.error if details.report is not None else None
+    traceback = Code("", error.traceback, "traceback") if error is not None else None
+    return as_data(Code("", "", "traceback") if part == traceback else part for part in parts_of(details))
+
+
+def _progress(progress: Progress) -> dict[str, Any]:
+    names = ("done", "total", "percentage", "message", "rate_per_s", "eta_s")
+    return {name: getattr(progress, name) for name in names}
+
+
+def _error(error: ErrorDetails) -> dict[str, Any]:
+    return attrs.asdict(attrs.evolve(error, traceback=cut_middle(error.traceback, TEXT_LIMIT)))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that is valid JSON and valid Unicode: the standard parsers of other languages insist on both."""
+    if isinstance(value, str):
+        return whole(value)
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {whole(safe_text(key)): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return value.isoformat() if isinstance(value, date) else whole(safe_text(value))
