@@ -235,7 +235,7 @@ def test_a_zone_without_a_name(zone: Callable[[str], None]) -> None:
 
 def test_it_is_cheap_until_it_is_asked() -> None:
     """Importing it loads neither cronsim nor dates."""
-    code = "import sys; import supervisor._schedules; print(sorted({'cronsim', 'calendar', 'zoneinfo'} & set(sys.modules)))"
+    code = "import sys; import supervisor._schedules; print(*{'cronsim', 'calendar', 'zoneinfo'} & {*sys.modules})"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(PACKAGE.parent)},
@@ -243,4 +243,4 @@ def test_it_is_cheap_until_it_is_asked() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == "[]\n"
+    assert done.stdout == "\n"

@@ -15,7 +15,7 @@ from supervisor.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from supervisor._cli.check.view import View, Watched
+    from supervisor._cli.check.checker import View, Watched
     from supervisor._store.records import RunGlance
 
 EARLY = timedelta(seconds=30)

@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING
 from supervisor._lazy import loads
 
 if TYPE_CHECKING:
-    from supervisor._attachments.pack_one import pack, pack_one
+    from supervisor._attachments.packed_parts import Packed, Part, Result
     from supervisor._attachments.packing import packed
-    from supervisor._attachments.parts import Packed, Part, Result
+    from supervisor._attachments.single_attachment import pack, pack_one
     from supervisor._attachments.sources import describe
 
 __all__ = ["Packed", "Part", "Result", "describe", "pack", "pack_one", "packed"]
 
 _MODULES = {
-    "Packed": "parts",
-    "Part": "parts",
-    "Result": "parts",
+    "Packed": "packed_parts",
+    "Part": "packed_parts",
+    "Result": "packed_parts",
     "describe": "sources",
-    "pack": "pack_one",
-    "pack_one": "pack_one",
+    "pack": "single_attachment",
+    "pack_one": "single_attachment",
     "packed": "packing",
 }
 

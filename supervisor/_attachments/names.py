@@ -1,13 +1,20 @@
-"""File names that are safe in headers and on the receiver's disk."""
+"""File names that are safe in headers and on the receiver's disk.
+
+- What takes secrets out of the text that is attached, while it is copied.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from supervisor._redaction import BytesFilter, Redactor
 
 # Leaves room for ".gz" and "-123", so that no name passes 120 characters.
 LONGEST = 110
@@ -71,3 +78,39 @@ def _safe(character: str) -> str:
     if unicodedata.category(character) == "Cf":
         return ""
     return character if character.isprintable() and character not in _FORBIDDEN else "_"
+
+
+_redactor: ContextVar[Callable[[], Redactor] | None] = ContextVar("supervisor_redactor", default=None)
+
+
+@contextmanager
+def cleaned_by(redactor: Callable[[], Redactor] | None) -> Iterator[None]:
+    """Let a redactor look at all text that is attached in the block.
+
+    Args:
+        redactor: Returns it; it is asked only when there is text to look at. None for one that knows no credentials.
+    """
+    token = _redactor.set(redactor)
+    try:
+        yield
+    finally:
+        _redactor.reset(token)
+
+
+def new_filter() -> BytesFilter:
+    """Return what redacts one text on its way through."""
+    return _chosen().bytes_filter()
+
+
+def clean_name(name: str) -> str:
+    """Return the name of a file without secrets."""
+    return _chosen().text(name)
+
+
+def _chosen() -> Redactor:
+    chosen = _redactor.get()
+    if chosen is not None:
+        return chosen()
+    from supervisor._redaction import Redactor
+
+    return Redactor()

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import attrs
 
 from supervisor import _text
-from supervisor._attachments.cleaning import clean_name, new_filter
 from supervisor._attachments.gzip_file import TooBigError
-from supervisor._attachments.looks import look_into
-from supervisor._attachments.names import distinct, entry_name
-from supervisor._attachments.sources import Source, UnreadableError, look, reason, unreadable
+from supervisor._attachments.names import clean_name, distinct, entry_name, new_filter
+from supervisor._attachments.sources import Source, UnreadableError, look, look_into, reason, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -96,7 +96,7 @@ def _result(handlers: Sequence[str], deadline_s: float | None, shown: _Shown) ->
     """Check, and turn whatever keeps it from its work into faults."""
     from supervisor._cli.check.check_result import Result
     from supervisor._config import active
-    from supervisor._store.errors import JournalUnavailable
+    from supervisor._store.contract import JournalUnavailable
 
     configuration = active.configuration()
     faults = [str(each) for each in configuration.problems]
@@ -178,7 +178,7 @@ def _finder(configuration: Configuration, chosen: tuple[MessageHandler, ...]) ->
 
 
 def _pinger(url: str) -> HealthchecksHandler:
-    from supervisor._cli.check.pinging import pinger
+    from supervisor._cli.check.check_result import pinger
 
     try:
         return pinger(url)
@@ -187,7 +187,7 @@ def _pinger(url: str) -> HealthchecksHandler:
 
 
 def _pinged(pinger: HealthchecksHandler, result: Result) -> Result:
-    from supervisor._cli.check.pinging import ping
+    from supervisor._cli.check.check_result import ping
 
     text = "\n".join((*result.faults, *(each.message.subject for each in result.new)))
     try:

@@ -1,8 +1,13 @@
-"""The configured handlers, as commands use them: found from the working directory, built one by one, faults told."""
+"""The configured handlers, as commands use them: found from the working directory, built one by one, faults told.
+
+- How to mend what keeps a handler from its destination, by the errors that are behind the failure.
+"""
 
 from __future__ import annotations
 
 import logging
+import socket
+import ssl
 import sys
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
@@ -94,3 +99,45 @@ def silence(*, all_of_stdout: bool = False) -> Iterator[None]:
             yield
     finally:
         logger.removeHandler(nobody)
+
+
+_REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
+    (socket.gaierror, "The name of the host is not known here: check its spelling, and this machine's DNS."),
+    (
+        ssl.SSLCertVerificationError,
+        "The certificate is not trusted: check the host's name, or trust your own authority (ca_file, SSL_CERT_FILE).",
+    ),
+    (ssl.SSLError, "The two could not agree on TLS: check the port, and for e-mail `security`."),
+    (ConnectionRefusedError, "Nothing listens there: check host and port, and whether the server runs."),
+    (TimeoutError, "No answer came: check host and port; a firewall may swallow what goes out from this machine."),
+    (ConnectionResetError, "The other side hung up: check the port, and whether it expects TLS."),
+    (ImportError, "Install what is missing."),
+)
+_BY_WORDS = (
+    ("535", "Check the user name and the password."),
+    ("401", "Check the key or token: it may be misspelt, revoked or expired."),
+    ("403", "Check what the key or token is allowed to do, and the address of the sender."),
+)
+_MOST = 20
+
+
+def remedy(error: BaseException) -> str:
+    """Return how to mend what is behind an error; "" where its own text has to do."""
+    causes = list(_causes(error))
+    for kind, text in _REMEDIES:
+        if any(isinstance(each, kind) for each in causes):
+            return text
+    said = str(error)
+    if ";" in said:  # it says so itself
+        return ""
+    return next((text for word, text in _BY_WORDS if word in said.split()), "")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it."""
+    each: BaseException | None = error
+    for _ in range(_MOST):
+        if each is None:
+            return
+        yield each
+        each = each.__cause__ or each.__context__

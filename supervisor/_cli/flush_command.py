@@ -9,7 +9,7 @@ import attrs
 import click
 
 from supervisor._cli import shared
-from supervisor._cli.completing import handlers
+from supervisor._cli.completion_command import handlers
 from supervisor._cli.configured_handlers import built, configuration, names_of, silence
 from supervisor._cli.outbox_command import MOST, SHOWN, counted, delivery_document
 from supervisor._cli.shared import Column, Styled, line

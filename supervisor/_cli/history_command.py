@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from supervisor._cli import run_facts, shared
-from supervisor._cli.completing import run_names
+from supervisor._cli.completion_command import run_names
 from supervisor._cli.shared import Column, Styled, line
 from supervisor._models.kinds import Outcome
 from supervisor._text import duration

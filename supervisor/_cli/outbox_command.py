@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from supervisor._cli import shared
-from supervisor._cli.completing import deliveries
+from supervisor._cli.completion_command import deliveries
 from supervisor._cli.shared import Column, Styled, line
 from supervisor._models.kinds import DeliveryState
 from supervisor._text import duration

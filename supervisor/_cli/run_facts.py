@@ -133,7 +133,7 @@ def took_s(record: RunRecord, now: datetime | None = None) -> float:
 
 def stands_out(record: RunRecord, usual: Usual | None) -> bool:
     """Tell whether a success took much longer or shorter than usual, or a run under way takes much longer."""
-    from supervisor._messages.findings import LEAST_DURATION_S
+    from supervisor._messages.baseline import LEAST_DURATION_S
 
     ended = record.report.outcome
     if usual is None or ended not in (None, Outcome.SUCCESS):

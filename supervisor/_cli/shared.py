@@ -97,7 +97,7 @@ def writable_journal() -> Journal:
 @contextmanager
 def faults_told() -> Iterator[None]:
     """End the command with what is wrong when the journal cannot be read or written in the block."""
-    from supervisor._store.errors import JournalUnavailable
+    from supervisor._store.contract import JournalUnavailable
 
     try:
         yield

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from supervisor._cli import run_facts, shared
-from supervisor._cli.completing import runs
+from supervisor._cli.completion_command import runs
 from supervisor._cli.history_command import unknown_name
 from supervisor._cli.log_tail import Tail, tail_of
 from supervisor._cli.outbox_command import delivery_document, delivery_table
@@ -200,7 +200,7 @@ def _say_facts(rows: Iterator[tuple[str, str]]) -> None:
 
 
 def _say_values(values: Mapping[str, Any], usual: Mapping[str, Usual]) -> None:
-    from supervisor._messages.findings import usual_text, value_stands_out
+    from supervisor._messages.baseline import usual_text, value_stands_out
 
     rows = []
     for name, value in values.items():

@@ -10,16 +10,16 @@ import attrs
 import click
 
 from supervisor._cli import shared
-from supervisor._cli.completing import handlers
+from supervisor._cli.completion_command import handlers
 from supervisor._cli.configured_handlers import (
     Built,
     built,
     configuration,
     names_of,
     reason_of,
+    remedy,
     silence,
 )
-from supervisor._cli.remedies import remedy
 from supervisor._cli.shared import line, paint
 from supervisor._hooks import OUR_THREADS
 from supervisor._text import duration

@@ -35,12 +35,11 @@ from supervisor._config.loading import load
 from supervisor._lazy import loads
 
 if TYPE_CHECKING:
-    from supervisor._config.building import build, check_options
-    from supervisor._config.handler_specs import HandlerSpec
-    from supervisor._config.origins import Origin
+    from supervisor._config.configuration import Entry, masked
+    from supervisor._config.handler_specs import HandlerSpec, build, check_options
+    from supervisor._config.layers import Origin
     from supervisor._config.problems import ConfigurationProblems, Problem
     from supervisor._config.secret_references import Secret
-    from supervisor._config.showing import Entry, masked
     from supervisor._config.template import example
 
 __all__ = [
@@ -60,15 +59,15 @@ __all__ = [
 
 _MODULES = {
     "ConfigurationProblems": "problems",
-    "Entry": "showing",
+    "Entry": "configuration",
     "HandlerSpec": "handler_specs",
-    "Origin": "origins",
+    "Origin": "layers",
     "Problem": "problems",
     "Secret": "secret_references",
-    "build": "building",
-    "check_options": "building",
+    "build": "handler_specs",
+    "check_options": "handler_specs",
     "example": "template",
-    "masked": "showing",
+    "masked": "configuration",
 }
 
 # Most runs find no configuration.

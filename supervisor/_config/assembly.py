@@ -1,11 +1,14 @@
-"""From files and variables to one configuration."""
+"""From files and variables to one configuration.
+
+- What ``SUPERVISOR_*`` variables say.
+"""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from supervisor._config import environment
+from supervisor._config import setting_checks
 from supervisor._config.configuration import Configuration
 from supervisor._config.handler_specs import HandlerSpec, without_table
 from supervisor._config.layers import (
@@ -14,17 +17,60 @@ from supervisor._config.layers import (
     HANDLERS,
     RUNS,
     Layer,
+    Origin,
     laid_over,
 )
-from supervisor._config.origins import Origin
-from supervisor._config.problems import Key, Notes, Problem, dotted, meant
+from supervisor._config.loading import CONFIG, PREFIX
+from supervisor._config.problems import Key, Notes, Problem, dotted, meant, safe
 from supervisor._config.toml_file import Source, read
 from supervisor._config.toml_reader import PROFILE, Reader
+from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from supervisor._config.search import Place
+
+PROFILE_VARIABLE = "SUPERVISOR_PROFILE"
+_CLOSE = 0.85
+
+
+def layer_of(variables: Mapping[str, str], notes: Notes) -> Layer:
+    """Return the settings that variables give. One that is blank counts as not set.
+
+    A variable is called like the setting, in capitals: ``SUPERVISOR_REPORT_ON=start,success`` for a list,
+    ``SUPERVISOR_JOURNAL=false`` (also no, off, 0) for yes or no, and ``none`` for a setting that can be None.
+
+    Args:
+        variables: All that begin with ``SUPERVISOR_`` and may be meant for us.
+        notes: Get what is wrong with their values, and a warning of each that is probably misspelt.
+    """
+    layer = Layer()
+    known = {PREFIX + name.upper(): name for name in setting_checks.FIELDS if setting_checks.fits_a_variable(name)}
+    for variable, text in variables.items():
+        name = known.get(variable)
+        if name is None:
+            _warn_if_misspelt(variable, {*known, PROFILE_VARIABLE, CONFIG, "SUPERVISOR_STATE"}, notes)
+        elif text.strip():
+            try:
+                layer.settings[name] = setting_checks.from_text(name, text.strip())
+            except ConfigurationError as error:
+                notes.problems.append(Problem(f"environment variable {variable}: {safe(str(error))}", key=variable))
+            else:
+                layer.origins[DEFAULTS, name] = Origin(variable=variable)
+    return layer
+
+
+def _warn_if_misspelt(variable: str, known: set[str], notes: Notes) -> None:
+    """Warn of a variable that nearly has a known name. Any other may belong to a program of somebody else."""
+    if variable in known:
+        return
+    from difflib import get_close_matches
+
+    plain = {each.removeprefix(PREFIX): each for each in known}
+    for close in get_close_matches(variable.removeprefix(PREFIX), plain, n=1, cutoff=_CLOSE):
+        text = f"environment variable {variable} means nothing; did you mean {plain[close]}?"
+        notes.warnings.append(Problem(text, key=variable))
 
 
 def assemble(standing: Sequence[Place], upwards: Iterable[Place], variables: Mapping[str, str]) -> Configuration:
@@ -42,7 +88,7 @@ def assemble(standing: Sequence[Place], upwards: Iterable[Place], variables: Map
     profiles = [each.profiles() for each in readers]
     profile, origin = _profile(readers, variables)
     layers += [each[profile] for each in profiles if profile in each]
-    layers.append(environment.layer_of(variables, notes))
+    layers.append(layer_of(variables, notes))
     for reader in readers:
         reader.warn_of_literals()
     whole = laid_over(layers)
@@ -74,8 +120,8 @@ def _profile(readers: Iterable[Reader], variables: Mapping[str, str]) -> tuple[s
         profile = reader.profile()
         if profile is not None:
             chosen = profile, Origin(reader.source, (*reader.source.base, PROFILE))
-    named = variables.get(environment.PROFILE, "").strip()
-    return (named, Origin(variable=environment.PROFILE)) if named else chosen
+    named = variables.get(PROFILE_VARIABLE, "").strip()
+    return (named, Origin(variable=PROFILE_VARIABLE)) if named else chosen
 
 
 def _check_profile(

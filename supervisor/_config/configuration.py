@@ -1,4 +1,7 @@
-"""What a configuration comes to."""
+"""What a configuration comes to.
+
+- What is in force and from where, for people: no secret is shown.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from supervisor._config.problems import dotted, quoted
+from supervisor._config.secret_references import Secret
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from supervisor._config.handler_specs import HandlerSpec
-    from supervisor._config.origins import Origin
+    from supervisor._config.layers import Origin
     from supervisor._config.problems import Problem
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -79,3 +85,65 @@ class Configuration:
 
             raise ConfigurationProblems(self.problems)
         return self
+
+
+@attrs.frozen
+class Entry:
+    """One thing that is configured.
+
+    Args:
+        key: Its key, as one would write it in TOML.
+        value: Its value, as one would write it in TOML, with secrets masked; ``none`` for None.
+        origin: Where it comes from: a file and line, or a variable.
+    """
+
+    key: str
+    value: str
+    origin: str
+
+
+def masked(configuration: Configuration) -> tuple[Entry, ...]:
+    """Return all that is in force: profile, settings of all runs and of some, and handlers.
+
+    A literal secret is shown as asterisks, one that is elsewhere by where it is. Secrets are known by the name of
+    their option, and passwords in URLs and keys of well-known services by their looks.
+    """
+    return tuple(
+        Entry(dotted(key), _shown(value), str(configuration.origins.get(dotted(key), "")))
+        for key, value in _values(configuration)
+    )
+
+
+def _values(configuration: Configuration) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if configuration.profile is not None:
+        yield ("profile",), configuration.profile
+    for name, value in configuration.settings.items():
+        yield ("defaults", name), value
+    for run, settings in configuration.runs.items():
+        for name, value in settings.items():
+            yield ("runs", run, name), value
+    for name, spec in configuration.handlers.items():
+        yield ("handlers", name, "type"), spec.type
+        for option, value in spec.options.items():
+            yield ("handlers", name, option), value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Secret):
+        return str(value)
+    if isinstance(value, str):
+        from supervisor._redaction import Redactor
+
+        return quoted(Redactor().text(value))
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, dict):
+        return _table(value)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return f"[{', '.join(map(_shown, value))}]"
+    return str(value)
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    inner = ", ".join(f"{dotted((key,))} = {_shown(value)}" for key, value in values.items())
+    return f"{{ {inner} }}" if inner else "{}"

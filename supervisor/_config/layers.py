@@ -1,14 +1,19 @@
-"""What one source says, and how a stronger one is laid over it."""
+"""What one source says, and how a stronger one is laid over it.
+
+- Where a value came from.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from supervisor._config.origins import Origin
     from supervisor._config.problems import Key
+    from supervisor._config.toml_file import Source
 
 BROKEN = object()
 """Stands for an option of a handler that is wrong, until a stronger source gives another."""
@@ -67,3 +72,33 @@ def _lay_handlers(whole: Layer, layer: Layer) -> None:
                 del whole.origins[key]
             known.clear()
         known.update(options)
+
+
+@attrs.frozen(eq=False)
+class Origin:
+    """The file or the variable that a value came from.
+
+    Args:
+        source: The file; None for a variable.
+        key: The value's key in it.
+        variable: The environment variable; "" for a file.
+    """
+
+    source: Source | None = attrs.field(default=None, repr=False)
+    key: Key = ()
+    variable: str = ""
+
+    @property
+    def file(self) -> str:
+        """Return the file's path; "" for a variable."""
+        return self.source.path if self.source is not None else ""
+
+    @property
+    def line(self) -> int | None:
+        """Return the line in the file, looked for only now; None where it is not known."""
+        return self.source.line_of(self.key) if self.source is not None else None
+
+    def __str__(self) -> str:
+        if self.source is None:
+            return f"environment variable {self.variable}"
+        return self.file if self.line is None else f"{self.file}:{self.line}"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from supervisor._config import naming, setting_checks
-from supervisor._config.layers import BROKEN, DEFAULTS, HANDLERS, RUNS, Layer
-from supervisor._config.origins import Origin
+from supervisor._config import secret_references, setting_checks
+from supervisor._config.layers import BROKEN, DEFAULTS, HANDLERS, RUNS, Layer, Origin
 from supervisor._config.problems import (
     Key,
     Notes,
@@ -132,12 +131,12 @@ class Reader:
 
     def _option(self, name: str, value: Any, key: Key) -> Any:
         """Return an option with its secrets hidden; ``BROKEN`` when it is wrong."""
-        if isinstance(value, dict) and naming.takes_text(name) and not looks_like_reference(value):
+        if isinstance(value, dict) and secret_references.takes_text(name) and not looks_like_reference(value):
             keys = ", ".join(value) or "no keys"
             self._wrong(key, f"{name} must be a text, or say where it is by {WAYS}; got a table with {keys}")
             return BROKEN
         try:
-            hidden = naming.hides(name)
+            hidden = secret_references.hides(name)
             found = self._plain(value, (name,), hidden, key)
         except ConfigurationError as error:
             self._wrong(key, f"{name} {error}")
@@ -154,7 +153,7 @@ class Reader:
             return [self._plain(each, way, hidden, key) for each in value]
         if not hidden:
             return value
-        if naming.is_credential(way, value):
+        if secret_references.is_credential(way, value):
             self._literals.append(key)
         return Secret("literal", value)
 

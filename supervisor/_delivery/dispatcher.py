@@ -14,11 +14,11 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from supervisor import _log
-from supervisor._attachments.cleaning import cleaned_by
+from supervisor._attachments.names import cleaned_by
 from supervisor._delivery import worker
 from supervisor._delivery.worker import Courier, Parcel
 from supervisor._models.kinds import Kind
-from supervisor._store.errors import JournalUnavailable, warn_once
+from supervisor._store.contract import JournalUnavailable, warn_once
 from supervisor._store.memory import MemoryOutbox
 from supervisor.settings import kinds_of
 

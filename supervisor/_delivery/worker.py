@@ -16,12 +16,11 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from supervisor import _log
-from supervisor._attachments.cleaning import cleaned_by
+from supervisor._attachments.names import cleaned_by
 from supervisor._exceptions import safe_text
 from supervisor._hooks import OUR_THREADS, follow_forks
 from supervisor._models.kinds import DeliveryState
-from supervisor._store.contract import LEASE_S
-from supervisor._store.errors import JournalUnavailable, warn_once
+from supervisor._store.contract import LEASE_S, JournalUnavailable, warn_once
 from supervisor.errors import DeliveryError
 
 if TYPE_CHECKING:

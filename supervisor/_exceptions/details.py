@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from supervisor._exceptions.chains import kind_of, notes_of, trace_of
-from supervisor._exceptions.exception_text import text_of
+from supervisor._exceptions.chain import attempt, kind_of, notes_of, text_of, trace_of
 from supervisor._exceptions.frames import fingerprint, frames_of, innermost, own_package, said
-from supervisor._exceptions.guard import attempt
 from supervisor._exceptions.plain import MESSAGE_LIMIT, TRACEBACK_LIMIT, fit, fit_line
 from supervisor._exceptions.source import Sources
 from supervisor._exceptions.traceback import Composer
-from supervisor._exceptions.variables import Shower
-from supervisor._exceptions.variables_part import local_variables
+from supervisor._exceptions.variables import Shower, local_variables
 from supervisor._models.values import ErrorDetails
 
 if TYPE_CHECKING:

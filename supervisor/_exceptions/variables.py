@@ -2,30 +2,106 @@
 
 A ``__repr__`` may ask a database, wait for a lock or make a gigabyte. So objects are shown by their attributes, large
 ones by their type and size, and only Python's own values as they are.
+
+- What an object is, told without asking it: its own class may do anything when it is asked.
+- The local variables of a frame, in short.
 """
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from enum import Enum
-from itertools import islice
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from itertools import chain, islice
+from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from supervisor._exceptions.objects import (
-    PYTHON_VALUES,
-    array,
-    attributes,
-    is_array,
-    is_date,
-    is_open,
-    own_repr,
-)
+from supervisor._exceptions.chain import attempt
+from supervisor._exceptions.frames import Owner, place_of
 from supervisor._exceptions.plain import beginning, fit_line, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from types import FrameType
 
     from supervisor._redaction import Redactor
+
+PYTHON_VALUES = frozenset({"datetime", "decimal", "fractions", "uuid", "pathlib", "pathlib._local", "ipaddress"})
+"""Modules of Python whose values say in a few words what they are."""
+
+_ARRAYS = ("numpy", "pandas", "polars", "pyarrow", "torch", "xarray", "geopandas", "scipy", "jax", "tensorflow", "dask")
+
+
+def own_repr(kind: type, value: object) -> str:
+    """Return what Python's own class says of a value, whatever a class derived from it says."""
+    modules = ("builtins", *PYTHON_VALUES)
+    base = next(each for each in kind.__mro__ if each.__module__ in modules and "__repr__" in vars(each))
+    text: str = vars(base)["__repr__"](value)
+    return text
+
+
+def is_date(kind: type) -> bool:
+    """Tell whether a class is one of dates or times, without loading their module for those who have none."""
+    datetime = sys.modules.get("datetime")
+    return datetime is not None and issubclass(kind, (datetime.date, datetime.time, datetime.timedelta))
+
+
+def is_array(kind: type) -> bool:
+    """Tell whether a class comes from a library for tables and numbers, whose texts may be long in the making."""
+    return any(each.__module__.partition(".")[0] in _ARRAYS for each in kind.__mro__)
+
+
+def array(kind: type, value: Any) -> str:
+    """Return the type and the shape of what a library for tables and numbers has; of its scalars what they are."""
+    shape = getattr(value, "shape", None)
+    if shape == ():
+        item = value.item()
+        is_plain = type(item) in (bool, int, float, complex) or is_date(type(item))
+        return repr(item) if is_plain else f"<{type_name(kind)}>"
+    if isinstance(shape, tuple) and all(isinstance(each, int) for each in shape):
+        return f"<{type_name(kind)}, {' x '.join(f'{each:,}' for each in shape)}>"
+    return f"<{type_name(kind)}>"
+
+
+def is_open(kind: type) -> bool:
+    """Tell whether the attributes of a class's objects say something to a reader: those of libraries rarely do."""
+    if hasattr(kind, "__attrs_attrs__") or hasattr(kind, "__dataclass_fields__"):
+        return True
+    path = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return kind.__module__ != "builtins" and (path is None or place_of(path)[0] is Owner.SCRIPT)
+
+
+def attributes(kind: type, value: object) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of an object's attributes, those in slots too, without asking the object.
+
+    What its class leaves out of its ``repr`` is left out.
+    """
+    hidden = _hidden(kind)
+    for name, attribute in chain(_slots(kind, value), _instance_dict(value)):
+        if name not in hidden:
+            yield name, attribute
+
+
+def _slots(kind: type, value: object) -> Iterator[tuple[str, Any]]:
+    for each in reversed(kind.__mro__):
+        for name, slot in vars(each).items():
+            if type(slot) is MemberDescriptorType and name != "__weakref__":
+                with suppress(AttributeError):  # it has no value
+                    yield name, slot.__get__(value)
+
+
+def _instance_dict(value: object) -> Iterable[tuple[str, Any]]:
+    try:
+        return list(dict.items(object.__getattribute__(value, "__dict__")))
+    except AttributeError:
+        return ()
+
+
+def _hidden(kind: type) -> set[str]:
+    """Return the fields that attrs and dataclasses were told to keep out of texts."""
+    fields = [*getattr(kind, "__attrs_attrs__", ()), *getattr(kind, "__dataclass_fields__", {}).values()]
+    return {each.name for each in fields if not each.repr}
+
 
 SHOWN_LIMIT = 200
 NAMED = (ModuleType, FunctionType, BuiltinFunctionType, MethodType, type)
@@ -171,3 +247,39 @@ def _bytes(key: str, kind: type, value: Any, depth: int) -> str:
 def _named(key: str, kind: type, value: Any, depth: int) -> str:
     is_class = issubclass(kind, type)
     return f"<{'class' if is_class else kind.__name__} {type_name(value) if is_class else value.__name__}>"
+
+
+MOST_VARIABLES = 30
+_NAME_LIMIT = 60
+
+
+def local_variables(frame: FrameType, shower: Shower, most: int = MOST_VARIABLES) -> list[tuple[str, str]]:
+    """Return names and values of what a frame has in its variables, in their order.
+
+    Modules, functions, classes and names with two underscores on both sides are left out.
+
+    Args:
+        frame: The frame.
+        shower: Says what they hold, without secrets.
+        most: How many; where there are more, the last one says so.
+    """
+    variables = [(name, value) for name, value in _items(frame.f_locals) if _is_of_interest(name, value)]
+    left_out = len(variables) - most
+    shown = [
+        (fit_line(name, _NAME_LIMIT, None), attempt(shower.show, name, value, otherwise="<it cannot be shown>"))
+        for name, value in (variables if left_out <= 0 else variables[: most - 1])
+    ]
+    return shown if left_out <= 0 else [*shown, ("...", f"{left_out + 1:,} more")]
+
+
+def _items(namespace: Any) -> Iterable[tuple[Any, Any]]:
+    """Return names and values, without asking what a metaclass may have put in the place of a dictionary."""
+    if issubclass(type(namespace), dict):
+        return list(dict.items(namespace))
+    return list(namespace.items()) if type(namespace).__name__ == "FrameLocalsProxy" else []
+
+
+def _is_of_interest(name: object, value: object) -> bool:
+    if type(name) is not str or not name.isidentifier() or (name.startswith("__") and name.endswith("__")):
+        return False
+    return not issubclass(type(value), NAMED)

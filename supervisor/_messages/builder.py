@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor._messages.account import Account
 from supervisor._messages.subjects import progress_line, subject_for
+from supervisor._messages.summary import Account
 from supervisor._models.kinds import Kind
 from supervisor._models.values import MessageDetails, RunReport
 from supervisor._text import counted, cut_middle, duration, local_time, one_line

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from supervisor._messages.account import Bars
     from supervisor._messages.baseline import Usual
     from supervisor._messages.earlier_runs import Past, PastRun
+    from supervisor._messages.summary import Bars
     from supervisor._models.values import RunReport
 
 LAST_SUCCESSES = 20
@@ -128,7 +128,7 @@ def bars(report: RunReport, past: Past, usual_duration: Usual | None) -> Bars | 
     runs = [run for run in past.runs[: LAST_RUNS - 1] if run.outcome is not Outcome.SKIPPED][::-1]
     if len(runs) < FEWEST_BARS:
         return None
-    from supervisor._messages.account import Bars
+    from supervisor._messages.summary import Bars
 
     first, last = runs[0].started_at.astimezone(), report.started_at.astimezone()
     form = "%H:%M" if first.date() == last.date() else "%Y-%m-%d"

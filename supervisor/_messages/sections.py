@@ -1,14 +1,15 @@
 """What a message shows, part by part: the account of its run spelled out, in the order of its worth.
 
 Nothing here is stored. It is done when a message is sent, from the report that goes along with it.
+
+- What went wrong, part by part: in one line, with the lines of code, the notes, the variables and the traceback.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from supervisor._messages.errors import error_parts, locals_of, traceback_of
-from supervisor._messages.findings import findings, usual_duration_text, usual_text, value_stands_out
+from supervisor._messages.baseline import findings, usual_duration_text, usual_text, value_stands_out
 from supervisor._messages.subjects import VERBS, progress_line, progress_said
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import Account, Code, Facts, Row, Text
@@ -27,7 +28,61 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from supervisor._models.parts import Part
-    from supervisor._models.values import MessageDetails, RunReport
+    from supervisor._models.values import ErrorDetails, MessageDetails, RunReport
+
+MOST_NOTES = 10
+MOST_VARIABLES = 60
+_SAID_LIMIT = 400
+_MESSAGE_LIMIT = 4_000
+_NOTE_LIMIT = 1_000
+_EXCERPT_LIMIT = 4_000
+_TRACEBACK_LIMIT = 60_000
+
+
+def error_parts(error: ErrorDetails | None) -> Iterator[Part]:
+    """Yield what happened, where, and what was noted on it."""
+    if error is None:
+        return
+    yield Text(_what(error), is_strong=True)
+    if error.excerpt or error.source:
+        code = error.excerpt or error.source
+        yield Code(f"at {one_line(error.where)}:" if error.where else "", cut_middle(code, _EXCERPT_LIMIT), "source")
+    elif error.where:
+        yield Text(f"at {one_line(error.where)}")
+    if error.notes:
+        rows = [Row("Note", cut_middle(each, _NOTE_LIMIT)) for each in error.notes[:MOST_NOTES]]
+        if len(error.notes) > MOST_NOTES:
+            rows.append(Row("Note", f"{len(error.notes) - MOST_NOTES:,} more"))
+        yield Facts("", rows)
+
+
+def _what(error: ErrorDetails) -> str:
+    """Return what happened in one line; a longer text stands in full at the end of the traceback, if there is one."""
+    message = error.message.strip()
+    if error.traceback:
+        message = one_line(message, _SAID_LIMIT)
+    said = f"{error.type}: {cut_middle(message, _MESSAGE_LIMIT)}" if message else error.type
+    return said + (f" (in {error.thread})" if error.thread else "")
+
+
+def locals_of(error: ErrorDetails | None) -> Iterator[Part]:
+    """Yield the local variables at the place of the error."""
+    if error is not None and error.local_variables:
+        rows = [Row(one_line(name, 60), cut_middle(text, _NOTE_LIMIT)) for name, text in error.local_variables]
+        where = error.where.rpartition(" in ")[2]
+        yield Facts(f"Local variables in {one_line(where)}" if where else "Local variables", _bounded(rows), "locals")
+
+
+def _bounded(rows: list[Row]) -> list[Row]:
+    left_out = len(rows) - MOST_VARIABLES
+    return rows if left_out <= 0 else [*rows[:MOST_VARIABLES], Row("...", f"{left_out:,} more")]
+
+
+def traceback_of(error: ErrorDetails | None) -> Iterator[Part]:
+    """Yield the traceback; one that has nothing but the line at the top of the message is left out."""
+    if error is not None and error.traceback and error.traceback.strip() != _what(error):
+        yield Code("", cut_middle(error.traceback, _TRACEBACK_LIMIT), "traceback")
+
 
 MOST_ROWS = 100
 LOG_LIMIT = 8_000

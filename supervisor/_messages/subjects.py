@@ -8,7 +8,7 @@ from supervisor._models.kinds import Kind, Outcome
 from supervisor._text import duration, number, one_line, rate
 
 if TYPE_CHECKING:
-    from supervisor._messages.account import Account
+    from supervisor._messages.summary import Account
     from supervisor._models.values import Progress, RunReport
 
 VERBS = {
@@ -51,7 +51,7 @@ def _but(kind: Kind, report: RunReport, account: Account) -> str:
     """Return what stands out in a success; "" for nothing."""
     if kind not in _GOOD or (not account.usual and account.usual_duration is None):
         return ""
-    from supervisor._messages.findings import but, findings
+    from supervisor._messages.baseline import but, findings
 
     return but(list(findings(report, account.usual, account.usual_duration)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from supervisor._redaction.names import kind_of
-from supervisor._redaction.spans import is_marked
+from supervisor._redaction.scanner import is_marked
 
 _NOTHING = re.compile(
     rb"""\s*|(?i:none|null|nil|true|false|undefined|nan|n/a)|[xX]{3,}|(?:\xe2\x80\xa2)+"""

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor._redaction.credentials import secrets_of
-from supervisor._redaction.forms import forms_of
+from supervisor._redaction.credentials import forms_of, secrets_of
 from supervisor._redaction.names import KINDS, kind_of
-from supervisor._redaction.scanner import CREDENTIAL, Scanner
+from supervisor._redaction.scanner import CREDENTIAL, Scanner, marker, replaced
 from supervisor._redaction.shapes import SHAPES
-from supervisor._redaction.spans import marker, replaced
 from supervisor._redaction.triggers import PRIVATE_KEY, URL_PASSWORD
 from supervisor.errors import ConfigurationError
 

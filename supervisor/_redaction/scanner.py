@@ -1,18 +1,128 @@
-"""Finds all secrets in some bytes: those that are known, those of a known look, those whose key tells."""
+"""Finds all secrets in some bytes: those that are known, those of a known look, those whose key tells.
+
+- Finds secrets that are known by themselves.
+- Places in some bytes that hold a secret, and how they are replaced.
+"""
 
 from __future__ import annotations
 
+import re
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from supervisor._redaction.known import Known
-from supervisor._redaction.prefilter import Sieve
-from supervisor._redaction.spans import Span, merged
+from supervisor._redaction.prefilter import SHORT_BYTES, Sieve
 from supervisor._redaction.triggers import hints
 
 if TYPE_CHECKING:
-    import re
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
+
+_FEW = 3
+_END_BYTES = 12
+
+
+class Known:
+    """Looks for known secrets, which are seldom met.
+
+    Args:
+        secrets: The secrets, in all the ways in which they may be written; none is empty.
+    """
+
+    def __init__(self, secrets: Collection[bytes]) -> None:
+        self._secrets = tuple(secrets)
+        self._automata: list[Any] | None = None  # of their ends; none where they cannot be had
+
+    def places(self, data: bytes, start: int) -> Iterator[tuple[int, int]]:
+        """Yield where secrets begin and end, one secret after the other.
+
+        Args:
+            data: What to look at.
+            start: Where to begin; a secret that begins before it is not found.
+        """
+        if not self._may_be_in(data):
+            return
+        for secret in self._secrets:
+            at = data.find(secret, start)
+            while at >= 0:
+                yield at, at + len(secret)
+                at = data.find(secret, at + len(secret))
+
+    def is_any_in(self, data: bytes) -> bool:
+        """Tell whether a secret is in a short text."""
+        return any(secret in data for secret in self._secrets)
+
+    def _may_be_in(self, data: bytes) -> bool:
+        """Tell whether to look for one secret after the other, or that none is there: in most logs a walk tells."""
+        if len(data) < SHORT_BYTES or len(self._secrets) < _FEW:
+            return True
+        from supervisor._redaction.prefilter import automata, has_any
+
+        if self._automata is None:
+            try:
+                # Ends tell more than beginnings, which may be those of any URL, and forms share them.
+                self._automata = automata({each[-_END_BYTES:] for each in self._secrets})
+            except ImportError:
+                self._automata = []
+        return not self._automata or has_any(self._automata, data)
+
+
+_MARKED = rb"[(\[{]{0,3}\[redacted: [^\]\n]{1,60}\]|\*+\Z"
+
+
+class Span(NamedTuple):
+    """One secret.
+
+    Args:
+        start: Where it begins.
+        end: Where it ends.
+        label: What is told in its place: letters, digits, blanks and ``._-``.
+        origin: Where the search must begin to find it again; before ``start`` where a name tells that it is one.
+    """
+
+    start: int
+    end: int
+    label: str
+    origin: int
+
+
+def marker(label: str) -> str:
+    """Return what stands in the place of a secret."""
+    return f"[redacted: {label}]"
+
+
+def is_marked(value: bytes) -> bool:
+    """Tell whether a value is hidden already, by asterisks or a marker; what stands behind that was no part of it."""
+    return re.match(_MARKED, value) is not None
+
+
+def replaced(data: bytes, spans: Iterable[Span], start: int, end: int) -> bytes:
+    """Return a part of some bytes with markers in the place of secrets.
+
+    Args:
+        data: All of it.
+        spans: The secrets, in order and apart from each other; those outside of the part do not count.
+        start: Where the part begins.
+        end: Where it ends; no secret lies across it.
+    """
+    pieces: list[bytes] = []
+    for span in spans:
+        if start <= span.start and span.end <= end:
+            pieces += (data[start : span.start], marker(span.label).encode())
+            start = span.end
+    pieces.append(data[start:end])
+    return b"".join(pieces)
+
+
+def merged(spans: list[Span]) -> list[Span]:
+    """Return spans in order, those that overlap made one with the label of the first."""
+    result: list[Span] = []
+    for span in sorted(spans, key=lambda each: (each.start, -each.end)):
+        last = result[-1] if result else None
+        if last is None or span.start >= last.end:
+            result.append(span)
+        elif span.end > last.end:
+            result[-1] = last._replace(end=span.end, origin=min(last.origin, span.origin))
+    return result
+
 
 CREDENTIAL = "credential"
 """The label of secrets that are known by themselves."""

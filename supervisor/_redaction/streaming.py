@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from typing import TYPE_CHECKING
 
-from supervisor._redaction.spans import Span, replaced
+from supervisor._redaction.scanner import Span, replaced
 
 if TYPE_CHECKING:
     from supervisor._redaction.scanner import Scanner

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from supervisor._redaction.spans import Span
+    from supervisor._redaction.scanner import Span
 
 URL_PASSWORD = "url_password"  # noqa: S105 - a label
 PRIVATE_KEY = "private_key"
@@ -54,13 +54,13 @@ def hints(off: frozenset[str], *, more: bool) -> Iterator[Hint]:
 
 
 def _find_url_password(data: bytes, at: int) -> Span | None:
-    from supervisor._redaction.urls import find_url_password
+    from supervisor._redaction.shapes import find_url_password
 
     return find_url_password(data, at)
 
 
 def _find_private_key(data: bytes, at: int, *, more: bool = False) -> Span | None:
-    from supervisor._redaction.pem import find_private_key
+    from supervisor._redaction.shapes import find_private_key
 
     return find_private_key(data, at, more=more)
 

@@ -111,7 +111,7 @@ class Supervisor:
         self._process = Run(self._settings)
         self._process.set_out()
         if handle_errors:
-            from supervisor._run.process import on_uncaught
+            from supervisor._run.threads import on_uncaught
 
             on_uncaught(self._tell_uncaught)
 

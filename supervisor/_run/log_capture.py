@@ -7,6 +7,8 @@ handler of last resort would keep silent. Records are taken where a logger hands
 A logger whose level in force is WARNING, which is Python's default, lets nothing lower through; so it is set to INFO
 meanwhile, and what it would not have let through goes into the run's log only. Any other level is the script's own
 choice and stays.
+
+- Lower the level of loggers while runs keep their own logs, and put it back exactly as it was found.
 """
 
 from __future__ import annotations
@@ -19,14 +21,74 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from supervisor import _log
-from supervisor._run import levels, log_files
+from supervisor._run import log_files
 from supervisor._run.context import active_run
-from supervisor._run.log_lines import LINE_LIMIT, TAIL_LINES, KeyLines, formatted, last_lines
+from supervisor._run.log_files import LINE_LIMIT, TAIL_LINES, KeyLines, formatted, last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from supervisor._run.run import Run
+
+
+class _Info(int):
+    """INFO, as only this module sets it: a script that sets INFO by itself is told apart, and left alone."""
+
+
+_LOWERED = _Info(logging.INFO)
+
+# For each logger, the level that was found, and how many runs want it lower. Changed under the lock of the caller.
+_found: dict[logging.Logger, list[int]] = {}
+
+
+def lower(names: Iterable[str]) -> list[logging.Logger]:
+    """Let loggers say what is INFO, if the level in force for them is WARNING: Python's default.
+
+    Args:
+        names: Their names; "" for the root logger.
+
+    Returns:
+        What :func:`give_back` takes.
+    """
+    loggers = [logging.getLogger(name or None) for name in names]
+    quiet = [each for each in loggers if each in _found or _level_as_found(each) == logging.WARNING]
+    for logger in quiet:
+        if logger in _found:
+            _found[logger][1] += 1
+        else:
+            _found[logger] = [logger.level, 1]
+            logger.setLevel(_LOWERED)
+    return quiet
+
+
+def give_back(loggers: Iterable[logging.Logger]) -> None:
+    """Undo :func:`lower`; a level that the script set meanwhile stays."""
+    for logger in loggers:
+        entry = _found[logger]
+        entry[1] -= 1
+        if not entry[1]:
+            del _found[logger]
+            if logger.level is _LOWERED:
+                logger.setLevel(entry[0])
+
+
+def lets_through(logger: logging.Logger, level: int) -> bool:
+    """Tell whether a logger would let a record through if nothing had been lowered."""
+    return level >= logging.WARNING or not _found or level >= _level_as_found(logger)
+
+
+def _level_as_found(logger: logging.Logger) -> int:
+    """Return the level in force for a logger, as the script has it."""
+    each: logging.Logger | None = logger
+    while each is not None:
+        level = each.level
+        if level is _LOWERED:
+            level = _found.get(each, [logging.WARNING])[0]
+        if level:
+            return level
+        each = each.parent
+    return logging.NOTSET
+
 
 _WARNINGS = "py.warnings"
 
@@ -115,7 +177,7 @@ class RunLog:
         with _changing:
             if _open.pop(id(self.run), None) is None:
                 return
-            levels.give_back(self.lowered)
+            give_back(self.lowered)
             if not _open:
                 _unhook()
         with self.lock:
@@ -150,7 +212,7 @@ def open_log(
                 _log.warning("no log can be written in %r: %s; the run goes on", directory, error.strerror or error)
     opened = RunLog(run, names, file, redact)
     with _changing:
-        opened.lowered = levels.lower(opened.names)
+        opened.lowered = lower(opened.names)
         _open[id(run)] = opened
         _hook()
     return opened
@@ -225,7 +287,7 @@ def _wrapped_handlers(found: Any) -> Any:
             return
         for each in _takers(self.name):
             each.write(record)
-        if levels.lets_through(self, record.levelno):
+        if lets_through(self, record.levelno):
             _handing.record = record
             try:
                 found(self, record)

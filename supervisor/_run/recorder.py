@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor import _exceptions
 from supervisor._models.kinds import Outcome
-from supervisor._store.errors import JournalUnavailable, warn_once
+from supervisor._store.contract import JournalUnavailable, warn_once
 from supervisor._store.memory import MemoryOutbox
 from supervisor._store.paths import limits, state_path
 from supervisor._store.sqlite.journal import open_journal

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from supervisor import _log
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._run import signals, tasks, threads
-from supervisor._run.context import active_run
-from supervisor._run.endings import ending_of, is_interrupt
+from supervisor._run.context import active_run, ending_of, is_interrupt
 from supervisor.errors import RunSkipped, RunStateError
 
 if TYPE_CHECKING:

@@ -4,12 +4,16 @@ A plain ``threading.Thread`` starts with an empty context up to Python 3.13, and
 ``sys.flags.thread_inherit_context`` is set. So ``Thread.start`` is wrapped once for the process. Outside of runs
 the wrapper does nothing; inside, the thread runs in a copy of the context in which it was started, and an
 exception that nobody in the thread caught is told to the run before ``threading.excepthook`` has it.
+
+- Uncaught exceptions of the whole process, for ``Supervisor(handle_errors=True)``.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 import threading
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +21,7 @@ from supervisor._run.context import current_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from supervisor._run.run import Run
 
@@ -54,3 +59,39 @@ def _follow(thread: threading.Thread, run: Run) -> None:
             vars(thread).pop("run", None)
 
     thread.run = follow  # type: ignore[method-assign]
+
+
+def _remember_interrupt() -> None:
+    """Let Python end with the exit code of an interrupt (130), as it would without us.
+
+    It notes an interrupt that leaves the code it runs from text, and forgets it when more code is run from text
+    meanwhile, as each import of a named tuple does.
+    """
+    with suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")  # noqa: S102 - our own words; only code from text is noted
+
+
+def on_uncaught(tell: Callable[[BaseException, str], None]) -> None:
+    """Call ``tell(error, thread_name)`` for each uncaught exception, then the hook that was there before.
+
+    ``thread_name`` is "" for the main thread. ``SystemExit`` never comes here: Python does not call its hooks for it.
+    """
+    found_in_main, found_in_threads = sys.excepthook, threading.excepthook
+
+    def in_main(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        try:
+            tell(error.with_traceback(trace), "")
+        finally:
+            found_in_main(kind, error, trace)
+            if kind is KeyboardInterrupt:
+                _remember_interrupt()
+
+    def in_thread(uncaught: threading.ExceptHookArgs) -> None:
+        try:
+            if uncaught.exc_value is not None and not isinstance(uncaught.exc_value, SystemExit):
+                tell(uncaught.exc_value, uncaught.thread.name if uncaught.thread else "a thread")
+        finally:
+            found_in_threads(uncaught)
+
+    sys.excepthook = in_main
+    threading.excepthook = in_thread

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from supervisor._lazy import loads
 
 if TYPE_CHECKING:
-    from supervisor._store.contract import LEASE_S, Outbox, Pack
-    from supervisor._store.errors import JournalUnavailable
+    from supervisor._store.contract import LEASE_S, JournalUnavailable, Outbox, Pack
     from supervisor._store.memory import MemoryOutbox
     from supervisor._store.paths import state_directory
     from supervisor._store.records import Repeats, RunRecord, Streak, WaitingDelivery
@@ -37,8 +36,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "contract": ("LEASE_S", "Outbox", "Pack"),
-    "errors": ("JournalUnavailable",),
+    "contract": ("LEASE_S", "JournalUnavailable", "Outbox", "Pack"),
     "sqlite.journal": ("Journal", "open_journal"),
     "memory": ("MemoryOutbox",),
     "paths": ("state_directory",),

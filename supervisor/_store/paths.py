@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from supervisor import _log
-from supervisor._store.errors import JournalUnavailable
+from supervisor._store.contract import JournalUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path

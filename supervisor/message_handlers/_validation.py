@@ -1,6 +1,8 @@
 """What the settings of handlers must look like: converters and validators that name what is wrong.
 
 Every message has the form ``EmailHandler: smtp_port must be 1-65535, got 0``, and no secret is ever quoted.
+
+- Texts that every service can take, whatever a script put into them.
 """
 
 from __future__ import annotations
@@ -84,3 +86,15 @@ def wrong(handler: object, field: Field, expected: str, value: object) -> Config
     """Return the error that tells which setting is wrong; a field with ``repr=False`` keeps its value to itself."""
     got = "nothing" if value is None or value in ("", ()) else repr(value) if field.repr else "something else"
     return ConfigurationError(f"{type(handler).__name__}: {field.name} must be {expected}, got {got}")
+
+
+def whole(text: str) -> str:
+    """Return a text in valid Unicode and without NUL, with U+FFFD for what had to go.
+
+    Half characters (lone surrogates) come from file names that are not UTF-8; JSON parsers of other languages refuse
+    them. Two halves that belong together become one character. NUL ends texts early in what is written in C, and
+    databases refuse it.
+    """
+    if not text.isascii():
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return str(text).replace("\0", "\ufffd")

@@ -14,7 +14,7 @@ from supervisor._exceptions import safe_text
 from supervisor._text import cut_middle, one_line
 from supervisor.errors import DeliveryError
 from supervisor.message_handlers import _validation
-from supervisor.message_handlers.characters import whole
+from supervisor.message_handlers._validation import whole
 
 if TYPE_CHECKING:
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport

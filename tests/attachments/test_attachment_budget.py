@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor._attachments import packed
-from supervisor._attachments.budget import Claim, allowance, in_order, sure_of_each
+from supervisor._attachments.packing import Claim, allowance, in_order, sure_of_each
 from supervisor.models import Attachment
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from supervisor import supervise
 from supervisor._attachments import pack
-from supervisor._attachments.cleaning import cleaned_by
+from supervisor._attachments.names import cleaned_by
 from supervisor._redaction import Redactor
 from supervisor.models import Attachment
 

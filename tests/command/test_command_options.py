@@ -44,8 +44,10 @@ def test_both_ways_read_alike(arguments: list[str]) -> None:
     if ours is not None:
         assert by_click == ours
     elif by_click is not None:
-        # What only click understands: abbreviations of options, several short ones in one word.
-        assert any(word in ("--nam", "-qq") for word in arguments)
+        # What only click understands: abbreviations of options, several short ones in one word, and an option that is
+        # given twice, of which click looks at the last value alone.
+        twice = len({word.partition("=")[0] for word in arguments}) < len(arguments)
+        assert twice or any(word in ("--nam", "-qq") for word in arguments)
 
 
 def test_all_options_are_read() -> None:

@@ -9,7 +9,7 @@ import pytest
 from configuration_kit import OPS, Machine
 
 from supervisor._config import ConfigurationProblems, build, check_options
-from supervisor._config.building import options_of
+from supervisor._config.handler_specs import options_of
 from supervisor.errors import ConfigurationError
 from supervisor.message_handlers import EmailHandler, SendGridHandler, SlackHandler
 from supervisor.message_handlers._schemes import BUILT_IN, handler_class

@@ -9,7 +9,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor._config.lines import lines_of_keys
+from supervisor._config.toml_file import lines_of_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from supervisor import message_handlers
 from supervisor._config import ConfigurationProblems, HandlerSpec, Secret, build, masked
-from supervisor._config.naming import hides
+from supervisor._config.secret_references import hides
 from supervisor._redaction import Redactor
 from supervisor.errors import ConfigurationError
 from supervisor.message_handlers._schemes import BUILT_IN, handler_class

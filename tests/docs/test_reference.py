@@ -13,7 +13,8 @@ import documents
 import pytest
 
 import supervisor
-from supervisor import _cli, _exceptions, message_handlers, settings
+from supervisor import _exceptions, message_handlers, settings
+from supervisor._cli.main import main
 from supervisor._models import values
 from supervisor.message_handlers import _webhook
 from supervisor.testing import RecordingHandler
@@ -130,8 +131,8 @@ def test_every_kind_has_its_row() -> None:
 
 def test_every_command_has_help_and_stands_in_the_reference() -> None:
     """Each command has a help text, and a row in the section of the command line."""
-    assert isinstance(_cli.main, click.Group)
-    for name, command in _cli.main.commands.items():
+    assert isinstance(main, click.Group)
+    for name, command in main.commands.items():
         assert command.help, name
         assert f"| `supervisor {name}" in SECTIONS["Command line"].text, name
 
@@ -162,7 +163,7 @@ def test_limits_are_as_they_are_told() -> None:
     from supervisor._store import contract
     from supervisor._store.sqlite import runs
     from supervisor.message_handlers import _apprise, _healthchecks
-    from supervisor.message_handlers._slack import slack_files
+    from supervisor.message_handlers._slack import senders
 
     told = {
         "MessageDetails": f"above {reporter.TEXT_LIMIT:,} characters",
@@ -179,7 +180,7 @@ def test_limits_are_as_they_are_told() -> None:
     text = documents.read("api.md")
     assert f"in the folder `outbox` beside it, {contract.COPIES_LIMIT_BYTES // 1024**2} MB in all" in text
     assert f"| {_apprise.ATTACHMENTS_LIMIT_BYTES // 1_000_000} MB, where the service takes files |" in text
-    assert f"| {slack_files.LIMIT_BYTES // 1024**2} MB with a token;" in text
+    assert f"| {senders.LIMIT_BYTES // 1024**2} MB with a token;" in text
     assert f"after {worker.FIRST_RETRY_S:.0f} s, then 2 s, 4 s" in text
     assert f"up to {worker.LONGEST_RETRY_S // 60:.0f} min, each time less up to half" in text
     assert worker.GIVE_UP_AFTER.days == 7

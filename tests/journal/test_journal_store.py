@@ -17,7 +17,7 @@ from journal_kit import PATIENCE_S, ended, first_line_of, kill, notice, output_o
 
 from supervisor._models.kinds import Outcome
 from supervisor._store import Journal, JournalUnavailable, open_journal, state_directory
-from supervisor._store.errors import warn_once
+from supervisor._store.contract import warn_once
 from supervisor._store.sqlite import schema
 from supervisor._store.sqlite.database import FILE_NAME, Store
 from supervisor._store.sqlite.recovery import identity, set_aside
@@ -519,7 +519,8 @@ def test_a_fork_that_python_does_not_notice_harms_nothing(state: Path) -> None:
     """After a fork by other code than Python's, the child leaves the parent's connection alone and opens its own."""
     code = (
         "import ctypes, os, sys; sys.path.append(sys.argv[2])\n"
-        "from journal_kit import NOON, record; from supervisor._store import open_journal; from supervisor._store.sqlite import database as store\n"
+        "from journal_kit import NOON, record; from supervisor._store import open_journal\n"
+        "from supervisor._store.sqlite import database as store\n"
         "from supervisor._models.kinds import Outcome\n"
         "journal = open_journal(sys.argv[1])\n"
         "record(journal, Outcome.SUCCESS)\n"

@@ -18,8 +18,8 @@ from supervisor._attachments import Packed, Part
 from supervisor._messages.builder import message_for
 from supervisor._messages.html import from_text
 from supervisor._models.kinds import Kind, Outcome
+from supervisor.message_handlers._email.address import Letterhead, Mailbox
 from supervisor.message_handlers._email.encoded_message import Letter, attachments_budget
-from supervisor.message_handlers._email.mailbox import Letterhead, Mailbox
 from supervisor.message_handlers._email.mime import write
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 

@@ -21,7 +21,7 @@ from supervisor._messages.builder import message_for
 from supervisor._models.kinds import Kind, Outcome
 from supervisor.errors import ConfigurationError, DeliveryError
 from supervisor.message_handlers._slack.handler import SlackHandler
-from supervisor.message_handlers._slack.slack_answers import REMEDIES
+from supervisor.message_handlers._slack.web_api import REMEDIES
 from supervisor.models import ErrorDetails, MessageDetails, MessageHandler, Progress, RunReport
 
 pytest.importorskip("slack_sdk")  # what happens without it stands in test_without_extras.py

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from supervisor._cli.report.axes import TimeAxis, duration_axis, number_axis
 from supervisor._cli.report.calendar import GLYPHS, calendar, legend
-from supervisor._cli.report.charts import duration_chart, number_chart
-from supervisor._cli.report.clock import (
+from supervisor._cli.report.charts import TimeAxis, duration_axis, duration_chart, number_axis, number_chart
+from supervisor._cli.report.formatting import (
     day,
+    duration_span,
     minute,
+    number_span,
     offset_s,
     offsets,
     sane,
@@ -25,9 +26,7 @@ from supervisor._cli.report.clock import (
     weekday,
     zone_name,
 )
-from supervisor._cli.report.outcomes import CODES, DAYS, OUTCOMES, day_of
-from supervisor._cli.report.script_summary import Series
-from supervisor._cli.report.spans import duration_span, number_span
+from supervisor._cli.report.script_summary import CODES, DAYS, OUTCOMES, Series, day_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

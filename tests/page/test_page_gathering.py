@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,8 @@ import pytest
 from year import DAY_S, HOUR_S, Happened, failure, many_runs, write_runs
 
 from supervisor._cli.report import gather, log_tails, render, run_list
-from supervisor._cli.report import gather as gathering
 from supervisor._cli.report.formatting import json_for_html
-from supervisor._cli.report.outcomes import CODES
+from supervisor._cli.report.script_summary import CODES
 from supervisor._models.kinds import Outcome
 from supervisor._store.sqlite.queries import AT_ONCE, stored_runs
 
@@ -262,7 +262,7 @@ def test_broken_rows_stop_nothing(gathered: Any, journals: list[Journal]) -> Non
 
 def test_many_names_are_read_and_not_all_drawn(gathered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scripts beyond a bound have no calendar; the table of scripts has them all."""
-    monkeypatch.setattr(gathering, "CARDS", 3)
+    monkeypatch.setattr(sys.modules[gather.__module__], "CARDS", 3)
     monkeypatch.setattr("supervisor._cli.report.render.CARDS", 3)
     page = render(gathered([run for number in range(5) for run in nights(GOOD, name=f"script {number}")])).decode()
     assert page.count("<article") == 3

@@ -18,8 +18,8 @@ from year import Happened, page_of, write_runs
 
 import supervisor._cli.report
 from supervisor._cli.report import write_page
-from supervisor._cli.report.axes import SIDE, WIDTH
 from supervisor._cli.report.calendar import CELL, LEFT, STEP, TOP
+from supervisor._cli.report.charts import SIDE, WIDTH
 
 FOLDER = Path(supervisor._cli.report.__file__).parent
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="there are no modes")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor._redaction.known import Known
 from supervisor._redaction.prefilter import Sieve
+from supervisor._redaction.scanner import Known
 from supervisor._redaction.triggers import hints
 
 HINTS = list(hints(frozenset(), more=True))

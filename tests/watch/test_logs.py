@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from supervisor import Run, supervise
-from supervisor._run import levels, log_capture
+from supervisor._run import log_capture
 from supervisor._run.log_capture import RunLog, open_log
-from supervisor._run.log_lines import LINE_LIMIT, TAIL_LINES
+from supervisor._run.log_files import LINE_LIMIT, TAIL_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -467,7 +467,7 @@ def test_a_level_that_the_script_sets_meanwhile_stays(keep: Keeping) -> None:
             log.close()
             assert root.level == level
             assert type(root.level) is int
-    assert not levels._found
+    assert not log_capture._found
 
 
 # Faults

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from supervisor._alerts.missed import Missed
     from supervisor._alerts.slow_text import Slow
-    from supervisor._cli.check.view import View
+    from supervisor._cli.check.checker import View
     from supervisor._models.values import MessageDetails
     from supervisor._store import Journal
     from supervisor._store.records import FindingRecord, RunGlance, RunRecord

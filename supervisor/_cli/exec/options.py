@@ -1,8 +1,8 @@
 """The options of ``supervisor run``, read without click.
 
 Loading click takes as long as starting three programs. What is right is read here; of all that is wrong, and of
-``--help``, :func:`asked` knows only that, and leaves the answer to click, for which ``supervisor._cli.run_command`` makes its
-options of the same table.
+``--help``, :func:`asked` knows only that, and leaves the answer to click, for which
+``supervisor._cli.run_command`` makes its options of the same table.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from supervisor._cli.exec.offer import Note
     from supervisor._cli.exec.options import Asked
-    from supervisor._cli.exec.spool import Spool
+    from supervisor._cli.exec.output import Spool
     from supervisor._models.values import MessageHandler
 
 FAILED, WRONG_USE = 1, 2
@@ -92,7 +92,7 @@ class _Command:
             CommandError: It did not end well.
         """
         if self._watch.asked_by:
-            from supervisor._cli.exec.ending import never_started
+            from supervisor._cli.exec.failure_text import never_started
 
             self._fail(never_started(self._watch.asked_by))
         settings = self.run.settings
@@ -119,7 +119,7 @@ class _Command:
         try:
             child = start(self._asked.command, pipes[STDOUT][1], pipes.get(STDERR, pipes[STDOUT])[1], offer.variables)
         except CannotStartError as error:
-            from supervisor._cli.exec.ending import not_started
+            from supervisor._cli.exec.failure_text import not_started
 
             for readable, _ in pipes.values():
                 os.close(readable)
@@ -151,7 +151,7 @@ class _Command:
         return (each for each in self.run.settings.handlers if handler_name(each) in names)
 
     def _judge(self, ended: Ended, note: Note | None) -> None:
-        from supervisor._cli.exec.ending import ending_of
+        from supervisor._cli.exec.failure_text import ending_of
 
         output, watch = self._output, self._watch
         error = ending_of(
@@ -175,7 +175,7 @@ class _Command:
 
 
 def _spool() -> Spool:
-    from supervisor._cli.exec.spool import Spool
+    from supervisor._cli.exec.output import Spool
 
     return Spool()
 

@@ -7,7 +7,6 @@ What stands in it is bounded, however long the journal is, and what was left out
 from __future__ import annotations
 
 from supervisor._cli.report.gather import gather
-from supervisor._cli.report.render import render
-from supervisor._cli.report.writing import write_page
+from supervisor._cli.report.render import render, write_page
 
 __all__ = ["gather", "render", "write_page"]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from supervisor._cli.report.clock import date_of, weekday
-from supervisor._cli.report.outcomes import DAYS, day_of
-from supervisor._cli.report.svg import element
+from supervisor._cli.report.charts import element
+from supervisor._cli.report.formatting import date_of, weekday
+from supervisor._cli.report.script_summary import DAYS, day_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING
 import attrs
 
 from supervisor._cli.report.calendar import Calendar, calendar
-from supervisor._cli.report.charts import duration_chart, number_chart
-from supervisor._cli.report.clock import day, minute
-from supervisor._cli.report.outcomes import CODES, FAILED, OUTCOMES, SUCCESS
-from supervisor._cli.report.script_summary import STRIP
-from supervisor._cli.report.spans import duration_span, number_span
-from supervisor._cli.report.svg import element, use
+from supervisor._cli.report.charts import duration_chart, element, number_chart, use
+from supervisor._cli.report.formatting import day, duration_span, minute, number_span
+from supervisor._cli.report.script_summary import CODES, FAILED, OUTCOMES, STRIP, SUCCESS
 from supervisor._text import counted, duration, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from supervisor._cli.report.axes import TimeAxis
+    from supervisor._cli.report.charts import TimeAxis
     from supervisor._cli.report.script_summary import Script, Series
     from supervisor._messages.baseline import Usual
 

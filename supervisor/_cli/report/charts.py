@@ -1,36 +1,196 @@
-"""Numbers over time: each run a dot, or where there are too many the spread of each span; failures are marked."""
+"""Numbers over time: each run a dot, or where there are too many the spread of each span; failures are marked.
+
+- Where numbers and instants stand in a plot, and what is written beside them.
+- Drawings as SVG text. Colours and strokes come from the page's style, so that light and dark can differ.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from math import floor, log10
 from statistics import median
 from typing import TYPE_CHECKING
 
 import attrs
 
-from supervisor._cli.report.axes import (
-    SIDE,
-    WIDTH,
-    Axis,
-    TimeAxis,
-    duration_axis,
-    number_axis,
-)
-from supervisor._cli.report.outcomes import CODES, FAILED, SUCCESS
-from supervisor._cli.report.svg import (
-    bars,
-    dots,
-    element,
-    percent,
-    polyline,
-    use,
-)
+from supervisor._cli.report.formatting import date_of, day, offset_s
+from supervisor._cli.report.script_summary import CODES, FAILED, SUCCESS
+from supervisor._text import DAY_S, HOUR_S, MINUTE_S, duration, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from supervisor._cli.report.script_summary import Series
     from supervisor._messages.baseline import Usual
+
+WIDTH = 1000.0
+SIDE = 10.0
+"""What stays free on both sides of a plot, so that marks at its ends are whole; the script of the page knows it too."""
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30)
+_MINUTES = (1, 2, 5, 10, 15, 30)
+_HOURS = (1, 2, 3, 6, 12)
+_LEAST = 1e-300  # below it, powers of ten come to nothing
+_DURATION_STEPS = (
+    *_SECONDS,
+    *(step * MINUTE_S for step in _MINUTES),
+    *(step * HOUR_S for step in _HOURS),
+    *(step * DAY_S for step in (1, 2, 7, 14, 30, 100, 365)),
+)
+_TICKS = 3
+_FAR = 3.0  # what is so many times higher than nearly all of the rest would press that flat
+_NEARLY_ALL = 0.98
+
+
+@attrs.frozen
+class Axis:
+    """The numbers of a plot.
+
+    Args:
+        low: The lowest that it shows.
+        high: The highest; what is above is drawn at the edge, as off the scale.
+        ticks: Numbers with a line, and what is written there.
+    """
+
+    low: float
+    high: float
+    ticks: tuple[tuple[float, str], ...]
+
+    def share(self, value: float) -> float:
+        """Return where a number stands: 0 at the bottom, 1 at the top and above it."""
+        return min(1.0, max(0.0, (value - self.low) / ((self.high - self.low) or 1.0)))
+
+
+@attrs.frozen
+class TimeAxis:
+    """The instants of a plot, in seconds since 1970."""
+
+    first_s: float
+    last_s: float
+
+    def x(self, at_s: float) -> float:
+        """Return where an instant stands, from left to right in a plot that is 1,000 wide."""
+        share = (at_s - self.first_s) / ((self.last_s - self.first_s) or 1.0)
+        return SIDE + (WIDTH - 2 * SIDE) * min(1.0, max(0.0, share))
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return where months begin, or days when all is within ten weeks, and their names."""
+        first, last = day(self.first_s) + 1, day(self.last_s)
+        short = last - first <= 70  # noqa: PLR2004 - ten weeks
+        every = max(1, -(-(last - first) // 7))
+        days = range(first, last + 1, every) if short else _months(first, last)
+        return [(self.x(_midnight_s(each)), _day_name(each, with_day=short)) for each in days]
+
+
+def _midnight_s(day: int) -> float:
+    noon = day * DAY_S + DAY_S / 2
+    return day * DAY_S - offset_s(noon)
+
+
+def _months(first: int, last: int) -> list[int]:
+    starts = [each for each in range(first, last + 1) if date_of(each).day == 1]
+    every = -(-len(starts) // 14)
+    return starts[:: max(1, every)]
+
+
+def _day_name(day: int, *, with_day: bool) -> str:
+    date = date_of(day)
+    if with_day:
+        return f"{date.day} {date:%b}"
+    return f"{date:%Y}" if date.month == 1 else f"{date:%b}"
+
+
+def duration_axis(durations: Sequence[float]) -> Axis:
+    """Return the axis of durations: from 0, in steps that clocks have."""
+    return _axis(0.0, _highest(durations), _duration_step, duration)
+
+
+def number_axis(numbers: Sequence[float]) -> Axis:
+    """Return the axis of recorded numbers: from 0 unless they all stand far from it."""
+    low, high = min(numbers), _highest(numbers)
+    if 0 <= low < high * 0.6 or low == high >= 0:
+        low = 0.0
+    return _axis(low, high, _number_step, _tick)
+
+
+def _tick(value: float) -> str:
+    """Return a number that fits beside a plot ("120k", "1.5M")."""
+    for least, factor, unit in ((1e15, 1.0, ""), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e5, 1e3, "k")):
+        if abs(value) >= least:
+            return f"{value / factor:.3g}{unit}"
+    return number(value)
+
+
+def _highest(numbers: Sequence[float]) -> float:
+    ordered = sorted(numbers)
+    nearly = ordered[floor((len(ordered) - 1) * _NEARLY_ALL)]
+    return nearly * 1.5 if ordered[-1] > nearly * _FAR > 0 else ordered[-1]
+
+
+def _axis(low: float, high: float, step_of: Callable[[float], float], written: Callable[[float], str]) -> Axis:
+    step = step_of((high - low) / _TICKS or abs(high) or 1.0)
+    bottom = floor(low / step) * step
+    count = max(1, -floor(-(high - bottom) / step))
+    ticks = tuple((bottom + step * each, written(_neat(bottom + step * each))) for each in range(count + 1))
+    return Axis(bottom, ticks[-1][0], ticks if bottom else ((0.0, "0"), *ticks[1:]))
+
+
+def _neat(value: float) -> float:
+    """Return a multiple of a step without the dust of its multiplication."""
+    return float(f"{value:.12g}")
+
+
+def _duration_step(least_s: float) -> float:
+    return next((step for step in _DURATION_STEPS if step >= least_s), least_s)
+
+
+def _number_step(least: float) -> float:
+    power = 10.0 ** floor(log10(max(least, _LEAST)))
+    return next((factor * power for factor in (1, 2, 2.5, 5) if factor * power >= least * (1 - 1e-9)), 10 * power)
+
+
+def element(name: str, content: str = "", **attributes: object) -> str:
+    """Return an element. Attributes are our own numbers and words; ``class_`` and ``view_box`` are spelt for Python."""
+    from html import escape
+
+    known = {"class_": "class", "view_box": "viewBox", "preserve": "preserveAspectRatio", "anchor": "text-anchor"}
+    written = "".join(
+        f' {known.get(key, key)}="{escape(value if isinstance(value, str) else short(value))}"'
+        for key, value in attributes.items()
+    )
+    return f"<{name}{written}>{content}</{name}>" if content else f"<{name}{written}/>"
+
+
+def short(number: object) -> str:
+    """Return a number with one digit after the point at most."""
+    return f"{number:.1f}".rstrip("0").rstrip(".") if isinstance(number, float) else str(number)
+
+
+def percent(thousandths: float) -> str:
+    """Return a place in a plot that is 1,000 wide as a percentage of its width."""
+    return f"{thousandths / 10:.2f}%"
+
+
+def dots(points: Iterable[tuple[float, float]]) -> str:
+    """Return a path of points: lines without length, which round caps make dots of whatever the scale."""
+    return "".join(f"M{short(x)} {short(y)}h0" for x, y in points)
+
+
+def polyline(points: Iterable[tuple[float, float]]) -> str:
+    """Return a path through points."""
+    path = "L".join(f"{short(x)} {short(y)}" for x, y in points)
+    return f"M{path}" if path else ""
+
+
+def bars(spans: Iterable[tuple[float, float, float]]) -> str:
+    """Return a path of upright lines, each at an x from one y to another."""
+    return "".join(f"M{short(x)} {short(low)}V{short(high)}" for x, low, high in spans)
+
+
+def use(symbol: str, x: str, y: float, style: str) -> str:
+    """Return a mark at a place; its shape is a symbol of the page, with its middle at the origin."""
+    return f'<use href="#{symbol}" x="{x}" y="{short(y)}" class="{style}"/>'
+
 
 _TOP, _BOTTOM = 8.0, 18.0
 _MANY = 500
@@ -83,9 +243,9 @@ def _grid(plot: Plot) -> str:
         y = plot.y(value)
         parts.append(element("line", class_="grid", x1="0", x2="100%", y1=y, y2=y))
         parts.append(element("text", text, class_="tick", x=-8, y=y + 4, anchor="end"))
-    for number, (x, name) in enumerate(plot.time.ticks()):
+    for index, (x, name) in enumerate(plot.time.ticks()):
         if SIDE <= x < WIDTH - SIDE * 4:
-            style = "tick odd" if number % 2 else "tick"
+            style = "tick odd" if index % 2 else "tick"
             parts.append(element("text", name, class_=style, x=percent(x), y=plot.height - 3, anchor="middle"))
     return "".join(parts)
 
@@ -133,11 +293,11 @@ def _spans(points: Iterable[Point]) -> list[tuple[float, list[float]]]:
 def _marks(runs: Iterable[tuple[float, float, int]], plot: Plot) -> str:
     """Return the marks of failures, and of what is off the scale."""
     marks: dict[tuple[str, int, int], str] = {}
-    for at_s, number, code in runs:
+    for at_s, value, code in runs:
         symbol = _SYMBOLS.get(code)
-        if symbol is None and number <= plot.axis.high:
+        if symbol is None and value <= plot.axis.high:
             continue
-        x, y = plot.point(at_s, number)
+        x, y = plot.point(at_s, value)
         symbol = symbol or "m-far"
         place = (symbol, int(x / _MARKS), int(y / _MARKS))
         if place not in marks:

@@ -1,4 +1,7 @@
-"""Read the journal once, from the newest run to the oldest, and sum it up."""
+"""Read the journal once, from the newest run to the oldest, and sum it up.
+
+- One run as it is seen while the journal is read.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,42 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from supervisor._alerts.lateness import late
-from supervisor._cli.report.budget import CARDS, LISTED, LeftOut
-from supervisor._cli.report.clock import minute, sane
-from supervisor._cli.report.formatting import line
-from supervisor._cli.report.outcomes import CODES, RUNNING, code_of
+from supervisor._cli.report.formatting import line, minute, sane
+from supervisor._cli.report.limits import CARDS, LISTED, LeftOut
 from supervisor._cli.report.run_list import RunList
-from supervisor._cli.report.script_summary import Script
-from supervisor._cli.report.seen import Seen
+from supervisor._cli.report.script_summary import CODES, RUNNING, Script, code_of
 from supervisor._store.processes import hostname, is_gone
 from supervisor._store.sqlite.queries import stored_runs
 from supervisor._text import DAY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from supervisor._store import Journal
     from supervisor._store.processes import Process
     from supervisor._store.records import WaitingDelivery
     from supervisor._store.sqlite.queries import StoredRun
     from supervisor._store.sqlite.reader import Reader
+
+
+@attrs.frozen(kw_only=True)
+class Seen:
+    """A run, and what was found out about it.
+
+    Args:
+        run: The run as it lies in the journal.
+        code: How it ended, by its place in ``OUTCOMES``.
+        duration_s: How long it took, or takes so far.
+        values: What it recorded.
+        note: What else there is to say of it; "" for nothing.
+    """
+
+    run: StoredRun
+    code: int
+    duration_s: float
+    values: Mapping[str, Any]
+    note: str = ""
+
 
 _DELIVERIES = 500
 _GONE = "Its process is gone without having ended it. The next run of this name, or `supervisor check`, tells of it."

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from supervisor._cli.report.budget import LOG_CHARACTERS, LOG_FILES, Budget
 from supervisor._cli.report.formatting import lines
+from supervisor._cli.report.limits import LOG_CHARACTERS, LOG_FILES, Budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

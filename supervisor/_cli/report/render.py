@@ -1,20 +1,37 @@
-"""Write a page down: the frame by jinja2, the list of runs as data for the page's own script."""
+"""Write a page down: the frame by jinja2, the list of runs as data for the page's own script.
+
+- Put a page where it belongs: whole or not at all.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import pkgutil
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from supervisor._cli.report.axes import TimeAxis
-from supervisor._cli.report.budget import CARDS
 from supervisor._cli.report.calendar import legend
 from supervisor._cli.report.cards import card, charts, year
-from supervisor._cli.report.clock import date_of, minute, offset_s, offsets, zone_name
-from supervisor._cli.report.formatting import json_for_html, line, lines
-from supervisor._cli.report.outcomes import DAYS, FAILED, OUTCOMES, RUNNING, SUCCESS
-from supervisor._cli.report.spans import duration_span, number_span
+from supervisor._cli.report.charts import TimeAxis
+from supervisor._cli.report.formatting import (
+    date_of,
+    duration_span,
+    json_for_html,
+    line,
+    lines,
+    minute,
+    number_span,
+    offset_s,
+    offsets,
+    zone_name,
+)
+from supervisor._cli.report.limits import CARDS
+from supervisor._cli.report.script_summary import DAYS, FAILED, OUTCOMES, RUNNING, SUCCESS
 from supervisor._models.kinds import DeliveryState
 from supervisor._store.paths import VARIABLE
 from supervisor._text import counted
@@ -22,9 +39,9 @@ from supervisor._text import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from supervisor._cli.report.budget import LeftOut
     from supervisor._cli.report.cards import Card
     from supervisor._cli.report.gather import Gathered
+    from supervisor._cli.report.limits import LeftOut
     from supervisor._cli.report.script_summary import Script
     from supervisor._store.records import WaitingDelivery
 
@@ -192,3 +209,45 @@ def _trimmed(counts: list[int]) -> list[int]:
     while counts and not counts[-1]:
         counts.pop()
     return counts
+
+
+PRIVATE = 0o600
+
+
+def write_page(page: bytes, path: str | os.PathLike[str]) -> Path:
+    """Write a page in the place of what is there, and return where it is.
+
+    Who reads the old page meanwhile sees the old or the new one, never a part. A new file can be read only by its
+    owner, since errors and logs may quote data; a page that its owner opened to others stays as open as it was.
+
+    Args:
+        page: The page.
+        path: Where to; a link is followed, a device or FIFO is written to as it is.
+
+    Raises:
+        OSError: It cannot be written; what was there before is unchanged.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file() and not target.is_dir():
+        target.write_bytes(page)
+        return target
+    number, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
+    try:
+        with open(number, "wb") as file:  # noqa: PTH123 - of a number, not a path
+            file.write(page)
+        Path(name).chmod(_mode(target))
+        Path(name).replace(target)
+    finally:
+        with suppress(OSError):  # when all went well, it has its new name
+            Path(name).unlink()
+    return target
+
+
+def _mode(target: Path) -> int:
+    """Return who may read the page: its owner, and whom its owner let read the page that it replaces."""
+    try:
+        status = target.stat()
+    except OSError:
+        return PRIVATE
+    is_ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+    return stat.S_IMODE(status.st_mode) if is_ours else PRIVATE

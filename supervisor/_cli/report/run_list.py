@@ -6,15 +6,15 @@ from hashlib import blake2b
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from supervisor._cli.report.budget import ERROR_CHARACTERS, FACT_CHARACTERS, Budget, LeftOut
 from supervisor._cli.report.formatting import line, lines, shown_value
+from supervisor._cli.report.limits import ERROR_CHARACTERS, FACT_CHARACTERS, Budget, LeftOut
 from supervisor._cli.report.log_tails import LEFT_OUT, Logged, tails
-from supervisor._cli.report.outcomes import FAILED
+from supervisor._cli.report.script_summary import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from supervisor._cli.report.seen import Seen
+    from supervisor._cli.report.gather import Seen
     from supervisor._models.values import ErrorDetails, Progress
     from supervisor._store.sqlite.queries import StoredRun
 

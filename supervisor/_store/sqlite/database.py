@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 from supervisor import _log
 from supervisor._hooks import watch_forks
-from supervisor._store.errors import JournalUnavailable
+from supervisor._store.contract import JournalUnavailable
 from supervisor._store.sqlite import schema
 from supervisor._store.sqlite.recovery import Identity, create, identity, set_aside
 

@@ -73,7 +73,7 @@ class Journal(RunWriter, RunReader, TendedOutbox, FindingKeeper):
         Raises:
             JournalUnavailable: The file cannot be read.
         """
-        from supervisor._store.sqlite.past import past
+        from supervisor._store.sqlite.queries import past
 
         key, _ = self._under_way.get(before, (None, None))
         return past(self._store, name, before=before, key=key)

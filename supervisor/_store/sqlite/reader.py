@@ -1,30 +1,172 @@
 """The journal as a person looks at it: nothing is written, begun, migrated or set aside.
 
 A file that is corrupt, newer or not to be read is told as such, and left as it is for those who keep their runs in it.
+
+- The journal's file, opened so that nothing can be written to it, nor begun, migrated or set aside.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import stat
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from supervisor._models.kinds import FAILED
-from supervisor._store.errors import JournalUnavailable
+from supervisor._store.contract import JournalUnavailable
 from supervisor._store.json_text import text
+from supervisor._store.notices import AS_IF_MADE
 from supervisor._store.processes import is_gone, this_process
+from supervisor._store.sqlite import schema
 from supervisor._store.sqlite.database import FILE_NAME
+from supervisor._store.sqlite.outbox import IS_ANY_SAID
 from supervisor._store.sqlite.outbox_admin import UNSENT_KEYS, TendedOutbox
-from supervisor._store.sqlite.readonly import ReadOnlyFile
 from supervisor._store.sqlite.run_history import _COLUMNS, RunReader, _record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from supervisor._store.records import RunRecord
+    from supervisor._store.sqlite.database import Row
+
+_POLL_S = 1.0
+_PAUSE_S = 0.01
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_BARRED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+
+class ReadOnlyFile:
+    """Reads the journal's file, in the place of a :class:`~supervisor._store.sqlite.database.Store`.
+
+    Args:
+        path: The file.
+        busy_s: How long to wait, at most, for a process that holds it.
+    """
+
+    def __init__(self, path: str, busy_s: float) -> None:
+        self.path = path
+        self._busy_s = busy_s
+        self._connection: sqlite3.Connection | None = None
+        self._sees_said = False
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Return what one query finds.
+
+        Raises:
+            JournalUnavailable: The file cannot be read.
+        """
+        until = time.monotonic() + self._busy_s
+        while True:
+            try:
+                return self._opened().execute(sql, parameters).fetchall()
+            except sqlite3.Error as error:
+                if not _is(error, _BUSY) or time.monotonic() >= until:
+                    raise _told(self.path, error) from error
+            time.sleep(_PAUSE_S)
+
+    def write(self, *, durable: bool = True) -> AbstractContextManager[sqlite3.Connection]:  # noqa: ARG002 - as a Store has it
+        """Refuse to write.
+
+        Raises:
+            JournalUnavailable: Always.
+        """
+        raise JournalUnavailable(self.path, "it was opened for reading only", "open it by open_journal")
+
+    def close(self) -> None:
+        """Let go of the file; the next use opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            connection, version = self._connected()
+            if version > schema.VERSION:
+                connection.close()
+                raise _newer(self.path, version)
+            self._connection = _migrated_copy(connection) if version < schema.VERSION else connection
+            self._sees_said = False
+        self._see_what_was_said(self._connection)
+        return self._connection
+
+    def _see_what_was_said(self, connection: sqlite3.Connection) -> None:
+        """Show what scripts said as if it were deliveries, while there is any: what shows it makes a query slower."""
+        (is_any,) = connection.execute(IS_ANY_SAID).fetchone()
+        if bool(is_any) is not self._sees_said:
+            connection.execute(AS_IF_MADE if is_any else "DROP VIEW temp.delivery")
+            self._sees_said = bool(is_any)
+
+    def _connected(self) -> tuple[sqlite3.Connection, int]:
+        """Return a connection, and the version that the file is of."""
+        try:
+            return self._connected_by("mode=ro")
+        except sqlite3.OperationalError as error:
+            # In a directory that this user may not write to, SQLite cannot share what it needs with those who write:
+            # it reads the file only where nobody has it open, and so no log is beside it.
+            if not _is(error, _BARRED) or os.path.exists(f"{self.path}-wal"):  # noqa: PTH110 - a text
+                raise
+        return self._connected_by("immutable=1")
+
+    def _connected_by(self, how: str) -> tuple[sqlite3.Connection, int]:
+        connection = sqlite3.connect(
+            f"{_as_address(self.path)}?{how}", uri=True, timeout=_POLL_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            return connection, schema.version_of(connection)
+        except sqlite3.Error:
+            connection.close()
+            raise
+
+
+def _told(path: str, error: sqlite3.Error) -> JournalUnavailable:
+    """Return an error of SQLite with what a person can do about it."""
+    if _is(error, _CORRUPT):
+        return JournalUnavailable(
+            path, f"it is corrupt ({error})", "it is left alone here; the next run sets it aside and begins a new one"
+        )
+    if _is(error, _BUSY):
+        return JournalUnavailable(path, str(error), "another process holds it: look who has it open, or try again")
+    return JournalUnavailable(path, str(error) or type(error).__name__)
+
+
+def _newer(path: str, version: int) -> JournalUnavailable:
+    return JournalUnavailable(
+        path,
+        f"it was written by a newer supervisor (its schema is {version}, this one knows {schema.VERSION})",
+        "upgrade agrc-supervisor here, or set SUPERVISOR_STATE to another directory",
+    )
+
+
+def _is(error: sqlite3.Error, codes: Collection[int]) -> bool:
+    """Return True for an error of one of these kinds; the low byte of an extended code is its kind."""
+    return getattr(error, "sqlite_errorcode", -1) & 0xFF in codes
+
+
+def _migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy in memory with today's tables: the file is also that of older scripts until one of ours runs."""
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        connection.backup(copy)
+        schema.migrate(copy)
+    except BaseException:
+        copy.close()
+        raise
+    finally:
+        connection.close()
+    return copy
+
+
+def _as_address(path: str) -> str:
+    """Return a path as SQLite takes it in a URI (https://www.sqlite.org/uri.html)."""
+    plain = quote(path.replace("\\", "/") if os.sep == "\\" else path)
+    return f"file://{plain}" if plain.startswith("/") else f"file:///{plain.replace('%3A', ':', 1)}"
+
 
 BUSY_S = 5.0
 """How long somebody who looks waits, at most, for a process that holds the file."""

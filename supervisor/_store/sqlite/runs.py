@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import attrs
 
 from supervisor._models.kinds import Outcome
-from supervisor._store.errors import JournalUnavailable
+from supervisor._store.contract import JournalUnavailable
 from supervisor._store.json_text import dump_texts, text
 from supervisor._store.processes import Process, is_gone, this_process
 

@@ -12,7 +12,7 @@ from supervisor import _log
 from supervisor._text import one_line
 from supervisor.errors import ConfigurationError
 from supervisor.message_handlers import _validation
-from supervisor.message_handlers._email.mailbox import Letterhead, Mailbox
+from supervisor.message_handlers._email.address import Letterhead, Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable

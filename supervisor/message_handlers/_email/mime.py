@@ -27,7 +27,7 @@ from supervisor._messages import html as pages
 from supervisor._models.kinds import Kind
 from supervisor._text import cut_middle, one_line
 from supervisor.message_handlers._email.encoded_message import EncodedFile, encoded_bytes, in_base64, on_the_wire
-from supervisor.message_handlers.characters import whole
+from supervisor.message_handlers._validation import whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from supervisor._attachments import Packed, Part
     from supervisor._models.values import MessageDetails
+    from supervisor.message_handlers._email.address import Letterhead, Mailbox
     from supervisor.message_handlers._email.encoded_message import Letter, Piece
-    from supervisor.message_handlers._email.mailbox import Letterhead, Mailbox
 
 SUBJECT_LIMIT = 200
 TEXT_LIMIT = 1_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from supervisor._text import cut_middle, one_line
-from supervisor.message_handlers.characters import whole
+from supervisor.message_handlers._validation import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

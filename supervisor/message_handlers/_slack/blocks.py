@@ -14,9 +14,8 @@ import attrs
 
 from supervisor._models.kinds import Kind
 from supervisor._text import one_line
-from supervisor.message_handlers._slack.block_sections import body, tells_of_the_machine
+from supervisor.message_handlers._slack.block_sections import body, context, files, tells_of_the_machine
 from supervisor.message_handlers._slack.mrkdwn import Block, clean, escaped, section, shortened
-from supervisor.message_handlers._slack.slack_facts import context, files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

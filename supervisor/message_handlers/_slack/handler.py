@@ -110,7 +110,7 @@ class SlackHandler:
             DeliveryError: Slack did not accept it, did not answer, or ``slack_sdk`` is missing.
         """
         from supervisor.message_handlers._slack.senders import Sending
-        from supervisor.message_handlers._slack.slack_answers import BLOCKS_REFUSED, SlackError
+        from supervisor.message_handlers._slack.web_api import BLOCKS_REFUSED, SlackError
 
         sender = self._sender = self._sender or self._new_sender()
         if sender.is_outdated(details):

@@ -1,21 +1,170 @@
-"""Calls of Slack's methods and webhooks by slack_sdk, with its answers as errors that say what they mean."""
+"""Calls of Slack's methods and webhooks by slack_sdk, with its answers as errors that say what they mean.
+
+- What Slack's answers mean: which refusals last, what mends them, and which ones another form of message avoids.
+"""
 
 from __future__ import annotations
 
 import logging
 import ssl
+from email.message import Message
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from supervisor.message_handlers._slack.slack_answers import SlackError, refusal, unreachable
+from supervisor._text import one_line
+from supervisor.errors import DeliveryError
+from supervisor.message_handlers._http import Answer, hide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from slack_sdk.errors import SlackApiError
 
     from supervisor.message_handlers._slack.blocks import Post
+
+# The blocks are at fault: the same message may pass as plain text.
+BLOCKS_REFUSED = frozenset(
+    {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "invalid_payload"}
+)
+# The thread is at fault: the same message may pass outside of it.
+THREAD_REFUSED = frozenset(
+    {
+        "cannot_reply_to_message",
+        "invalid_thread_ts",
+        "message_not_found",
+        "restricted_action_non_threadable_channel",
+        "restricted_action_thread_locked",
+        "thread_not_found",
+    }
+)
+# The message cannot be edited: a new one may pass.
+EDIT_REFUSED = frozenset({"cant_update_message", "edit_window_closed", "message_not_found", "update_failed"})
+
+_ALLOW = "allow the app to post in this channel, or choose another one"
+_REINSTALL = "install the app into the workspace again and use its new bot token"
+_REPORT = "Slack takes no message of this form"
+# Answers that stay the same until somebody does something, and what mends them. Whatever is not listed may pass.
+# https://docs.slack.dev/reference/methods/chat.postMessage/#errors
+# https://docs.slack.dev/reference/methods/chat.update/#errors
+# https://docs.slack.dev/reference/methods/files.getUploadURLExternal/#errors
+# https://docs.slack.dev/reference/methods/files.completeUploadExternal/#errors
+# https://docs.slack.dev/changelog/2016-05-17-changes-to-errors-for-incoming-webhooks/
+REMEDIES: Mapping[str, str] = {
+    "access_denied": _ALLOW,
+    "account_inactive": _REINSTALL,
+    "action_prohibited": "an administrator has to allow incoming webhooks in this channel",
+    "as_user_not_supported": _REPORT,
+    "cannot_reply_to_message": _ALLOW,
+    "channel_is_archived": "unarchive the channel, or make a webhook for another one",
+    "channel_not_found": "check the channel; in a private one, invite the bot with /invite",
+    "ekm_access_denied": "an administrator has suspended posting",
+    "enterprise_is_restricted": "use the token of a workspace, not of the organisation",
+    "file_type_not_allowed": "an administrator has forbidden files of this kind",
+    "blocked_file_type": "an administrator has forbidden files of this kind",
+    "file_upload_size_restricted": "an administrator has forbidden files of this size",
+    "file_uploads_disabled": "an administrator has forbidden files",
+    "file_uploads_except_images_disabled": "an administrator has forbidden files other than images",
+    "invalid_arguments": _REPORT,
+    "invalid_auth": "check the token; a bot token starts with xoxb-",
+    "invalid_blocks": _REPORT,
+    "invalid_blocks_format": _REPORT,
+    "invalid_payload": _REPORT,
+    "invalid_token": "check the webhook URL, or make a new webhook",
+    "is_archived": "unarchive the channel, or choose another one",
+    "messages_tab_disabled": "switch on the messages tab of the app, or choose another channel",
+    "method_deprecated": "update slack_sdk and agrc-supervisor",
+    "missing_scope": "add the scope under OAuth & Permissions, then install the app again",
+    "msg_blocks_too_long": _REPORT,
+    "msg_too_long": _REPORT,
+    "no_active_hooks": "make a new webhook: this one was switched off",
+    "no_permission": _REINSTALL,
+    "no_service": "make a new webhook: this one was removed or switched off",
+    "no_team": "check the webhook URL, or make a new webhook",
+    "no_text": _REPORT,
+    "not_allowed_token_type": "use a bot token, which starts with xoxb-",
+    "not_authed": "check the token; a bot token starts with xoxb-",
+    "not_in_channel": "invite the bot: type /invite and its name in the channel",
+    "org_login_required": _REINSTALL,
+    "posting_to_channel_denied": _ALLOW,
+    "posting_to_general_channel_denied": _ALLOW,
+    "restricted_action": _ALLOW,
+    "restricted_action_non_threadable_channel": _ALLOW,
+    "restricted_action_read_only_channel": _ALLOW,
+    "restricted_action_thread_locked": _ALLOW,
+    "restricted_action_thread_only_channel": _ALLOW,
+    "slack_connect_file_link_sharing_blocked": "an administrator has forbidden files in shared channels",
+    "storage_limit_reached": "the workspace has no room for files left",
+    "team_access_not_granted": _REINSTALL,
+    "team_disabled": "the workspace is switched off",
+    "token_expired": _REINSTALL,
+    "token_revoked": _REINSTALL,
+    "user_not_found": "check the user that the message goes to",
+}
+
+
+class SlackError(DeliveryError):
+    """Tell what Slack answered.
+
+    Args:
+        reason: The answer and its remedy.
+        code: Slack's own word for it; "" where there was no answer of Slack's.
+        permanent: True when the same message would be refused again.
+        retry_after_s: Seconds Slack asked us to wait; None lets delivery choose.
+    """
+
+    def __init__(
+        self, reason: str, *, code: str = "", permanent: bool = False, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(reason, permanent=permanent, retry_after_s=retry_after_s)
+        self.code = code
+
+
+def refusal(
+    status: int, headers: Mapping[str, Any], code: str, *, secrets: Iterable[str], details: str = ""
+) -> SlackError:
+    """Return the error for an answer that is no success.
+
+    429, 5xx and every word that is not known to last are temporary. So is what a proxy says in Slack's place, which
+    is HTML. ``Retry-After`` is in seconds: https://docs.slack.dev/apis/web-api/rate-limits/
+
+    Args:
+        status: The status code.
+        headers: The headers of the answer.
+        code: Slack's word for the error, or the body as it came.
+        secrets: What must not be told.
+        details: More that Slack said of it.
+    """
+    answer = Answer(status=status, headers=_message(headers))
+    word = code.strip() if code.strip().replace("_", "").isalnum() else ""
+    is_refused = 400 <= status < 500 and bool(word)  # noqa: PLR2004 - the sender's faults
+    is_permanent = not answer.is_temporary and (word in REMEDIES or is_refused or status == 413)  # noqa: PLR2004 - too large
+    said = "Slack answered " + ", ".join(filter(None, [answer.phrase if status != 200 else "", _said(code, details)]))  # noqa: PLR2004
+    remedy = f": {REMEDIES[word]}" if word in REMEDIES else ""
+    return SlackError(
+        hide(f"{said}{remedy}", secrets), code=word, permanent=is_permanent, retry_after_s=answer.retry_after_s
+    )
+
+
+def unreachable(error: Exception, *, secrets: Iterable[str]) -> SlackError:
+    """Return the error for a request without an answer: always temporary."""
+    cause = getattr(error, "reason", error)
+    told = str(cause) or type(cause).__name__
+    if isinstance(cause, TimeoutError):
+        told = "it did not answer in time"
+    return SlackError(hide(f"Slack could not be reached: {one_line(told)}", secrets))
+
+
+def _said(code: str, details: str) -> str:
+    return one_line(f"{code} ({details})" if details else code)
+
+
+def _message(headers: Mapping[str, Any]) -> Message:
+    """Return headers as an object that finds them in any case."""
+    message = Message()
+    for name, value in headers.items():
+        message[name] = str(value)
+    return message
 
 
 class Webhook:

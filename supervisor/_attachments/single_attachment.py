@@ -12,12 +12,10 @@ import attrs
 
 from supervisor import _text
 from supervisor._attachments import gzip_file, sources, zip_directory
-from supervisor._attachments.cleaning import new_filter
 from supervisor._attachments.gzip_file import GZIP_TYPE, TooBigError
-from supervisor._attachments.looks import look_into
-from supervisor._attachments.names import safe_name, split
-from supervisor._attachments.parts import Part, Result
-from supervisor._attachments.sources import Source, UnreadableError
+from supervisor._attachments.names import new_filter, safe_name, split
+from supervisor._attachments.packed_parts import Part, Result
+from supervisor._attachments.sources import Source, UnreadableError, look_into
 from supervisor._attachments.zip_directory import ZIP_TYPE
 
 if TYPE_CHECKING:
