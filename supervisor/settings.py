@@ -191,7 +191,7 @@ class Settings:
         redact_patterns: What else is to be taken out of all that is stored or sent, as regular expressions by the
             names that then stand in their place; of one with a group ``secret`` only that.
         redact_off: What is not to be taken out, though it looks like a secret: names of
-            ``supervisor._redaction.BUILT_IN`` ("token", "cookie", ...).
+            ``supervisor.plugins.REDACTED`` ("token", "cookie", ...).
         show_locals: True shows the local variables of the script's own functions in failure messages, redacted.
         stall_after_s: Tells (kind stalled) of a run that made no progress for so many seconds, with the stack of
             every thread. None does not watch.

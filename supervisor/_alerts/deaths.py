@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from supervisor._alerts.slow_text import Slow
-    from supervisor._messages.earlier_runs import Past
+    from supervisor._models.earlier_runs import Past
     from supervisor._models.values import MessageDetails, RunReport
     from supervisor._store.records import RunRecord
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from supervisor._alerts.missed import Missed
     from supervisor._alerts.slow_text import Slow
     from supervisor._cli.check.checker import View
-    from supervisor._messages.earlier_runs import Past
+    from supervisor._models.earlier_runs import Past
     from supervisor._models.parts import Part
     from supervisor._models.values import MessageDetails, RunReport
     from supervisor._store import Journal

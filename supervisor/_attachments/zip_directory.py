@@ -14,7 +14,14 @@ import attrs
 from supervisor import _text
 from supervisor._attachments.gzip_file import TooBigError
 from supervisor._attachments.names import clean_name, distinct, entry_name, new_filter
-from supervisor._attachments.sources import Source, UnreadableError, look, look_into, reason, unreadable
+from supervisor._attachments.sources import (
+    Source,
+    UnreadableError,
+    look,
+    look_into,
+    reason,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

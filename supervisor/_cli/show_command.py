@@ -173,7 +173,7 @@ def _usual_values(reader: Reader, record: RunRecord) -> Mapping[str, Usual]:
     if not record.report.values:
         return {}
     from supervisor._messages.comparison import usual_numbers
-    from supervisor._messages.earlier_runs import Past, PastRun
+    from supervisor._models.earlier_runs import Past, PastRun
 
     others = [
         PastRun(outcome=Outcome.SUCCESS, started_at=each.report.started_at, values=each.report.values)

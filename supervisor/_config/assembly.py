@@ -21,7 +21,14 @@ from supervisor._config.layers import (
     laid_over,
 )
 from supervisor._config.loading import CONFIG, PREFIX
-from supervisor._config.problems import Key, Notes, Problem, dotted, meant, safe
+from supervisor._config.problems import (
+    Key,
+    Notes,
+    Problem,
+    dotted,
+    meant,
+    safe,
+)
 from supervisor._config.toml_file import Source, read
 from supervisor._config.toml_reader import PROFILE, Reader
 from supervisor.errors import ConfigurationError

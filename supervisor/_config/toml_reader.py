@@ -6,7 +6,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from supervisor._config import secret_references, setting_checks
-from supervisor._config.layers import BROKEN, DEFAULTS, HANDLERS, RUNS, Layer, Origin
+from supervisor._config.layers import (
+    BROKEN,
+    DEFAULTS,
+    HANDLERS,
+    RUNS,
+    Layer,
+    Origin,
+)
 from supervisor._config.problems import (
     Key,
     Notes,

@@ -8,7 +8,15 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from supervisor._exceptions.chain import attempt, chain_of, group_of, kind_of, last_words, notes_of, trace_of
+from supervisor._exceptions.chain import (
+    attempt,
+    chain_of,
+    group_of,
+    kind_of,
+    last_words,
+    notes_of,
+    trace_of,
+)
 from supervisor._exceptions.frames import Owner, Seen, frames_of
 from supervisor._exceptions.plain import MESSAGE_LIMIT, TRACEBACK_LIMIT, fit, redacted
 from supervisor._exceptions.variables import Shower, local_variables

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from supervisor._messages.subjects import progress_line, subject_for
-from supervisor._messages.summary import Account
 from supervisor._models.kinds import Kind
+from supervisor._models.summary import Account
 from supervisor._models.values import MessageDetails, RunReport
 from supervisor._text import counted, cut_middle, duration, local_time, one_line
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from supervisor._alerts.slow_text import Slow
-    from supervisor._messages.earlier_runs import Past
+    from supervisor._models.earlier_runs import Past
     from supervisor._models.parts import Text, Told
 
 __all__ = ["delayed", "held_back", "local_time", "message_for", "progress_line", "told"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from supervisor._messages.earlier_runs import LAST_RUNS, MOST_IN_A_ROW
+from supervisor._models.earlier_runs import LAST_RUNS, MOST_IN_A_ROW
 from supervisor._models.kinds import FAILED, Kind, Outcome
 from supervisor._text import counted, duration_range, local_time, ordinal
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from supervisor._messages.baseline import Usual
-    from supervisor._messages.earlier_runs import Past, PastRun
-    from supervisor._messages.summary import Bars
+    from supervisor._models.earlier_runs import Past, PastRun
+    from supervisor._models.summary import Bars
     from supervisor._models.values import RunReport
 
 LAST_SUCCESSES = 20
@@ -128,7 +128,7 @@ def bars(report: RunReport, past: Past, usual_duration: Usual | None) -> Bars | 
     runs = [run for run in past.runs[: LAST_RUNS - 1] if run.outcome is not Outcome.SKIPPED][::-1]
     if len(runs) < FEWEST_BARS:
         return None
-    from supervisor._messages.summary import Bars
+    from supervisor._models.summary import Bars
 
     first, last = runs[0].started_at.astimezone(), report.started_at.astimezone()
     form = "%H:%M" if first.date() == last.date() else "%Y-%m-%d"

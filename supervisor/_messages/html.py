@@ -64,7 +64,7 @@ _TONES = {
 }
 
 
-def of(details: MessageDetails) -> str:
+def as_html(details: MessageDetails) -> str:
     """Return the HTML of a message: its own where the script gave one, else a page made of its parts or its text."""
     if details.html is not None:
         return details.html

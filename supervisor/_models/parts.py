@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
-from supervisor._messages.summary import Account, Bars
+from supervisor._models.summary import Account, Bars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

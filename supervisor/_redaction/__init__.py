@@ -13,13 +13,13 @@ from supervisor._lazy import loads
 
 if TYPE_CHECKING:
     from supervisor._redaction.credentials import secrets_of
-    from supervisor._redaction.redactor import BUILT_IN, Redactor, redactor_for
+    from supervisor._redaction.redactor import REDACTED, Redactor, redactor_for
     from supervisor._redaction.streaming import BytesFilter
 
-__all__ = ["BUILT_IN", "BytesFilter", "Redactor", "redactor_for", "secrets_of"]
+__all__ = ["REDACTED", "BytesFilter", "Redactor", "redactor_for", "secrets_of"]
 
 _MODULES = {
-    "BUILT_IN": "redactor",
+    "REDACTED": "redactor",
     "BytesFilter": "streaming",
     "Redactor": "redactor",
     "redactor_for": "redactor",

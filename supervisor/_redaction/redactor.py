@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from supervisor._models.values import MessageHandler
     from supervisor._redaction.streaming import BytesFilter
 
-BUILT_IN = KINDS | {each.label for each in SHAPES} | {URL_PASSWORD, PRIVATE_KEY, CREDENTIAL}
+REDACTED = KINDS | {each.label for each in SHAPES} | {URL_PASSWORD, PRIVATE_KEY, CREDENTIAL}
 """The names of all that is looked for without being asked: what markers say, and what ``off`` takes."""
 
 _DEEPEST = 20
@@ -59,11 +59,11 @@ def _compiled(name: str, pattern: object) -> re.Pattern[str]:
 
 def _off(value: str | Iterable[str]) -> frozenset[str]:
     names = frozenset((value,) if isinstance(value, str) else value)
-    for name in sorted(names - BUILT_IN, key=str):
+    for name in sorted(names - REDACTED, key=str):
         from difflib import get_close_matches
 
-        meant = get_close_matches(str(name), BUILT_IN, n=1)
-        hint = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(sorted(BUILT_IN))}"
+        meant = get_close_matches(str(name), REDACTED, n=1)
+        hint = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(sorted(REDACTED))}"
         raise ConfigurationError(f"redaction: there is no pattern {name!r} to switch off; {hint}")
     return names
 
@@ -72,7 +72,7 @@ def _off(value: str | Iterable[str]) -> frozenset[str]:
 def _scanner(
     secrets: frozenset[str], patterns: tuple[tuple[str, re.Pattern[str]], ...], off: frozenset[str]
 ) -> Scanner:
-    known = () if CREDENTIAL in off else forms_of(secrets, BUILT_IN | {label for label, _ in patterns})
+    known = () if CREDENTIAL in off else forms_of(secrets, REDACTED | {label for label, _ in patterns})
     return Scanner(known, patterns, off)
 
 
@@ -95,7 +95,7 @@ class Redactor:
         patterns: Your own, by the name that stands in the place of what is found. Of a pattern with a group
             ``secret`` only that is replaced. In logs a pattern sees several lines at once, but not always the same
             ones, so it should not rely on more than one.
-        off: Names of what is not to be looked for, of ``BUILT_IN``.
+        off: Names of what is not to be looked for, of ``REDACTED``.
 
     Raises:
         ConfigurationError: A pattern is no regular expression, or a name is wrong.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from supervisor._alerts.slow_text import Slow
-    from supervisor._messages.earlier_runs import Past
+    from supervisor._models.earlier_runs import Past
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress
     from supervisor._redaction.run_redactor import RunRedactor
     from supervisor._run.run import Run

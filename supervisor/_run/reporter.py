@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from supervisor._alerts.stall_messages import Noted
     from supervisor._alerts.state import Slowness
     from supervisor._delivery.worker import Parcel
-    from supervisor._messages.earlier_runs import Past
+    from supervisor._models.earlier_runs import Past
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
     from supervisor._redaction import Redactor
     from supervisor._run.run import Run

@@ -26,7 +26,7 @@ _MAX_PLAIN_INT = 1 << 63  # a longer one goes as hex: Python refuses decimals of
 
 _MODELS = {
     "supervisor._models.values": ("Attachment", "ErrorDetails", "MessageDetails", "Progress", "RunReport"),
-    "supervisor._messages.summary": ("Account", "Bars"),
+    "supervisor._models.summary": ("Account", "Bars"),
     "supervisor._models.parts": ("Code", "Facts", "Row", "Text"),
     "supervisor._messages.baseline": ("Usual",),
 }

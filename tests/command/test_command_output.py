@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor._cli.exec.output import MEMORY_BYTES, STDERR, STDOUT, Output, Spool, Tail, _Sink
+from supervisor._cli.exec.output import (
+    MEMORY_BYTES,
+    STDERR,
+    STDOUT,
+    Output,
+    Spool,
+    Tail,
+    _Sink,
+)
 
 chunks = st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(min_size=1, max_size=40)), max_size=30)
 

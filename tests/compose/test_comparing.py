@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from supervisor._messages.baseline import usual_of
 from supervisor._messages.builder import message_for
-from supervisor._messages.earlier_runs import Past, PastRun
+from supervisor._models.earlier_runs import Past, PastRun
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._text import duration_range, number_range, ordinal
 from supervisor.models import ErrorDetails, MessageDetails, RunReport

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from supervisor._messages import html
 from supervisor._messages.builder import delayed, message_for, told
-from supervisor._messages.earlier_runs import Past, PastRun
+from supervisor._models.earlier_runs import Past, PastRun
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import Account, Code, Facts, Row, Text
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
@@ -99,7 +99,7 @@ class Page(HTMLParser):
 
 def page_of(details: MessageDetails) -> Page:
     """Return a page that has been found well-formed and passive."""
-    source = html.of(details)
+    source = html.as_html(details)
     page = Page(source)
     assert not page.open
     assert set(page.tags) <= PASSIVE
@@ -125,7 +125,7 @@ def test_a_failure_shows_what_the_text_says() -> None:
 
 def test_the_line_of_the_error_is_marked() -> None:
     """The line of code that failed stands in bold, its own neighbours do not, and each keeps its line."""
-    source = html.of(failure())
+    source = html.as_html(failure())
     assert ">&gt; 41 |     row[&#39;apn&#39;]\n</b>  42 |" in source
     assert "  40 | for row in rows:\n<b class=" in source
 
@@ -162,13 +162,13 @@ def test_what_stands_out_has_a_colour_of_its_own() -> None:
     """A success in which something stands out is not all green."""
     calm = message_for(Kind.SUCCESS, attrs.evolve(REPORT, error=None, values={"empty": 12_010}, duration_s=400.0))
     odd = message_for(Kind.SUCCESS, attrs.evolve(REPORT, error=None, duration_s=400.0), past=PAST)
-    assert ("#1a7f45" in html.of(calm), "#a65b00" in html.of(odd)) == (True, True)
+    assert ("#1a7f45" in html.as_html(calm), "#a65b00" in html.as_html(odd)) == (True, True)
     assert "usually 12,003-12,019" in page_of(odd).text
 
 
 def test_the_page_says_how_it_is_to_be_shown() -> None:
     """Dark mode and phones are asked for, and a mail program shows the error behind the subject in its list."""
-    source = html.of(failure())
+    source = html.as_html(failure())
     assert '<meta name="color-scheme" content="light dark">' in source
     assert "prefers-color-scheme: dark" in source
     assert "max-width:640px" in source
@@ -178,8 +178,8 @@ def test_the_page_says_how_it_is_to_be_shown() -> None:
 
 def test_own_html_goes_first_and_text_comes_last() -> None:
     """A script's own HTML is used as it is; a text without parts is shown as it stands."""
-    assert html.of(MessageDetails("s", "t", html="<p>mine</p>")) == "<p>mine</p>"
-    assert html.of(MessageDetails("s", "1 < 2")) == html.from_text("1 < 2")
+    assert html.as_html(MessageDetails("s", "t", html="<p>mine</p>")) == "<p>mine</p>"
+    assert html.as_html(MessageDetails("s", "1 < 2")) == html.from_text("1 < 2")
 
 
 def test_a_late_message_says_so_first() -> None:
@@ -197,7 +197,7 @@ def test_a_huge_failure_fits_what_gmail_shows() -> None:
         notes=("n" * 5_000,) * 50,
         local_variables=tuple((f"v{n}", "'<b>'" * 20) for n in range(100)),
     )
-    source = html.of(failure(error=error, log_tail=("l" * 200,) * 500))
+    source = html.as_html(failure(error=error, log_tail=("l" * 200,) * 500))
     assert len(source.encode()) < 102_000
     assert "characters left out" in source
 
@@ -239,7 +239,7 @@ def test_hostile_text_is_only_text(name: str, text: str, code: str) -> None:
         told(Kind.NOTICE, text, [Text(text), Code(name, code), Facts(name, (Row(name, text, code),))]),
     ):
         page_of(details)
-        html.of(details).encode()
+        html.as_html(details).encode()
         assert not any(ord(c) < 32 and c not in "\n\t" for c in details.message)
         details.message.encode()
 
@@ -264,7 +264,7 @@ def test_composing_loads_no_jinja() -> None:
 import sys
 from datetime import UTC, datetime
 from supervisor._messages.builder import message_for
-from supervisor._messages.earlier_runs import Past
+from supervisor._models.earlier_runs import Past
 from supervisor.models import ErrorDetails, Kind, RunReport
 report = RunReport(id="1", name="a", started_at=datetime.now(UTC), error=ErrorDetails(type="E"), values={"n": 1})
 for kind in (Kind.FAILURE, Kind.SUCCESS):

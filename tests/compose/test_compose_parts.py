@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from supervisor._messages.baseline import Usual
 from supervisor._messages.builder import message_for, told
-from supervisor._messages.earlier_runs import Past
 from supervisor._messages.markdown import pieces
 from supervisor._messages.text import WIDTH, as_text, wrapped
+from supervisor._models.earlier_runs import Past
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import (
     Account,

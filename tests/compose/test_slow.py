@@ -9,7 +9,7 @@ import pytest
 
 from supervisor._alerts.slow_text import Slow, counted_in, goes_on
 from supervisor._messages.builder import local_time, message_for, told
-from supervisor._messages.earlier_runs import Past
+from supervisor._models.earlier_runs import Past
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import Text
 from supervisor.models import Progress, RunReport

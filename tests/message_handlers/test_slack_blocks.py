@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from slack_peers import problem_with, texts_of
 
 from supervisor._messages.builder import message_for, told
-from supervisor._messages.earlier_runs import Past, PastRun
+from supervisor._models.earlier_runs import Past, PastRun
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import Account, Code, Text, Told
 from supervisor.message_handlers._slack.block_sections import TEXT_LIMIT

@@ -263,7 +263,7 @@ def test_broken_rows_stop_nothing(gathered: Any, journals: list[Journal]) -> Non
 def test_many_names_are_read_and_not_all_drawn(gathered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scripts beyond a bound have no calendar; the table of scripts has them all."""
     monkeypatch.setattr(sys.modules[gather.__module__], "CARDS", 3)
-    monkeypatch.setattr("supervisor._cli.report.render.CARDS", 3)
+    monkeypatch.setattr(sys.modules[render.__module__], "CARDS", 3)
     page = render(gathered([run for number in range(5) for run in nights(GOOD, name=f"script {number}")])).decode()
     assert page.count("<article") == 3
     assert page.count('scope="row"><a href="#script-') == 3

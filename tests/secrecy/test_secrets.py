@@ -41,7 +41,7 @@ from supervisor import (
     supervised,
 )
 from supervisor._attachments import packed
-from supervisor._redaction import BUILT_IN
+from supervisor._redaction import REDACTED
 from supervisor.message_handlers import EmailHandler, SendGridHandler, SlackHandler, WebhookHandler
 from supervisor.models import Attachment, MessageDetails
 
@@ -237,7 +237,7 @@ def test_what_is_switched_off_stays_in(fresh: Fresh, peers: Peers, lines: list[s
     recorder = Recorder()
     options: dict[str, Any] = {"handlers": (*peers.handlers(), recorder), "log_path": files[0]}
     with pytest.raises(ExceptionGroup), _without_hook():
-        supervised(redact_off=BUILT_IN, capture_logs="planted", show_locals=True, **options)(script)(texts, files)
+        supervised(redact_off=REDACTED, capture_logs="planted", show_locals=True, **options)(script)(texts, files)
 
     secrets = {place: text.partition("=")[2] for place, text in planted.items()}
     everywhere = {*secrets.values()}

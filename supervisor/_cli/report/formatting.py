@@ -15,7 +15,14 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any
 
-from supervisor._text import DAY_S, HOUR_S, MINUTE_S, cut_middle, duration, number
+from supervisor._text import (
+    DAY_S,
+    HOUR_S,
+    MINUTE_S,
+    cut_middle,
+    duration,
+    number,
+)
 
 _MAX_EXACT = 1 << 53  # beyond it, JavaScript's numbers are not exact
 

@@ -145,7 +145,7 @@ def _html(details: MessageDetails, text: str, limit: int) -> str:
     """Return the HTML of a letter; where it would be too long, the text as HTML."""
     if details.html is None and not details.parts:
         return pages.from_text(text)
-    html = _readable(pages.of(details))
+    html = _readable(pages.as_html(details))
     return html if len(html) <= limit else pages.from_text(text)
 
 

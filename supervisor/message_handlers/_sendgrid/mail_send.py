@@ -125,7 +125,7 @@ def _html(details: MessageDetails, text: str) -> str:
     from supervisor._messages import html
 
     if details.html or details.parts:
-        page = whole(html.of(details))
+        page = whole(html.as_html(details))
         if page and len(page) <= HTML_LIMIT:
             return page
     return html.from_text(text)

@@ -1,0 +1,48 @@
+"""What writers of handlers need: a message as HTML or part by part, the names of what is redacted, handlers by scheme.
+
+Another package offers a handler by an entry point in the group ``supervisor.message_handlers``; its name is the scheme.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from supervisor._lazy import loads
+
+if TYPE_CHECKING:
+    from supervisor._messages.html import as_html
+    from supervisor._messages.sections import parts_of
+    from supervisor._models.parts import Bars, Code, Facts, Part, Row, Text, as_data
+    from supervisor._redaction.redactor import REDACTED
+    from supervisor.message_handlers._schemes import handler_class
+
+__all__ = [
+    "REDACTED",
+    "Bars",
+    "Code",
+    "Facts",
+    "Part",
+    "Row",
+    "Text",
+    "as_data",
+    "as_html",
+    "handler_class",
+    "parts_of",
+]
+
+_MODULES = {
+    "REDACTED": "_redaction.redactor",
+    "Bars": "_models.parts",
+    "Code": "_models.parts",
+    "Facts": "_models.parts",
+    "Part": "_models.parts",
+    "Row": "_models.parts",
+    "Text": "_models.parts",
+    "as_data": "_models.parts",
+    "as_html": "_messages.html",
+    "handler_class": "message_handlers._schemes",
+    "parts_of": "_messages.sections",
+}
+
+# A handler that only sends texts loads none of it.
+__getattr__ = loads("supervisor", _MODULES)
