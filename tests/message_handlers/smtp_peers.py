@@ -111,8 +111,7 @@ class _Postbox:
     async def handle_EHLO(self, _: _Session, session: Any, envelope: Any, name: str, lines: list[str]) -> list[str]:  # noqa: N802 - aiosmtpd's name
         session.host_name = name
         self._server.helo.append(name)
-        shown = [each for each in lines if not any(word in each for word in self._server.hidden)]
-        return [shown[0], *(f"250-{each}" for each in self._server.extensions), *shown[1:]]
+        return [each for each in lines if not any(word in each for word in self._server.hidden)]
 
     async def handle_DATA(self, server: _Session, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
         fault = self._server.fault("END")
@@ -151,7 +150,6 @@ class MailServer(Controller):
         logins: Who may log in, by name; None asks nobody for a login.
         token: The access token that XOAUTH2 takes.
         hidden: Lines with one of these words are left out of the answer to EHLO.
-        extensions: What it announces besides. Its answers come in turn whatever it announces, as PIPELINING asks for.
         tls: Encrypts from the start.
         options: For aiosmtpd's ``SMTP``.
     """
@@ -162,7 +160,6 @@ class MailServer(Controller):
         logins: dict[str, str] | None = None,
         token: str = "",
         hidden: tuple[str, ...] = (),
-        extensions: tuple[str, ...] = (),
         tls: ssl.SSLContext | None = None,
         **options: Any,
     ) -> None:
@@ -173,7 +170,6 @@ class MailServer(Controller):
         self.sessions: weakref.WeakSet[_Session] = weakref.WeakSet()
         self.token = token
         self.hidden = (*hidden, *(() if logins or token else ("AUTH",)))
-        self.extensions = extensions
         self.is_encrypted = tls is not None
         self.postbox = _Postbox(self)
         self._logins = logins or {}

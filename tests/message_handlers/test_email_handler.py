@@ -40,10 +40,10 @@ def handler_for(server: MailServer, **settings: Any) -> EmailHandler:
     return EmailHandler(**{**REQUIRED, **ours, **settings})
 
 
-@pytest.fixture(params=[(), ("PIPELINING",)], ids=["one by one", "together"])
-def server(request: pytest.FixtureRequest) -> Iterator[MailServer]:
-    """Yield a server without encryption and logins: one that wants each command by itself, and one that does not."""
-    with MailServer(extensions=request.param) as server:
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    """Yield a server without encryption and logins."""
+    with MailServer() as server:
         yield server
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from supervisor.message_handlers._email.connect import open_connection
-from supervisor.message_handlers._email.pipelining import replies
 from supervisor.message_handlers._email.protocol import LostError
 
 if TYPE_CHECKING:
@@ -110,17 +109,17 @@ class Line:
     def _announce(self, smtp: smtplib.SMTP, envelope: Envelope, size_bytes: int) -> dict[str, Reply]:
         smtp.command_encoding = "utf-8" if envelope.utf8 else "ascii"
         sender = f"MAIL FROM:<{envelope.sender}>{_options(smtp, envelope, size_bytes)}"
-        recipients = (f"RCPT TO:<{each}>" for each in envelope.recipients)
-        answers = replies(self._server, smtp, [sender, *recipients, "DATA"])
-        self._check_sender(envelope.sender, next(answers))
-        # Only as many as there are recipients: a server that refuses all of them may not get to hear of DATA.
-        to_each = zip(envelope.recipients, answers, strict=False)
-        refused = {recipient: reply for recipient, reply in to_each if not _is_ok(reply)}
+        self._check_sender(envelope.sender, self._command(smtp, sender))
+        replies = {each: self._command(smtp, f"RCPT TO:<{each}>") for each in envelope.recipients}
+        refused = {recipient: reply for recipient, reply in replies.items() if not _is_ok(reply)}
         if len(refused) < len(envelope.recipients):
-            reply = next(answers)
+            reply = self._command(smtp, "DATA")
             if reply.code != 354:  # noqa: PLR2004 - "go on"
                 raise self._server.refusal("the message", reply)
         return refused
+
+    def _command(self, smtp: smtplib.SMTP, command: str) -> Reply:
+        return self._server.ask(command.partition(":")[0], smtp.docmd, command)
 
     def _check_sender(self, sender: str, reply: Reply) -> None:
         if not _is_ok(reply):
