@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "page")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "kit")]
 
 from browser import Browser, find  # noqa: E402 - of this checkout
 from year import a_year, many_runs  # noqa: E402 - the same

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +10,7 @@ from journalled import Past
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-sys.path.append(str(Path(__file__).parent.parent / "message_handlers"))  # mail servers to fail at
+    from pathlib import Path
 
 
 @pytest.fixture

@@ -339,7 +339,7 @@ def test_a_handler_without_kinds_gets_what_the_run_reports() -> None:
         ({Kind.FAILURE}, ["failure"]),
         (["success"], ["success"]),
         (("start", "notice"), ["start", "notice", "start"]),
-        ({"failure", "success", "start"}, ["start", "success", "start", "failure"]),
+        pytest.param({"failure", "success", "start"}, ["start", "success", "start", "failure"], id="a set"),
         ((), []),
         (frozenset(), []),
     ],

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -13,9 +11,9 @@ import pytest
 from supervisor._exceptions import error_details
 
 if TYPE_CHECKING:
-    from supervisor.models import ErrorDetails
+    from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "redaction"))  # where planted.py is
+    from supervisor.models import ErrorDetails
 
 Code: TypeAlias = Callable[..., dict[str, Any]]
 Failing: TypeAlias = Callable[[Callable[[], object]], BaseException]

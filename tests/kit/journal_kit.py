@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 60.0
 PACKAGE = Path(supervisor.__file__).resolve().parent
+KIT = Path(__file__).resolve().parent
 NOON = float(int(time.time()))
 """The instant that tests count from. It is not long ago, since old runs are pruned."""
 

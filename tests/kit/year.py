@@ -1,6 +1,6 @@
 """A year in the life of six scripts, for tests and for looking at: see :func:`a_year`.
 
-``python tests/page/year.py [directory]`` writes its journal there and a page beside it.
+``python tests/kit/year.py [directory]`` writes its journal there and a page beside it.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ def test_warnings_are_in_it_and_are_shown_as_before(keep: Keeping) -> None:
             log.close()
     finally:
         warnings.showwarning = before
-    assert "WARNING py.warnings: test_logs.py:" in text_of(log)
+    assert "WARNING py.warnings: test_log_capture.py:" in text_of(log)
     assert "UserWarning: old data\n" in text_of(log)
     assert shown == ["old data"]
 

@@ -81,7 +81,7 @@ def test_everything_that_a_handler_can_read_is_on_the_message(recorder: Recorder
     assert report.started_at.utcoffset() is not None
     assert report.error is not None
     assert (report.error.type, report.error.message) == ("ValueError", "no rows")
-    assert report.error.where.startswith("test_telling.py:")
+    assert report.error.where.startswith("test_reporter.py:")
     assert report.error.where.endswith("in fail")
     assert report.error.source == "raise error"
     assert report.error.traceback.startswith("Traceback (most recent call last):")

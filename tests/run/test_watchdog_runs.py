@@ -196,7 +196,7 @@ def test_the_main_thread_is_interrupted(work: Callable[[], None], recorder: Reco
     assert report is not None
     assert report.error is not None
     assert report.error.type == "OverdueError"
-    assert report.error.where.startswith("test_limits_of_runs.py:")
+    assert report.error.where.startswith("test_watchdog_runs.py:")
 
 
 def test_a_stalled_run_is_interrupted_too(recorder: Recorder) -> None:

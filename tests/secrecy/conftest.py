@@ -13,9 +13,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TESTS = Path(__file__).parent.parent
-sys.path += [str(TESTS / "redaction"), str(TESTS / "message_handlers")]  # what is planted, and the servers
-
 Fresh: TypeAlias = Callable[[], Path]
 
 

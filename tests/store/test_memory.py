@@ -1,4 +1,4 @@
-"""What is particular to the outbox in memory; what it shares with the one on disk is in test_journal_outbox.py."""
+"""What is particular to the outbox in memory; what it shares with the one on disk is in sqlite/test_outbox.py."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ import stat
 import sys
 import threading
 from contextlib import closing
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from journal_kit import PATIENCE_S, ended, first_line_of, kill, notice, output_of, python, record, started
+from journal_kit import KIT, PATIENCE_S, ended, first_line_of, kill, notice, output_of, python, record, started
 
 from supervisor._models.kinds import Outcome
 from supervisor._store import Journal, JournalUnavailable, open_journal, state_directory
@@ -21,6 +21,9 @@ from supervisor._store.contract import warn_once
 from supervisor._store.sqlite import schema
 from supervisor._store.sqlite.database import FILE_NAME, Store
 from supervisor._store.sqlite.recovery import identity, set_aside
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 
@@ -241,7 +244,7 @@ def test_a_directory_of_somebody_else_is_told(tmp_path: Path, *, is_there: bool)
         record(journal, Outcome.SUCCESS)
         journal.close()
         (state / FILE_NAME).chmod(0o644)
-    code = f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n{READ_ONLY}"
+    code = f"import sys; sys.path.append({str(KIT)!r})\n{READ_ONLY}"
     assert output_of(python(code, state)).strip()
 
 
@@ -270,7 +273,7 @@ journal.close()
 @posix
 def test_a_full_disk_is_told_and_harms_nothing(state: Path) -> None:
     """When a file cannot grow, that write is refused, what was there stays, and it goes on once there is room."""
-    reason, added = output_of(python(FULL, state, Path(__file__).parent)).splitlines()
+    reason, added = output_of(python(FULL, state, KIT)).splitlines()
     assert "disk" in reason or "full" in reason
     assert added == "1"
     with closing(sqlite3.connect(state / FILE_NAME)) as connection:
@@ -476,7 +479,7 @@ print("well")
 @fork
 def test_no_connection_crosses_a_fork(state: Path) -> None:
     """Children forked while a thread of the parent writes open the file anew, and nobody's writes are lost."""
-    assert output_of(python(FORKER, state, Path(__file__).parent)).strip() == "well"
+    assert output_of(python(FORKER, state, KIT)).strip() == "well"
 
 
 @fork
@@ -504,7 +507,7 @@ def test_a_child_that_outlives_its_parent_keeps_what_it_writes(state: Path) -> N
         "journal.close()\n"
         "os._exit(0)\n"
     )
-    parent = python(code, state, Path(__file__).parent)
+    parent = python(code, state, KIT)
     assert first_line_of(parent).startswith("child")
     assert parent.wait(PATIENCE_S) == 0
     output, _ = parent.communicate("go\n", timeout=PATIENCE_S)
@@ -536,7 +539,7 @@ def test_a_fork_that_python_does_not_notice_harms_nothing(state: Path) -> None:
         "assert len(journal.runs()) == 2\n"
         "journal.close()\n"
     )
-    output_of(python(code, state, Path(__file__).parent))
+    output_of(python(code, state, KIT))
     with closing(sqlite3.connect(state / FILE_NAME)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
@@ -551,7 +554,7 @@ def test_a_killed_writer_leaves_a_whole_file(state: Path) -> None:
         "    journal.put(notice(str(n)), ['mail'])\n"
         "    print(n, flush=True)\n"
     )
-    writer = python(code, state, Path(__file__).parent)
+    writer = python(code, state, KIT)
     assert writer.stdout is not None
     for _ in range(50):
         last = writer.stdout.readline().strip()
