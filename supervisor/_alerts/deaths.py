@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from supervisor._alerts.slow_text import Slow
+    from supervisor._models.alerts import AlertSummary
     from supervisor._models.earlier_runs import Past
     from supervisor._models.values import MessageDetails, RunReport
     from supervisor._store.records import RunRecord
@@ -66,7 +66,7 @@ def message_of(  # noqa: PLR0913 - what a message is made of
     state: str,
     redact: Callable[[str], str],
     past: Past | None = None,
-    slow: Slow | None = None,
+    slow: AlertSummary | None = None,
     shared_log: str | None = None,
 ) -> MessageDetails:
     """Return the message that a run died.

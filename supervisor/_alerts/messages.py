@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from supervisor._alerts.missed import Missed
-    from supervisor._alerts.slow_text import Slow
     from supervisor._cli.check.checker import View
+    from supervisor._models.alerts import AlertSummary
     from supervisor._models.earlier_runs import Past
     from supervisor._models.parts import Part
     from supervisor._models.values import MessageDetails, RunReport
@@ -33,7 +33,7 @@ _GAP = timedelta(minutes=15)
 """Checks further apart than this say something of the machine."""
 
 
-def died(record: RunRecord, journal: Journal, now: datetime, slow: Slow) -> MessageDetails:
+def died(record: RunRecord, journal: Journal, now: datetime, slow: AlertSummary) -> MessageDetails:
     """Return the message that a run died, the same that a later run of its name would send.
 
     Args:
@@ -146,7 +146,7 @@ def goes_on(finding: FindingRecord, record: RunRecord, now: datetime) -> Message
     return _message(Kind.RECOVERY, headline, lead, (_facts(_of_the_run(report)),), now, report)
 
 
-def ended_well(record: RunRecord, now: datetime, past: Past, slow: Slow) -> MessageDetails:
+def ended_well(record: RunRecord, now: datetime, past: Past, slow: AlertSummary) -> MessageDetails:
     """Return the message that a run ended well which had stalled or was overdue, the same that it would send itself."""
     return attrs.evolve(message_for(Kind.RECOVERY, record.report, past=past, slow=slow), created_at=now)
 

@@ -7,51 +7,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from supervisor._models.parts import Facts, Row, Text
-from supervisor._text import counted, duration, local_time, one_line, ordinal
+from supervisor._text import counted, duration, one_line, ordinal
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from supervisor._models.values import MessageDetails, RunReport
 
 _THIRD = 3
-
-
-@attrs.frozen(kw_only=True)
-class Slow:
-    """How a run has been slow.
-
-    Args:
-        stalls: How often it has stalled.
-        stalled_at: When the stall began; of interest where there was one.
-        lasted_s: How long the stall lasted; None where that is not known.
-        is_overdue: Whether it took longer than it should.
-    """
-
-    stalls: int = 0
-    stalled_at: datetime | None = None
-    lasted_s: float | None = None
-    is_overdue: bool = False
-
-    @property
-    def clause(self) -> str:
-        """Return it in short ("it had stalled 3 times and was overdue"); "" for nothing."""
-        return self._said(f" {counted(self.stalls, 'time')}" if self.stalls > 1 else "")
-
-    @property
-    def sentence(self) -> str:
-        """Return it with times ("It had stalled at 2026-03-02 02:10:00 for 12 min."); "" for nothing."""
-        if self.stalls != 1 or self.stalled_at is None:
-            said = self.clause
-        else:
-            lasted = f" for {duration(self.lasted_s)}" if self.lasted_s is not None else ""
-            said = self._said(f" at {local_time(self.stalled_at)}{lasted}")
-        return f"{said[:1].upper()}{said[1:]}." if said else ""
-
-    def _said(self, how: str) -> str:
-        said = [f"had stalled{how}"] if self.stalls else []
-        said += ["was overdue"] if self.is_overdue else []
-        return f"it {' and '.join(said)}" if said else ""
 
 
 def counted_in(details: MessageDetails, times: int, untold: int) -> MessageDetails:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from supervisor._alerts.run_messages import Finding
-    from supervisor._alerts.slow_text import Slow
-    from supervisor._alerts.stall_messages import Noted
+    from supervisor._models.alerts import AlertSummary, Notification
     from supervisor._run.recorder import Keeper
     from supervisor._run.run import Run
     from supervisor._store import Journal
@@ -46,7 +45,7 @@ class Slowness:
 
     # While it runs
 
-    def found(self, finding: Finding, tell: Callable[[Noted], Collection[str]] | None) -> bool:
+    def found(self, finding: Finding, tell: Callable[[Notification], Collection[str]] | None) -> bool:
         """Note that the run stalls or takes too long, in one commit with the message.
 
         Args:
@@ -74,7 +73,9 @@ class Slowness:
             self._seen.owe_end(finding.kind, tell(noted))
         return finding.kind is Kind.STALLED and self._seen.is_held_back
 
-    def _found(self, journal: Journal, kind: Kind, tell: Callable[[Noted], Collection[str]], *, is_new: bool) -> bool:
+    def _found(
+        self, journal: Journal, kind: Kind, tell: Callable[[Notification], Collection[str]], *, is_new: bool
+    ) -> bool:
         with journal.one_commit():
             # The journal knows progress alone, and takes two stalls with other signs of life between for one.
             noted = journal.note_finding(kind, self._run.id, is_new=is_new)
@@ -106,7 +107,7 @@ class Slowness:
 
     # At its end
 
-    def so_far(self, last_stall_s: float | None) -> Slow | None:
+    def so_far(self, last_stall_s: float | None) -> AlertSummary | None:
         """Return how the run has stalled or taken too long; None where it has not.
 
         Args:
@@ -141,13 +142,13 @@ class Slowness:
         return ()
 
 
-def slow_by(records: Iterable[FindingRecord]) -> Slow:
+def slow_by(records: Iterable[FindingRecord]) -> AlertSummary:
     """Return how a run was slow, by what was told of it."""
-    from supervisor._alerts.slow_text import Slow
+    from supervisor._models.alerts import AlertSummary
 
     by_kind = {each.kind: each for each in records}
     stalled = by_kind.get(Kind.STALLED)
-    return Slow(
+    return AlertSummary(
         stalls=stalled.times if stalled is not None else 0,
         stalled_at=stalled.since if stalled is not None else None,
         is_overdue=Kind.OVERDUE in by_kind,

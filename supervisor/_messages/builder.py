@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from supervisor._alerts.slow_text import Slow
+    from supervisor._models.alerts import AlertSummary
     from supervisor._models.earlier_runs import Past
     from supervisor._models.parts import Text, Told
 
@@ -33,7 +33,7 @@ def message_for(  # noqa: PLR0913, PLR0917 - what a message is made of
     attachments: Iterable[Any] = (),
     note: str = "",
     past: Past | None = None,
-    slow: Slow | None = None,
+    slow: AlertSummary | None = None,
 ) -> MessageDetails:
     """Return the message of one kind about a run.
 

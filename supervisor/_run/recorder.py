@@ -22,7 +22,7 @@ from supervisor._text import counted, local_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from supervisor._alerts.slow_text import Slow
+    from supervisor._models.alerts import AlertSummary
     from supervisor._models.earlier_runs import Past
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress
     from supervisor._redaction.run_redactor import RunRedactor
@@ -77,7 +77,7 @@ class Keeper:
                 return self._journal.died_runs(self._run.name)
         return ()
 
-    def slow_before(self, run_id: str) -> Slow | None:
+    def slow_before(self, run_id: str) -> AlertSummary | None:
         """Return how an earlier run had stalled or taken too long; None where that is not known."""
         from supervisor._alerts.state import slow_by
 

@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from supervisor._alerts.run_messages import Finding
-    from supervisor._alerts.slow_text import Slow
-    from supervisor._alerts.stall_messages import Noted
     from supervisor._alerts.state import Slowness
     from supervisor._delivery.worker import Parcel
+    from supervisor._models.alerts import AlertSummary, Notification
     from supervisor._models.earlier_runs import Past
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
     from supervisor._redaction import Redactor
@@ -311,8 +310,8 @@ class Teller:
         details = _described(attrs.evolve(details, attachments=(self._settings.log_path, *self._own_log())))
         stored: list[Parcel] = []
 
-        def tell(noted: Noted) -> Collection[str]:
-            stored.extend(self._deliveries.store(counted_in(details, noted.times, noted.untold)))
+        def tell(noted: Notification) -> Collection[str]:
+            stored.extend(self._deliveries.store(counted_in(details, noted.times, noted.skipped)))
             return [each for each in self._deliveries.names(Kind.RECOVERY) if each in wanted_by]
 
         is_held_back = slowness.found(finding, tell)
@@ -333,7 +332,7 @@ class Teller:
             self._slowness.goes_on(lasted_s, tell, ours)
         self._deliveries.hand_over(stored)
 
-    def _slow(self) -> Slow | None:
+    def _slow(self) -> AlertSummary | None:
         if self._slowness is None:
             return None
         extras = self._run.extras
@@ -468,7 +467,7 @@ def _message(  # noqa: PLR0913, PLR0917 - as there
     attachments: Iterable[Any] = (),
     note: str = "",
     past: Past | None = None,
-    slow: Slow | None = None,
+    slow: AlertSummary | None = None,
 ) -> MessageDetails:
     from supervisor._messages.builder import message_for
 

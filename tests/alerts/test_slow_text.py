@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from supervisor._alerts.slow_text import Slow, counted_in, goes_on
+from supervisor._alerts.slow_text import counted_in, goes_on
 from supervisor._messages.builder import local_time, message_for, told
+from supervisor._models.alerts import AlertSummary
 from supervisor._models.earlier_runs import Past
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import Text
@@ -26,26 +27,26 @@ def report(**facts: Any) -> RunReport:
 @pytest.mark.parametrize(
     ("slow", "clause", "sentence"),
     [
-        (Slow(), "", ""),
-        (Slow(is_overdue=True), "it was overdue", "It was overdue."),
-        (Slow(stalls=1), "it had stalled", "It had stalled."),
-        (Slow(stalls=1, stalled_at=AT), "it had stalled", f"It had stalled at {local_time(AT)}."),
+        (AlertSummary(), "", ""),
+        (AlertSummary(is_overdue=True), "it was overdue", "It was overdue."),
+        (AlertSummary(stalls=1), "it had stalled", "It had stalled."),
+        (AlertSummary(stalls=1, stalled_at=AT), "it had stalled", f"It had stalled at {local_time(AT)}."),
         (
-            Slow(stalls=1, stalled_at=AT, lasted_s=720, is_overdue=True),
+            AlertSummary(stalls=1, stalled_at=AT, lasted_s=720, is_overdue=True),
             "it had stalled and was overdue",
             f"It had stalled at {local_time(AT)} for 12 min and was overdue.",
         ),
-        (Slow(stalls=14, stalled_at=AT), "it had stalled 14 times", "It had stalled 14 times."),
+        (AlertSummary(stalls=14, stalled_at=AT), "it had stalled 14 times", "It had stalled 14 times."),
     ],
 )
-def test_it_is_said_in_short_and_with_times(slow: Slow, clause: str, sentence: str) -> None:
+def test_it_is_said_in_short_and_with_times(slow: AlertSummary, clause: str, sentence: str) -> None:
     """A subject has it in short; the text has when and for how long, where it was once."""
     assert (slow.clause, slow.sentence) == (clause, sentence)
 
 
 def test_good_ends_have_it_in_subject_and_text() -> None:
     """A recovery has all of it: that it recovered, how it was slow, and the failures before it."""
-    slow = Slow(stalls=1, stalled_at=AT, lasted_s=720, is_overdue=True)
+    slow = AlertSummary(stalls=1, stalled_at=AT, lasted_s=720, is_overdue=True)
     past = Past(failures=3, failing_since=AT)
     message = message_for(Kind.RECOVERY, report(outcome=Outcome.SUCCESS), past=past, slow=slow)
     assert message.subject == "night recovered on vm: it had stalled and was overdue"
@@ -57,7 +58,7 @@ def test_good_ends_have_it_in_subject_and_text() -> None:
 
 def test_bad_ends_have_it_in_the_text_alone() -> None:
     """The subject of a failure is as ever, and it has one sentence more."""
-    message = message_for(Kind.FAILURE, report(outcome=Outcome.FAILURE), (), "Note.", slow=Slow(stalls=2))
+    message = message_for(Kind.FAILURE, report(outcome=Outcome.FAILURE), (), "Note.", slow=AlertSummary(stalls=2))
     assert message.subject == "night failed on vm"
     assert message.message.startswith("night failed on vm after 41 min. It had stalled 2 times. Note.")
 

@@ -7,17 +7,11 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor._alerts.stall_messages import (
-    TOLD_AGAIN_S,
-    TOLD_ONE_BY_ONE,
-    FindingsInMemory,
-    Noted,
-    Stalls,
-    next_stall,
-)
+from supervisor._alerts.stall_messages import FindingsInMemory
+from supervisor._models.alerts import NOTIFIED_SINGLY, NOTIFY_AGAIN_AFTER_S, Notification, StallHistory, next_stall
 from supervisor._models.kinds import Kind
 
-HOUR = TOLD_AGAIN_S
+HOUR = NOTIFY_AGAIN_AFTER_S
 
 
 def test_the_first_three_are_told() -> None:
@@ -29,22 +23,22 @@ def test_the_first_three_are_told() -> None:
         assert changed is not None
         known, noted = changed
         told.append(noted)
-    assert told == [Noted(1, 0), Noted(2, 0), Noted(3, 0), None]
-    assert known == Stalls(3.0, 2.0, 4, 1)
+    assert told == [Notification(1, 0), Notification(2, 0), Notification(3, 0), None]
+    assert known == StallHistory(3.0, 2.0, 4, 1)
 
 
 def test_the_same_stall_is_told_once() -> None:
     """Whoever finds a stall that is told already changes nothing, unless it is said to be another one."""
-    assert next_stall(Stalls(5.0, 6.0), 5.0, 9.0) is None
-    assert next_stall(Stalls(5.0, 6.0), 5.0, 9.0, is_new=True) == (Stalls(5.0, 9.0, 2), Noted(2, 0))
+    assert next_stall(StallHistory(5.0, 6.0), 5.0, 9.0) is None
+    assert next_stall(StallHistory(5.0, 6.0), 5.0, 9.0, is_new=True) == (StallHistory(5.0, 9.0, 2), Notification(2, 0))
 
 
 def test_one_that_was_held_back_is_told_when_an_hour_is_over() -> None:
     """The hour counts from what was told last, and the number is of those that stayed untold before."""
-    known = Stalls(100.0, 50.0, 9, 6)
+    known = StallHistory(100.0, 50.0, 9, 6)
     assert next_stall(known, 100.0, 50.0 + HOUR - 1) is None
-    assert next_stall(known, 100.0, 50.0 + HOUR) == (Stalls(100.0, 50.0 + HOUR, 9), Noted(9, 5))
-    assert next_stall(known, 101.0, 50.0 + HOUR) == (Stalls(101.0, 50.0 + HOUR, 10), Noted(10, 6))
+    assert next_stall(known, 100.0, 50.0 + HOUR) == (StallHistory(100.0, 50.0 + HOUR, 9), Notification(9, 5))
+    assert next_stall(known, 101.0, 50.0 + HOUR) == (StallHistory(101.0, 50.0 + HOUR, 10), Notification(10, 6))
 
 
 @given(st.lists(st.tuples(st.floats(0, 2 * HOUR), st.booleans()), max_size=60))
@@ -58,9 +52,9 @@ def test_there_are_never_too_many_and_none_is_lost(looks: list[tuple[float, bool
         if changed is not None:
             known, noted = changed
             told += [(now, noted)] if noted is not None else []
-    assert len(told) <= TOLD_ONE_BY_ONE + now / HOUR
+    assert len(told) <= NOTIFIED_SINGLY + now / HOUR
     if known is not None:
-        assert known.times == len(told) + sum(noted.untold for _, noted in told) + known.untold
+        assert known.times == len(told) + sum(noted.skipped for _, noted in told) + known.skipped
         assert all(later - earlier >= HOUR for (earlier, _), (later, _) in pairwise(told[2:]))
 
 
@@ -69,15 +63,15 @@ def test_memory_goes_by_the_same_rule() -> None:
     now = 0.0
     memory = FindingsInMemory(lambda: now)
     assert memory.end_stall() == ()
-    assert memory.note(Kind.OVERDUE, is_new=False) == Noted()
+    assert memory.note(Kind.OVERDUE, is_new=False) == Notification()
     memory.owe_end(Kind.OVERDUE, ["a"])
     for number in range(1, 4):
-        assert memory.note(Kind.STALLED, is_new=True) == Noted(number)
+        assert memory.note(Kind.STALLED, is_new=True) == Notification(number)
         memory.owe_end(Kind.STALLED, ["a", "b"])
-        assert memory.end_stall() == (("a", "b") if number < TOLD_ONE_BY_ONE else ())
+        assert memory.end_stall() == (("a", "b") if number < NOTIFIED_SINGLY else ())
     assert memory.note(Kind.STALLED, is_new=True) is None
     assert memory.is_held_back
     now = HOUR
-    assert memory.note(Kind.STALLED, is_new=False) == Noted(4)
+    assert memory.note(Kind.STALLED, is_new=False) == Notification(4)
     assert not memory.is_held_back
     assert (memory.stalls, memory.is_overdue, sorted(memory.owed)) == (4, True, ["a", "b"])

@@ -14,9 +14,9 @@ from recorders import Recorder
 from scripts import Script, run
 
 from supervisor import supervise
-from supervisor._alerts import stall_messages
 from supervisor._cli.check.checker import Check
 from supervisor._config import Configuration
+from supervisor._models import alerts
 from supervisor._models.kinds import Kind
 from supervisor._run import watchdog
 from supervisor._store import open_journal
@@ -297,7 +297,7 @@ def test_a_stall_that_was_held_back_is_told_when_its_time_has_come(
 ) -> None:
     """A run that hangs for good after three stalls is told, once more, when an hour is over."""
     monkeypatch.setattr(watchdog, "LOOK_AGAIN_S", 0.05)
-    monkeypatch.setattr(stall_messages, "TOLD_AGAIN_S", 3.0)
+    monkeypatch.setattr(alerts, "NOTIFY_AGAIN_AFTER_S", 3.0)
     with supervise("night", handlers=[recorder], stall_after_s=0.05) as run:
         flap(run, log, 4)
         wait_until(lambda: len(recorder.told) == 6)

@@ -230,7 +230,7 @@ class Check:
             noted = finding.claim([handler_name(each) for each in handlers])
             if noted is None:
                 return None
-            message = counted_in(message, noted.times, noted.untold)
+            message = counted_in(message, noted.times, noted.skipped)
             self._journal.put(message, elsewhere)
             parcels = deliveries.store(message) if deliveries is not None else ()
             if finding.kind in {Kind.STALLED, Kind.OVERDUE}:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from supervisor._alerts.missed import DEFAULT_GRACE_S, EARLY, missed_starts, plan_of
-from supervisor._alerts.stall_messages import Noted, Stalls, may_be_over, union
+from supervisor._alerts.stall_messages import union
 from supervisor._alerts.state import slow_by
+from supervisor._models.alerts import Notification, StallHistory, recovery_is_notified
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._schedules import parse
 from supervisor.errors import ConfigurationError
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from supervisor._alerts.missed import Missed
-    from supervisor._alerts.slow_text import Slow
     from supervisor._cli.check.checker import View
+    from supervisor._models.alerts import AlertSummary
     from supervisor._models.values import MessageDetails
     from supervisor._store import Journal
     from supervisor._store.records import FindingRecord, RunGlance, RunRecord
@@ -59,7 +60,7 @@ class Finding:
     run_id: str = ""
     since: datetime
     compose: Callable[[], MessageDetails | None] = attrs.field(repr=False)
-    claim: Callable[[Collection[str]], Noted | None] = attrs.field(repr=False)
+    claim: Callable[[Collection[str]], Notification | None] = attrs.field(repr=False)
     owed: tuple[str, ...] = ()
 
     @property
@@ -104,7 +105,7 @@ class Finder:
     # What is wrong
 
     def _died(self, run: RunGlance) -> Finding:
-        def claim(heard_by: Collection[str]) -> Noted | None:
+        def claim(heard_by: Collection[str]) -> Notification | None:
             if heard_by:
                 return _noted(self._journal.mark_died(run.id))
             # What no handler hears of is left to the script's own next run, which tells its handlers.
@@ -142,8 +143,8 @@ class Finder:
         known = self._open.get((Kind.STALLED, run.name, run.id))
         if known is None or _has_moved(known, run):
             return True
-        stalls = Stalls(known.since.timestamp(), known.told_at.timestamp(), known.times, known.untold)
-        return stalls.is_held_back_until(self._view.now.timestamp())
+        stalls = StallHistory(known.since.timestamp(), known.told_at.timestamp(), known.times, known.untold)
+        return stalls.skipped_one_is_due(self._view.now.timestamp())
 
     def _of_run(
         self, kind: Kind, run: RunGlance, since_s: float, compose: Callable[[RunRecord], MessageDetails]
@@ -191,12 +192,12 @@ class Finder:
     def _goes_on(self, run: RunGlance, record: FindingRecord) -> Finding | None:
         from supervisor._alerts.messages import goes_on
 
-        if record.kind is not Kind.STALLED or not may_be_over(record.times):
+        if record.kind is not Kind.STALLED or not recovery_is_notified(record.times):
             return None
         if not _has_moved(record, run) or self._is_stalled(run):
             return None
 
-        def claim(names: Collection[str]) -> Noted | None:
+        def claim(names: Collection[str]) -> Notification | None:
             # Whom only the script can tell hears of it from the script, and so do all others.
             return _noted(self._journal.end_stall(run.id, only=names) is not None)
 
@@ -216,14 +217,14 @@ class Finder:
             past = self._journal.past(run.name, before=run.id)
             return ended_well(each, self._view.now, past, self._slow_before(run.id))
 
-        def claim(_: Collection[str]) -> Noted | None:
+        def claim(_: Collection[str]) -> Notification | None:
             resolved = [self._journal.resolve_finding(each.key) for each in records]
             return _noted(any(resolved))
 
         owed = union((), (name for each in records for name in each.owed))
         return self._over(record, lambda: self._about(run, compose), claim, owed)
 
-    def _slow_before(self, run_id: str) -> Slow:
+    def _slow_before(self, run_id: str) -> AlertSummary:
         return slow_by(self._journal.findings_of(run_id))
 
     def _missed_over(self, record: FindingRecord) -> Finding | None:
@@ -246,7 +247,7 @@ class Finder:
         self,
         record: FindingRecord,
         compose: Callable[[], MessageDetails | None],
-        claim: Callable[[Collection[str]], Noted | None],
+        claim: Callable[[Collection[str]], Notification | None],
         owed: tuple[str, ...] = (),
     ) -> Finding:
         return Finding(
@@ -264,8 +265,8 @@ class Finder:
         return compose(record) if record is not None else None
 
 
-def _noted(is_ours: bool) -> Noted | None:
-    return Noted() if is_ours else None
+def _noted(is_ours: bool) -> Notification | None:
+    return Notification() if is_ours else None
 
 
 def _has_moved(record: FindingRecord, run: RunGlance) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from supervisor._alerts.stall_messages import Noted
+    from supervisor._models.alerts import Notification
     from supervisor._store.records import FindingRecord, LastCheck, RunGlance, RunRecord
     from supervisor._store.sqlite.database import Row, Store
 
@@ -113,11 +113,11 @@ class FindingKeeper:
         sql = f"SELECT {_COLUMNS} FROM run WHERE key = ? AND id = ?"  # noqa: S608 - our own words
         return next(map(_record, self._store.rows(sql, (glance.key, text(glance.id)))), None)
 
-    def note_finding(self, kind: Kind, run_id: str, *, is_new: bool = False) -> Noted | None:
+    def note_finding(self, kind: Kind, run_id: str, *, is_new: bool = False) -> Notification | None:
         """Claim the telling that a run stalled, is overdue or died.
 
         A run that tells this of itself calls it too, so that no check tells it again. Stalls that are not to be told
-        (see :mod:`~supervisor._alerts.stall_messages`) are counted.
+        (see :mod:`~supervisor._models.alerts`) are counted.
 
         Args:
             kind: Stalled, overdue or died.
@@ -128,7 +128,7 @@ class FindingKeeper:
             What is to be told, for exactly one caller of all processes; None when it is told already, when it is a
             stall that is held back, and when the run has ended.
         """
-        from supervisor._alerts.stall_messages import Noted
+        from supervisor._models.alerts import Notification
 
         with self._store.write() as connection:
             row = connection.execute(
@@ -138,14 +138,16 @@ class FindingKeeper:
             if row is None:
                 return None
             if kind is not Kind.STALLED:
-                return Noted() if self._note(connection, kind, row) else None
+                return Notification() if self._note(connection, kind, row) else None
             return self._note_stall(connection, row, is_new)
 
-    def _note_stall(self, connection: sqlite3.Connection, row: Row, is_new: bool) -> Noted | None:
-        from supervisor._alerts.stall_messages import Stalls, next_stall
+    def _note_stall(self, connection: sqlite3.Connection, row: Row, is_new: bool) -> Notification | None:
+        from supervisor._models.alerts import StallHistory, next_stall
 
         found = connection.execute(_STALLS, (Kind.STALLED, row[2])).fetchone()
-        changed = next_stall(Stalls(*found[1:]) if found is not None else None, row[-1], self._clock(), is_new=is_new)
+        changed = next_stall(
+            StallHistory(*found[1:]) if found is not None else None, row[-1], self._clock(), is_new=is_new
+        )
         if changed is None:
             return None
         stalls, noted = changed
@@ -163,11 +165,9 @@ class FindingKeeper:
             run_id: The run.
             names: The names of handlers; those that were noted before stay.
         """
-        from supervisor._alerts.stall_messages import union
-
         with self._store.write() as connection:
             for key, _, owed in connection.execute(_OWED, (str(kind), text(run_id))).fetchall():
-                self._owe(connection, key, union(load_texts(owed), names))
+                self._owe(connection, key, tuple(dict.fromkeys((*load_texts(owed), *names))))
 
     @staticmethod
     def _owe(connection: sqlite3.Connection, key: int, names: Sequence[str]) -> None:
@@ -223,11 +223,11 @@ class FindingKeeper:
             Who is to hear of it, for exactly one caller of all processes. None when no stall is open, when there are
             others to tell, and when the run has stalled so often that it is not over before its end.
         """
-        from supervisor._alerts.stall_messages import may_be_over
+        from supervisor._models.alerts import recovery_is_notified
 
         with self._store.write() as connection:
             row = connection.execute(_OWED, (str(Kind.STALLED), text(run_id))).fetchone()
-            if row is None or not may_be_over(row[1]):
+            if row is None or not recovery_is_notified(row[1]):
                 return None
             owed = load_texts(row[2])
             if only is not None and not set(owed) <= set(only):
