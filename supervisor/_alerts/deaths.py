@@ -20,8 +20,8 @@ from supervisor._hooks import OUR_THREADS
 from supervisor._messages.builder import message_for
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.values import Attachment
-from supervisor._run import log_files
-from supervisor._run.log_files import last_lines
+from supervisor._store import log_files
+from supervisor._store.log_files import last_lines
 from supervisor._store.processes import is_of_this_boot, lives
 from supervisor._text import local_time, one_line
 

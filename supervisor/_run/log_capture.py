@@ -21,9 +21,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from supervisor import _log
-from supervisor._run import log_files
 from supervisor._run.context import active_run
-from supervisor._run.log_files import LINE_LIMIT, TAIL_LINES, KeyLines, formatted, last_lines
+from supervisor._run.log_records import KeyLines, formatted
+from supervisor._store import log_files
+from supervisor._store.log_files import LINE_LIMIT, TAIL_LINES, last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

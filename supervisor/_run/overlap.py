@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from supervisor._run.log_files import safe_name
+from supervisor._store.log_files import safe_name
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,7 @@ import pytest
 from supervisor import Run, supervise
 from supervisor._run import log_capture
 from supervisor._run.log_capture import RunLog, open_log
-from supervisor._run.log_files import LINE_LIMIT, TAIL_LINES
+from supervisor._store.log_files import LINE_LIMIT, TAIL_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

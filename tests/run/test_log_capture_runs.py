@@ -249,7 +249,8 @@ def test_without_it_nothing_is_loaded_or_changed(tmp_path: Path, state: Path) ->
     before = logging.Logger.callHandlers, warnings.showwarning
     with supervise("night"):
         print((logging.Logger.callHandlers, warnings.showwarning) == before)
-        print([each for each in ("logs", "levels", "log_files", "extras") if f"supervisor._run.{each}" in sys.modules])
+        names = ("_run.log_capture", "_run.log_records", "_store.log_files", "_run.features")
+        print([each for each in names if f"supervisor.{each}" in sys.modules])
     """
     assert run(tmp_path, body).stdout == "True\n[]\n"
     assert not (state / "logs").exists()

@@ -19,8 +19,7 @@ from supervisor._cli.check.finder import HEAD_START_S
 from supervisor._config import Configuration
 from supervisor._config.active import UnusableHandler
 from supervisor._models.kinds import DeliveryState, Kind, Outcome
-from supervisor._run import log_files
-from supervisor._store import EndedRun, Journal, StartedRun
+from supervisor._store import EndedRun, Journal, StartedRun, log_files
 from supervisor._store.processes import Process, hostname
 from supervisor._store.sqlite import schema
 from supervisor._store.sqlite.database import FILE_NAME

@@ -1,7 +1,4 @@
-"""Where runs keep their own logs: one file for each run, in a folder for each name, the oldest deleted in time.
-
-- How a record stands in a run's own log.
-"""
+"""Where runs keep their own logs: one file for each run, in a folder for each name, the oldest deleted in time."""
 
 from __future__ import annotations
 
@@ -10,18 +7,17 @@ import os
 import re
 import sys
 import time
-import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from supervisor._text import cut_middle
-
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Iterable
 
 if sys.platform != "win32":
     import fcntl
+
+TAIL_LINES = 20
+LINE_LIMIT = 500
 
 KEEP_FILES = 20
 KEEP_BYTES_EACH = 100 * 1024 * 1024
@@ -179,68 +175,7 @@ def _remove_empty(folder: str) -> None:
             os.rmdir(folder)  # noqa: PTH106
 
 
-TAIL_LINES = 20
-LINE_LIMIT = 500
-TRACEBACK_LIMIT = 60_000
-
-_KEY, _BEGIN, _END = "PRIVATE KEY", "-BEGIN ", "-END "
-_KEY_LINE = re.compile(r"[A-Za-z0-9+/]{1,80}={0,2}\s*")
-_LONGEST_KEY = 250  # lines of 64 characters: twice an RSA key of 16,384 bits
-
-_second: tuple[int, str] = (-1, "")
-
-
-def formatted(record: logging.LogRecord) -> str:
-    """Return a record as it is written: "2026-11-24 02:00:01.123 INFO parcels: text", and its traceback."""
-    global _second  # noqa: PLW0603 - the text of the second at hand, which most records share
-    second, stamp = _second
-    now = int(record.created)
-    if now != second:
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-        _second = (now, stamp)
-    text = f"{stamp}.{int(record.msecs):03} {record.levelname} {record.name}: {_message(record)}"
-    if record.exc_info and record.exc_info[1] is not None:
-        text += f"\n{cut_middle(_traceback(record.exc_info[1]), TRACEBACK_LIMIT)}"
-    elif record.exc_text:
-        text += f"\n{record.exc_text}"
-    return f"{text}\n{record.stack_info}" if record.stack_info else text
-
-
 def last_lines(texts: Iterable[str]) -> tuple[str, ...]:
     """Return the last 20 lines of texts, oldest first, each of at most 500 characters."""
     lines = [line for text in texts for line in text.split("\n")[-TAIL_LINES:]]
     return tuple(line if len(line) <= LINE_LIMIT else f"{line[: LINE_LIMIT - 1]}…" for line in lines[-TAIL_LINES:])
-
-
-class KeyLines:
-    """Leaves out a private key that is logged line by line: no line of it tells by itself what it is."""
-
-    def __init__(self) -> None:
-        self._left = 0  # how many more lines may belong to the key that has begun
-
-    def without(self, text: str) -> str:
-        """Return a record as it is written, without the line of a key that it is."""
-        if self._left:
-            beginning, _, line = text.rpartition(": ")
-            if _END in text:
-                self._left = 0
-            elif _KEY_LINE.fullmatch(line):
-                self._left -= 1
-                return f"{beginning}: [redacted: private_key]"
-        elif _KEY in text and _BEGIN in text and _END not in text:
-            self._left = _LONGEST_KEY
-        return text
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except Exception as fault:  # noqa: BLE001 - the run's boundary: what is logged may raise anything in its str()
-        return f"{record.msg!r} cannot be filled in ({type(fault).__name__})"
-
-
-def _traceback(error: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(error)).rstrip("\n")
-    except Exception as fault:  # noqa: BLE001 - the run's boundary: the same for an exception
-        return f"{type(error).__name__}: its traceback cannot be shown ({type(fault).__name__})"

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor._run import log_files
-from supervisor._run.log_files import create, prune, prune_all, safe_name
+from supervisor._store import log_files
+from supervisor._store.log_files import create, prune, prune_all, safe_name
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there are no modes")
 
