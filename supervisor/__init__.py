@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from supervisor._config.active import ActiveConfiguration as _ActiveConfiguration
 from supervisor._run.decorators import Run, Supervisor, current_run, supervise, supervised
+from supervisor._runtime import Runtime as _Runtime
+from supervisor._runtime import set_default_runtime as _set_default_runtime
 from supervisor.errors import ConfigurationError, DeliveryError, RunStateError, SupervisorError
 
 if TYPE_CHECKING:
@@ -21,6 +24,9 @@ __all__ = [
     "supervised",
 ]
 __version__ = "4.0.0"
+
+# The core knows no configuration files: here they are put in their place.
+_set_default_runtime(_Runtime(_ActiveConfiguration()))
 
 
 def __getattr__(name: str) -> object:

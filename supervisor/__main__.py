@@ -36,10 +36,9 @@ def _leave(code: int) -> None:
     import atexit
 
     atexit._run_exitfuncs()  # noqa: SLF001 - what is registered is done, as at any other end
-    if "supervisor._run.recorder" in sys.modules:
-        from supervisor._run import recorder
+    from supervisor._runtime import default_runtime
 
-        recorder.close()
+    default_runtime().close()
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):
             stream.flush()

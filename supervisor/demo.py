@@ -9,19 +9,18 @@ import ast
 import os
 import tempfile
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from supervisor import Run, supervised
-from supervisor._run import recorder
-from supervisor._store import open_journal, state_directory
+from supervisor._runtime import Runtime, default_runtime, using
 from supervisor._text import duration
 from supervisor.message_handlers import ConsoleHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from supervisor._models.values import RunReport
 
@@ -78,7 +77,10 @@ def main(say: Callable[[str], None]) -> None:
     Args:
         say: Prints a line.
     """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, state_kept_in(Path(name) / "state"):
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
+        state_kept_in(Path(name) / "state") as runtime,
+    ):
         say("A good night: a run over Python's own library, which makes progress, says a word and succeeds.\n")
         check_library()
         say("\nA bad night: a run over a folder with one broken file. This is what your channel would get.\n")
@@ -87,7 +89,7 @@ def main(say: Callable[[str], None]) -> None:
         except SyntaxError:
             say("\nThe exception then left the script, as it would have without supervision.")
         say("\nThe journal keeps both:\n")
-        for report in journalled():
+        for report in journalled(runtime):
             say(f"  {report.name:<15}{report.outcome:<10}{duration(report.duration_s):>15}  {dict(report.values)}")
     say("\nAll of it is in supervisor/demo.py; a script of yours needs one decorator.")
 
@@ -101,25 +103,12 @@ def parcels_in(parent: Path) -> Path:
     return folder
 
 
-@contextmanager
-def state_kept_in(directory: Path) -> Iterator[None]:
-    """Keep the demo's runs out of the journal of your own scripts."""
-    before = os.environ.get("SUPERVISOR_STATE")
-    recorder.close()
-    os.environ["SUPERVISOR_STATE"] = str(directory)
-    try:
-        yield
-    finally:
-        recorder.close()
-        del os.environ["SUPERVISOR_STATE"]
-        if before is not None:
-            os.environ["SUPERVISOR_STATE"] = before
+def own_runtime(directory: Path) -> AbstractContextManager[Runtime]:
+    """Keep the demo's runs out of the journal of your own scripts, in the block of a ``with``."""
+    return using(Runtime(default_runtime().configuration, state_directory=directory))
 
 
-def journalled() -> list[RunReport]:
+def journalled(runtime: Runtime) -> list[RunReport]:
     """Return what the journal knows of the demo's runs, in their order."""
-    journal = open_journal(state_directory())
-    try:
-        return [record.report for record in reversed(journal.runs())]
-    finally:
-        journal.close()
+    journal = runtime.journal()
+    return [record.report for record in reversed(journal.runs())] if journal is not None else []

@@ -12,6 +12,9 @@ import pytest
 from hypothesis import settings
 from recorders import Recorder
 
+from supervisor._config.active import ActiveConfiguration
+from supervisor._runtime import Runtime, using
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -33,14 +36,8 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     directory = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("SUPERVISOR_STATE", str(directory))
     monkeypatch.setenv("SUPERVISOR_CONFIG", os.devnull)
-    yield directory
-    configured = sys.modules.get("supervisor._config.active")
-    if configured is not None:
-        vars(configured)["_is_command"] = False
-        configured.forget()
-    keeping = sys.modules.get("supervisor._run.recorder")
-    if keeping is not None:
-        keeping.close()  # the next test has a journal of its own
+    with using(Runtime(ActiveConfiguration())):
+        yield directory
 
 
 @pytest.fixture

@@ -51,9 +51,9 @@ def died(record: RunRecord, journal: Journal, now: datetime, slow: AlertSummary)
 
 
 def _redacted(text: str) -> str:
-    from supervisor._config.active import redactor
+    from supervisor._runtime import default_runtime
 
-    return redactor().text(text)
+    return default_runtime().configuration.redactor().text(text)
 
 
 def stalled(record: RunRecord, now: datetime, silent_s: float) -> MessageDetails:

@@ -95,10 +95,10 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
 def _result(handlers: Sequence[str], deadline_s: float | None, shown: _Shown) -> Result:
     """Check, and turn whatever keeps it from its work into faults."""
     from supervisor._cli.check.check_result import Result
-    from supervisor._config import active
+    from supervisor._config.active import active
     from supervisor._store.contract import JournalUnavailable
 
-    configuration = active.configuration()
+    configuration = active().loaded
     faults = [str(each) for each in configuration.problems]
     journal, result = None, Result()
     try:
@@ -126,9 +126,9 @@ def _checked(
 ) -> Result:
     from supervisor._cli.check.check_result import Result
     from supervisor._cli.check.checker import Check
-    from supervisor._config.active import handlers_for
+    from supervisor._config.active import active
 
-    check = Check(journal, configuration, (lambda _: chosen) if chosen else handlers_for)
+    check = Check(journal, configuration, (lambda _: chosen) if chosen else active().handlers_for)
     looked = check.look()
     with shown.muted():
         delivered = check.deliver(looked.told, _finder(configuration, chosen), deadline_s)
@@ -157,10 +157,10 @@ def _usable(configuration: Configuration, name: str) -> MessageHandler:
     Raises:
         ConfigurationError: There is none, or it cannot be built.
     """
-    from supervisor._config.active import UnusableHandler, named
+    from supervisor._config.active import UnusableHandler, active
 
     configuration.spec(name)
-    handler: Any = named(name)
+    handler: Any = active().named(name)
     if isinstance(handler, UnusableHandler):
         raise ConfigurationError(f"the handler {name!r} cannot be used: {handler.reason}")
     return handler  # type: ignore[no-any-return]
@@ -168,13 +168,13 @@ def _usable(configuration: Configuration, name: str) -> MessageHandler:
 
 def _finder(configuration: Configuration, chosen: tuple[MessageHandler, ...]) -> Callable[[str], MessageHandler | None]:
     """Return what finds the handler for which a message waits: by the name that the outbox has for it."""
-    from supervisor._config.active import named
+    from supervisor._config.active import active
 
     # Its table's name, unless it has an option for that; nothing is built that nothing waits for.
     tables = {str(each.options.get("name") or name): name for name, each in configuration.handlers.items()}
     tables.setdefault("console", "console")
     here = {each.name: each for each in chosen if hasattr(each, "name")}
-    return lambda name: here.get(name) or (named(tables[name]) if name in tables else None)
+    return lambda name: here.get(name) or (active().named(tables[name]) if name in tables else None)
 
 
 def _pinger(url: str) -> HealthchecksHandler:

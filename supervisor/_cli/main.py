@@ -50,6 +50,6 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="supervisor")
 def main() -> None:
     """Watch over scheduled scripts: report failures, time runs, and never lose a message."""
-    from supervisor._config.active import look_from_working_directory
+    from supervisor._config.active import active
 
-    look_from_working_directory()
+    active().look_from(None)

@@ -88,11 +88,11 @@ def _check(names: Sequence[str], known: Reader) -> None:
 
 def _redactor() -> Callable[[str], str]:
     """Return what takes secrets out of logs: it knows the configured handlers and patterns, of whatever runs."""
-    from supervisor._config.active import redactor
+    from supervisor._config.active import active
     from supervisor.errors import ConfigurationError
 
     try:
-        return redactor().text
+        return active().redactor().text
     except ConfigurationError as error:
         fail(line(str(error)), WRONG_USE)
 

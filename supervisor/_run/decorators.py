@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
-from supervisor._config.active import settings_for, with_names_resolved
 from supervisor._run.context import current_run
 from supervisor._run.run import Run
 from supervisor._run.wrapping import looks_decorated, name_of, wrap
+from supervisor._runtime import default_runtime
 from supervisor.settings import Settings
 
 if TYPE_CHECKING:
@@ -87,6 +87,15 @@ def supervised(*settings: Any, **more_settings: Any) -> Any:
     return lambda function: _wrapped(function, (), more_settings)
 
 
+def settings_for(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settings:
+    """Return the settings of a run: what the script says, over what is configured.
+
+    Raises:
+        ConfigurationError: A setting is unknown, of the wrong kind or out of range.
+    """
+    return default_runtime().configuration.settings_for(arguments, options)
+
+
 def _wrapped(function: Any, settings: tuple[Any, ...], more_settings: dict[str, Any]) -> Any:
     """Wrap a function whose runs are called as it is."""
     return wrap(function, functools.partial(Run, settings_for((name_of(function), *settings), more_settings)))
@@ -126,7 +135,7 @@ class Supervisor:
         Raises:
             ConfigurationError: It has no ``send_message``.
         """
-        handlers = with_names_resolved((*self._settings.handlers, handler))
+        handlers = default_runtime().configuration.with_names_resolved((*self._settings.handlers, handler))
         self._settings = attrs.evolve(self._settings, handlers=handlers)
         self._given["handlers"] = handlers
         process = Run(self._settings)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from supervisor import _log
 from supervisor._store.contract import JournalUnavailable
-from supervisor._store.paths import state_directory
 from supervisor.errors import OverlapError, RunSkipped
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Extras:
         from supervisor._run.overlap import NameLock
 
         try:
-            lock = NameLock(state_directory() / "locks", self._run.name)
+            lock = NameLock(self._run.runtime.state_directory() / "locks", self._run.name)
             is_taken = lock.take()
         except (OSError, JournalUnavailable) as error:
             self._warn(f"overlapping runs of {self._run.name!r} cannot be told: {error}")
@@ -87,7 +86,7 @@ class Extras:
         from supervisor._run.log_capture import open_log
 
         try:
-            directory: str | None = os.fspath(state_directory() / "logs")
+            directory: str | None = os.fspath(self._run.runtime.state_directory() / "logs")
         except JournalUnavailable as error:
             self._warn(f"the log of {self._run.name!r} is not kept: {error}")
             directory = None

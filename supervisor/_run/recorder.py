@@ -14,8 +14,6 @@ from supervisor import _exceptions
 from supervisor._models.kinds import Outcome
 from supervisor._store.contract import JournalUnavailable, warn_once
 from supervisor._store.memory import MemoryOutbox
-from supervisor._store.paths import limits, state_path
-from supervisor._store.sqlite.journal import open_journal
 from supervisor._store.sqlite.runs import EndedRun, StartedRun
 from supervisor._text import counted, local_time
 
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from supervisor._run.run import Run
     from supervisor._store import Journal, Outbox, Streak
     from supervisor._store.records import RunRecord
-
-_journal: Journal | None = None
 
 
 class Keeper:
@@ -46,7 +42,7 @@ class Keeper:
     def __init__(self, run: Run, redact: RunRedactor) -> None:
         self._run = run
         self._redact = redact
-        self._journal = _shared_journal() if run.settings.journal else None
+        self._journal = run.runtime.journal() if run.settings.journal else None
         self._began = False
         self.some_are_unended = False
         self.outbox: Outbox = self._journal or MemoryOutbox()
@@ -171,7 +167,7 @@ class Keeper:
 
     def _journal_of_end(self) -> Journal | None:
         # Asked anew where it had a fault: a run without an end would be told as died.
-        return (self._journal or _shared_journal()) if self._began else None
+        return (self._journal or self._run.runtime.journal()) if self._began else None
 
     def is_ended_by_another(self) -> bool:
         """Tell whether the end is not the program's to note, since `supervisor run` is there and does it."""
@@ -249,25 +245,6 @@ class Keeper:
         if journal is not None and self._run.settings.repeat_after_s:
             with self.fault_noted():
                 journal.mark_told(self._run.name, error.fingerprint)
-
-
-def _shared_journal() -> Journal | None:
-    """Return the journal of this process, or None where it cannot be used."""
-    global _journal  # noqa: PLW0603 - the journal of the process
-    if _journal is None:
-        try:
-            _journal = open_journal(state_path(), **limits())
-        except JournalUnavailable as error:
-            warn_once(error)
-    return _journal
-
-
-def close() -> None:
-    """Let go of the journal of this process; the next use opens it again, wherever it is then to be."""
-    global _journal  # noqa: PLW0603 - as above
-    if _journal is not None:
-        _journal.close()
-        _journal = None
 
 
 def _in_words(streak: Streak | None) -> str:

@@ -21,6 +21,7 @@ from supervisor import _log
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._run import signals, tasks, threads
 from supervisor._run.context import active_run, ending_of, is_interrupt
+from supervisor._runtime import default_runtime
 from supervisor.errors import RunSkipped, RunStateError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from supervisor._run.join import Joined
     from supervisor._run.log_capture import RunLog
     from supervisor._run.reporter import Teller
+    from supervisor._runtime import Runtime
     from supervisor.errors import OverdueError
     from supervisor.settings import Settings
 
@@ -95,12 +97,14 @@ class Run:
         "joined",
         "overdue",
         "parent",
+        "runtime",
         "settings",
         "started_at_s",
         "told",
     )
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, runtime: Runtime | None = None) -> None:
+        self.runtime = runtime if runtime is not None else default_runtime()
         self.settings = settings if _stand_in is None else _stand_in(settings)
         self.parent: Run | None = None
         self.has_ended = False

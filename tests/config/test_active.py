@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor import Supervisor, supervise, supervised
-from supervisor._config import active
+from supervisor._config.active import active
 from supervisor._models.kinds import DeliveryState, Kind
 from supervisor._store import open_journal
 
@@ -29,7 +29,7 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         path = tmp_path / "supervisor.toml"
         path.write_text(textwrap.dedent(text))
         monkeypatch.setenv("SUPERVISOR_CONFIG", str(path))
-        active.forget()
+        active().forget()
         return path
 
     return write
@@ -86,7 +86,7 @@ def test_handlers_go_by_their_names(configure: Callable[[str], Path], capsys: py
     with supervise("night", handlers="screen") as run:
         run.notify("Loaded", "12 rows")
     assert "Loaded" in capsys.readouterr().out
-    assert active.named("screen") is supervise("other", handlers=["screen"]).settings.handlers[0]
+    assert active().named("screen") is supervise("other", handlers=["screen"]).settings.handlers[0]
 
 
 def test_without_handlers_of_its_own_a_run_has_the_configured_ones(
@@ -134,7 +134,7 @@ def test_commands_look_from_the_working_directory(tmp_path: Path, monkeypatch: p
     (tmp_path / "supervisor.toml").write_text('[handlers.screen]\ntype = "console"\n')
     monkeypatch.delenv("SUPERVISOR_CONFIG")
     monkeypatch.chdir(tmp_path)
-    active.forget()
-    assert "screen" not in active.configuration().handlers
-    active.look_from_working_directory()
-    assert "screen" in active.configuration().handlers
+    active().forget()
+    assert "screen" not in active().loaded.handlers
+    active().look_from(None)
+    assert "screen" in active().loaded.handlers

@@ -245,13 +245,13 @@ class Check:
         return tuple(each for each in handlers if handler_name(each) in finding.owed) or handlers
 
     def _deliveries_to(self, handlers: tuple[MessageHandler, ...]) -> Deliveries:
-        from supervisor._config.active import redactor
+        from supervisor._config.active import active
         from supervisor._delivery.dispatcher import Deliveries
         from supervisor.settings import ALWAYS_REPORTED
 
         who = tuple(map(id, handlers))
         if who not in self._deliveries:
-            self._deliveries[who] = Deliveries(handlers, ALWAYS_REPORTED, self._journal, redactor)
+            self._deliveries[who] = Deliveries(handlers, ALWAYS_REPORTED, self._journal, active().redactor)
         return self._deliveries[who]
 
     def deliver(

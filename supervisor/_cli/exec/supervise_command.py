@@ -11,7 +11,7 @@ from supervisor._cli.exec.command_name import target_of
 from supervisor._cli.exec.exit_status import CannotStartError, Ended
 from supervisor._cli.exec.offer import Offer
 from supervisor._cli.exec.output import STDERR, STDOUT, Output
-from supervisor._config.active import look_from, settings_for
+from supervisor._config.active import active
 from supervisor._run.decorators import Run
 from supervisor._run.signals import Terminated
 from supervisor.errors import CommandError, ConfigurationError, OverlapError, RunSkipped
@@ -42,10 +42,10 @@ def run(asked: Asked) -> int:
     """
     _fill_standard_streams()
     target = target_of(asked.command)
-    look_from(target.file)
+    active().look_from(target.file)
     options = dict(asked.settings)
     try:
-        settings = settings_for((options.pop("name", target.name),), options)
+        settings = active().settings_for((options.pop("name", target.name),), options)
     except ConfigurationError as error:
         _complain(str(error))
         return WRONG_USE
