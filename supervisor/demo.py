@@ -77,10 +77,7 @@ def main(say: Callable[[str], None]) -> None:
     Args:
         say: Prints a line.
     """
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
-        state_kept_in(Path(name) / "state") as runtime,
-    ):
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, own_runtime(Path(name)) as runtime:
         say("A good night: a run over Python's own library, which makes progress, says a word and succeeds.\n")
         check_library()
         say("\nA bad night: a run over a folder with one broken file. This is what your channel would get.\n")
@@ -103,9 +100,9 @@ def parcels_in(parent: Path) -> Path:
     return folder
 
 
-def own_runtime(directory: Path) -> AbstractContextManager[Runtime]:
+def own_runtime(folder: Path) -> AbstractContextManager[Runtime]:
     """Keep the demo's runs out of the journal of your own scripts, in the block of a ``with``."""
-    return using(Runtime(default_runtime().configuration, state_directory=directory))
+    return using(Runtime(default_runtime().configuration, state_directory=folder / "state"))
 
 
 def journalled(runtime: Runtime) -> list[RunReport]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor import Supervisor, supervise, supervised
-from supervisor._config.active import active
+from supervisor._config.active import ActiveConfiguration, active
 from supervisor._models.kinds import DeliveryState, Kind
 from supervisor._store import open_journal
 
@@ -134,7 +134,7 @@ def test_commands_look_from_the_working_directory(tmp_path: Path, monkeypatch: p
     (tmp_path / "supervisor.toml").write_text('[handlers.screen]\ntype = "console"\n')
     monkeypatch.delenv("SUPERVISOR_CONFIG")
     monkeypatch.chdir(tmp_path)
-    active().forget()
-    assert "screen" not in active().loaded.handlers
-    active().look_from(None)
-    assert "screen" in active().loaded.handlers
+    configuration = ActiveConfiguration(lambda: __file__)
+    assert "screen" not in configuration.loaded.handlers
+    configuration.look_from(None)
+    assert "screen" in configuration.loaded.handlers
