@@ -257,7 +257,7 @@ def test_an_exception_that_knows_no_better(own: Any, details: Any) -> None:
     def fail() -> None:
         raise ProgramFailedError(own)
 
-    assert details(fail).type == "test_capture_details.ProgramFailedError"
+    assert details(fail).type == f"{__name__}.ProgramFailedError"
 
 
 def test_details_without_a_fingerprint_get_one(details: Any) -> None:

@@ -85,7 +85,7 @@ class HostileDate(dt.date):
     __str__ = __repr__ = isoformat = strftime = Hostile.__getattribute__  # type: ignore[assignment] # as above
 
 
-PARCEL = "test_capture_variables.Parcel"
+PARCEL = f"{__name__}.Parcel"
 SHOWN: list[tuple[Any, str]] = [
     (None, "None"),
     (True, "True"),
@@ -116,20 +116,20 @@ SHOWN: list[tuple[Any, str]] = [
     (Decimal("1.50"), "Decimal('1.50')"),
     (UUID(int=5), "UUID('00000000-0000-0000-0000-000000000005')"),
     (pathlib.PurePosixPath("/srv"), "PurePosixPath('/srv')"),
-    (Color.RED, "test_capture_variables.Color.RED"),
-    (Point(1, 2), "test_capture_variables.Point(x=1, y=2)"),
-    (Parcel("1-2"), "<test_capture_variables.Parcel apn='1-2', owner=None>"),
+    (Color.RED, f"{__name__}.Color.RED"),
+    (Point(1, 2), f"{__name__}.Point(x=1, y=2)"),
+    (Parcel("1-2"), f"<{__name__}.Parcel apn='1-2', owner=None>"),
     (Parcel("1", Parcel("2")), f"<{PARCEL} apn='1', owner=<{PARCEL} apn='2', owner=None>>"),
-    (Row(5), "<test_capture_variables.Row number=5>"),
+    (Row(5), f"<{__name__}.Row number=5>"),
     (KeyError("apn"), "KeyError('apn')"),
     (json, "<module json>"),
     (json.dumps, "<function dumps>"),
     (len, "<builtin_function_or_method len>"),
-    (Parcel, "<class test_capture_variables.Parcel>"),
+    (Parcel, f"<class {__name__}.Parcel>"),
     (object(), "<object>"),
     (threading.Thread(), "<threading.Thread>"),
-    (Hostile(), "<test_capture_variables.Hostile size=3>"),
-    (HostileDict(a=1), "test_capture_variables.HostileDict({'a': 1})"),
+    (Hostile(), f"<{__name__}.Hostile size=3>"),
+    (HostileDict(a=1), f"{__name__}.HostileDict({{'a': 1}})"),
     (HostileText("abc"), "'abc'"),
     (HostileDate(2026, 1, 31), "HostileDate(2026, 1, 31)"),
 ]  # fmt: skip
@@ -173,7 +173,7 @@ def test_values_whose_name_tells_are_redacted() -> None:
     assert "hunter2abc" not in REDACTING.show("x", type("Login", (), {})())
     login = Row(1)
     vars(login)["token"] = "hunter2abc"
-    assert REDACTING.show("login", login) == "<test_capture_variables.Row number=1, token='[redacted: token]'>"
+    assert REDACTING.show("login", login) == f"<{__name__}.Row number=1, token='[redacted: token]'>"
     assert "hunter2abc" not in REDACTING.show("url", "postgresql://me:hunter2abc@db/x")
 
 

@@ -85,7 +85,7 @@ def test_everything_that_a_handler_can_read_is_on_the_message(recorder: Recorder
     assert report.error.where.endswith("in fail")
     assert report.error.source == "raise error"
     assert report.error.traceback.startswith("Traceback (most recent call last):")
-    assert "supervisor" not in report.error.traceback.replace("test_telling", "").lower().partition("valueerror")[0]
+    assert "supervisor" not in report.error.traceback.replace("test_reporter", "").lower().partition("valueerror")[0]
     assert report.progress is not None
     assert (report.progress.done, report.progress.total, report.progress.message) == (3, 10, "loading")
 
