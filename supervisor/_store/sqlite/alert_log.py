@@ -54,6 +54,7 @@ _STALLS = (
 )
 _STALLS_AGAIN = "UPDATE finding SET since = ?, told_at = ?, times = ?, untold = ?, resolved_at = NULL WHERE key = ?"
 _OWED = "SELECT key, times, owed FROM finding WHERE resolved_at IS NULL AND kind = ? AND run_id = ?"
+_CHECKS = "SELECT at, awake_s, slept_s FROM checked ORDER BY at"
 _SINCE = {
     Kind.STALLED: "coalesce(progress_at, started_at)",
     Kind.OVERDUE: "started_at + coalesce(max_duration_s, 0)",
@@ -64,12 +65,11 @@ INSERT OR IGNORE INTO finding (kind, name, run, run_id, schedule, since, told_at
 """
 
 
-class FindingKeeper:
-    """Keep what was told of runs that died, hang or did not start.
+class AlertReader:
+    """Read what alerts are found by, and what people were notified of.
 
-    The attributes come from :class:`~supervisor._store.Journal`. Each method that returns whether something is so
-    for the caller alone is to be used in :meth:`~supervisor._store.Journal.one_commit` with ``put``, so that a kill
-    in between neither loses the message nor repeats it.
+    The attributes come from :class:`~supervisor._store.Journal`, or from a
+    :class:`~supervisor._store.sqlite.reader.Reader`, which writes nothing.
     """
 
     _store: Store
@@ -112,6 +112,64 @@ class FindingKeeper:
 
         sql = f"SELECT {_COLUMNS} FROM run WHERE key = ? AND id = ?"  # noqa: S608 - our own words
         return next(map(_record, self._store.rows(sql, (glance.key, text(glance.id)))), None)
+
+    def schedules(self, configured: Mapping[str, str]) -> dict[str, tuple[str, datetime, datetime | None]]:
+        """Return which schedules the configuration has or had.
+
+        Args:
+            configured: Names and their schedules, as texts, as the configuration has them now.
+
+        Returns:
+            Of each name: its schedule, when a check first saw it, and when a check no longer saw it (None for those
+            that are still configured). What no check has seen yet counts from now.
+        """
+        return {
+            name: (schedule, _instant(since), _instant(dropped_at))
+            for name, (schedule, since, dropped_at) in self._schedules(configured).items()
+        }
+
+    def _schedules(self, configured: Mapping[str, str]) -> dict[str, tuple[str, float, float | None]]:
+        now = self._clock()
+        wanted = {text(name): text(schedule) for name, schedule in configured.items()}
+        seen = {row[0]: row[1:] for row in self._schedules_seen()}
+        merged = {
+            name: (schedule, since, now if dropped_at is None and name not in wanted else dropped_at)
+            for name, (schedule, since, dropped_at) in seen.items()
+        }
+        for name, schedule in wanted.items():
+            if name not in seen or seen[name][0] != schedule or seen[name][2] is not None:
+                merged[name] = (schedule, now, None)
+        return merged
+
+    def _schedules_seen(self) -> list[Row]:
+        return self._store.rows("SELECT name, schedule, since, dropped_at FROM watched")
+
+    def last_check(self, awake_s: float) -> LastCheck:
+        """Return when a check last looked, and when the machine slept, as far as checks and the clocks of now show it.
+
+        Args:
+            awake_s: As in :meth:`AlertLog.note_check`.
+        """
+        return _last_check(self._checks(), self._clock(), awake_s)
+
+    def _checks(self) -> list[Row]:
+        return self._store.rows(_CHECKS)
+
+    def _glance(self, row: Any) -> RunGlance:
+        from supervisor._store.records import RunGlance
+
+        outcome, host, pid, process_started = row[3], row[4], row[11], row[12]
+        is_gone = outcome is None and self._gone(Process(host, pid, process_started))
+        return RunGlance._make((*row[:11], is_gone))
+
+
+class AlertLog(AlertReader):
+    """Keep what people were notified of: runs that stalled, took too long, died or did not start.
+
+    Each method that returns whether something is so for the caller alone is to be used in
+    :meth:`~supervisor._store.Journal.one_commit` with ``put``, so that a kill in between neither loses the message nor
+    repeats it.
+    """
 
     def note_finding(self, kind: Kind, run_id: str, *, is_new: bool = False) -> Notification | None:
         """Claim the telling that a run stalled, is overdue or died.
@@ -258,36 +316,20 @@ class FindingKeeper:
             self._owe(connection, key, left)
             return left != owed
 
-    def watch_schedules(self, schedules: Mapping[str, str]) -> dict[str, tuple[str, datetime, datetime | None]]:
-        """Note which schedules the configuration has now.
+    def watch_schedules(self, configured: Mapping[str, str]) -> dict[str, tuple[str, datetime, datetime | None]]:
+        """Note which schedules the configuration has now, and return them as :meth:`schedules` does.
 
         Args:
-            schedules: Names and their schedules, as texts.
-
-        Returns:
-            Of each name that has or had one: its schedule, when that was first seen, and when it was no longer seen;
-            None for those that are still there.
+            configured: Names and their schedules, as texts.
         """
-        now = self._clock()
-        known = {row[0]: row[1:] for row in self._watched()}
-        wanted = {text(name): text(schedule) for name, schedule in schedules.items()}
-        new = [
-            (name, schedule, now)
-            for name, schedule in wanted.items()
-            if known.get(name, ("",))[0] != schedule or known[name][2] is not None
-        ]
-        dropped = [(now, name) for name, row in known.items() if name not in wanted and row[2] is None]
-        if new or dropped:
+        seen = {row[0]: row[1:] for row in self._schedules_seen()}
+        changed = [(name, *row) for name, row in self._schedules(configured).items() if seen.get(name) != row]
+        if changed:
             with self._store.write() as connection:
-                connection.executemany("INSERT OR REPLACE INTO watched (name, schedule, since) VALUES (?, ?, ?)", new)
-                connection.executemany("UPDATE watched SET dropped_at = ? WHERE name = ?", dropped)
-        return {
-            name: (schedule, _instant(since), _instant(dropped_at))
-            for name, schedule, since, dropped_at in self._watched()
-        }
-
-    def _watched(self) -> list[Row]:
-        return self._store.rows("SELECT name, schedule, since, dropped_at FROM watched")
+                connection.executemany(
+                    "INSERT OR REPLACE INTO watched (name, schedule, since, dropped_at) VALUES (?, ?, ?, ?)", changed
+                )
+        return self.schedules(configured)
 
     def note_check(self, awake_s: float) -> LastCheck:
         """Note that a check looks now, and return when the one before did.
@@ -296,23 +338,21 @@ class FindingKeeper:
             awake_s: What a clock shows that stands still while the machine sleeps: ``time.monotonic()``
                 (https://docs.python.org/3/library/time.html#time.monotonic), but on Windows, where it goes on.
         """
-        from supervisor._store.records import LastCheck
-
         now = self._clock()
         with self._store.write(durable=False) as connection:
-            rows = connection.execute("SELECT at, awake_s, slept_s FROM checked ORDER BY at").fetchall()
+            rows = connection.execute(_CHECKS).fetchall()
             slept_s = _slept_s(rows[-1], now, awake_s) if rows else 0.0
             connection.execute("DELETE FROM checked WHERE slept_s = 0 OR at < ?", (now - KEEP_DAYS * DAY_S,))
             connection.execute("INSERT OR REPLACE INTO checked VALUES (?, ?, ?)", (now, awake_s, slept_s))
-        sleeps = [(at, each_s) for at, _, each_s in (*rows, (now, awake_s, slept_s)) if each_s]
-        return LastCheck(_instant(rows[-1][0]) if rows else None, tuple(sleeps))
+        return _last_check(rows, now, awake_s)
 
-    def _glance(self, row: Any) -> RunGlance:
-        from supervisor._store.records import RunGlance
 
-        outcome, host, pid, process_started = row[3], row[4], row[11], row[12]
-        is_gone = outcome is None and self._gone(Process(host, pid, process_started))
-        return RunGlance._make((*row[:11], is_gone))
+def _last_check(rows: Sequence[Row], now: float, awake_s: float) -> LastCheck:
+    from supervisor._store.records import LastCheck
+
+    slept_s = _slept_s(rows[-1], now, awake_s) if rows else 0.0
+    sleeps = [(at, each_s) for at, _, each_s in (*rows, (now, awake_s, slept_s)) if each_s]
+    return LastCheck(_instant(rows[-1][0]) if rows else None, tuple(sleeps))
 
 
 def _slept_s(before: Row, now: float, awake_s: float) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from supervisor._store.contract import COPIES_LIMIT_BYTES, LEASE_S
 from supervisor._store.processes import Process, is_gone, this_process
-from supervisor._store.sqlite.alert_log import FindingKeeper
+from supervisor._store.sqlite.alert_log import AlertLog
 from supervisor._store.sqlite.database import BUSY_S, Store
 from supervisor._store.sqlite.outbox_admin import TendedOutbox
 from supervisor._store.sqlite.run_history import RunReader
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from supervisor._models.earlier_runs import Past
 
 
-class Journal(RunWriter, RunReader, TendedOutbox, FindingKeeper):
+class Journal(RunWriter, RunReader, TendedOutbox, AlertLog):
     """The record of runs, and the :class:`~supervisor._store.Outbox` of messages that are not settled yet.
 
     It can be used from any thread, and after a fork also in the child, where it opens the file anew.

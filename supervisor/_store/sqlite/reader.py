@@ -21,6 +21,7 @@ from supervisor._store.json_text import text
 from supervisor._store.notices import AS_IF_MADE
 from supervisor._store.processes import is_gone, this_process
 from supervisor._store.sqlite import schema
+from supervisor._store.sqlite.alert_log import AlertReader
 from supervisor._store.sqlite.database import FILE_NAME
 from supervisor._store.sqlite.outbox import IS_ANY_SAID
 from supervisor._store.sqlite.outbox_admin import UNSENT_KEYS, TendedOutbox
@@ -206,7 +207,7 @@ class Standing(NamedTuple):
     last_error: str
 
 
-class Reader(RunReader, TendedOutbox):
+class Reader(RunReader, TendedOutbox, AlertReader):
     """The journal for reading only; what writes raises JournalUnavailable.
 
     Args:
