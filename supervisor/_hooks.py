@@ -52,7 +52,7 @@ class _Fork(threading.local):
     def __init__(self) -> None:
         # None while no fork is prepared.
         self.held: list[ForkAware] | None = None
-        self.put_off: list[Callable[[], None]] | None = None
+        self.deferred: list[Callable[[], None]] | None = None
 
 
 _fork = _Fork()
@@ -75,14 +75,14 @@ def whole_line() -> Iterator[None]:
         _writing.remove(thread)
 
 
-def put_off(what: Callable[[], None]) -> bool:
+def defer(action: Callable[[], None]) -> bool:
     """Do what a signal asks for when the fork of this thread is done, in the parent; return False when there is none.
 
     An exception that is raised where Python prepares a fork is lost.
     """
-    if _fork.put_off is None:
+    if _fork.deferred is None:
         return False
-    _fork.put_off.append(what)
+    _fork.deferred.append(action)
     return True
 
 
@@ -97,14 +97,14 @@ def follow_forks() -> None:
 def _waiting(plain: Callable[[], Any]) -> Callable[[], Any]:
     @functools.wraps(plain)
     def fork() -> Any:
-        _fork.put_off = []
+        _fork.deferred = []
         try:
             _hold_when_quiet()
             return plain()
         finally:
             _let_go(in_child=False)  # done already, unless it did not come to the fork
-            put_off, _fork.put_off = _fork.put_off or (), None
-            for each in put_off:
+            deferred, _fork.deferred = _fork.deferred or (), None
+            for each in deferred:
                 each()
 
     fork._waits_for_threads = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark on our own function
@@ -158,7 +158,7 @@ def _hold() -> None:
 def _let_go(*, in_child: bool) -> None:
     held, _fork.held = _fork.held or [], None
     if in_child:
-        _fork.put_off = None  # the signals were the parent's
+        _fork.deferred = None  # the signals were the parent's
         _writing[:] = [each for each in _writing if each == threading.get_ident()]
     while held:
         held.pop().after_fork(in_child=in_child)

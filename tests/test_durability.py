@@ -477,8 +477,8 @@ WHILE_IT_IS_PUT = """
     Journal.put, Journal.put_notice = dies_in(Journal.put), dies_in(Journal.put_notice)
 """
 AFTER_PUT = """
-    from supervisor._delivery.worker import Courier
-    Courier.take = lambda *args: die()
+    from supervisor._delivery.worker import Worker
+    Worker.take = lambda *args: die()
 """
 DURING_SEND = """
     class Mail(Mail):

@@ -36,7 +36,7 @@ SLOW_IMPORT = """
 
 @pytest.mark.parametrize("journal", [True, False])
 def test_a_child_can_import_what_a_courier_is_importing(tmp_path: Path, *, journal: bool) -> None:
-    """A child that is forked while a courier imports a module can import it too, also one that asks for a logger."""
+    """A child that is forked while a worker imports a module can import it too, also one that asks for a logger."""
     module = """if True:
         import logging, pathlib, time
         (pathlib.Path(__file__).parent / "imports").touch()
@@ -78,7 +78,7 @@ def test_a_fork_waits_for_no_import_of_the_scripts_own(tmp_path: Path) -> None:
 
 
 def test_a_fork_does_not_wait_for_ever(tmp_path: Path) -> None:
-    """Where the import of a courier waits for the forking thread, the fork goes on after a while."""
+    """Where the import of a worker waits for the forking thread, the fork goes on after a while."""
     body = (
         SLOW_IMPORT.format(
             module="import pathlib, __main__\n"
@@ -106,7 +106,7 @@ def test_a_fork_does_not_wait_for_ever(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["console", "log"])
 def test_a_child_can_write_where_a_courier_was_writing(tmp_path: Path, way: str) -> None:
-    """A child that is forked while a courier prints a message, or logs, finds the stream free."""
+    """A child that is forked while a worker prints a message, or logs, finds the stream free."""
     body = f"""
         import logging, os, threading, time
         from children import how_it_ends

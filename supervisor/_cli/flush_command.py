@@ -144,15 +144,15 @@ def _handlers(wanted: set[str]) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _send(journal: Journal, senders: Sequence[Any], own: Sequence[WaitingDelivery], deadline_s: float) -> None:
     from supervisor._config.active import active
-    from supervisor._delivery.dispatcher import Deliveries
+    from supervisor._delivery.dispatcher import Dispatcher
 
     now = datetime.now(UTC)
     for each in own:
         if each.state is DeliveryState.FAILED or (each.due_at is not None and each.due_at > now):
             journal.retry(each.key)  # somebody is here and wants it now
-    deliveries = Deliveries(senders, (), journal, active().redactor)
-    deliveries.fetch_waiting()
-    deliveries.wait(deadline_s)
+    dispatcher = Dispatcher(senders, (), journal, active().redactor)
+    dispatcher.fetch_waiting()
+    dispatcher.wait(deadline_s)
 
 
 def _result(before: WaitingDelivery, after: Standing | None, faults: dict[str, str]) -> Result:

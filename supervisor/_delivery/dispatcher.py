@@ -1,8 +1,8 @@
 """Take messages to their handlers: store, send, classify, retry, settle.
 
-A message is in the outbox before it is first tried. From there each handler's courier takes it, in a thread of its
+A message is in the outbox before it is first tried. From there each handler's worker takes it, in a thread of its
 own, and settles it: sent, failed for good, or to be tried again. A run waits for its messages at its end, but not
-longer than it was told to; what is left stays in the outbox, for the couriers of a later run.
+longer than it was told to; what is left stays in the outbox, for the workers of a later run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from supervisor import _log
 from supervisor._attachments.names import cleaned_by
 from supervisor._delivery import worker
-from supervisor._delivery.worker import Courier, Parcel
+from supervisor._delivery.worker import Job, Worker
 from supervisor._models.kinds import Kind
 from supervisor._store.contract import JournalUnavailable, warn_once
 from supervisor._store.memory import MemoryOutbox
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 EXIT_DEADLINE_S = 30.0
 
-_unfinished: set[Deliveries] = set()
+_unfinished: set[Dispatcher] = set()
 _is_finished = False
 
 
@@ -45,7 +45,7 @@ def handler_name(handler: MessageHandler) -> str:
     return f"{type(handler).__module__}.{type(handler).__qualname__}"
 
 
-class Deliveries:
+class Dispatcher:
     """What one run hands to its handlers, and how the run waits for it.
 
     Args:
@@ -67,10 +67,10 @@ class Deliveries:
         self._report_on = frozenset(report_on) | {Kind.NOTICE, Kind.PROGRESS}
         self._outbox = outbox
         self.redactor = redactor or self._redactor_of_handlers
-        self._couriers: dict[str, Courier] = {}
+        self._workers: dict[str, Worker] = {}
         self._want_notices: tuple[str, ...] | None = None
         self._told_to_stop = False
-        self.parcels: set[Parcel] = set()
+        self.jobs: set[Job] = set()
 
     def _redactor_of_handlers(self) -> Redactor:
         from supervisor._redaction import redactor_for
@@ -78,8 +78,8 @@ class Deliveries:
         return redactor_for(self._handlers.values())
 
     def accept(self, details: MessageDetails) -> None:
-        """Store a message for every handler that wants its kind, and let the couriers take it from there."""
-        self.hand_over(self.store(details))
+        """Store a message for every handler that wants its kind, and let the workers take it from there."""
+        self.submit(self.store(details))
 
     def accept_notice(self, notice: Notice) -> None:
         """Do as :meth:`accept` does with what a script says in plain words. The script waits for it."""
@@ -94,7 +94,7 @@ class Deliveries:
         except JournalUnavailable as error:
             outbox = self._do_without(error)
             put = outbox.put_notice(notice, names)
-        self.hand_over([Parcel(each, outbox, self) for each in put])
+        self.submit([Job(each, outbox, self) for each in put])
 
     def names(self, kind: Kind, *, without: Sequence[MessageHandler] = ()) -> tuple[str, ...]:
         """Return the names of the handlers that want messages of a kind.
@@ -109,13 +109,13 @@ class Deliveries:
             if self._wants(handler, kind) and not any(handler is each for each in without)
         )
 
-    def strangers(self, names: Iterable[str]) -> list[str]:
+    def unknown_handlers(self, names: Iterable[str]) -> list[str]:
         """Return those of some names that no handler here has."""
         return [name for name in names if name not in self._handlers]
 
     def store(
         self, details: MessageDetails, *, without: Sequence[MessageHandler] = (), only: Collection[str] | None = None
-    ) -> tuple[Parcel, ...]:
+    ) -> tuple[Job, ...]:
         """Store a message for every handler that wants its kind; nothing is sent before it is handed over.
 
         A handler that sends messages while it sends one would never come to an end: those are refused.
@@ -129,12 +129,12 @@ class Deliveries:
         if not names or _is_refused(details):
             return ()
         outbox, accepted = self._put(details, names)
-        return tuple(Parcel(delivery, outbox, self) for delivery in accepted)
+        return tuple(Job(delivery, outbox, self) for delivery in accepted)
 
-    def hand_over(self, parcels: Iterable[Parcel]) -> None:
-        """Let the couriers take what was stored, after the commit that it was stored in."""
-        for parcel in parcels:
-            self._courier(parcel.handler).take(parcel)
+    def submit(self, jobs: Iterable[Job]) -> None:
+        """Let the workers take what was stored, after the commit that it was stored in."""
+        for job in jobs:
+            self._worker(job.handler).take(job)
         if _is_finished:
             self.wait(EXIT_DEADLINE_S)  # nobody else will
 
@@ -162,14 +162,14 @@ class Deliveries:
             self._outbox = MemoryOutbox()
 
     def fetch_waiting(self) -> None:
-        """Let the couriers deliver what earlier runs left in the outbox, after the messages of this one."""
+        """Let the workers deliver what earlier runs left in the outbox, after the messages of this one."""
         try:
             names = self._outbox.waiting(tuple(self._handlers)) if self._handlers else ()
         except JournalUnavailable as error:
             warn_once(error)
             return
         for name in names:
-            self._courier(name).look_into(self._outbox, self.redactor)
+            self._worker(name).poll(self._outbox, self.redactor)
 
     def wait(self, deadline_s: float) -> None:
         """Wait until everything is settled, or can no longer be within the deadline; log what is left.
@@ -179,7 +179,7 @@ class Deliveries:
         Args:
             deadline_s: The most seconds to wait.
         """
-        if not self.parcels and not self._couriers:
+        if not self.jobs and not self._workers:
             return
         until = monotonic() + deadline_s
         try:
@@ -195,13 +195,11 @@ class Deliveries:
 
     def _may_come_to_rest_before(self, until: float) -> bool:
         """Tell whether waiting helps: for what is due in time, and for what earlier runs left."""
-        return any(each.due_s < until for each in self.parcels) or any(
-            each.is_clearing for each in self._couriers.values()
-        )
+        return any(each.due_s < until for each in self.jobs) or any(each.is_clearing for each in self._workers.values())
 
     def is_settled(self) -> bool:
         """Tell whether nothing of this run is on its way."""
-        return not self.parcels and not any(each.is_clearing for each in self._couriers.values())
+        return not self.jobs and not any(each.is_clearing for each in self._workers.values())
 
     def stop_waiting(self) -> None:
         """End a wait that is under way. A signal handler calls it, so it takes no lock."""
@@ -209,44 +207,44 @@ class Deliveries:
 
     def forget(self) -> None:
         """Begin anew in a forked child: what was on its way is the parent's to deliver."""
-        self._couriers = {}
-        self.parcels = set()
+        self._workers = {}
+        self.jobs = set()
 
-    def _courier(self, name: str) -> Courier:
-        found = self._couriers.get(name)
-        return found if found is not None else self._new_courier(name)
+    def _worker(self, name: str) -> Worker:
+        found = self._workers.get(name)
+        return found if found is not None else self._new_worker(name)
 
-    def _new_courier(self, name: str) -> Courier:
-        # Loaded before the courier's thread does: a fork meanwhile would leave the lock of its import held for ever.
+    def _new_worker(self, name: str) -> Worker:
+        # Loaded before the worker's thread does: a fork meanwhile would leave the lock of its import held for ever.
         import random  # noqa: F401 - as said
 
         from supervisor._messages import builder  # noqa: F401 - as said
 
         with worker.changed:
             _unfinished.add(self)
-            if name not in self._couriers:
-                self._couriers[name] = worker.courier_for(name, self._handlers[name])
-                self._couriers[name].users += 1
-            return self._couriers[name]
+            if name not in self._workers:
+                self._workers[name] = worker.worker_for(name, self._handlers[name])
+                self._workers[name].users += 1
+            return self._workers[name]
 
     def _leave(self) -> None:
-        """Tell what is left, keep its attachments, and let the couriers go when they are done."""
+        """Tell what is left, keep its attachments, and let the workers go when they are done."""
         with worker.changed:
-            left = tuple(self.parcels)
-            for each in self._couriers.values():
+            left = tuple(self.jobs)
+            for each in self._workers.values():
                 each.users -= 1
-            self._couriers = {}
+            self._workers = {}
             _unfinished.discard(self)
             worker.changed.notify_all()
-        for parcel in left:
-            _log.warning("not delivered yet: %r to %s", parcel.delivery.message.subject, parcel.delivery.handler)
+        for job in left:
+            _log.warning("not delivered yet: %r to %s", job.delivery.message.subject, job.delivery.handler)
             with cleaned_by(self.redactor):
-                worker.keep_attachments(parcel)
+                worker.keep_attachments(job)
 
 
 def _is_refused(said: MessageDetails | Notice) -> bool:
     """Tell whether a handler speaks while it is sending: that would never come to an end."""
-    if not worker.is_courier_thread():
+    if not worker.in_worker_thread():
         return False
     subject = said.subject if isinstance(said.subject, str) else said.subject.decode("utf-8", "replace")
     _log.warning("a handler spoke while it was sending; its message %r is left out", subject)
@@ -269,14 +267,14 @@ def _finish() -> None:
     global _is_finished  # noqa: PLW0603 - what is accepted from here on has nobody to wait for it
     _is_finished = True
     until = monotonic() + EXIT_DEADLINE_S
-    for deliveries in tuple(_unfinished):
-        deliveries.wait(max(0.0, until - monotonic()))
+    for dispatcher in tuple(_unfinished):
+        dispatcher.wait(max(0.0, until - monotonic()))
 
 
 def _begin_anew_in_child() -> None:
     """Leave what is on its way to the parent of a forked child."""
-    for deliveries in _unfinished:
-        deliveries.forget()
+    for dispatcher in _unfinished:
+        dispatcher.forget()
     _unfinished.clear()
 
 

@@ -1,6 +1,6 @@
 """The threads that take messages to their handlers, one message at a time.
 
-A courier's thread starts with the first parcel and ends when nothing is left and no run needs it any more. So a
+A worker's thread starts with the first job and ends when nothing is left and no run needs it any more. So a
 handler that fails, hangs or is slow holds up nobody else, and needs no locks of its own.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from supervisor._delivery.dispatcher import Deliveries
+    from supervisor._delivery.dispatcher import Dispatcher
     from supervisor._models.values import Attachment, Delivery, MessageHandler
     from supervisor._redaction import Redactor
     from supervisor._store import Outbox
@@ -39,20 +39,20 @@ GIVE_UP_AFTER = timedelta(days=7)
 LOOK_AGAIN_S = 60.0
 LOOK_AGAIN_SOON_S = 0.5
 
-# Guards all that couriers and runs share, and wakes whoever waits: couriers for work, runs for their messages.
+# Guards all that workers and runs share, and wakes whoever waits: workers for work, runs for their messages.
 changed = threading.Condition()
-_couriers: dict[int, Courier] = {}
+_workers: dict[int, Worker] = {}
 _this_thread = threading.local()
 
 
-def is_courier_thread() -> bool:
-    """Tell whether the code at hand runs in a courier's thread: a handler is sending."""
-    return getattr(_this_thread, "is_courier", False)
+def in_worker_thread() -> bool:
+    """Tell whether the code at hand runs in a worker's thread: a handler is sending."""
+    return getattr(_this_thread, "is_worker", False)
 
 
-def courier_for(name: str, handler: MessageHandler) -> Courier:
-    """Return the one courier of a handler in this process. The caller holds ``changed``."""
-    return _couriers.get(id(handler)) or _couriers.setdefault(id(handler), Courier(name, handler))
+def worker_for(name: str, handler: MessageHandler) -> Worker:
+    """Return the one worker of a handler in this process. The caller holds ``changed``."""
+    return _workers.get(id(handler)) or _workers.setdefault(id(handler), Worker(name, handler))
 
 
 def retry_delay_s(
@@ -69,19 +69,19 @@ def retry_delay_s(
         jitter: Returns a random number from 0 to 1; None for Python's own.
     """
     if jitter is None:
-        from random import random  # loaded by Deliveries
+        from random import random  # loaded by the dispatcher
 
         jitter = random
     longest = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts - 1, 30))
     return max(retry_after_s or 0.0, longest * (1 - jitter() / 2))
 
 
-class Parcel:
+class Job:
     """One delivery on its way, where it is stored, whose it is, and when it is to be tried next."""
 
     __slots__ = ("_delivery", "claimed_s", "due_s", "handler", "outbox", "owner")
 
-    def __init__(self, delivery: Delivery | PutNotice, outbox: Outbox, owner: Deliveries | None = None) -> None:
+    def __init__(self, delivery: Delivery | PutNotice, outbox: Outbox, owner: Dispatcher | None = None) -> None:
         self._delivery = delivery
         self.handler = delivery.handler
         self.outbox = outbox
@@ -105,7 +105,7 @@ class Parcel:
         self._delivery, self.claimed_s = delivery, monotonic()
 
 
-class Courier:
+class Worker:
     """Takes messages to one handler, one at a time, in a thread of its own."""
 
     def __init__(self, name: str, handler: MessageHandler) -> None:
@@ -114,22 +114,22 @@ class Courier:
         self._handler = handler
         self._outbox: Outbox | None = None
         self._redactor_of_left: Callable[[], Redactor] | None = None
-        self._fresh: deque[Parcel] = deque()
-        self._again: list[Parcel] = []
+        self._fresh: deque[Job] = deque()
+        self._again: list[Job] = []
         self._outbox_due_s = inf
         self.is_clearing = False  # True while what earlier runs left is being delivered
         self._thread: threading.Thread | None = None
 
-    def take(self, parcel: Parcel) -> None:
+    def take(self, job: Job) -> None:
         """Take a delivery that was just accepted."""
         with changed:
-            if parcel.owner is not None:
-                parcel.owner.parcels.add(parcel)
-            self._fresh.append(parcel)
+            if job.owner is not None:
+                job.owner.jobs.add(job)
+            self._fresh.append(job)
             fresh_thread = self._wake()
         self._start(fresh_thread)
 
-    def look_into(self, outbox: Outbox, redactor: Callable[[], Redactor] | None = None) -> None:
+    def poll(self, outbox: Outbox, redactor: Callable[[], Redactor] | None = None) -> None:
         """Deliver what earlier runs left in an outbox too.
 
         Args:
@@ -166,10 +166,10 @@ class Courier:
                 self._serve_here()
 
     def _serve(self) -> None:
-        """Send what is due until nothing is left and nobody needs the courier any more."""
-        _this_thread.is_courier = True
-        while (parcel := self._next()) is not None:
-            self._send(parcel)
+        """Send what is due until nothing is left and nobody needs the worker any more."""
+        _this_thread.is_worker = True
+        while (job := self._next()) is not None:
+            self._send(job)
         self._close()
 
     def _serve_here(self) -> None:
@@ -178,8 +178,8 @@ class Courier:
             self._send(self._fresh.popleft())
         self._thread = None
 
-    def _next(self) -> Parcel | None:
-        """Wait for the next parcel that is due: fresh ones first, then own ones again, then what earlier runs left."""
+    def _next(self) -> Job | None:
+        """Wait for the next job that is due: fresh ones first, then own ones again, then what earlier runs left."""
         while True:
             with changed:
                 now = monotonic()
@@ -191,39 +191,39 @@ class Courier:
                 elif self._outbox_due_s > now:
                     if again is None and not self.users:
                         self._thread = None
-                        _couriers.pop(id(self._handler), None)
+                        _workers.pop(id(self._handler), None)
                         return None
                     due_s = min(self._outbox_due_s, again.due_s if again is not None else inf)
                     changed.wait(min(due_s - now, LOOK_AGAIN_S))
                     continue
                 else:
                     again = None
-            parcel = self._claim_again(again) if again is not None else self._claim_left()
-            if parcel is not None:
-                return parcel
+            job = self._claim_again(again) if again is not None else self._claim_left()
+            if job is not None:
+                return job
 
-    def _claim_again(self, parcel: Parcel) -> Parcel | None:
+    def _claim_again(self, job: Job) -> Job | None:
         """Claim an own delivery for another attempt; what others have settled meanwhile is off our hands."""
         try:
-            state = parcel.outbox.state_of(parcel.delivery)
+            state = job.outbox.state_of(job.delivery)
             if state is None:
-                return parcel  # its journal was lost with the row: what we hold is all there is
+                return job  # its journal was lost with the row: what we hold is all there is
             if state is not DeliveryState.PENDING:
-                self._let_go(parcel)
+                self._let_go(job)
                 return None
-            claimed = parcel.outbox.claim(parcel.delivery.handler, own=(parcel.delivery.key,))
+            claimed = job.outbox.claim(job.delivery.handler, own=(job.delivery.key,))
         except JournalUnavailable as error:
             warn_once(error)
-            return parcel  # better twice than never
-        if claimed is not None and claimed.key == parcel.delivery.key:
-            parcel.claimed_again(claimed)
-            return parcel
+            return job  # better twice than never
+        if claimed is not None and claimed.key == job.delivery.key:
+            job.claimed_again(claimed)
+            return job
         with changed:  # another process is sending it, or the clock of the outbox says that it is not due yet
-            parcel.due_s = monotonic() + LOOK_AGAIN_SOON_S
-            self._again.append(parcel)
-        return Parcel(claimed, parcel.outbox) if claimed is not None else None
+            job.due_s = monotonic() + LOOK_AGAIN_SOON_S
+            self._again.append(job)
+        return Job(claimed, job.outbox) if claimed is not None else None
 
-    def _claim_left(self) -> Parcel | None:
+    def _claim_left(self) -> Job | None:
         """Claim what waits longest in the outbox, or return None and note when to look again."""
         outbox = self._outbox
         if outbox is None:
@@ -238,78 +238,78 @@ class Courier:
             self._outbox_due_s = inf if due_in_s is None else monotonic() + due_in_s
             self.is_clearing = delivery is not None
             changed.notify_all()
-        return Parcel(delivery, outbox) if delivery is not None else None
+        return Job(delivery, outbox) if delivery is not None else None
 
-    def _send(self, parcel: Parcel) -> None:
+    def _send(self, job: Job) -> None:
         """Try one delivery and settle it."""
-        if monotonic() - parcel.claimed_s > LEASE_S / 2 and not _renew(parcel):
-            self._let_go(parcel)  # it waited its turn for so long that another process has taken it
+        if monotonic() - job.claimed_s > LEASE_S / 2 and not _renew(job):
+            self._let_go(job)  # it waited its turn for so long that another process has taken it
             return
         try:
-            with cleaned_by(self._redactor_of(parcel)):
+            with cleaned_by(self._redactor_of(job)):
                 from supervisor._messages.builder import delayed
 
-                self._handler.send_message(delayed(parcel.delivery.message, datetime.now(UTC)))
+                self._handler.send_message(delayed(job.delivery.message, datetime.now(UTC)))
         except DeliveryError as error:
-            self._failed(parcel, error)
+            self._failed(job, error)
         except BaseException as error:  # noqa: BLE001 - the handler's boundary: whatever it raises, the next one goes on
-            self._failed(parcel, DeliveryError(f"{type(error).__name__}: {safe_text(error)}"))
+            self._failed(job, DeliveryError(f"{type(error).__name__}: {safe_text(error)}"))
         else:
-            self._settle(parcel, DeliveryState.SENT)
+            self._settle(job, DeliveryState.SENT)
 
-    def _failed(self, parcel: Parcel, error: DeliveryError) -> None:
+    def _failed(self, job: Job, error: DeliveryError) -> None:
         """Settle a delivery that failed for good, or put it back until it is due again."""
-        message = parcel.delivery.message
-        reason = self._redacted(parcel, safe_text(error))
+        message = job.delivery.message
+        reason = self._redacted(job, safe_text(error))
         if error.permanent or datetime.now(UTC) - message.created_at > GIVE_UP_AFTER:
             _log.error("%s refused %r: %s", self.name, message.subject, reason)
-            self._settle(parcel, DeliveryState.FAILED, reason)
+            self._settle(job, DeliveryState.FAILED, reason)
             return
-        due_in_s = retry_delay_s(parcel.delivery.attempts + 1, error.retry_after_s)
+        due_in_s = retry_delay_s(job.delivery.attempts + 1, error.retry_after_s)
         _log.warning("%s did not take %r, again in %.0f s: %s", self.name, message.subject, due_in_s, reason)
-        self._settle(parcel, DeliveryState.PENDING, reason, due_in_s)
+        self._settle(job, DeliveryState.PENDING, reason, due_in_s)
 
-    def _redactor_of(self, parcel: Parcel) -> Callable[[], Redactor]:
+    def _redactor_of(self, job: Job) -> Callable[[], Redactor]:
         """Return what redacts the attachments of a message: as its run says, or else as the one that looked for it."""
-        return parcel.owner.redactor if parcel.owner is not None else self._redactor_of_left or self._own_redactor
+        return job.owner.redactor if job.owner is not None else self._redactor_of_left or self._own_redactor
 
     def _own_redactor(self) -> Redactor:
         from supervisor._redaction import redactor_for
 
         return redactor_for((self._handler,))
 
-    def _redacted(self, parcel: Parcel, reason: str) -> str:
+    def _redacted(self, job: Job, reason: str) -> str:
         """Return why a message was not sent without secrets: clients quote URLs, and servers what they were sent."""
         try:
-            return self._redactor_of(parcel)().text(reason)
+            return self._redactor_of(job)().text(reason)
         except Exception:  # noqa: BLE001 - the handler's boundary: its attributes may do anything
             return "the reason cannot be told, since the handler's credentials in it cannot be found"
 
-    def _settle(self, parcel: Parcel, state: DeliveryState, error: str = "", due_in_s: float = 0.0) -> None:
+    def _settle(self, job: Job, state: DeliveryState, error: str = "", due_in_s: float = 0.0) -> None:
         """Note in the outbox how an attempt ended, and keep in hand what is to be tried again."""
         try:
-            parcel.outbox.settle(parcel.delivery, state, error=error, due_in_s=due_in_s)
+            job.outbox.settle(job.delivery, state, error=error, due_in_s=due_in_s)
         except JournalUnavailable as fault:
             warn_once(fault)
         if state is not DeliveryState.PENDING:
-            self._let_go(parcel)
+            self._let_go(job)
             return
-        with cleaned_by(self._redactor_of(parcel)):
-            keep_attachments(parcel)
+        with cleaned_by(self._redactor_of(job)):
+            keep_attachments(job)
         with changed:
-            parcel.due_s = monotonic() + due_in_s
-            if parcel.owner is not None:
-                self._again.append(parcel)
+            job.due_s = monotonic() + due_in_s
+            if job.owner is not None:
+                self._again.append(job)
             else:
                 # What earlier runs left waits for the same destination: no use in trying it one by one now.
-                self._outbox_due_s = parcel.due_s
+                self._outbox_due_s = job.due_s
                 self.is_clearing = False
             changed.notify_all()
 
-    def _let_go(self, parcel: Parcel) -> None:
+    def _let_go(self, job: Job) -> None:
         with changed:
-            if parcel.owner is not None:
-                parcel.owner.parcels.discard(parcel)
+            if job.owner is not None:
+                job.owner.jobs.discard(job)
             changed.notify_all()
 
     def _close(self) -> None:
@@ -321,19 +321,19 @@ class Courier:
                 _log.info("%s did not close", self.name)
 
 
-def _renew(parcel: Parcel) -> bool:
+def _renew(job: Job) -> bool:
     """Tell whether a delivery is still ours to send, and keep it so for the time that this takes."""
     try:
-        return parcel.outbox.renew(parcel.delivery) or parcel.outbox.state_of(parcel.delivery) is None
+        return job.outbox.renew(job.delivery) or job.outbox.state_of(job.delivery) is None
     except JournalUnavailable as error:
         warn_once(error)
         return True  # better twice than never
 
 
-def keep_attachments(parcel: Parcel) -> None:
+def keep_attachments(job: Job) -> None:
     """Keep copies of what goes with a message that waits: the originals may be gone when it is sent."""
     try:
-        parcel.outbox.keep_attachments(parcel.delivery, _pack_copy)
+        job.outbox.keep_attachments(job.delivery, _pack_copy)
     except JournalUnavailable as error:
         warn_once(error)
 
@@ -350,10 +350,10 @@ def _pack_copy(attachment: Attachment, directory: Path) -> Attachment | None:
 
 
 def _begin_anew_in_child() -> None:
-    """Leave the parent's couriers to the parent: their threads do not exist in a forked child."""
+    """Leave the parent's workers to the parent: their threads do not exist in a forked child."""
     global changed  # noqa: PLW0603 - another thread of the parent may have held it
     changed = threading.Condition()
-    _couriers.clear()
+    _workers.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from supervisor import _exceptions, _log
-from supervisor._delivery.dispatcher import Deliveries, handler_name
+from supervisor._delivery.dispatcher import Dispatcher, handler_name
 from supervisor._delivery.rate_limiter import FloodGate
 from supervisor._exceptions.plain import fit_line
 from supervisor._models.kinds import Kind, Outcome
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from supervisor._alerts.run_messages import Finding
     from supervisor._alerts.state import Slowness
-    from supervisor._delivery.worker import Parcel
+    from supervisor._delivery.worker import Job
     from supervisor._models.alerts import AlertSummary, Notification
     from supervisor._models.earlier_runs import Past
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
@@ -47,7 +47,7 @@ SUBJECT_LIMIT = 200
 _TOLD = "__supervisor_told__"
 _START, _SUCCESS = Kind.START, Outcome.SUCCESS  # looked up once, as in the run
 # What a run without handlers tells: it is taken by nobody, so one does for all of them.
-_TO_NOBODY = Deliveries((), (), MemoryOutbox())
+_TO_NOBODY = Dispatcher((), (), MemoryOutbox())
 
 Outgoing: TypeAlias = "tuple[MessageDetails, tuple[Any, ...]]"
 """A message, and the handlers that have heard it already."""
@@ -57,7 +57,7 @@ class Teller:
     """Speaks for one run."""
 
     __slots__ = (
-        "_deliveries",
+        "_dispatcher",
         "_error",
         "_facts",
         "_flood",
@@ -74,7 +74,7 @@ class Teller:
         self._settings = run.settings
         self._redact = RunRedactor(run)
         self._keeper = Keeper(run, self._redact)
-        self._deliveries = self._deliveries_of(run.settings) if run.settings.handlers else _TO_NOBODY
+        self._dispatcher = self._dispatcher_of(run.settings) if run.settings.handlers else _TO_NOBODY
         self._pace: ProgressPace | None = None
         self._flood: FloodGate | None = None
         self._error: ErrorDetails | None = None
@@ -90,8 +90,8 @@ class Teller:
 
         return Slowness(run, self._keeper)
 
-    def _deliveries_of(self, settings: Settings) -> Deliveries:
-        return Deliveries(settings.handlers, settings.report_on, self._keeper.outbox, self._redact)
+    def _dispatcher_of(self, settings: Settings) -> Dispatcher:
+        return Dispatcher(settings.handlers, settings.report_on, self._keeper.outbox, self._redact)
 
     # What is known
 
@@ -140,20 +140,20 @@ class Teller:
     def begin(self) -> None:
         """Note that the run has started, and tell what is due at that moment."""
         if not self._keeper.begin():
-            self._deliveries.stay_in_memory()
+            self._dispatcher.stay_in_memory()
         if self._keeper.some_are_unended:
             self._tell_died()
-        self._deliveries.fetch_waiting()
+        self._dispatcher.fetch_waiting()
         if _START in self._settings.announced:
             self._send(_message(Kind.START, self.report()))
 
     def _tell_died(self) -> None:
-        stored: list[Parcel] = []
+        stored: list[Job] = []
         for record in self._keeper.died():
             # Composed before the commit, since a disk may be slow to say what is left of a log.
-            details = self._message_of_death(record) if self._deliveries is not _TO_NOBODY else None
+            details = self._message_of_death(record) if self._dispatcher is not _TO_NOBODY else None
             self._keeper.mark_died(record.report.id, lambda: stored.extend(self._stored(details)))  # noqa: B023 - called at once
-        self._deliveries.hand_over(stored)
+        self._dispatcher.submit(stored)
 
     def _message_of_death(self, record: RunRecord) -> MessageDetails:
         from supervisor._alerts.deaths import message_of
@@ -167,8 +167,8 @@ class Teller:
             shared_log=self._run.log_path,
         )
 
-    def _stored(self, details: MessageDetails | None) -> tuple[Parcel, ...]:
-        return self._deliveries.store(details) if details is not None else ()
+    def _stored(self, details: MessageDetails | None) -> tuple[Job, ...]:
+        return self._dispatcher.store(details) if details is not None else ()
 
     def program(self, pid: int) -> None:
         """Note the process of the program that the run stands for."""
@@ -205,7 +205,7 @@ class Teller:
             self._facts = redactor, notices.facts_of(self.report())
         values, progress = run.values, self._pace and self._pace.progress()
         cpu_s, peak_memory_bytes = _exceptions.used()
-        self._deliveries.accept_notice(
+        self._dispatcher.accept_notice(
             notices.Notice(
                 run.id,
                 os.urandom(16).hex(),
@@ -245,9 +245,9 @@ class Teller:
         """Tell of an exception in a thread or task of the run, while the run goes on."""
         self._error = self._details_of(error, thread)
         for details, told in self._failure(error):
-            stored = self._deliveries.store(details, without=told)
+            stored = self._dispatcher.store(details, without=told)
             self._keeper.mark_told(self._error)
-            self._deliveries.hand_over(stored)
+            self._dispatcher.submit(stored)
 
     def end(self, error: BaseException | None) -> None:
         """Tell and note how the run ended."""
@@ -256,23 +256,23 @@ class Teller:
         succeeded = self._run.outcome is _SUCCESS
         if error is not None and not succeeded:
             self._error = self._details_of(error)
-        stored: list[Parcel] = []
-        if succeeded and self._deliveries is _TO_NOBODY:
+        stored: list[Job] = []
+        if succeeded and self._dispatcher is _TO_NOBODY:
             self._keeper.note_end(self._end())
         else:
             self._tell_end(error, stored, succeeded=succeeded)
         if self._run.joined is not None:
-            told = [(parcel.delivery.message.kind, parcel.delivery.handler) for parcel in stored]
+            told = [(job.delivery.message.kind, job.delivery.handler) for job in stored]
             heard = (*_told_of(error), *_told_of(self._run._aside))  # noqa: SLF001 - those of exceptions in threads too
             told += [(Kind.FAILURE, handler_name(each)) for each in heard if hasattr(each, "send_message")]
             self._run.joined.hand_back(self.report(), self._run.attachments, told)
         if stored:
-            self._deliveries.hand_over(stored)
+            self._dispatcher.submit(stored)
 
     def _end(self) -> EndedRun:
         return end_of(self._run, self._redact.values(self._run.values), self._progress(), self._error)
 
-    def _tell_end(self, error: BaseException | None, stored: list[Parcel], *, succeeded: bool) -> None:
+    def _tell_end(self, error: BaseException | None, stored: list[Job], *, succeeded: bool) -> None:
         """Note the end, and store the messages that tell of it, in one commit."""
         # All that takes time is done before, since no other process can write to the journal during the commit.
         last_words = [*self._held_back(), *(() if succeeded else self._failure(error))]
@@ -280,7 +280,7 @@ class Teller:
         def tell(failures_before: str) -> None:
             for details, told in last_words:
                 told_by_itself = self._run.told.get(details.kind, ())
-                stored.extend(self._deliveries.store(details, without=(*told, *told_by_itself)))
+                stored.extend(self._dispatcher.store(details, without=(*told, *told_by_itself)))
                 if details.kind is Kind.FAILURE and self._error is not None:
                     self._keeper.mark_told(self._error)
             if succeeded:
@@ -303,34 +303,34 @@ class Teller:
         from supervisor._alerts.slow_text import counted_in
 
         slowness = self._slowness
-        wanted_by = self._deliveries.names(finding.kind)
+        wanted_by = self._dispatcher.names(finding.kind)
         if slowness is None or not wanted_by:
             return slowness is not None and slowness.found(finding, None)
         details = self._redact.message(message_of(finding, self.report()))
         details = _described(attrs.evolve(details, attachments=(self._settings.log_path, *self._own_log())))
-        stored: list[Parcel] = []
+        stored: list[Job] = []
 
         def tell(noted: Notification) -> Collection[str]:
-            stored.extend(self._deliveries.store(counted_in(details, noted.times, noted.skipped)))
-            return [each for each in self._deliveries.names(Kind.RECOVERY) if each in wanted_by]
+            stored.extend(self._dispatcher.store(counted_in(details, noted.times, noted.skipped)))
+            return [each for each in self._dispatcher.names(Kind.RECOVERY) if each in wanted_by]
 
         is_held_back = slowness.found(finding, tell)
-        self._deliveries.hand_over(stored)
+        self._dispatcher.submit(stored)
         return is_held_back
 
     def goes_on(self, lasted_s: float) -> None:
         """Tell that the run goes on after it stalled, whoever heard of that."""
-        stored: list[Parcel] = []
+        stored: list[Job] = []
 
         def tell(names: Collection[str]) -> None:
             from supervisor._alerts.slow_text import goes_on
 
             stored.extend(self._store_for(names, goes_on(self.report(), lasted_s)))
 
-        ours = self._deliveries.names(Kind.RECOVERY) if self._keeper.is_ended_by_another() else None
+        ours = self._dispatcher.names(Kind.RECOVERY) if self._keeper.is_ended_by_another() else None
         if self._slowness is not None:
             self._slowness.goes_on(lasted_s, tell, ours)
-        self._deliveries.hand_over(stored)
+        self._dispatcher.submit(stored)
 
     def _slow(self) -> AlertSummary | None:
         if self._slowness is None:
@@ -357,7 +357,7 @@ class Teller:
             subjects = [fit_line(each, SUBJECT_LIMIT, self._redact()) for each in self._flood.last_subjects]
             yield held_back(self.report(), self._flood.held_back, subjects), ()
 
-    def _good_end(self, failures_before: str) -> Iterator[Parcel]:
+    def _good_end(self, failures_before: str) -> Iterator[Job]:
         """Store the one message for each handler that tells of a good end, and of all that is over with it.
 
         The first of these that a handler wants and has not heard from the program itself: that the runs before failed
@@ -368,13 +368,13 @@ class Teller:
         if not failures_before and not owed and Kind.SUCCESS not in self._settings.announced:
             return
         heard = [each for kind in (Kind.RECOVERY, Kind.SUCCESS) for each in self._run.told.get(kind, ())]
-        recovery = self._deliveries.names(Kind.RECOVERY, without=heard)
-        success = self._deliveries.names(Kind.SUCCESS, without=heard)
+        recovery = self._dispatcher.names(Kind.RECOVERY, without=heard)
+        success = self._dispatcher.names(Kind.SUCCESS, without=heard)
         if failures_before:
             success = tuple(each for each in success if each not in recovery)
         else:
             recovery = tuple(each for each in recovery if each in owed and each not in success)
-        others = self._deliveries.strangers(owed)
+        others = self._dispatcher.unknown_handlers(owed)
         if self._keeper.is_ended_by_another():  # who sees to them
             owed, others = owed.difference(others), []
         if recovery or others:
@@ -388,10 +388,10 @@ class Teller:
         attachments = (*self._own_log(), *self._run.attachments)
         return _described(_message(kind, self.report(), attachments, failures_before, self._past(), self._slow()))
 
-    def _store_for(self, names: Collection[str], details: MessageDetails) -> tuple[Parcel, ...]:
+    def _store_for(self, names: Collection[str], details: MessageDetails) -> tuple[Job, ...]:
         """Store a message for these handlers: ours, which send it now, and others, which the next check lets do so."""
-        self._keeper.put_for(self._deliveries.strangers(names), details)
-        return self._deliveries.store(details, only=names)
+        self._keeper.put_for(self._dispatcher.unknown_handlers(names), details)
+        return self._dispatcher.store(details, only=names)
 
     def _failure(self, error: BaseException | None) -> Iterator[Outgoing]:
         """Log a failure, and yield its message, for all who have not heard of this very exception in an inner run."""
@@ -426,25 +426,25 @@ class Teller:
             _log.warning("the logger of %r took no note of its failure\n%s", self._run.name, self._redact.fault())
 
     def _send(self, details: MessageDetails) -> None:
-        self._deliveries.accept(_described(details))
+        self._dispatcher.accept(_described(details))
 
     # How it is waited for
 
     def wait(self) -> None:
         """Wait until everything is delivered, at most ``delivery_deadline_s``; what is left is logged."""
-        self._deliveries.wait(self._settings.delivery_deadline_s)
+        self._dispatcher.wait(self._settings.delivery_deadline_s)
 
     async def wait_async(self) -> None:
         """Wait as :meth:`wait` does, without holding up asyncio's event loop."""
         asyncio = sys.modules.get("asyncio")
-        if asyncio is None or self._deliveries.is_settled():
+        if asyncio is None or self._dispatcher.is_settled():
             self.wait()
         else:
             await asyncio.to_thread(self.wait)
 
     def stop_waiting(self) -> None:
         """End a wait that is under way; what is not delivered stays in the outbox."""
-        self._deliveries.stop_waiting()
+        self._dispatcher.stop_waiting()
 
 
 @cache  # as below

@@ -18,7 +18,7 @@ try:
 except ImportError:
     import signal
 
-from supervisor._hooks import put_off
+from supervisor._hooks import defer
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -85,7 +85,7 @@ def _put_back(number: int, found: Any) -> None:
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
     """Tell the runs, outermost first, and unwind the script, unless its innermost run has ended and only reports."""
-    if put_off(partial(_terminate, signum, frame)):
+    if defer(partial(_terminate, signum, frame)):
         return
     waiting = False
     for run in tuple(_runs):

@@ -81,7 +81,7 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def couriers(name: str) -> list[str]:
+def workers(name: str) -> list[str]:
     """Return the threads that deliver to a handler."""
     return [each.name for each in threading.enumerate() if each.name == f"supervisor {name}"]
 
@@ -358,7 +358,7 @@ def test_two_handlers_of_one_name_both_hear() -> None:
     one, two, three = Recorder("same"), Recorder("same"), Recorder("same")
     with quiet("night", handlers=[one, two, three]) as run:
         run.notify("hello")
-        assert [len(couriers(name)) for name in ("same", "same#2", "same#3")] == [1, 1, 1]
+        assert [len(workers(name)) for name in ("same", "same#2", "same#3")] == [1, 1, 1]
     assert [each.subjects for each in (one, two, three)] == [["hello"]] * 3
 
 
@@ -459,16 +459,16 @@ def test_one_courier_serves_a_handler_at_a_time(journal: bool) -> None:
 # Threads
 
 
-def test_couriers_come_with_the_first_message_and_go_when_all_is_done() -> None:
+def test_workers_come_with_the_first_message_and_go_when_all_is_done() -> None:
     """One thread a handler starts at the first message, and is gone some time after the run."""
     with quiet("night", handlers=[Recorder("served"), Recorder("idle", kinds={"died"})]) as run:
-        assert couriers("served") == []
+        assert workers("served") == []
         run.notify("one")
-        assert couriers("served") == ["supervisor served"]
+        assert workers("served") == ["supervisor served"]
         run.notify("two")
-        assert couriers("served") == ["supervisor served"]
-        assert couriers("idle") == []
-    wait_for(lambda: not couriers("served"))
+        assert workers("served") == ["supervisor served"]
+        assert workers("idle") == []
+    wait_for(lambda: not workers("served"))
 
 
 def test_a_handler_is_closed_when_all_is_done(recorder: Recorder) -> None:

@@ -32,7 +32,7 @@ _HEADER = (
     "from {module} import supervise, supervised, Supervisor; from recorders import FileRecorder; "
     "told = FileRecorder({told!r}); ready = lambda: print('ready', flush=True)\n"
 )
-# From 3.12 on Python warns of a fork beside other threads, and a courier is one.
+# From 3.12 on Python warns of a fork beside other threads, and a worker is one.
 NO_WARNING_OF_FORKS = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}
 _FRAME = re.compile(r'([ |]*)File "([^"]*)", line ')
 

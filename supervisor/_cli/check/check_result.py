@@ -103,7 +103,7 @@ def _told_document(told: Told, delivered: Delivered) -> dict[str, Any]:
         "subject": told.message.subject,
         "text": told.message.message,
         "message_id": told.message.id,
-        "handlers": [each.delivery.handler for each in told.parcels],
+        "handlers": [each.delivery.handler for each in told.jobs],
         "heard": not any(told is each for each in delivered.unheard),
     }
 

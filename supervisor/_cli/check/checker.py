@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from supervisor._cli.check.finder import Finding
     from supervisor._config import Configuration
-    from supervisor._delivery.dispatcher import Deliveries
-    from supervisor._delivery.worker import Parcel
+    from supervisor._delivery.dispatcher import Dispatcher
+    from supervisor._delivery.worker import Job
     from supervisor._models.values import MessageDetails, MessageHandler
     from supervisor._store import Journal, WaitingDelivery
     from supervisor._store.records import FindingRecord, LastCheck, RunGlance
@@ -124,12 +124,12 @@ class Told:
     Args:
         finding: The finding.
         message: Its message.
-        parcels: Its deliveries; none when no handler wants it.
+        jobs: Its deliveries; none when no handler wants it.
     """
 
     finding: Finding
     message: MessageDetails
-    parcels: tuple[Parcel, ...] = ()
+    jobs: tuple[Job, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -194,7 +194,7 @@ class Check:
         self._clock = clock
         self._awake = awake
         self._booted_at = booted_at or _booted_at
-        self._deliveries: dict[tuple[int, ...], Deliveries] = {}
+        self._dispatchers: dict[tuple[int, ...], Dispatcher] = {}
 
     def look(self) -> Looked:
         """Look, and store what is new for the handlers; nothing is sent yet.
@@ -225,17 +225,17 @@ class Check:
         usable = tuple(each for each in handlers if not isinstance(each, UnusableHandler))
         # What cannot be built here, since a secret is not in cron's environment, say, may be built elsewhere.
         elsewhere = [each.name for each in handlers if isinstance(each, UnusableHandler)]
-        deliveries = self._deliveries_to(usable) if usable else None
+        dispatcher = self._dispatcher_to(usable) if usable else None
         with self._journal.one_commit():
             noted = finding.claim([handler_name(each) for each in handlers])
             if noted is None:
                 return None
             message = counted_in(message, noted.times, noted.skipped)
             self._journal.put(message, elsewhere)
-            parcels = deliveries.store(message) if deliveries is not None else ()
+            jobs = dispatcher.store(message) if dispatcher is not None else ()
             if finding.kind in {Kind.STALLED, Kind.OVERDUE}:
-                self._journal.owe_end(finding.kind, finding.run_id, [*_owed_an_end(parcels, deliveries), *elsewhere])
-        return Told(finding=finding, message=message, parcels=parcels)
+                self._journal.owe_end(finding.kind, finding.run_id, [*_owed_an_end(jobs, dispatcher), *elsewhere])
+        return Told(finding=finding, message=message, jobs=jobs)
 
     def _hearers_of(self, finding: Finding) -> tuple[MessageHandler, ...]:
         """Return who is to be told: of the end of something those who heard of it, where some of them are here."""
@@ -244,15 +244,15 @@ class Check:
         handlers = tuple(self._handlers_of(finding.name))
         return tuple(each for each in handlers if handler_name(each) in finding.owed) or handlers
 
-    def _deliveries_to(self, handlers: tuple[MessageHandler, ...]) -> Deliveries:
+    def _dispatcher_to(self, handlers: tuple[MessageHandler, ...]) -> Dispatcher:
         from supervisor._config.active import active
-        from supervisor._delivery.dispatcher import Deliveries
+        from supervisor._delivery.dispatcher import Dispatcher
         from supervisor.settings import ALWAYS_REPORTED
 
         who = tuple(map(id, handlers))
-        if who not in self._deliveries:
-            self._deliveries[who] = Deliveries(handlers, ALWAYS_REPORTED, self._journal, active().redactor)
-        return self._deliveries[who]
+        if who not in self._dispatchers:
+            self._dispatchers[who] = Dispatcher(handlers, ALWAYS_REPORTED, self._journal, active().redactor)
+        return self._dispatchers[who]
 
     def deliver(
         self, told: Sequence[Told], find: Callable[[str], MessageHandler | None], deadline_s: float | None
@@ -272,25 +272,25 @@ class Check:
         if not told and not handlers:
             return Delivered(others=sum(waiting.values()))
         before = self._unsent()
-        ours = {parcel.delivery.key for each in told for parcel in each.parcels}
+        ours = {job.delivery.key for each in told for job in each.jobs}
         others = {each.key for each in before if each.state is DeliveryState.FAILED or each.is_claimed} - ours
         if deadline_s is not None:
             self._send(told, handlers, monotonic() + deadline_s)
         return self._outcome(told, handlers, others)
 
     def _send(self, told: Sequence[Told], waiting: Mapping[str, MessageHandler], until: float) -> None:
-        parcels = [parcel for each in told for parcel in each.parcels]
-        for deliveries in tuple(self._deliveries.values()):
-            deliveries.hand_over(each for each in parcels if each.owner is deliveries)
+        jobs = [job for each in told for job in each.jobs]
+        for dispatcher in tuple(self._dispatchers.values()):
+            dispatcher.submit(each for each in jobs if each.owner is dispatcher)
         usable = tuple(each for each in waiting.values() if not isinstance(each, UnusableHandler))
         if usable:
-            self._deliveries_to(usable).fetch_waiting()
-        for deliveries in self._deliveries.values():
-            deliveries.wait(max(0.0, until - monotonic()))
+            self._dispatcher_to(usable).fetch_waiting()
+        for dispatcher in self._dispatchers.values():
+            dispatcher.wait(max(0.0, until - monotonic()))
 
     def _outcome(self, told: Sequence[Told], known: Iterable[str], others: set[int]) -> Delivered:
         """Return what became of the messages, but for what others send at this moment, or have seen fail before."""
-        names = {*known, *(parcel.delivery.handler for each in told for parcel in each.parcels)}
+        names = {*known, *(job.delivery.handler for each in told for job in each.jobs)}
         unsent = [each for each in self._unsent() if each.key not in others]
         pending = [each for each in unsent if each.state is DeliveryState.PENDING]
         return Delivered(
@@ -304,13 +304,13 @@ class Check:
         return self._journal.deliveries(limit=10_000)
 
     def _is_heard(self, told: Told) -> bool:
-        return any(self._journal.state_of(parcel.delivery) is DeliveryState.SENT for parcel in told.parcels)
+        return any(self._journal.state_of(job.delivery) is DeliveryState.SENT for job in told.jobs)
 
 
-def _owed_an_end(parcels: Iterable[Parcel], deliveries: Deliveries | None) -> list[str]:
+def _owed_an_end(jobs: Iterable[Job], dispatcher: Dispatcher | None) -> list[str]:
     """Return the names of those who get a message and want to hear that what it tells of is over."""
-    wanting = deliveries.names(Kind.RECOVERY) if deliveries is not None else ()
-    return [each.delivery.handler for each in parcels if each.delivery.handler in wanting]
+    wanting = dispatcher.names(Kind.RECOVERY) if dispatcher is not None else ()
+    return [each.delivery.handler for each in jobs if each.delivery.handler in wanting]
 
 
 def _booted_at() -> datetime | None:
