@@ -12,9 +12,17 @@ from supervisor._lazy import loads
 if TYPE_CHECKING:
     from supervisor._messages.html import as_html
     from supervisor._messages.sections import parts_of
-    from supervisor._models.parts import Bars, Code, Facts, Part, Row, Text, as_data
+    from supervisor._models.parts import (
+        Bars,
+        Code,
+        Facts,
+        Part,
+        Row,
+        Text,
+        as_data,
+    )
     from supervisor._redaction.redactor import REDACTED
-    from supervisor.message_handlers._schemes import handler_class
+    from supervisor.message_handlers._registry import handler_class
 
 __all__ = [
     "REDACTED",
@@ -40,7 +48,7 @@ _MODULES = {
     "Text": "_models.parts",
     "as_data": "_models.parts",
     "as_html": "_messages.html",
-    "handler_class": "message_handlers._schemes",
+    "handler_class": "message_handlers._registry",
     "parts_of": "_messages.sections",
 }
 

@@ -18,22 +18,21 @@ from typing import TYPE_CHECKING
 from supervisor._lazy import loads
 
 if TYPE_CHECKING:
-    from supervisor._attachments.packed_parts import Packed, Part, Result
-    from supervisor._attachments.packing import packed
-    from supervisor._attachments.single_attachment import pack, pack_one
+    from supervisor._attachments.packing import PackedAttachments, packed
+    from supervisor._attachments.single_attachment import PackedFile, PackingResult, pack, pack_one
     from supervisor._attachments.sources import describe
 
-__all__ = ["Packed", "Part", "Result", "describe", "pack", "pack_one", "packed"]
+__all__ = ["PackedAttachments", "PackedFile", "PackingResult", "describe", "pack", "pack_one", "packed"]
 
 _MODULES = {
-    "Packed": "packed_parts",
-    "Part": "packed_parts",
-    "Result": "packed_parts",
+    "PackedAttachments": "packing",
+    "PackedFile": "single_attachment",
+    "PackingResult": "single_attachment",
     "describe": "sources",
     "pack": "single_attachment",
     "pack_one": "single_attachment",
     "packed": "packing",
 }
 
-# Every run with attachments describes them, few runs send them.
+# Every run with attachments describes them; few runs pack and send them.
 __getattr__ = loads(__name__, _MODULES)

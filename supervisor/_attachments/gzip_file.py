@@ -5,19 +5,12 @@
 
 from __future__ import annotations
 
-import threading
-from contextvars import copy_context
 from functools import cache
-from queue import Full, Queue
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import attrs
 
-from supervisor._hooks import OUR_THREADS
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from supervisor._attachments.sources import Source
 
 GZIP_TYPE = "application/gzip"
@@ -41,7 +34,7 @@ class _Compressor(Protocol):
 
 
 @attrs.frozen
-class Squeezed:
+class Compressed:
     """What went into a gzip file.
 
     Args:
@@ -55,7 +48,7 @@ class Squeezed:
     written_bytes: int
 
 
-def squeeze(source: Source, output: BinaryIO, *, limit_bytes: int | None, may_cut: bool) -> Squeezed:
+def compress(source: Source, output: BinaryIO, *, limit_bytes: int | None, may_cut: bool) -> Compressed:
     """Write a source as gzip: whole, or else the last lines that fit.
 
     Args:
@@ -69,14 +62,14 @@ def squeeze(source: Source, output: BinaryIO, *, limit_bytes: int | None, may_cu
         OSError: ``output`` cannot be written.
     """
     if limit_bytes is None:
-        return _squeeze_from(source, output, 0, None)
-    if _is_worth_trying(source, limit_bytes, may_cut=may_cut):
-        whole = _squeeze_from(source, output, 0, limit_bytes)
+        return _compress_from(source, output, 0, None)
+    if _may_fit(source, limit_bytes, may_cut=may_cut):
+        whole = _compress_from(source, output, 0, limit_bytes)
         if whole.written_bytes <= limit_bytes:
             return whole
     if not may_cut:
         raise TooBigError
-    return _squeeze_tail(source, output, limit_bytes)
+    return _compress_tail(source, output, limit_bytes)
 
 
 def estimated_bytes(source: Source) -> int:
@@ -85,14 +78,14 @@ def estimated_bytes(source: Source) -> int:
     return int(_density(source, [source.size_bytes * step // steps for step in range(steps)]) * source.size_bytes)
 
 
-def _is_worth_trying(source: Source, limit_bytes: int, *, may_cut: bool) -> bool:
+def _may_fit(source: Source, limit_bytes: int, *, may_cut: bool) -> bool:
     """Tell whether the whole may fit. Trying costs no more than what fits, so an estimate only spares clear cases."""
     if not may_cut:
         return source.size_bytes <= limit_bytes * _MOST_DENSE
     return source.size_bytes <= limit_bytes or estimated_bytes(source) < 1.3 * limit_bytes
 
 
-def _squeeze_from(source: Source, output: BinaryIO, start: int, limit_bytes: int | None) -> Squeezed:
+def _compress_from(source: Source, output: BinaryIO, start: int, limit_bytes: int | None) -> Compressed:
     compressor = _compressor()
     output.seek(0)
     output.truncate()
@@ -100,18 +93,18 @@ def _squeeze_from(source: Source, output: BinaryIO, start: int, limit_bytes: int
     for chunk in source.chunks(start):
         written += output.write(compressor.compress(chunk))
         if limit_bytes is not None and written > limit_bytes:
-            return Squeezed(start, source.read_bytes, written)
+            return Compressed(start, source.read_bytes, written)
     written += output.write(compressor.flush())
-    return Squeezed(start, source.read_bytes, written)
+    return Compressed(start, source.read_bytes, written)
 
 
-def _squeeze_tail(source: Source, output: BinaryIO, limit_bytes: int) -> Squeezed:
-    start = _start_of_what_fits(source, limit_bytes)
+def _compress_tail(source: Source, output: BinaryIO, limit_bytes: int) -> Compressed:
+    start = _start_of_tail(source, limit_bytes)
     for tries_left in reversed(range(_TRIES)):
         start = _start_of_line(source, start)
         if start >= source.size_bytes:
             break
-        tail = _squeeze_from(source, output, start, limit_bytes)
+        tail = _compress_from(source, output, start, limit_bytes)
         if tail.written_bytes <= limit_bytes:
             return tail
         # The samples promised too much: keep what this try got through, and a tenth less, as it stopped in its middle.
@@ -121,7 +114,7 @@ def _squeeze_tail(source: Source, output: BinaryIO, limit_bytes: int) -> Squeeze
     raise TooBigError
 
 
-def _start_of_what_fits(source: Source, limit_bytes: int) -> int:
+def _start_of_tail(source: Source, limit_bytes: int) -> int:
     """Walk back from the end in steps, each weighed by a sample of a quarter, until the limit is used up."""
     start, left = source.size_bytes, limit_bytes * 0.98
     while start > 0:
@@ -172,52 +165,3 @@ def _library() -> tuple[Any, int]:
 
         return zlib, _ZLIB_LEVEL
     return isal_zlib, isal_zlib.ISAL_DEFAULT_COMPRESSION
-
-
-_PIECES = 4
-_LOOK_AGAIN_S = 0.1
-
-
-def ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield pieces that a thread makes meanwhile, a few ahead, so that memory stays bounded.
-
-    What it raises is raised here. A consumer that stops early ends the thread.
-
-    Args:
-        pieces: Makes them; it is used in that thread alone.
-    """
-    queue: Queue[Any] = Queue(_PIECES)
-    stopped = threading.Event()
-    thread = threading.Thread(
-        target=copy_context().run, args=(_make, pieces, queue, stopped), name=f"{OUR_THREADS}reads ahead", daemon=True
-    )
-    thread.start()
-    try:
-        while isinstance(piece := queue.get(), bytes):
-            yield piece
-        if piece is not None:
-            raise piece
-    finally:
-        stopped.set()
-        thread.join()
-
-
-def _make(pieces: Iterator[bytes], queue: Queue[Any], stopped: threading.Event) -> None:
-    end: BaseException | None = None
-    try:
-        for piece in pieces:
-            _put(piece, queue, stopped)
-            if stopped.is_set():
-                return
-    except BaseException as error:  # noqa: BLE001 - it is raised in the thread that takes the pieces
-        end = error
-    _put(end, queue, stopped)
-
-
-def _put(piece: Any, queue: Queue[Any], stopped: threading.Event) -> None:
-    while not stopped.is_set():
-        try:
-            queue.put(piece, timeout=_LOOK_AGAIN_S)
-        except Full:
-            continue
-        return

@@ -84,7 +84,7 @@ _redactor: ContextVar[Callable[[], Redactor] | None] = ContextVar("supervisor_re
 
 
 @contextmanager
-def cleaned_by(redactor: Callable[[], Redactor] | None) -> Iterator[None]:
+def redacting_with(redactor: Callable[[], Redactor] | None) -> Iterator[None]:
     """Let a redactor look at all text that is attached in the block.
 
     Args:
@@ -97,17 +97,17 @@ def cleaned_by(redactor: Callable[[], Redactor] | None) -> Iterator[None]:
         _redactor.reset(token)
 
 
-def new_filter() -> BytesFilter:
+def new_redaction_filter() -> BytesFilter:
     """Return what redacts one text on its way through."""
-    return _chosen().bytes_filter()
+    return _current_redactor().bytes_filter()
 
 
-def clean_name(name: str) -> str:
+def redacted_name(name: str) -> str:
     """Return the name of a file without secrets."""
-    return _chosen().text(name)
+    return _current_redactor().text(name)
 
 
-def _chosen() -> Redactor:
+def _current_redactor() -> Redactor:
     chosen = _redactor.get()
     if chosen is not None:
         return chosen()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from supervisor._attachments import gzip_file
+from supervisor._attachments.file_types import detect_type
 from supervisor._attachments.names import distinct, safe_name
-from supervisor._attachments.packed_parts import Packed, Result
-from supervisor._attachments.single_attachment import not_packed, pack, size_bytes_of
-from supervisor._attachments.sources import Source, UnreadableError, look_into
+from supervisor._attachments.single_attachment import PackedFile, PackingResult, not_packed, pack, size_bytes_of
+from supervisor._attachments.sources import Source, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,21 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen(kw_only=True)
-class Claim:
+class PackedAttachments:
+    """What became of all attachments of a message.
+
+    Args:
+        parts: The files to attach, in the order of the attachments.
+        notes: One line for each attachment that something happened to, for the message's text
+            ("parcels.log: missing", "big.log: the last 18 MB of 512 MB").
+    """
+
+    parts: tuple[PackedFile, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class SpaceRequest:
     """What one attachment needs.
 
     Args:
@@ -36,7 +50,7 @@ class Claim:
     may_cut: bool
 
 
-def in_order(claims: Sequence[Claim]) -> list[int]:
+def serving_order(claims: Sequence[SpaceRequest]) -> list[int]:
     """Return the places of the claims in the order to serve them.
 
     What is whole or nothing comes before what can be cut, as cutting loses less than leaving out; small before large.
@@ -44,12 +58,12 @@ def in_order(claims: Sequence[Claim]) -> list[int]:
     return sorted(range(len(claims)), key=lambda place: (claims[place].may_cut, claims[place].need_bytes))
 
 
-def sure_of_each(claims: Sequence[Claim], limit_bytes: int) -> int:
+def reserved_bytes(claims: Sequence[SpaceRequest], limit_bytes: int) -> int:
     """Return what nobody takes from what can be cut: half of an even share, where it needs as much."""
     return limit_bytes // (2 * len(claims)) if claims else 0
 
 
-def allowance(claim: Claim, waiting: Sequence[Claim], left_bytes: int, sure_bytes: int) -> int:
+def allowance(claim: SpaceRequest, waiting: Sequence[SpaceRequest], left_bytes: int, sure_bytes: int) -> int:
     """Return the bytes that a claim may use.
 
     Args:
@@ -74,7 +88,7 @@ def packed(
     limit_bytes: int | None = None,
     file_limit_bytes: int | None = None,
     directory: Path | None = None,
-) -> Iterator[Packed]:
+) -> Iterator[PackedAttachments]:
     """Make attachments ready to be sent, for as long as the block lasts.
 
     Args:
@@ -89,15 +103,15 @@ def packed(
     wanted = tuple(dict.fromkeys(attachments))
     with ExitStack() as stack:
         try:
-            place = _temporary(stack, directory) if wanted else Path()
+            place = _make_directory(stack, directory) if wanted else Path()
         except OSError as error:
-            results = [Result(part=None, note=not_packed(error)) for _ in wanted]
+            results = [PackingResult(part=None, note=not_packed(error)) for _ in wanted]
         else:
             results = _pack_all(wanted, place, limit_bytes, file_limit_bytes)
-        yield _told(wanted, results)
+        yield _collect(wanted, results)
 
 
-def _temporary(stack: ExitStack, directory: Path | None) -> Path:
+def _make_directory(stack: ExitStack, directory: Path | None) -> Path:
     from tempfile import TemporaryDirectory
 
     # Without complaint: on Windows a file that a client library still holds open cannot be removed.
@@ -107,12 +121,12 @@ def _temporary(stack: ExitStack, directory: Path | None) -> Path:
 
 def _pack_all(
     wanted: Sequence[Attachment], place: Path, limit_bytes: int | None, file_limit_bytes: int | None
-) -> list[Result]:
+) -> list[PackingResult]:
     if limit_bytes is None:
         return [pack(each, place, limit_bytes=file_limit_bytes) for each in wanted]
-    claims = _claims(wanted, limit_bytes, file_limit_bytes)
-    results = [Result(part=None)] * len(wanted)
-    order, left, sure = in_order(claims), limit_bytes, sure_of_each(claims, limit_bytes)
+    claims = _requests(wanted, limit_bytes, file_limit_bytes)
+    results = [PackingResult(part=None)] * len(wanted)
+    order, left, sure = serving_order(claims), limit_bytes, reserved_bytes(claims, limit_bytes)
     for at, which in enumerate(order):
         allowed = allowance(claims[which], [claims[later] for later in order[at + 1 :]], left, sure)
         if file_limit_bytes is not None:
@@ -123,29 +137,29 @@ def _pack_all(
     return results
 
 
-def _claims(wanted: Sequence[Attachment], limit_bytes: int, file_limit_bytes: int | None) -> list[Claim]:
+def _requests(wanted: Sequence[Attachment], limit_bytes: int, file_limit_bytes: int | None) -> list[SpaceRequest]:
     """Return what each attachment needs. Content is looked into only where not all fit even uncompressed."""
     sizes = [size_bytes_of(each) for each in wanted]
     if sum(sizes) < limit_bytes:
-        return [Claim(need_bytes=size, may_cut=False) for size in sizes]
-    claims = [_claim(each, size) for each, size in zip(wanted, sizes, strict=True)]
+        return [SpaceRequest(need_bytes=size, may_cut=False) for size in sizes]
+    claims = [_request(each, size) for each, size in zip(wanted, sizes, strict=True)]
     if file_limit_bytes is None:
         return claims
     return [attrs.evolve(each, need_bytes=min(each.need_bytes, file_limit_bytes)) for each in claims]
 
 
-def _claim(attachment: Attachment, size_bytes: int) -> Claim:
+def _request(attachment: Attachment, size_bytes: int) -> SpaceRequest:
     try:
         with Source.open(attachment.path) as source:
-            look = look_into(source, attachment.name)
-            if look.compressed_as:
-                return Claim(need_bytes=size_bytes, may_cut=False)
-            return Claim(need_bytes=gzip_file.estimated_bytes(source), may_cut=look.is_text)
+            file_type = detect_type(source, attachment.name)
+            if file_type.compressed_as:
+                return SpaceRequest(need_bytes=size_bytes, may_cut=False)
+            return SpaceRequest(need_bytes=gzip_file.estimated_bytes(source), may_cut=file_type.is_text)
     except (UnreadableError, OSError):
-        return Claim(need_bytes=size_bytes, may_cut=False)
+        return SpaceRequest(need_bytes=size_bytes, may_cut=False)
 
 
-def _told(wanted: Sequence[Attachment], results: Sequence[Result]) -> Packed:
+def _collect(wanted: Sequence[Attachment], results: Sequence[PackingResult]) -> PackedAttachments:
     """Give each part a name of its own and each note the name that it is about."""
     taken: dict[str, int] = {}
     parts = [
@@ -154,7 +168,7 @@ def _told(wanted: Sequence[Attachment], results: Sequence[Result]) -> Packed:
         if result.part is not None
     ]
     notes = [_line(each, result.note) for each, result in zip(wanted, results, strict=True) if result.note]
-    return Packed(parts=tuple(parts), notes=tuple(notes))
+    return PackedAttachments(parts=tuple(parts), notes=tuple(notes))
 
 
 def _line(attachment: Attachment, note: str) -> str:

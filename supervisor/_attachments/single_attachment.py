@@ -1,4 +1,7 @@
-"""Packs one attachment."""
+"""Packs one attachment.
+
+- What packing hands out.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ import attrs
 
 from supervisor import _text
 from supervisor._attachments import gzip_file, sources, zip_directory
+from supervisor._attachments.file_types import detect_type
 from supervisor._attachments.gzip_file import GZIP_TYPE, TooBigError
-from supervisor._attachments.names import new_filter, safe_name, split
-from supervisor._attachments.packed_parts import Part, Result
-from supervisor._attachments.sources import Source, UnreadableError, look_into
+from supervisor._attachments.names import new_redaction_filter, safe_name, split
+from supervisor._attachments.sources import Source, UnreadableError
 from supervisor._attachments.zip_directory import ZIP_TYPE
 
 if TYPE_CHECKING:
@@ -24,7 +27,39 @@ if TYPE_CHECKING:
     from supervisor._models.values import Attachment
 
 
-def pack_one(attachment: Attachment, directory: Path, *, limit_bytes: int | None = None) -> Part | None:
+@attrs.frozen(kw_only=True)
+class PackedFile:
+    """One file, ready to be attached.
+
+    Args:
+        path: A regular file that nobody else writes to.
+        name: What the receiver sees, safe in headers ("parcels.log.gz").
+        content_type: Its media type, without parameters.
+        size_bytes: The size of ``path``.
+        note: What the receiver should know ("last 18 MB of 512 MB"); "" when all is well.
+    """
+
+    path: Path
+    name: str
+    content_type: str
+    size_bytes: int
+    note: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class PackingResult:
+    """What became of one attachment.
+
+    Args:
+        part: The file to attach; None when there is none.
+        note: What happened to it; "" when all is well, never "" without a part.
+    """
+
+    part: PackedFile | None
+    note: str = ""
+
+
+def pack_one(attachment: Attachment, directory: Path, *, limit_bytes: int | None = None) -> PackedFile | None:
     """Pack one attachment into a directory, where the part stays.
 
     Args:
@@ -38,7 +73,7 @@ def pack_one(attachment: Attachment, directory: Path, *, limit_bytes: int | None
     return pack(attachment, directory, limit_bytes=limit_bytes).part
 
 
-def pack(attachment: Attachment, directory: Path, *, limit_bytes: int | None = None) -> Result:
+def pack(attachment: Attachment, directory: Path, *, limit_bytes: int | None = None) -> PackingResult:
     """Pack one attachment as :func:`pack_one` does, and say what happened to it.
 
     Args:
@@ -47,58 +82,60 @@ def pack(attachment: Attachment, directory: Path, *, limit_bytes: int | None = N
         limit_bytes: The most that it may have; None for no bound.
     """
     try:
-        info = sources.look(attachment.path)
+        info = sources.stat_readable(attachment.path)
         if stat.S_ISDIR(info.st_mode):
             part = _pack_directory(attachment, directory, limit_bytes)
         else:
             part = _pack_file(attachment, directory, limit_bytes)
     except UnreadableError as error:
-        return Result(part=None, note=error.note)
+        return PackingResult(part=None, note=error.note)
     except TooBigError:
-        return Result(part=None, note=_left_out(attachment, limit_bytes or 0))
+        return PackingResult(part=None, note=_left_out(attachment, limit_bytes or 0))
     except OSError as error:
-        return Result(part=None, note=not_packed(error))
-    note = "; ".join(filter(None, (_earlier(attachment.note), part.note)))
-    return Result(part=attrs.evolve(part, note=note), note=note)
+        return PackingResult(part=None, note=not_packed(error))
+    note = "; ".join(filter(None, (_earlier_note(attachment.note), part.note)))
+    return PackingResult(part=attrs.evolve(part, note=note), note=note)
 
 
 def size_bytes_of(attachment: Attachment) -> int:
     """Return how large an attachment is before it is packed; 0 where nothing can be read."""
     try:
-        info = sources.look(attachment.path)
-        return zip_directory.directory_bytes(attachment.path) if stat.S_ISDIR(info.st_mode) else info.st_size
+        info = sources.stat_readable(attachment.path)
+        return zip_directory.directory_size_bytes(attachment.path) if stat.S_ISDIR(info.st_mode) else info.st_size
     except (UnreadableError, OSError):
         return 0
 
 
-def _pack_directory(attachment: Attachment, directory: Path, limit_bytes: int | None) -> Part:
+def _pack_directory(attachment: Attachment, directory: Path, limit_bytes: int | None) -> PackedFile:
     name = safe_name(attachment.name)
-    with _fresh_file(directory, ".zip") as (path, output):
+    with _new_file(directory, ".zip") as (path, output):
         note = zip_directory.zip_directory(attachment.path, name, output, limit_bytes=limit_bytes)
-    return Part(path=path, name=f"{name}.zip", content_type=ZIP_TYPE, size_bytes=path.stat().st_size, note=note)
+    return PackedFile(path=path, name=f"{name}.zip", content_type=ZIP_TYPE, size_bytes=path.stat().st_size, note=note)
 
 
-def _pack_file(attachment: Attachment, directory: Path, limit_bytes: int | None) -> Part:
+def _pack_file(attachment: Attachment, directory: Path, limit_bytes: int | None) -> PackedFile:
     with Source.open(attachment.path) as source:
         if not source.size_bytes:
             raise UnreadableError(sources.EMPTY)
-        look = look_into(source, attachment.name)
-        if look.compressed_as:
-            return _copy(attachment, source, directory, limit_bytes, look.compressed_as)
-        if look.can_be_redacted:
-            source.new_filter = new_filter
-        return _gzip(attachment, source, directory, limit_bytes, may_cut=look.is_text)
+        file_type = detect_type(source, attachment.name)
+        if file_type.compressed_as:
+            return _copy(attachment, source, directory, limit_bytes, file_type.compressed_as)
+        if file_type.can_be_redacted:
+            source.new_filter = new_redaction_filter
+        return _gzip(attachment, source, directory, limit_bytes, may_cut=file_type.is_text)
 
 
-def _copy(attachment: Attachment, source: Source, directory: Path, limit_bytes: int | None, content_type: str) -> Part:
+def _copy(
+    attachment: Attachment, source: Source, directory: Path, limit_bytes: int | None, content_type: str
+) -> PackedFile:
     if limit_bytes is not None and source.size_bytes > limit_bytes:
         raise TooBigError
     name = safe_name(attachment.name)
-    with _fresh_file(directory, split(name)[1]) as (path, output):
+    with _new_file(directory, split(name)[1]) as (path, output):
         for chunk in source.chunks():
             output.write(chunk)
-        _insist_on_content(source)
-    return Part(
+        _require_content(source)
+    return PackedFile(
         path=path,
         name=name,
         content_type=content_type,
@@ -107,12 +144,14 @@ def _copy(attachment: Attachment, source: Source, directory: Path, limit_bytes: 
     )
 
 
-def _gzip(attachment: Attachment, source: Source, directory: Path, limit_bytes: int | None, *, may_cut: bool) -> Part:
-    with _fresh_file(directory, ".gz") as (path, output):
-        squeezed = gzip_file.squeeze(source, output, limit_bytes=limit_bytes, may_cut=may_cut)
-        _insist_on_content(source)
+def _gzip(
+    attachment: Attachment, source: Source, directory: Path, limit_bytes: int | None, *, may_cut: bool
+) -> PackedFile:
+    with _new_file(directory, ".gz") as (path, output):
+        squeezed = gzip_file.compress(source, output, limit_bytes=limit_bytes, may_cut=may_cut)
+        _require_content(source)
     last = f"last {_text.size(squeezed.read_bytes)} of {_text.size(source.size_bytes)}" if squeezed.start else ""
-    return Part(
+    return PackedFile(
         path=path,
         name=f"{safe_name(attachment.name)}.gz",
         content_type=GZIP_TYPE,
@@ -121,13 +160,13 @@ def _gzip(attachment: Attachment, source: Source, directory: Path, limit_bytes: 
     )
 
 
-def _insist_on_content(source: Source) -> None:
+def _require_content(source: Source) -> None:
     if not source.read_bytes:
         raise UnreadableError(source.trouble)
 
 
 @contextmanager
-def _fresh_file(directory: Path, suffix: str) -> Iterator[tuple[Path, BinaryIO]]:
+def _new_file(directory: Path, suffix: str) -> Iterator[tuple[Path, BinaryIO]]:
     """Open a new file for its owner alone, and remove it when the block fails."""
     from tempfile import mkstemp
 
@@ -148,11 +187,11 @@ def _left_out(attachment: Attachment, limit_bytes: int) -> str:
 
 def not_packed(error: OSError) -> str:
     """Return the note for trouble on our own side: no room, no temporary directory."""
-    return f"left out, could not be packed: {sources.reason(error)}"
+    return f"left out, could not be packed: {sources.error_text(error)}"
 
 
-def _earlier(note: str) -> str:
+def _earlier_note(note: str) -> str:
     """Return what an attachment's own note still has to say, now that there is something to attach."""
     if note == sources.DIRECTORY:
         return ""
-    return f"{note} when the message was written" if sources.is_state(note) else note
+    return f"{note} when the message was written" if sources.describes_state(note) else note

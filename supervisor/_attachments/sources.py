@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
-import codecs
 import os
-import re
 import stat
+import threading
+from contextvars import copy_context
 from io import FileIO
-from typing import TYPE_CHECKING, Self
+from queue import Full, Queue
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
 from supervisor import _text
+from supervisor._hooks import OUR_THREADS
 from supervisor.errors import SupervisorError
 
 if TYPE_CHECKING:
@@ -64,9 +66,9 @@ def describe(attachment: Attachment) -> Attachment:
         "empty", "a directory", "a named pipe, not read", "not readable: ...". A file that can be seen but not opened
         is found out when it is packed.
     """
-    own_note = "" if is_state(attachment.note) else attachment.note
+    own_note = "" if describes_state(attachment.note) else attachment.note
     try:
-        info = look(attachment.path)
+        info = stat_readable(attachment.path)
     except UnreadableError as error:
         return attrs.evolve(attachment, size_bytes=None, note=error.note)
     if stat.S_ISDIR(info.st_mode):
@@ -74,12 +76,12 @@ def describe(attachment: Attachment) -> Attachment:
     return attrs.evolve(attachment, size_bytes=info.st_size, note=own_note if info.st_size else EMPTY)
 
 
-def is_state(note: str) -> bool:
+def describes_state(note: str) -> bool:
     """Tell whether a note says how the file was at some moment (and may be otherwise by now)."""
     return note in {MISSING, EMPTY, DIRECTORY} or note.startswith(_NOT_READABLE) or note.endswith(_NOT_READ)
 
 
-def look(path: Path) -> os.stat_result:
+def stat_readable(path: Path) -> os.stat_result:
     """Return what the system knows of a directory or regular file; links are followed.
 
     Raises:
@@ -88,23 +90,23 @@ def look(path: Path) -> os.stat_result:
     try:
         info = path.stat()
     except (OSError, ValueError) as error:
-        raise unreadable(error) from error
+        raise as_unreadable(error) from error
     if not stat.S_ISDIR(info.st_mode):
         _refuse_special(info.st_mode)
     return info
 
 
-def reason(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """Return why something failed, without the path."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return _text.one_line(text)
 
 
-def unreadable(error: Exception) -> UnreadableError:
+def as_unreadable(error: Exception) -> UnreadableError:
     """Return an error of the system as the note that it makes."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return UnreadableError(MISSING)
-    return UnreadableError(f"{_NOT_READABLE}: {reason(error)}")
+    return UnreadableError(f"{_NOT_READABLE}: {error_text(error)}")
 
 
 class Source:
@@ -141,7 +143,7 @@ class Source:
             _refuse_special(path.stat(follow_symlinks=follow).st_mode)
             number = os.open(path, _FLAGS | (0 if follow else _NOFOLLOW))
         except (OSError, ValueError) as error:
-            raise unreadable(error) from error
+            raise as_unreadable(error) from error
         try:
             info = os.fstat(number)
             _refuse_special(info.st_mode)
@@ -167,10 +169,8 @@ class Source:
         if self.new_filter is None:
             yield from self._raw_chunks(start)
             return
-        from supervisor._attachments.gzip_file import ahead
-
         redacted = self._redacted_chunks(self.new_filter(), start)
-        yield from redacted if self.size_bytes - start < _AHEAD_FROM_BYTES else ahead(redacted)
+        yield from redacted if self.size_bytes - start < _AHEAD_FROM_BYTES else read_ahead(redacted)
 
     def _redacted_chunks(self, redact: BytesFilter, start: int) -> Iterator[bytes]:
         for chunk in self._raw_chunks(start):
@@ -205,7 +205,7 @@ class Source:
 
     def _broken_off(self, error: OSError) -> str:
         where = f" after {_text.size(self.read_bytes)}" if self.read_bytes else ""
-        return f"{_NOT_READABLE}{where}: {reason(error)}"
+        return f"{_NOT_READABLE}{where}: {error_text(error)}"
 
 
 def _refuse_special(mode: int) -> None:
@@ -214,112 +214,50 @@ def _refuse_special(mode: int) -> None:
         raise UnreadableError(kind + _NOT_READ)
 
 
-_SAMPLE_BYTES = 64 * 1024
-_OFFICE = "application/vnd.openxmlformats-officedocument"
-_OASIS = "application/vnd.oasis.opendocument"
-# By suffix. Written down here rather than asked of the machine, so that each one answers alike.
-_TYPES = {
-    "7z": "application/x-7z-compressed",
-    "aac": "audio/aac",
-    "apk": "application/vnd.android.package-archive",
-    "avif": "image/avif",
-    "br": "application/octet-stream",
-    "bz2": "application/x-bzip2",
-    "docx": f"{_OFFICE}.wordprocessingml.document",
-    "epub": "application/epub+zip",
-    "flac": "audio/flac",
-    "gif": "image/gif",
-    "gz": "application/gzip",
-    "heic": "image/heic",
-    "jar": "application/java-archive",
-    "jpeg": "image/jpeg",
-    "jpg": "image/jpeg",
-    "kmz": "application/vnd.google-earth.kmz",
-    "lz4": "application/octet-stream",
-    "lzma": "application/x-lzma",
-    "m4a": "audio/mp4",
-    "m4v": "video/mp4",
-    "mkv": "video/x-matroska",
-    "mov": "video/quicktime",
-    "mp3": "audio/mpeg",
-    "mp4": "video/mp4",
-    "odp": f"{_OASIS}.presentation",
-    "ods": f"{_OASIS}.spreadsheet",
-    "odt": f"{_OASIS}.text",
-    "ogg": "audio/ogg",
-    "opus": "audio/ogg",
-    "parquet": "application/vnd.apache.parquet",
-    "pdf": "application/pdf",
-    "png": "image/png",
-    "pptx": f"{_OFFICE}.presentationml.presentation",
-    "rar": "application/vnd.rar",
-    "tbz2": "application/x-bzip2",
-    "tgz": "application/gzip",
-    "txz": "application/x-xz",
-    "webm": "video/webm",
-    "webp": "image/webp",
-    "whl": "application/zip",
-    "xlsm": "application/vnd.ms-excel.sheet.macroEnabled.12",
-    "xlsx": f"{_OFFICE}.spreadsheetml.sheet",
-    "xz": "application/x-xz",
-    "zip": "application/zip",
-    "zst": "application/zstd",
-}
-# By the first bytes, for files whose name tells nothing.
-_BEGINNINGS = tuple(
-    (re.compile(pattern, re.DOTALL), content_type)
-    for pattern, content_type in (
-        (rb"\x1f\x8b\x08", "application/gzip"),
-        (rb"PK(?:\x03\x04|\x05\x06)", "application/zip"),
-        (rb"\x28\xb5\x2f\xfd", "application/zstd"),
-        (rb"\xfd7zXZ\x00", "application/x-xz"),
-        (rb"BZh[1-9]1AY&SY", "application/x-bzip2"),
-        (rb"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
-        (rb"Rar!\x1a\x07", "application/vnd.rar"),
-        (rb"\x89PNG\r\n\x1a\n", "image/png"),
-        (rb"\xff\xd8\xff", "image/jpeg"),
-        (rb"GIF8[79]a", "image/gif"),
-        (rb"RIFF....WEBP", "image/webp"),
-        (rb"....ftyp", "video/mp4"),
-        (rb"%PDF-\d", "application/pdf"),
-        (rb"PAR1", "application/vnd.apache.parquet"),
-    )
-)
+_PIECES = 4
+_LOOK_AGAIN_S = 0.1
 
 
-@attrs.frozen
-class Look:
-    """What a file is.
+def read_ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield pieces that a thread makes meanwhile, a few ahead, so that memory stays bounded.
+
+    What it raises is raised here. A consumer that stops early ends the thread.
 
     Args:
-        compressed_as: The media type of a file that is compressed already; "" for one that is worth compressing.
-        is_text: No NUL byte was seen at its beginning, middle and end, so that its last lines make sense by
-            themselves. (UTF-16 has NUL bytes, and is not cut.)
-        can_be_redacted: It is text, UTF-16 with its byte order mark too. In anything else, what is put in the place of
-            a secret would break what stands behind it.
+        pieces: Makes them; it is used in that thread alone.
     """
-
-    compressed_as: str
-    is_text: bool
-    can_be_redacted: bool
-
-
-def look_into(source: Source, name: str) -> Look:
-    """Tell what an open file is, by its name and by samples of its content."""
-    head = source.sample(0, _SAMPLE_BYTES)
-    compressed_as = _by_suffix(name) or _by_beginning(head)
-    if compressed_as:
-        return Look(compressed_as, is_text=False, can_be_redacted=False)
-    places = (source.size_bytes // 2, max(0, source.size_bytes - _SAMPLE_BYTES))
-    samples = (head, *(source.sample(place, _SAMPLE_BYTES) for place in places))
-    is_text = not any(b"\0" in sample for sample in samples)
-    return Look("", is_text, can_be_redacted=is_text or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)))
+    queue: Queue[Any] = Queue(_PIECES)
+    stopped = threading.Event()
+    thread = threading.Thread(
+        target=copy_context().run, args=(_make, pieces, queue, stopped), name=f"{OUR_THREADS}reads ahead", daemon=True
+    )
+    thread.start()
+    try:
+        while isinstance(piece := queue.get(), bytes):
+            yield piece
+        if piece is not None:
+            raise piece
+    finally:
+        stopped.set()
+        thread.join()
 
 
-def _by_suffix(name: str) -> str:
-    _, dot, suffix = name.lower().rpartition(".")
-    return _TYPES.get(suffix, "") if dot else ""
+def _make(pieces: Iterator[bytes], queue: Queue[Any], stopped: threading.Event) -> None:
+    end: BaseException | None = None
+    try:
+        for piece in pieces:
+            _put(piece, queue, stopped)
+            if stopped.is_set():
+                return
+    except BaseException as error:  # noqa: BLE001 - it is raised in the thread that takes the pieces
+        end = error
+    _put(end, queue, stopped)
 
 
-def _by_beginning(head: bytes) -> str:
-    return next((content_type for pattern, content_type in _BEGINNINGS if pattern.match(head)), "")
+def _put(piece: Any, queue: Queue[Any], stopped: threading.Event) -> None:
+    while not stopped.is_set():
+        try:
+            queue.put(piece, timeout=_LOOK_AGAIN_S)
+        except Full:
+            continue
+        return

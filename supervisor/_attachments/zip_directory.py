@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, BinaryIO
 import attrs
 
 from supervisor import _text
+from supervisor._attachments.file_types import detect_type
 from supervisor._attachments.gzip_file import TooBigError
-from supervisor._attachments.names import clean_name, distinct, entry_name, new_filter
+from supervisor._attachments.names import distinct, entry_name, new_redaction_filter, redacted_name
 from supervisor._attachments.sources import (
     Source,
     UnreadableError,
-    look,
-    look_into,
-    reason,
-    unreadable,
+    as_unreadable,
+    error_text,
+    stat_readable,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ZIP_TYPE = "application/zip"
 MOST_ENTRIES = 20_000  # keeps the archive's own table, which zipfile holds in memory, below 30 MB
 _MAY_NEED_ZIP64_BYTES = 1 << 29
-_NAMED = 3
+_NAMED_OMISSIONS = 3
 _JUNCTION = 0xA0000003  # Windows' directory links, which are no symbolic links
 
 
@@ -70,7 +70,7 @@ def zip_directory(directory: Path, name: str, output: BinaryIO, *, limit_bytes: 
     try:
         os.scandir(directory).close()
     except OSError as error:
-        raise unreadable(error) from error
+        raise as_unreadable(error) from error
     left_out = []
     with zipfile.ZipFile(output, "w") as archive:
         for entry in walk(directory, name):
@@ -79,7 +79,7 @@ def zip_directory(directory: Path, name: str, output: BinaryIO, *, limit_bytes: 
                 left_out.append(f"{_text.one_line(entry.name)} ({trouble})")
     if limit_bytes is not None and output.tell() > limit_bytes:
         raise TooBigError
-    return _without(left_out)
+    return _omission_note(left_out)
 
 
 def walk(directory: Path, name: str) -> Iterator[_Entry]:
@@ -93,7 +93,7 @@ def walk(directory: Path, name: str) -> Iterator[_Entry]:
         UnreadableError: It is gone, or holds more than 20,000 files and folders.
     """
     root = Path(os.path.realpath(directory))
-    folders = [_Entry(name, directory, is_directory=True, mtime=look(directory).st_mtime)]
+    folders = [_Entry(name, directory, is_directory=True, mtime=stat_readable(directory).st_mtime)]
     taken: dict[str, int] = {}
     count = 0
     while folders:
@@ -109,7 +109,7 @@ def walk(directory: Path, name: str) -> Iterator[_Entry]:
                 yield entry
 
 
-def directory_bytes(directory: Path) -> int:
+def directory_size_bytes(directory: Path) -> int:
     """Return the sizes of all files that would be packed."""
     return sum(entry.size_bytes for entry in walk(directory, ""))
 
@@ -119,15 +119,15 @@ def _entries(folder: _Entry, root: Path, taken: dict[str, int]) -> Iterator[_Ent
         with os.scandir(folder.path) as found:
             inside = sorted(islice(found, MOST_ENTRIES + 1), key=lambda each: each.name)
     except OSError as error:
-        yield _Entry(folder.name, folder.path, left_out=f"not readable: {reason(error)}")
+        yield _Entry(folder.name, folder.path, left_out=f"not readable: {error_text(error)}")
         return
     for each in inside:
         # Two names that differ in what cannot be printed would be one in the archive.
-        name = distinct(f"{folder.name}/{entry_name(clean_name(each.name))}", taken, key=str)
+        name = distinct(f"{folder.name}/{entry_name(redacted_name(each.name))}", taken, key=str)
         try:
             yield _entry(each, name, root)
         except OSError as error:
-            yield _Entry(name, Path(each.path), left_out=f"not readable: {reason(error)}")
+            yield _Entry(name, Path(each.path), left_out=f"not readable: {error_text(error)}")
 
 
 def _entry(found: os.DirEntry[str], name: str, root: Path) -> _Entry:
@@ -136,13 +136,13 @@ def _entry(found: os.DirEntry[str], name: str, root: Path) -> _Entry:
     if getattr(info, "st_reparse_tag", 0) == _JUNCTION:
         return _Entry(name, path, left_out="a link to a directory")
     if stat.S_ISLNK(info.st_mode):
-        return _linked(Path(os.path.realpath(path)), name, root)
+        return _link_target_entry(Path(os.path.realpath(path)), name, root)
     if stat.S_ISDIR(info.st_mode):
         return _Entry(name, path, is_directory=True, mtime=info.st_mtime)
     return _Entry(name, path, size_bytes=info.st_size, mtime=info.st_mtime)
 
 
-def _linked(target: Path, name: str, root: Path) -> _Entry:
+def _link_target_entry(target: Path, name: str, root: Path) -> _Entry:
     """Return what a link leads to, where that lies within the directory and is a file."""
     try:
         info = target.stat()
@@ -158,7 +158,7 @@ def _linked(target: Path, name: str, root: Path) -> _Entry:
 def _add(archive: ZipFile, entry: _Entry, output: BinaryIO, limit_bytes: int | None) -> str:
     """Add one entry, and return what was wrong with it."""
     if entry.is_directory:
-        archive.writestr(_info(f"{entry.name}/", entry.mtime), b"")
+        archive.writestr(_zip_info(f"{entry.name}/", entry.mtime), b"")
         return ""
     try:
         # A link is resolved by now: one that stands here was put here after the look.
@@ -174,13 +174,13 @@ def _add(archive: ZipFile, entry: _Entry, output: BinaryIO, limit_bytes: int | N
 def _add_file(archive: ZipFile, entry: _Entry, source: Source, output: BinaryIO, limit_bytes: int | None) -> None:
     import zipfile
 
-    info = _info(entry.name, entry.mtime)
+    info = _zip_info(entry.name, entry.mtime)
     info.file_size = source.size_bytes
-    look = look_into(source, entry.name)
-    if not look.compressed_as:
+    file_type = detect_type(source, entry.name)
+    if not file_type.compressed_as:
         info.compress_type = zipfile.ZIP_DEFLATED
-    if look.can_be_redacted:
-        source.new_filter = new_filter
+    if file_type.can_be_redacted:
+        source.new_filter = new_redaction_filter
     # A text may grow while it is redacted, so the size does not tell whether the entry needs zip64.
     with archive.open(info, "w", force_zip64=source.size_bytes > _MAY_NEED_ZIP64_BYTES) as written:
         for chunk in source.chunks():
@@ -189,7 +189,7 @@ def _add_file(archive: ZipFile, entry: _Entry, source: Source, output: BinaryIO,
                 raise TooBigError
 
 
-def _info(name: str, mtime: float) -> ZipInfo:
+def _zip_info(name: str, mtime: float) -> ZipInfo:
     from zipfile import ZipInfo
 
     info = ZipInfo(name, _date_time(mtime))
@@ -209,8 +209,8 @@ def _date_time(mtime: float) -> tuple[int, int, int, int, int, int]:
     return (moment.tm_year, moment.tm_mon, moment.tm_mday, moment.tm_hour, moment.tm_min, moment.tm_sec)
 
 
-def _without(left_out: list[str]) -> str:
+def _omission_note(left_out: list[str]) -> str:
     if not left_out:
         return ""
-    more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-    return f"without {', '.join(left_out[:_NAMED])}{more}"
+    more = f" and {len(left_out) - _NAMED_OMISSIONS} more" if len(left_out) > _NAMED_OMISSIONS else ""
+    return f"without {', '.join(left_out[:_NAMED_OMISSIONS])}{more}"

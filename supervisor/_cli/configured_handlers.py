@@ -60,7 +60,7 @@ def names_of(known: Configuration) -> tuple[str, ...]:
 def built(known: Configuration, name: str) -> Built:
     """Return a handler that is built as the configuration says, or what is wrong with it."""
     from supervisor._config import ConfigurationProblems, Problem, build
-    from supervisor.message_handlers._schemes import handler_class
+    from supervisor.message_handlers._registry import handler_class
 
     kind = known.handlers[name].type if name in known.handlers else ""
     try:

@@ -156,7 +156,7 @@ def active() -> ActiveConfiguration:
 
 def _build(known: Configuration, name: str) -> Any:
     from supervisor._config import build
-    from supervisor.message_handlers._schemes import handler_class
+    from supervisor.message_handlers._registry import handler_class
 
     try:
         return build(known.spec(name), handler_class)

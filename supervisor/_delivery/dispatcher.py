@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from supervisor import _log
-from supervisor._attachments.names import cleaned_by
+from supervisor._attachments.names import redacting_with
 from supervisor._delivery import worker
 from supervisor._delivery.worker import Job, Worker
 from supervisor._models.kinds import Kind
@@ -238,7 +238,7 @@ class Dispatcher:
             worker.changed.notify_all()
         for job in left:
             _log.warning("not delivered yet: %r to %s", job.delivery.message.subject, job.delivery.handler)
-            with cleaned_by(self.redactor):
+            with redacting_with(self.redactor):
                 worker.keep_attachments(job)
 
 

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from supervisor import _log
-from supervisor._attachments.names import cleaned_by
+from supervisor._attachments.names import redacting_with
 from supervisor._exceptions import safe_text
 from supervisor._hooks import OUR_THREADS, follow_forks
 from supervisor._models.kinds import DeliveryState
@@ -246,7 +246,7 @@ class Worker:
             self._let_go(job)  # it waited its turn for so long that another process has taken it
             return
         try:
-            with cleaned_by(self._redactor_of(job)):
+            with redacting_with(self._redactor_of(job)):
                 from supervisor._messages.builder import delayed
 
                 self._handler.send_message(delayed(job.delivery.message, datetime.now(UTC)))
@@ -294,7 +294,7 @@ class Worker:
         if state is not DeliveryState.PENDING:
             self._let_go(job)
             return
-        with cleaned_by(self._redactor_of(job)):
+        with redacting_with(self._redactor_of(job)):
             keep_attachments(job)
         with changed:
             job.due_s = monotonic() + due_in_s

@@ -12,12 +12,12 @@ from supervisor._models.kinds import Kind
 from supervisor._text import cut_middle, one_line
 from supervisor.errors import DeliveryError
 from supervisor.message_handlers import _validation
-from supervisor.message_handlers._validation import whole
+from supervisor.message_handlers._validation import valid_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from supervisor._attachments import Packed, Part
+    from supervisor._attachments import PackedAttachments, PackedFile
     from supervisor._models.values import MessageDetails
 
 ATTACHMENTS_LIMIT_BYTES = 8_000_000  # what most services take; Discord refuses more than 10 MB
@@ -46,7 +46,7 @@ def _looks_like_urls(handler: object, field: attrs.Attribute[Any], value: tuple[
     urls: tuple[Any, ...] = value or ("",)
     for url in urls:
         if not isinstance(url, str) or not re.match(r"[A-Za-z][A-Za-z0-9+-]*://.", url):
-            raise _validation.wrong(handler, field, "URLs as apprise has them, like ntfy://topic", url)
+            raise _validation.setting_error(handler, field, "URLs as apprise has them, like ntfy://topic", url)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -81,7 +81,7 @@ class AppriseHandler:
 
     urls: tuple[str, ...] = attrs.field(default=(), repr=False, converter=_urls, validator=_looks_like_urls)
     timeout_s: float = attrs.field(default=10.0, validator=_validation.positive)
-    name: str | None = attrs.field(default=None, validator=_validation.optionally_filled)
+    name: str | None = attrs.field(default=None, validator=_validation.optional_not_blank)
     _services: list[Any] = attrs.field(init=False, factory=list, repr=False)
     _reached: OrderedDict[str, dict[int, int]] = attrs.field(init=False, factory=OrderedDict, repr=False)
 
@@ -147,7 +147,7 @@ class AppriseHandler:
         return self._reached.setdefault(message_id, {})
 
     def _refusal(
-        self, service: Any, details: MessageDetails, attached: Packed, reached: dict[int, int], index: int
+        self, service: Any, details: MessageDetails, attached: PackedAttachments, reached: dict[int, int], index: int
     ) -> str:
         """Send to one service what it does not have yet; return "" when it accepted all, and else why not."""
         takes_files = getattr(service, "attachment_support", False)
@@ -164,12 +164,12 @@ class AppriseHandler:
 
     def _hidden(self, text: str) -> str:
         """Return a text in one line, without anything that stands in the URLs."""
-        from supervisor.message_handlers._http import hide
+        from supervisor.message_handlers._http import redact_secrets
 
-        return one_line(hide(text, [url.partition("://")[2] for url in self.urls]), 300)
+        return one_line(redact_secrets(text, [url.partition("://")[2] for url in self.urls]), 300)
 
 
-def _notify(service: Any, details: MessageDetails, body_format: str, body: str, files: Iterable[Part]) -> bool:
+def _notify(service: Any, details: MessageDetails, body_format: str, body: str, files: Iterable[PackedFile]) -> bool:
     """Let apprise send one body to one service."""
     import apprise
 
@@ -177,7 +177,7 @@ def _notify(service: Any, details: MessageDetails, body_format: str, body: str, 
     one.add(service)
     return bool(
         one.notify(
-            title=one_line(whole(details.subject), 250),
+            title=one_line(valid_unicode(details.subject), 250),
             body=body,
             notify_type=_TYPES.get(details.kind, "info"),
             body_format=apprise.NotifyFormat(body_format),
@@ -196,7 +196,7 @@ def _captured() -> Any:
     return capture(level=logging.WARNING, fmt="%(message)s")
 
 
-def _files(parts: Iterable[Part]) -> Any:
+def _files(parts: Iterable[PackedFile]) -> Any:
     import apprise
     from apprise.attachment import file
 
@@ -207,12 +207,12 @@ def _files(parts: Iterable[Part]) -> Any:
     return files
 
 
-def _notes(attached: Packed, *, takes_files: bool) -> list[str]:
+def _notes(attached: PackedAttachments, *, takes_files: bool) -> list[str]:
     """Return what is said of the attachments."""
     notes = list(attached.notes)
     if not takes_files:
         notes += [f"{part.name}: not sent, since this service takes no files" for part in attached.parts]
-    return [whole(each) for each in notes]
+    return [valid_unicode(each) for each in notes]
 
 
 def fitting(service: Any, details: MessageDetails, notes: list[str]) -> tuple[str, list[str]]:
@@ -251,8 +251,8 @@ def _formats(service: Any) -> list[str]:
 
 def _body(details: MessageDetails, notes: list[str], piece_length: int) -> str:
     """Return the text: never empty, bounded, and with what happened to the attachments."""
-    text = whole(details.message)
+    text = valid_unicode(details.message)
     if not text.strip():
-        text = one_line(whole(details.subject)) or "(no text)"
+        text = one_line(valid_unicode(details.subject)) or "(no text)"
     text = cut_middle(text, MOST_PIECES * max(1_000, piece_length))
     return "\n\n".join([text, *(["\n".join(notes)] if notes else [])])

@@ -12,13 +12,13 @@ from supervisor._models.kinds import Kind, Outcome
 from supervisor._text import one_line
 from supervisor.errors import ConfigurationError, DeliveryError
 from supervisor.message_handlers import _validation
-from supervisor.message_handlers._validation import whole
+from supervisor.message_handlers._validation import valid_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from supervisor._models.values import MessageDetails
-    from supervisor.message_handlers._http import Answer, Line
+    from supervisor.message_handlers._http import HttpConnection, Response
 
 BODY_LIMIT_BYTES = 100_000
 _CUT_NOTE = "\n[... the rest was left out: a ping holds 100 kB ...]"
@@ -49,13 +49,13 @@ def _uuid(handler: object, field: attrs.Attribute[Any], value: str | None) -> No
         if value is not None:
             UUID(value)
     except (ValueError, AttributeError, TypeError) as exc:
-        raise _validation.wrong(handler, field, "a UUID", value) from exc
+        raise _validation.setting_error(handler, field, "a UUID", value) from exc
 
 
 def _slug(handler: object, field: attrs.Attribute[Any], value: str | None) -> None:
     letters = "abcdefghijklmnopqrstuvwxyz0123456789-_"
     if value is not None and (not value or not all(c in letters for c in value)):
-        raise _validation.wrong(handler, field, "a slug of a-z, 0-9, hyphens and underscores", value)
+        raise _validation.setting_error(handler, field, "a slug of a-z, 0-9, hyphens and underscores", value)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -94,18 +94,18 @@ class HealthchecksHandler:
     """
 
     ping_url: str | None = attrs.field(
-        default=None, repr=False, validator=attrs.validators.optional(_validation.reachable_address)
+        default=None, repr=False, validator=attrs.validators.optional(_validation.requestable_url)
     )
     uuid: str | None = attrs.field(default=None, repr=False, validator=_uuid)
-    ping_key: str | None = attrs.field(default=None, repr=False, validator=_validation.optionally_filled)
+    ping_key: str | None = attrs.field(default=None, repr=False, validator=_validation.optional_not_blank)
     slug: str | None = attrs.field(default=None, validator=_slug)
-    host: str = attrs.field(default="https://hc-ping.com", validator=_validation.reachable_address)
+    host: str = attrs.field(default="https://hc-ping.com", validator=_validation.requestable_url)
     timeout_s: float = attrs.field(default=10.0, validator=_validation.positive)
     late_after_s: float = attrs.field(default=3600.0, validator=_validation.positive)
     kinds: frozenset[Kind] = attrs.field(default=tuple(_SIGNALS), converter=_kinds, repr=False)
-    name: str | None = attrs.field(default=None, validator=_validation.optionally_filled)
+    name: str | None = attrs.field(default=None, validator=_validation.optional_not_blank)
     _now: Callable[[], datetime] = attrs.field(default=lambda: datetime.now(UTC), repr=False)
-    _line: Line | None = attrs.field(init=False, default=None, repr=False)
+    _line: HttpConnection | None = attrs.field(init=False, default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
         ways = (self.ping_url, self.uuid, self.ping_key or self.slug)
@@ -119,9 +119,9 @@ class HealthchecksHandler:
         Raises:
             DeliveryError: It was not recorded.
         """
-        from supervisor.message_handlers._http import Line
+        from supervisor.message_handlers._http import HttpConnection
 
-        self._line = self._line or Line(self.ping_url or self.host, self.timeout_s)
+        self._line = self._line or HttpConnection(self.ping_url or self.host, self.timeout_s)
         headers = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": "agrc-supervisor"}
         answer = self._line.post(self._path(details), ping_body(details), headers)
         # An unknown UUID and too many pings are answered with 200 too, and tell themselves apart by their text alone.
@@ -150,7 +150,7 @@ class HealthchecksHandler:
         age_s = (self._now() - details.created_at).total_seconds()
         return "/log" if signal != "/fail" and age_s > self.late_after_s else signal
 
-    def _refusal(self, answer: Answer) -> DeliveryError:
+    def _refusal(self, answer: Response) -> DeliveryError:
         """Return why the ping was not recorded; the check's UUID and the ping key are never quoted."""
         path = (self.ping_url or "").partition("://")[2].partition("/")[2]
         text = answer.told([self.uuid or "", self.ping_key or "", path])
@@ -177,7 +177,7 @@ def run_uuid(run_id: str) -> UUID:
 
 def ping_body(details: MessageDetails) -> bytes:
     """Return a message as UTF-8 text of at most 100 kB, cut between two characters and with a note."""
-    text = "\n\n".join(whole(each) for each in (one_line(details.subject), details.message) if each)
+    text = "\n\n".join(valid_unicode(each) for each in (one_line(details.subject), details.message) if each)
     body = text.encode()
     if len(body) <= BODY_LIMIT_BYTES:
         return body

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from email.message import Message
 
-LONGEST_WAIT_S = 86_400.0
-TEMPORARY = frozenset({408, 425, 429})  # besides all of 5xx: https://www.rfc-editor.org/rfc/rfc9110#section-15
+MAX_WAIT_S = 86_400.0
+TEMPORARY_STATUSES = frozenset({408, 425, 429})  # besides all of 5xx: https://www.rfc-editor.org/rfc/rfc9110#section-15
 
 
 @attrs.frozen(kw_only=True)
-class Answer:
+class Response:
     """What a server answered.
 
     Args:
@@ -53,11 +53,11 @@ class Answer:
     @property
     def is_temporary(self) -> bool:
         """Return whether the same request may succeed later."""
-        return self.status in TEMPORARY or self.status >= 500  # noqa: PLR2004 - the server's own faults
+        return self.status in TEMPORARY_STATUSES or self.status >= 500  # noqa: PLR2004 - the server's own faults
 
     def told(self, secrets: Iterable[str] = ()) -> str:
         """Return the body as one short line, without secrets that it may repeat."""
-        return one_line(hide(self.body.decode("utf-8", "replace"), secrets), 300)
+        return one_line(redact_secrets(self.body.decode("utf-8", "replace"), secrets), 300)
 
     @property
     def phrase(self) -> str:
@@ -74,18 +74,18 @@ class Answer:
         value = (self.headers.get("Retry-After") or "").strip()
         try:
             seconds = float(value)
-            return min(seconds, LONGEST_WAIT_S) if seconds >= 0 else None
+            return min(seconds, MAX_WAIT_S) if seconds >= 0 else None
         except ValueError:
-            moment = _moment(value)
+            moment = _parse_date(value)
             return self.seconds_until(moment) if moment else None
 
     def seconds_until(self, moment: datetime) -> float:
         """Return the seconds from this answer until an aware moment, between 0 and a day."""
-        now = _moment(self.headers.get("Date") or "") or datetime.now(UTC)
-        return min(max(0.0, (moment - now).total_seconds()), LONGEST_WAIT_S)
+        now = _parse_date(self.headers.get("Date") or "") or datetime.now(UTC)
+        return min(max(0.0, (moment - now).total_seconds()), MAX_WAIT_S)
 
 
-def _moment(text: str) -> datetime | None:
+def _parse_date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:
@@ -93,7 +93,7 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def hide(text: str, secrets: Iterable[str]) -> str:
+def redact_secrets(text: str, secrets: Iterable[str]) -> str:
     """Return a text without the given secrets and their parts, as they are and as URLs quote them.
 
     Do this before a text is cut, or half a secret may stay.
@@ -105,14 +105,12 @@ def hide(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-__all__ = ["Answer", "Line", "hide"]
-
-ANSWER_LIMIT_BYTES = 65_536  # more is not read: an answer is a short text, or nobody's business
+BODY_LIMIT_BYTES = 65_536  # more is not read: an answer is a short text, or nobody's business
 BLOCK_BYTES = 65_536
 IDLE_S = 15.0  # servers and firewalls drop idle connections without a word, often after 20 s or 30 s
 
 
-class Line:
+class HttpConnection:
     """A way to one web server that keeps connections open between requests. Threads may share it.
 
     A connection that went stale meanwhile is replaced before it is used; proxies are found as ``urllib`` finds
@@ -139,7 +137,7 @@ class Line:
         """Return the server's name, with its port where the URL names one."""
         return self._parts.netloc.rpartition("@")[2]
 
-    def post(self, path: str, body: bytes | IO[bytes], headers: Mapping[str, str]) -> Answer:
+    def post(self, path: str, body: bytes | IO[bytes], headers: Mapping[str, str]) -> Response:
         """Send one POST and return what the server answered, whatever its status; redirects are not followed.
 
         Args:
@@ -178,7 +176,7 @@ class Line:
             except IndexError:  # another thread was faster
                 return None
             # A forked child must not talk on its parent's connection.
-            if pid == os.getpid() and self._clock() - since_s < IDLE_S and not _has_something_to_say(connection):
+            if pid == os.getpid() and self._clock() - since_s < IDLE_S and not _is_readable(connection):
                 return connection
             connection.close()
         return None
@@ -191,7 +189,9 @@ class Line:
         addresses = len(socket.getaddrinfo(target.hostname, port, type=socket.SOCK_STREAM))
         connection = self._connection(target.hostname or "", port, self._timeout_s / max(1, addresses))
         if proxy and self._is_tls:
-            connection.set_tunnel(self._parts.hostname or "", self._parts.port or 443, _authority(proxy, "Proxy-"))
+            connection.set_tunnel(
+                self._parts.hostname or "", self._parts.port or 443, _basic_authentication(proxy, "Proxy-")
+            )
         try:
             connection.connect()
         except BaseException:
@@ -216,10 +216,14 @@ class Line:
 
     def _exchanged(
         self, connection: http.client.HTTPConnection, path: str, body: IO[bytes], headers: Mapping[str, str]
-    ) -> Answer:
+    ) -> Response:
         proxy = None if self._is_tls else self._proxy
         target = f"http://{self.server}{path}" if proxy else path
-        headers = {**_authority(self._parts), **(_authority(proxy, "Proxy-") if proxy else {}), **headers}
+        headers = {
+            **_basic_authentication(self._parts),
+            **(_basic_authentication(proxy, "Proxy-") if proxy else {}),
+            **headers,
+        }
         headers["Content-Length"] = str(body.seek(0, io.SEEK_END))
         body.seek(0)
         connection.response_class = self._response  # type: ignore[assignment]  # a factory does as well as a class
@@ -234,15 +238,15 @@ class Line:
         return self._answer(connection)
 
     def _response(self, sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:
-        return _Response(sock, self._clock() + self._timeout_s, self._clock, *args, **options)
+        return _BoundedResponse(sock, self._clock() + self._timeout_s, self._clock, *args, **options)
 
-    def _answer(self, connection: http.client.HTTPConnection) -> Answer:
+    def _answer(self, connection: http.client.HTTPConnection) -> Response:
         with connection.getresponse() as response:
             try:
-                body = response.read(ANSWER_LIMIT_BYTES)
+                body = response.read(BODY_LIMIT_BYTES)
             except (OSError, http.client.HTTPException):
                 body = b""  # the status has arrived and decides: to send again would make a repeat
-            answer = Answer(status=response.status, headers=response.headers, body=body)
+            answer = Response(status=response.status, headers=response.headers, body=body)
             is_whole = response.isclosed()
         if is_whole and connection.sock is not None:
             connection.sock.settimeout(self._timeout_s)
@@ -272,7 +276,7 @@ def _proxy_for(parts: SplitResult) -> SplitResult | None:
     return found if found.hostname and found.scheme == "http" else None
 
 
-def _authority(parts: SplitResult, prefix: str = "") -> dict[str, str]:
+def _basic_authentication(parts: SplitResult, prefix: str = "") -> dict[str, str]:
     """Return the header that gives a URL's user and password, if there are any."""
     if parts.username is None:
         return {}
@@ -280,7 +284,7 @@ def _authority(parts: SplitResult, prefix: str = "") -> dict[str, str]:
     return {f"{prefix}Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
 
 
-def _has_something_to_say(connection: http.client.HTTPConnection) -> bool:
+def _is_readable(connection: http.client.HTTPConnection) -> bool:
     """Return whether a server that was asked nothing has sent something: it has hung up."""
     try:
         return bool(select.select([connection.sock], [], [], 0)[0])
@@ -288,7 +292,7 @@ def _has_something_to_say(connection: http.client.HTTPConnection) -> bool:
         return True
 
 
-class _Response(http.client.HTTPResponse):
+class _BoundedResponse(http.client.HTTPResponse):
     """A response that must be there in full by a moment, however slowly it drips in."""
 
     def __init__(
@@ -296,10 +300,10 @@ class _Response(http.client.HTTPResponse):
     ) -> None:
         super().__init__(sock, *args, **options)
         self.fp.close()
-        self.fp = io.BufferedReader(_Timed(sock, until_s, clock))
+        self.fp = io.BufferedReader(_BoundedReader(sock, until_s, clock))
 
 
-class _Timed(io.RawIOBase):
+class _BoundedReader(io.RawIOBase):
     def __init__(self, sock: socket.socket, until_s: float, clock: Callable[[], float]) -> None:
         super().__init__()
         self._raw = sock.makefile("rb", buffering=0)

@@ -19,41 +19,41 @@ if TYPE_CHECKING:
     Field = attrs.Attribute[Any]
 
 
-def filled(handler: object, field: Field, value: object) -> None:
+def not_blank(handler: object, field: Field, value: object) -> None:
     """Refuse a text that is missing or blank."""
     if not isinstance(value, str) or not value.strip():
-        raise wrong(handler, field, "a text that is not blank", value)
+        raise setting_error(handler, field, "a text that is not blank", value)
 
 
-def optionally_filled(handler: object, field: Field, value: object) -> None:
+def optional_not_blank(handler: object, field: Field, value: object) -> None:
     """Refuse a text that is blank; None stands for "not given"."""
     if value is not None:
-        filled(handler, field, value)
+        not_blank(handler, field, value)
 
 
-def some_addresses(handler: object, field: Field, value: tuple[str, ...]) -> None:
+def at_least_one_address(handler: object, field: Field, value: tuple[str, ...]) -> None:
     """Refuse an empty list of addresses, and one with something else in it."""
     if not value:
-        raise wrong(handler, field, "at least one address", value)
-    any_addresses(handler, field, value)
+        raise setting_error(handler, field, "at least one address", value)
+    only_addresses(handler, field, value)
 
 
-def any_addresses(handler: object, field: Field, value: tuple[str, ...]) -> None:
+def only_addresses(handler: object, field: Field, value: tuple[str, ...]) -> None:
     """Refuse a list with something in it that is no address."""
     for address in value:
         if not isinstance(address, str) or "@" not in address or any(c in address for c in "\r\n\0"):
-            raise wrong(handler, field, "addresses like name@example.com", address)
+            raise setting_error(handler, field, "addresses like name@example.com", address)
 
 
-def web_address(handler: object, field: Field, value: object) -> None:
+def http_url(handler: object, field: Field, value: object) -> None:
     """Refuse what is no http or https URL. A URL may hold a secret, so it is not quoted."""
     if not isinstance(value, str) or not value.lower().startswith(("https://", "http://")):
-        raise wrong(handler, field, "a URL that starts with https://", value)
+        raise setting_error(handler, field, "a URL that starts with https://", value)
 
 
-def reachable_address(handler: object, field: Field, value: object) -> None:
+def requestable_url(handler: object, field: Field, value: object) -> None:
     """Refuse a URL that no request can be made of: without a host, with a wrong port, blanks or control characters."""
-    web_address(handler, field, value)
+    http_url(handler, field, value)
     from urllib.parse import urlsplit
 
     text = str(value)
@@ -64,16 +64,16 @@ def reachable_address(handler: object, field: Field, value: object) -> None:
     except ValueError:  # a port that is no number, brackets that do not match
         fits = False
     if not fits or not all("!" <= c <= "~" for c in text):
-        raise wrong(handler, field, "a URL like https://example.com/path, in ASCII and without blanks", value)
+        raise setting_error(handler, field, "a URL like https://example.com/path, in ASCII and without blanks", value)
 
 
 def positive(handler: object, field: Field, value: object) -> None:
     """Refuse what is no number above 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise wrong(handler, field, "a number above 0", value)
+        raise setting_error(handler, field, "a number above 0", value)
 
 
-def addresses(value: str | Iterable[str] | None) -> tuple[str, ...]:
+def split_addresses(value: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return one address or many as a tuple; a text may hold several, with commas or semicolons between."""
     if value is None:
         return ()
@@ -82,13 +82,13 @@ def addresses(value: str | Iterable[str] | None) -> tuple[str, ...]:
     return tuple(each.strip() if isinstance(each, str) else each for each in value if each)
 
 
-def wrong(handler: object, field: Field, expected: str, value: object) -> ConfigurationError:
+def setting_error(handler: object, field: Field, expected: str, value: object) -> ConfigurationError:
     """Return the error that tells which setting is wrong; a field with ``repr=False`` keeps its value to itself."""
     got = "nothing" if value is None or value in ("", ()) else repr(value) if field.repr else "something else"
     return ConfigurationError(f"{type(handler).__name__}: {field.name} must be {expected}, got {got}")
 
 
-def whole(text: str) -> str:
+def valid_unicode(text: str) -> str:
     """Return a text in valid Unicode and without NUL, with U+FFFD for what had to go.
 
     Half characters (lone surrogates) come from file names that are not UTF-8; JSON parsers of other languages refuse

@@ -14,11 +14,11 @@ from supervisor._exceptions import safe_text
 from supervisor._text import cut_middle, one_line
 from supervisor.errors import DeliveryError
 from supervisor.message_handlers import _validation
-from supervisor.message_handlers._validation import whole
+from supervisor.message_handlers._validation import valid_unicode
 
 if TYPE_CHECKING:
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
-    from supervisor.message_handlers._http import Answer, Line
+    from supervisor.message_handlers._http import HttpConnection, Response
 
 SUBJECT_LIMIT = 20_000
 TEXT_LIMIT = 200_000  # receivers often refuse bodies above 1 MB
@@ -33,9 +33,11 @@ def _sendable_headers(handler: object, field: attrs.Attribute[Any], value: Mappi
     for name, text in value.items():
         is_text = isinstance(name, str) and isinstance(text, str)
         if not is_text or not name or not all("!" <= c <= "~" and c != ":" for c in name) or not _is_one_line(text):
-            raise _validation.wrong(handler, field, "names and values of one line each, in Latin-1", value)
+            raise _validation.setting_error(handler, field, "names and values of one line each, in Latin-1", value)
         if name.lower() in _OUR_HEADERS:
-            raise _validation.wrong(handler, field, f"without {name!r}, which WebhookHandler sets itself", value)
+            raise _validation.setting_error(
+                handler, field, f"without {name!r}, which WebhookHandler sets itself", value
+            )
 
 
 def _is_one_line(text: str) -> bool:
@@ -99,14 +101,14 @@ class WebhookHandler:
         ConfigurationError: A setting is missing, blank or cannot be used.
     """
 
-    url: str = attrs.field(default="", repr=False, validator=_validation.reachable_address)
-    secret: str | None = attrs.field(default=None, repr=False, validator=_validation.optionally_filled)
+    url: str = attrs.field(default="", repr=False, validator=_validation.requestable_url)
+    secret: str | None = attrs.field(default=None, repr=False, validator=_validation.optional_not_blank)
     headers: Mapping[str, str] = attrs.field(default=None, repr=False, converter=_headers, validator=_sendable_headers)
     timeout_s: float = attrs.field(default=10.0, validator=_validation.positive)
-    name: str | None = attrs.field(default=None, validator=_validation.optionally_filled)
+    name: str | None = attrs.field(default=None, validator=_validation.optional_not_blank)
     _now_s: Callable[[], float] = attrs.field(default=time.time, repr=False)
     _key: bytes = attrs.field(init=False, repr=False)
-    _line: Line | None = attrs.field(init=False, default=None, repr=False)
+    _line: HttpConnection | None = attrs.field(init=False, default=None, repr=False)
 
     @_key.default
     def _key_of_secret(self) -> bytes:
@@ -119,7 +121,9 @@ class WebhookHandler:
         except ValueError:
             key = b""
         if not key:
-            raise _validation.wrong(self, attrs.fields(WebhookHandler).secret, "base64 after whsec_", self.secret)
+            raise _validation.setting_error(
+                self, attrs.fields(WebhookHandler).secret, "base64 after whsec_", self.secret
+            )
         return key
 
     def __attrs_post_init__(self) -> None:
@@ -135,9 +139,9 @@ class WebhookHandler:
         """
         import json
 
-        from supervisor.message_handlers._http import Line
+        from supervisor.message_handlers._http import HttpConnection
 
-        self._line = self._line or Line(self.url, self.timeout_s)
+        self._line = self._line or HttpConnection(self.url, self.timeout_s)
         body = json.dumps(document(details), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         answer = self._line.post(self._path(), body, {**self.headers, **self._own_headers(details.id, body)})
         if not 200 <= answer.status < 300:  # noqa: PLR2004 - success
@@ -167,11 +171,11 @@ class WebhookHandler:
         signature = hmac.digest(self._key, f"{safe_id}.{timestamp}.".encode() + body, "sha256")
         return headers | {"webhook-timestamp": timestamp, "webhook-signature": f"v1,{b64encode(signature).decode()}"}
 
-    def _refusal(self, answer: Answer) -> DeliveryError:
+    def _refusal(self, answer: Response) -> DeliveryError:
         """Return why the receiver did not take it. What it says may repeat what it was asked, so secrets are hidden."""
         from urllib.parse import urlsplit
 
-        from supervisor.message_handlers._http import hide
+        from supervisor.message_handlers._http import redact_secrets
 
         parts = urlsplit(self.url)
         secrets = [self.secret or "", parts.path, parts.query, parts.password or "", *self.headers.values()]
@@ -179,7 +183,7 @@ class WebhookHandler:
         if answer.status == 410:  # noqa: PLR2004 - Gone: "no longer interested", by Standard Webhooks
             reason += ": the hook is gone; take it out of the handlers or give the new URL"
         elif 300 <= answer.status < 400:  # noqa: PLR2004 - a redirect
-            moved_to = one_line(hide(answer.headers.get("Location") or "an unknown place", secrets))
+            moved_to = one_line(redact_secrets(answer.headers.get("Location") or "an unknown place", secrets))
             reason += f": it has moved to {moved_to}; give that URL"
         elif said := answer.told(secrets):
             reason += f": {said}"
@@ -242,13 +246,13 @@ def _error(error: ErrorDetails) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Return a value that is valid JSON and valid Unicode: the standard parsers of other languages insist on both."""
     if isinstance(value, str):
-        return whole(value)
+        return valid_unicode(value)
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, Mapping):
-        return {whole(safe_text(key)): _plain(each) for key, each in value.items()}
+        return {valid_unicode(safe_text(key)): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
-    return value.isoformat() if isinstance(value, date) else whole(safe_text(value))
+    return value.isoformat() if isinstance(value, date) else valid_unicode(safe_text(value))

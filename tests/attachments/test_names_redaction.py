@@ -10,7 +10,7 @@ import pytest
 
 from supervisor import supervise
 from supervisor._attachments import pack
-from supervisor._attachments.names import cleaned_by
+from supervisor._attachments.names import redacting_with
 from supervisor._redaction import Redactor
 from supervisor.models import Attachment
 
@@ -60,7 +60,7 @@ def test_a_credential_that_nothing_tells_of_goes_when_it_is_known(tmp_path: Path
     """What a run knows to be secret is taken out, even without a key before it."""
     log = tmp_path / "run.log"
     log.write_text("the answer was Zx9-plain-word-like\n")
-    with cleaned_by(lambda: Redactor(secrets="Zx9-plain-word-like")):
+    with redacting_with(lambda: Redactor(secrets="Zx9-plain-word-like")):
         redacted = gzip.decompress(packed(log, tmp_path / "out").read_bytes())
     assert redacted == b"the answer was [redacted: credential]\n"
 

@@ -11,21 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor._attachments import packed
-from supervisor._attachments.packing import Claim, allowance, in_order, sure_of_each
+from supervisor._attachments.packing import SpaceRequest, allowance, reserved_bytes, serving_order
 from supervisor.models import Attachment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from supervisor._attachments import Packed
+    from supervisor._attachments import PackedAttachments
 
-CLAIMS = st.lists(st.builds(Claim, need_bytes=st.integers(0, 1000), may_cut=st.booleans()), max_size=8)
+CLAIMS = st.lists(st.builds(SpaceRequest, need_bytes=st.integers(0, 1000), may_cut=st.booleans()), max_size=8)
 
 
-def served(claims: list[Claim], limit_bytes: int) -> list[int]:
+def served(claims: list[SpaceRequest], limit_bytes: int) -> list[int]:
     """Return what each claim gets when all needs are told truly."""
     got, left = [0] * len(claims), limit_bytes
-    order, sure = in_order(claims), sure_of_each(claims, limit_bytes)
+    order, sure = serving_order(claims), reserved_bytes(claims, limit_bytes)
     for at, which in enumerate(order):
         allowed = allowance(claims[which], [claims[later] for later in order[at + 1 :]], left, sure)
         claim = claims[which]
@@ -35,13 +35,13 @@ def served(claims: list[Claim], limit_bytes: int) -> list[int]:
 
 
 @given(CLAIMS, st.integers(0, 3000))
-def test_a_budget_is_kept(claims: list[Claim], limit_bytes: int) -> None:
+def test_a_budget_is_kept(claims: list[SpaceRequest], limit_bytes: int) -> None:
     """Together the parts never pass the limit."""
     assert sum(served(claims, limit_bytes)) <= limit_bytes
 
 
 @given(CLAIMS)
-def test_nothing_is_cut_where_all_fits(claims: list[Claim]) -> None:
+def test_nothing_is_cut_where_all_fits(claims: list[SpaceRequest]) -> None:
     """A budget as large as all needs gives each what it needs."""
     needs = [claim.need_bytes for claim in claims]
     assert served(claims, sum(needs)) == needs
@@ -50,7 +50,7 @@ def test_nothing_is_cut_where_all_fits(claims: list[Claim]) -> None:
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=8), st.integers(8, 3000))
 def test_logs_share_evenly_what_small_ones_leave(needs: list[int], limit_bytes: int) -> None:
     """No log gets less than another that needed no more, and the budget is used up."""
-    got = served([Claim(need_bytes=need, may_cut=True) for need in needs], limit_bytes)
+    got = served([SpaceRequest(need_bytes=need, may_cut=True) for need in needs], limit_bytes)
     assert sum(got) >= min(sum(needs), limit_bytes) - len(needs)
     cut = [each for each, need in zip(got, needs, strict=True) if each < need]
     assert max(cut, default=0) - min(cut, default=0) <= len(needs)
@@ -58,7 +58,7 @@ def test_logs_share_evenly_what_small_ones_leave(needs: list[int], limit_bytes: 
 
 
 @given(CLAIMS, st.integers(0, 3000))
-def test_a_log_is_sure_of_half_its_share(claims: list[Claim], limit_bytes: int) -> None:
+def test_a_log_is_sure_of_half_its_share(claims: list[SpaceRequest], limit_bytes: int) -> None:
     """A large archive cannot take it all from the log that tells why the run failed."""
     sure = limit_bytes // max(1, 2 * len(claims))
     for claim, got in zip(claims, served(claims, limit_bytes), strict=True):
@@ -68,9 +68,9 @@ def test_a_log_is_sure_of_half_its_share(claims: list[Claim], limit_bytes: int) 
 
 def test_an_archive_comes_before_what_can_be_cut() -> None:
     """Leaving out loses more than cutting does."""
-    archive, log = Claim(need_bytes=20, may_cut=False), Claim(need_bytes=130, may_cut=True)
+    archive, log = SpaceRequest(need_bytes=20, may_cut=False), SpaceRequest(need_bytes=130, may_cut=True)
     assert served([log, archive], 30) == [10, 20]
-    assert served([log, Claim(need_bytes=25, may_cut=False)], 30) == [30, 0]
+    assert served([log, SpaceRequest(need_bytes=25, may_cut=False)], 30) == [30, 0]
 
 
 def write_log(path: Path, size_bytes: int) -> None:
@@ -78,7 +78,7 @@ def write_log(path: Path, size_bytes: int) -> None:
     path.write_bytes(b"\n".join(os.urandom(30).hex().encode() for _ in range(size_bytes // 61)) + b"\n")
 
 
-def sizes(got: Packed) -> dict[str, int]:
+def sizes(got: PackedAttachments) -> dict[str, int]:
     """Return the size of each part by its name, having seen that it is true."""
     for part in got.parts:
         assert part.path.stat().st_size == part.size_bytes

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor._attachments import Packed, packed, zip_directory
+from supervisor._attachments import PackedAttachments, packed, zip_directory
 from supervisor.models import Attachment
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs what only POSIX systems have")
 
 
-def unzipped(path: Path, limit_bytes: int | None = None) -> tuple[Packed, dict[str, bytes]]:
+def unzipped(path: Path, limit_bytes: int | None = None) -> tuple[PackedAttachments, dict[str, bytes]]:
     """Pack a directory and return what came out, with the content by name."""
     with packed([Attachment(path)], limit_bytes=limit_bytes) as got:
         if not got.parts:

@@ -12,7 +12,7 @@ from supervisor._config import ConfigurationProblems, build, check_options
 from supervisor._config.handler_specs import options_of
 from supervisor.errors import ConfigurationError
 from supervisor.message_handlers import EmailHandler, SendGridHandler, SlackHandler
-from supervisor.message_handlers._schemes import BUILT_IN, handler_class
+from supervisor.message_handlers._registry import BUILT_IN, handler_class
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from supervisor._config import ConfigurationProblems, HandlerSpec, Secret, build
 from supervisor._config.secret_references import hides
 from supervisor._redaction import Redactor
 from supervisor.errors import ConfigurationError
-from supervisor.message_handlers._schemes import BUILT_IN, handler_class
+from supervisor.message_handlers._registry import BUILT_IN, handler_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

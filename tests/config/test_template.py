@@ -11,7 +11,7 @@ from configuration_kit import Machine, plain
 
 from supervisor._config import Entry, build, example, masked
 from supervisor._config.setting_checks import FIELDS
-from supervisor.message_handlers._schemes import BUILT_IN, handler_class
+from supervisor.message_handlers._registry import BUILT_IN, handler_class
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -28,7 +28,7 @@ from supervisor._messages.builder import message_for
 from supervisor._models.earlier_runs import Past
 from supervisor._models.kinds import Kind, Outcome
 from supervisor.errors import ConfigurationError, DeliveryError
-from supervisor.message_handlers._http import Line
+from supervisor.message_handlers._http import HttpConnection
 from supervisor.message_handlers._webhook import WebhookHandler, document
 from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
 
@@ -438,7 +438,7 @@ def test_connection_is_kept_and_mended(peer: HttpPeer) -> None:
 def test_connection_that_was_idle_for_long_is_not_used(peer: HttpPeer) -> None:
     """Firewalls forget idle connections silently, so after a while a new one is opened."""
     now_s = 0.0
-    line = Line(peer.url, 5.0, clock=lambda: now_s)
+    line = HttpConnection(peer.url, 5.0, clock=lambda: now_s)
     line.post("/", b"", {})
     now_s = 14.0
     line.post("/", b"", {})
@@ -507,7 +507,7 @@ def test_refusal_in_the_middle_of_a_large_body_is_heard() -> None:
 
         thread = threading.Thread(target=refuse)
         thread.start()
-        line = Line(f"http://127.0.0.1:{listener.getsockname()[1]}", 20.0)
+        line = HttpConnection(f"http://127.0.0.1:{listener.getsockname()[1]}", 20.0)
         answer = line.post("/", b"x" * 50_000_000, {})
         line.close()
         thread.join()
@@ -551,7 +551,7 @@ def test_slow_upload_may_take_longer_than_the_timeout() -> None:
 
         thread = threading.Thread(target=read_slowly)
         thread.start()
-        line = Line(f"http://127.0.0.1:{listener.getsockname()[1]}", 1.2)
+        line = HttpConnection(f"http://127.0.0.1:{listener.getsockname()[1]}", 1.2)
         started_s = time.monotonic()
         answer = line.post("/", body, {})
         line.close()
@@ -564,7 +564,7 @@ def test_huge_answer_is_not_read() -> None:
     """Only the beginning of an answer is read, and its connection is not used again."""
     with http_peer() as peer:
         peer.answer(500, body=b"x" * 5_000_000)
-        line = Line(peer.url, 10.0)
+        line = HttpConnection(peer.url, 10.0)
         assert len(line.post("/", b"", {}).body) == 65_536
         line.post("/", b"", {})
         line.close()

@@ -27,7 +27,7 @@ from supervisor.message_handlers._email.protocol import LostError, Reply, Server
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-Address: TypeAlias = "tuple[Any, ...]"  # what socket.getaddrinfo returns
+AddressInfo: TypeAlias = "tuple[Any, ...]"  # what socket.getaddrinfo returns
 
 # In the order of preference. CRAM-MD5 is left out: servers that offer nothing else died out with TLS.
 PASSWORD_MECHANISMS = ("PLAIN", "LOGIN")
@@ -44,14 +44,14 @@ def open_connection(server: Server) -> smtplib.SMTP:
     smtp = smtplib.SMTP(local_hostname="localhost", timeout=server.timeout_s)  # does not connect yet
     with ExitStack() as undo:
         undo.callback(smtp.close)
-        smtp.sock = _connected(server)
+        smtp.sock = _connect(server)
         smtp.local_hostname = _helo_name(smtp.sock)
         if server.security == "tls":
             _encrypt(smtp, server)
         reply = server.ask("the connection", smtp.getreply)
         if reply.code != 220:  # noqa: PLR2004 - "ready"
             raise server.refusal("the connection", reply)
-        _greet(smtp, server)
+        _say_hello(smtp, server)
         if server.security == "starttls":
             _start_tls(smtp, server)
         if server.username is not None:
@@ -60,9 +60,9 @@ def open_connection(server: Server) -> smtplib.SMTP:
     return smtp
 
 
-def _connected(server: Server) -> socket.socket:
+def _connect(server: Server) -> socket.socket:
     try:
-        return connect(look_up(server.host, server.port, server.timeout_s), server.timeout_s)
+        return connect_socket(resolve(server.host, server.port, server.timeout_s), server.timeout_s)
     except ValueError as error:  # UnicodeError among them
         raise DeliveryError(
             f"smtp_server {server.host!r} is not the name of a host: {error}", permanent=True
@@ -73,7 +73,7 @@ def _connected(server: Server) -> socket.socket:
         raise LostError(f"{server} could not be reached: {error}") from error
 
 
-def look_up(host: str, port: int, timeout_s: float) -> Sequence[Address]:
+def resolve(host: str, port: int, timeout_s: float) -> Sequence[AddressInfo]:
     """Return the addresses of a host, from a thread of its own since the system's look-up heeds no timeout.
 
     Raises:
@@ -81,7 +81,7 @@ def look_up(host: str, port: int, timeout_s: float) -> Sequence[Address]:
         OSError: There is no such host.
         ValueError: The name cannot be one of a host.
     """
-    found: SimpleQueue[Sequence[Address] | OSError | ValueError] = SimpleQueue()
+    found: SimpleQueue[Sequence[AddressInfo] | OSError | ValueError] = SimpleQueue()
 
     def ask() -> None:
         try:
@@ -102,7 +102,7 @@ def look_up(host: str, port: int, timeout_s: float) -> Sequence[Address]:
     return answer
 
 
-def connect(addresses: Sequence[Address], timeout_s: float) -> socket.socket:
+def connect_socket(addresses: Sequence[AddressInfo], timeout_s: float) -> socket.socket:
     """Connect to the first address that answers; each gets its share of the time, so that none uses up all of it.
 
     Args:
@@ -139,7 +139,7 @@ def _helo_name(sock: socket.socket) -> str:
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
-def _greet(smtp: smtplib.SMTP, server: Server) -> None:
+def _say_hello(smtp: smtplib.SMTP, server: Server) -> None:
     reply = server.ask("EHLO", smtp.ehlo)
     if reply.is_permanent:  # it knows no extensions
         reply = server.ask("HELO", smtp.helo)
@@ -159,7 +159,7 @@ def _start_tls(smtp: smtplib.SMTP, server: Server) -> None:
     if reply.code != 220:  # noqa: PLR2004 - "ready"
         raise server.refusal("STARTTLS", reply)
     _encrypt(smtp, server)
-    _greet(smtp, server)
+    _say_hello(smtp, server)
 
 
 def _encrypt(smtp: smtplib.SMTP, server: Server) -> None:
@@ -220,17 +220,17 @@ def _log_in(smtp: smtplib.SMTP, server: Server, username: str) -> None:
         )
         raise DeliveryError(reason, permanent=True)
     secret = server.oauth2_token() if server.oauth2_token else server.password or ""
-    first, answers = _dialogue(mechanism, username, secret)
+    first, answers = _auth_exchange(mechanism, username, secret)
     reply = server.ask("AUTH", smtp.docmd, "AUTH", " ".join((mechanism, *first)))
     for answer in answers:
         if reply.code == 334:  # noqa: PLR2004 - "go on"
             reply = server.ask("AUTH", smtp.docmd, answer)
     if reply.code not in (235, 503):  # "logged in", "already logged in"
         remedy = "mend oauth2_token" if server.oauth2_token else "mend username and password"
-        raise server.refusal(f"the login of {username!r}", _hidden(reply, [secret, *first, *answers]), remedy)
+        raise server.refusal(f"the login of {username!r}", _without_secrets(reply, [secret, *first, *answers]), remedy)
 
 
-def _dialogue(mechanism: str, username: str, secret: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _auth_exchange(mechanism: str, username: str, secret: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what stands on the AUTH line, and what answers each 334 that follows.
 
     PLAIN is RFC 4616. A server that refuses an XOAUTH2 token tells why in a 334, and wants an empty line before it
@@ -247,7 +247,7 @@ def _base64(text: str) -> str:
     return b64encode(text.encode("utf-8", "surrogateescape")).decode()
 
 
-def _hidden(reply: Reply, secrets: Iterable[str]) -> Reply:
+def _without_secrets(reply: Reply, secrets: Iterable[str]) -> Reply:
     """Return a reply without the secrets that a server may have repeated in it."""
     text = reply.text
     for secret in filter(None, secrets):

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     import smtplib
     from collections.abc import Callable, Iterator, Mapping
 
-    from supervisor.message_handlers._email.encoded_message import Letter
+    from supervisor.message_handlers._email.mime import EncodedMessage
     from supervisor.message_handlers._email.protocol import Envelope, Reply, Server
 
 IDLE_LIMIT_S = 60.0  # servers may hang up after 5 minutes (RFC 5321, 4.5.3.2.7), firewalls sooner and without a word
 QUIT_TIMEOUT_S = 2.0
-VERDICT_FACTOR = 6
+FINAL_REPLY_FACTOR = 6
 
 
-class Line:
+class SmtpConnection:
     """The connection to one server; whoever uses it holds its ``lock``.
 
     Args:
@@ -38,7 +38,7 @@ class Line:
     def __init__(self, server: Server, clock: Callable[[], float] = time.monotonic) -> None:
         self.lock = threading.Lock()
         self._server = server
-        self._patient = attrs.evolve(server, timeout_s=server.timeout_s * VERDICT_FACTOR)
+        self._patient = attrs.evolve(server, timeout_s=server.timeout_s * FINAL_REPLY_FACTOR)
         self._clock = clock
         self._smtp: smtplib.SMTP | None = None
         self._used_at_s = 0.0
@@ -63,7 +63,7 @@ class Line:
         self._used_at_s = now
         return self._smtp
 
-    def post(self, envelope: Envelope, letter: Letter) -> dict[str, Reply]:
+    def post(self, envelope: Envelope, letter: EncodedMessage) -> dict[str, Reply]:
         """Hand in a letter and return the recipients that were refused, each with the server's answer.
 
         The others got it when it returns; when all are refused, nobody did. After an error the connection is
@@ -108,7 +108,7 @@ class Line:
 
     def _announce(self, smtp: smtplib.SMTP, envelope: Envelope, size_bytes: int) -> dict[str, Reply]:
         smtp.command_encoding = "utf-8" if envelope.utf8 else "ascii"
-        sender = f"MAIL FROM:<{envelope.sender}>{_options(smtp, envelope, size_bytes)}"
+        sender = f"MAIL FROM:<{envelope.sender}>{_mail_options(smtp, envelope, size_bytes)}"
         self._check_sender(envelope.sender, self._command(smtp, sender))
         replies = {each: self._command(smtp, f"RCPT TO:<{each}>") for each in envelope.recipients}
         refused = {recipient: reply for recipient, reply in replies.items() if not _is_ok(reply)}
@@ -127,7 +127,7 @@ class Line:
             remedy = "give username and password" if asks_for_login else ""
             raise self._server.refusal(f"the sender {sender}", reply, remedy)
 
-    def _hand_over(self, letter: Letter) -> None:
+    def _hand_over(self, letter: EncodedMessage) -> None:
         """Send a letter whose recipients were taken, and wait until the server is responsible for it.
 
         Each piece has the timeout for itself, so that a slow line does not matter. The verdict at the end has six
@@ -181,7 +181,7 @@ def _is_ok(reply: Reply) -> bool:
     return 200 <= reply.code < 300  # noqa: PLR2004 - RFC 5321, 4.2.1: 2yz
 
 
-def _options(smtp: smtplib.SMTP, envelope: Envelope, size_bytes: int) -> str:
+def _mail_options(smtp: smtplib.SMTP, envelope: Envelope, size_bytes: int) -> str:
     """Return what MAIL says of the letter to come: its size (RFC 1870), and whether it needs UTF-8 (RFC 6531)."""
     options = f" SIZE={size_bytes}" if smtp.has_extn("size") else ""
     if envelope.utf8:

@@ -12,7 +12,7 @@ from supervisor import _log
 from supervisor._text import one_line
 from supervisor.errors import ConfigurationError
 from supervisor.message_handlers import _validation
-from supervisor.message_handlers._email.address import Letterhead, Mailbox
+from supervisor.message_handlers._email.protocol import CommonHeaders, MailAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ def _number(value: object) -> object:
 
 def _yes_or_no(handler: object, field: _validation.Field, value: object) -> None:
     if not isinstance(value, bool):
-        raise _validation.wrong(handler, field, "True or False", value)
+        raise _validation.setting_error(handler, field, "True or False", value)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -86,15 +86,19 @@ class EmailHandler:
     security: str = attrs.field(default="starttls")
     smtp_server: str = attrs.field()
     smtp_port: int = attrs.field(converter=_number)
-    username: str | None = attrs.field(default=None, validator=_validation.optionally_filled)
-    password: str | None = attrs.field(default=None, validator=_validation.optionally_filled, repr=False)
+    username: str | None = attrs.field(default=None, validator=_validation.optional_not_blank)
+    password: str | None = attrs.field(default=None, validator=_validation.optional_not_blank, repr=False)
     oauth2_token: Callable[[], str] | None = attrs.field(default=None, repr=False)
     from_address: str = attrs.field(default="")
     to_addresses: tuple[str, ...] = attrs.field(
-        default=(), converter=_validation.addresses, validator=_validation.some_addresses
+        default=(), converter=_validation.split_addresses, validator=_validation.at_least_one_address
     )
-    cc: tuple[str, ...] = attrs.field(default=(), converter=_validation.addresses, validator=_validation.any_addresses)
-    bcc: tuple[str, ...] = attrs.field(default=(), converter=_validation.addresses, validator=_validation.any_addresses)
+    cc: tuple[str, ...] = attrs.field(
+        default=(), converter=_validation.split_addresses, validator=_validation.only_addresses
+    )
+    bcc: tuple[str, ...] = attrs.field(
+        default=(), converter=_validation.split_addresses, validator=_validation.only_addresses
+    )
     prefix: str = attrs.field(default="", converter=_text)
     client_name: str = attrs.field(default="", converter=_text)
     client_version: str = attrs.field(default="", converter=_text)
@@ -102,9 +106,9 @@ class EmailHandler:
     verify_certificate: bool = attrs.field(default=True, validator=_yes_or_no)
     ca_file: str | os.PathLike[str] | None = attrs.field(default=None)
     limit_bytes: int = attrs.field(default=LIMIT_BYTES, validator=_validation.positive)
-    name: str | None = attrs.field(default=None, validator=_validation.optionally_filled)
-    _head: Letterhead = attrs.field(init=False, repr=False)
-    _recipients: tuple[Mailbox, ...] = attrs.field(init=False, repr=False)
+    name: str | None = attrs.field(default=None, validator=_validation.optional_not_blank)
+    _head: CommonHeaders = attrs.field(init=False, repr=False)
+    _recipients: tuple[MailAddress, ...] = attrs.field(init=False, repr=False)
     _mailers: dict[int, Mailer] = attrs.field(init=False, factory=dict, repr=False)
 
     @smtp_server.default
@@ -118,56 +122,56 @@ class EmailHandler:
     @security.validator
     def _is_known(self, field: _validation.Field, value: object) -> None:
         if value not in tuple(PORTS):
-            raise _validation.wrong(self, field, "'starttls', 'tls' or 'none'", value)
+            raise _validation.setting_error(self, field, "'starttls', 'tls' or 'none'", value)
 
     @smtp_server.validator
     def _is_one_word(self, field: _validation.Field, value: object) -> None:
-        _validation.filled(self, field, value)
+        _validation.not_blank(self, field, value)
         host = str(value).strip()
         if not host.isprintable() or " " in host:
-            raise _validation.wrong(self, field, "the name or address of a server", value)
+            raise _validation.setting_error(self, field, "the name or address of a server", value)
 
     @smtp_port.validator
     def _is_a_port(self, field: _validation.Field, value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PORT:
-            raise _validation.wrong(self, field, "1-65535", value)
+            raise _validation.setting_error(self, field, "1-65535", value)
 
     @oauth2_token.validator
     def _can_be_called(self, field: _validation.Field, value: object) -> None:
         if value is not None and not callable(value):
-            raise _validation.wrong(self, field, "a function that returns an access token", value)
+            raise _validation.setting_error(self, field, "a function that returns an access token", value)
 
     @from_address.validator
     def _is_one_address(self, field: _validation.Field, value: object) -> None:
-        _validation.filled(self, field, value)
-        _validation.any_addresses(self, field, (str(value),))
+        _validation.not_blank(self, field, value)
+        _validation.only_addresses(self, field, (str(value),))
 
     @ca_file.validator
     def _is_a_file(self, field: _validation.Field, value: str | os.PathLike[str] | None) -> None:
         if value is not None and not os.path.isfile(value):  # noqa: PTH113 - pathlib costs more than the handler
-            raise _validation.wrong(self, field, "a file that exists", value)
+            raise _validation.setting_error(self, field, "a file that exists", value)
 
     def __attrs_post_init__(self) -> None:
         if (self.username is None) != (self.password is None and self.oauth2_token is None):
             raise ConfigurationError("EmailHandler: username must come with password or oauth2_token, and they with it")
         if self.password is not None and self.oauth2_token is not None:
             raise ConfigurationError("EmailHandler: password and oauth2_token must not both be given")
-        self._head = Letterhead(
+        self._head = CommonHeaders(
             sender=self._mailboxes("from_address", (self.from_address,))[0],
             to=self._mailboxes("to_addresses", self.to_addresses),
             cc=self._mailboxes("cc", self.cc),
             prefix=self.prefix,
             client=_client(self.client_name, self.client_version),
         )
-        unique: dict[str, Mailbox] = {}
+        unique: dict[str, MailAddress] = {}
         for each in (*self._head.to, *self._head.cc, *self._mailboxes("bcc", self.bcc)):
             unique.setdefault(each.address.lower(), each)
         self._recipients = tuple(unique.values())
         self.name = self.name or _name([each.address for each in self._recipients])
 
-    def _mailboxes(self, field: str, addresses: tuple[str, ...]) -> tuple[Mailbox, ...]:
+    def _mailboxes(self, field: str, addresses: tuple[str, ...]) -> tuple[MailAddress, ...]:
         try:
-            return tuple(map(Mailbox.of, addresses))
+            return tuple(map(MailAddress.of, addresses))
         except ValueError as error:
             raise ConfigurationError(
                 f"EmailHandler: {field} must be addresses like name@example.com: {error}"

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from supervisor._attachments import Packed, packed
+from supervisor._attachments import PackedAttachments, packed
 from supervisor.errors import DeliveryError
-from supervisor.message_handlers._email.connection import Line
-from supervisor.message_handlers._email.encoded_message import attachments_budget
-from supervisor.message_handlers._email.mime import write
+from supervisor.message_handlers._email.connection import SmtpConnection
+from supervisor.message_handlers._email.mime import attachments_budget, encode_message
 from supervisor.message_handlers._email.protocol import Envelope, Reply, TooLargeError
 
 if TYPE_CHECKING:
@@ -25,12 +24,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from supervisor._models.values import MessageDetails
-    from supervisor.message_handlers._email.address import Letterhead, Mailbox
-    from supervisor.message_handlers._email.protocol import Server
+    from supervisor.message_handlers._email.protocol import CommonHeaders, MailAddress, Server
 
 REMEMBERED_MESSAGES = 1_000
 
-_NOT_ASKED = Reply(553, "5.6.7 not asked: the server offers no SMTPUTF8, which this address needs")  # RFC 6531, 3.5
+_NO_SMTPUTF8 = Reply(553, "5.6.7 not asked: the server offers no SMTPUTF8, which this address needs")  # RFC 6531, 3.5
 
 
 @attrs.define
@@ -41,7 +39,7 @@ class _Outcome:
     refused: dict[str, Reply] = attrs.field(factory=dict)
 
 
-class Recipients:
+class RecipientTracker:
     """Tells the recipients of each attempt, so that nobody gets a message twice because another was put off.
 
     It remembers that for 1,000 messages, and only as long as the process lasts.
@@ -52,7 +50,7 @@ class Recipients:
         mailboxes: Whom everything is to.
     """
 
-    def __init__(self, server: str, sender: Mailbox, mailboxes: Sequence[Mailbox]) -> None:
+    def __init__(self, server: str, sender: MailAddress, mailboxes: Sequence[MailAddress]) -> None:
         self._server = server
         self._sender = sender
         self._mailboxes = mailboxes
@@ -75,7 +73,7 @@ class Recipients:
                 permanent=True,
             )
         now = tuple(each.address for each in waiting if utf8 or not each.needs_smtputf8)
-        never = {each.address: _NOT_ASKED for each in waiting if each.address not in now}
+        never = {each.address: _NO_SMTPUTF8 for each in waiting if each.address not in now}
         return Envelope(sender=self._sender.address, recipients=now, utf8=utf8), never
 
     def settle(self, message_id: str, envelope: Envelope, refused: Mapping[str, Reply]) -> dict[str, Reply]:
@@ -95,9 +93,11 @@ class Recipients:
         put_off = {address: reply for address, reply in refused.items() if not reply.is_permanent}
         if put_off:
             self._remember(message_id, outcome)
-            raise DeliveryError(f"{self._server} put off {told(put_off)}")
+            raise DeliveryError(f"{self._server} put off {list_refusals(put_off)}")
         if not outcome.reached:
-            raise DeliveryError(f"{self._server} refused every recipient: {told(outcome.refused)}", permanent=True)
+            raise DeliveryError(
+                f"{self._server} refused every recipient: {list_refusals(outcome.refused)}", permanent=True
+            )
         return outcome.refused
 
     def _remember(self, message_id: str, outcome: _Outcome) -> None:
@@ -106,7 +106,7 @@ class Recipients:
             self._outcomes.popitem(last=False)
 
 
-def told(replies: Mapping[str, Reply]) -> str:
+def list_refusals(replies: Mapping[str, Reply]) -> str:
     """Return who was refused, and why, for as many as a person wants to read."""
     each = [f"{address} ({reply})" for address, reply in replies.items()]
     return ", ".join(each[:5]) + (f" and {len(each) - 5} more" if each[5:] else "")
@@ -126,11 +126,11 @@ class Mailer:
         limit_bytes: The most that a letter may have, where the server announces no less.
     """
 
-    def __init__(self, server: Server, head: Letterhead, mailboxes: Sequence[Mailbox], limit_bytes: int) -> None:
+    def __init__(self, server: Server, head: CommonHeaders, mailboxes: Sequence[MailAddress], limit_bytes: int) -> None:
         self._head = head
         self._limit_bytes = limit_bytes
-        self._line = Line(server)
-        self._recipients = Recipients(str(server), head.sender, mailboxes)
+        self._line = SmtpConnection(server)
+        self._recipients = RecipientTracker(str(server), head.sender, mailboxes)
 
     def send(self, details: MessageDetails) -> dict[str, Reply]:
         """Send a message, and return who was refused for good while others got it.
@@ -155,7 +155,7 @@ class Mailer:
     def _send(self, details: MessageDetails) -> dict[str, Reply]:
         """Send a message, and once more without what made it too large if the server says so."""
         extensions = self._line.open()
-        limit_bytes = _least(self._limit_bytes, extensions.get("size", ""))
+        limit_bytes = _size_limit(self._limit_bytes, extensions.get("size", ""))
         try:
             return self._post(details, extensions, limit_bytes)
         except TooLargeError as error:
@@ -173,21 +173,21 @@ class Mailer:
         with self._attached(details, envelope, limit_bytes) as attached:
             said = attrs.evolve(attached, notes=(note, *attached.notes)) if note else attached
             if envelope.recipients:
-                letter = write(details, self._head, said, utf8=envelope.utf8, limit_bytes=limit_bytes)
+                letter = encode_message(details, self._head, said, utf8=envelope.utf8, limit_bytes=limit_bytes)
                 refused |= self._line.post(envelope, letter)
         return self._recipients.settle(details.id, envelope, refused)
 
     def _attached(
         self, details: MessageDetails, envelope: Envelope, limit_bytes: int
-    ) -> AbstractContextManager[Packed]:
+    ) -> AbstractContextManager[PackedAttachments]:
         """Pack the attachments into what the letter leaves of the limit."""
         if not details.attachments:
-            return nullcontext(Packed())
-        bare = write(details, self._head, Packed(), utf8=envelope.utf8, limit_bytes=limit_bytes)
+            return nullcontext(PackedAttachments())
+        bare = encode_message(details, self._head, PackedAttachments(), utf8=envelope.utf8, limit_bytes=limit_bytes)
         budget_bytes = attachments_budget(bare, len(details.attachments), limit_bytes)
         return packed(details.attachments, limit_bytes=budget_bytes)
 
 
-def _least(limit_bytes: int, announced: str) -> int:
+def _size_limit(limit_bytes: int, announced: str) -> int:
     """Return the most that a letter may have: our own limit, or the announced one (RFC 1870; 0 means none)."""
     return min(limit_bytes, int(announced) or limit_bytes) if announced.isdecimal() else limit_bytes

@@ -14,7 +14,7 @@ from supervisor.message_handlers import _validation
 
 if TYPE_CHECKING:
     from supervisor._models.values import MessageDetails
-    from supervisor.message_handlers._http import Answer, Line
+    from supervisor.message_handlers._http import HttpConnection, Response
 
 MOST_RECIPIENTS = 1_000
 _SHRINK = 4
@@ -42,7 +42,7 @@ class SendGridHandler:
 
     The library's own client has no timeout, opens a connection for each message (and since Python 3.12 reads all root
     certificates each time, 20 ms), sends the API key along with redirects and writes it into debug logs. So what the
-    library sends goes over :class:`supervisor.message_handlers._http.Line` instead.
+    library sends goes over :class:`supervisor.message_handlers._http.HttpConnection` instead.
 
     Args:
         api_key: The API key, with the permission "Mail Send".
@@ -64,29 +64,33 @@ class SendGridHandler:
     api_key: str = attrs.field(default="", repr=False)
     from_address: str = attrs.field(default="")
     to_addresses: tuple[str, ...] = attrs.field(
-        default=(), converter=_validation.addresses, validator=_validation.some_addresses
+        default=(), converter=_validation.split_addresses, validator=_validation.at_least_one_address
     )
-    cc: tuple[str, ...] = attrs.field(default=(), converter=_validation.addresses, validator=_validation.any_addresses)
-    bcc: tuple[str, ...] = attrs.field(default=(), converter=_validation.addresses, validator=_validation.any_addresses)
+    cc: tuple[str, ...] = attrs.field(
+        default=(), converter=_validation.split_addresses, validator=_validation.only_addresses
+    )
+    bcc: tuple[str, ...] = attrs.field(
+        default=(), converter=_validation.split_addresses, validator=_validation.only_addresses
+    )
     prefix: str = attrs.field(default="", converter=_text)
     client_name: str = attrs.field(default="", converter=_text)
     client_version: str = attrs.field(default="", converter=_text)
-    host: str = attrs.field(default="https://api.sendgrid.com", validator=_validation.reachable_address)
+    host: str = attrs.field(default="https://api.sendgrid.com", validator=_validation.requestable_url)
     timeout_s: float = attrs.field(default=10.0, validator=_validation.positive)
-    name: str | None = attrs.field(default=None, validator=_validation.optionally_filled)
-    _line: Line | None = attrs.field(init=False, default=None, repr=False)
+    name: str | None = attrs.field(default=None, validator=_validation.optional_not_blank)
+    _line: HttpConnection | None = attrs.field(init=False, default=None, repr=False)
     _api: Any = attrs.field(init=False, default=None, repr=False)
 
     @api_key.validator
     def _is_one_word(self, field: attrs.Attribute[str], value: object) -> None:
-        _validation.filled(self, field, value)
+        _validation.not_blank(self, field, value)
         if not all("!" <= c <= "~" for c in str(value).strip()):
-            raise _validation.wrong(self, field, "the key as SendGrid showed it, in one line", value)
+            raise _validation.setting_error(self, field, "the key as SendGrid showed it, in one line", value)
 
     @from_address.validator
     def _is_one_address(self, field: attrs.Attribute[str], value: object) -> None:
-        _validation.filled(self, field, value)
-        _validation.any_addresses(self, field, (str(value),))
+        _validation.not_blank(self, field, value)
+        _validation.only_addresses(self, field, (str(value),))
 
     def __attrs_post_init__(self) -> None:
         self.name = self.name or "sendgrid"
@@ -113,7 +117,7 @@ class SendGridHandler:
         if self._line is not None:
             self._line.close()
 
-    def _answer(self, details: MessageDetails, limit_bytes: int | None = None) -> tuple[Answer, int]:
+    def _answer(self, details: MessageDetails, limit_bytes: int | None = None) -> tuple[Response, int]:
         """Send once; return the answer and how many bytes of attachments were in it, before base64.
 
         Args:
@@ -138,15 +142,15 @@ class SendGridHandler:
         if self._api is None:
             import sendgrid
 
-            from supervisor.message_handlers._http import Line
+            from supervisor.message_handlers._http import HttpConnection
 
-            self._line = Line(self.host, self.timeout_s)
+            self._line = HttpConnection(self.host, self.timeout_s)
             api = sendgrid.SendGridAPIClient(api_key=self.api_key.strip(), host=self.host.rstrip("/"))
             api.client = _Transport(self._line, api)
             self._api = api
         return self._api
 
-    def _refusal(self, answer: Answer) -> DeliveryError:
+    def _refusal(self, answer: Response) -> DeliveryError:
         hint = {
             401: "check the API key",
             403: "check that the API key may send mail and that the sender address is verified",
@@ -155,11 +159,11 @@ class SendGridHandler:
         reason = ": ".join(each for each in (f"SendGrid answered {answer.phrase}", self._errors(answer), hint) if each)
         return DeliveryError(reason, permanent=not answer.is_temporary, retry_after_s=_retry_after_s(answer))
 
-    def _errors(self, answer: Answer) -> str:
+    def _errors(self, answer: Response) -> str:
         """Return what SendGrid says is wrong: ``{"errors": [{"message": ..., "field": ..., "help": ...}]}``."""
         import json
 
-        from supervisor.message_handlers._http import hide
+        from supervisor.message_handlers._http import redact_secrets
 
         said = []
         with suppress(ValueError, TypeError, AttributeError, KeyError):  # a proxy's page, or another shape
@@ -167,13 +171,13 @@ class SendGridHandler:
                 field = each.get("field")
                 said.append(f"{each['message']} ({field})" if field and field != "null" else str(each["message"]))
         secrets = (self.api_key.strip(),)
-        return one_line(hide("; ".join(said), secrets), 500) or answer.told(secrets)
+        return one_line(redact_secrets("; ".join(said), secrets), 500) or answer.told(secrets)
 
 
 class _Transport:
     """Stands where the library has ``python_http_client``, and knows the one request that mails need."""
 
-    def __init__(self, line: Line, api: Any) -> None:
+    def __init__(self, line: HttpConnection, api: Any) -> None:
         from urllib.parse import urlsplit
 
         self.mail = self.send = self  # the library calls client.mail.send.post(request_body=...)
@@ -186,7 +190,7 @@ class _Transport:
             "Content-Type": "application/json",
         }
 
-    def post(self, *, request_body: dict[str, Any]) -> Answer:
+    def post(self, *, request_body: dict[str, Any]) -> Response:
         """Send a mail and return what SendGrid answered, whatever its status."""
         from tempfile import SpooledTemporaryFile
 
@@ -197,7 +201,7 @@ class _Transport:
             return self._line.post(self._path, file, self._headers)
 
 
-def _retry_after_s(answer: Answer) -> float | None:
+def _retry_after_s(answer: Response) -> float | None:
     """Return the seconds to wait, from ``Retry-After`` or else from ``X-RateLimit-Reset``, a Unix time.
 
     See https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/rate-limits.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from supervisor._text import cut_middle, one_line
-from supervisor.message_handlers._validation import whole
+from supervisor.message_handlers._validation import valid_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from supervisor._attachments import Part
+    from supervisor._attachments import PackedFile
     from supervisor._models.values import MessageDetails
     from supervisor.message_handlers._sendgrid.handler import SendGridHandler
 
@@ -33,9 +33,9 @@ def mail(settings: SendGridHandler, details: MessageDetails) -> Mail:
         settings: Whose addresses, prefix and client it has.
         details: The message.
     """
-    whole_subject = whole(f"{settings.prefix}{details.subject}")
+    whole_subject = valid_unicode(f"{settings.prefix}{details.subject}")
     subject = one_line(whole_subject) or "(no subject)"
-    text = _text(subject, whole_subject, whole(details.message))
+    text = _text(subject, whole_subject, valid_unicode(details.message))
     html = _html(details, text)
     to, cc, bcc = _unique(settings.to_addresses, settings.cc, settings.bcc)
     copies = {name: each for name, each in (("cc", cc), ("bcc", bcc)) if each}
@@ -52,7 +52,7 @@ def mail(settings: SendGridHandler, details: MessageDetails) -> Mail:
     return body
 
 
-def attach(mail: Mail, parts: Sequence[Part]) -> None:
+def attach(mail: Mail, parts: Sequence[PackedFile]) -> None:
     """Add files to a mail, as paths that :func:`write` reads.
 
     SendGrid wants no ``;``, CR or LF in their names and types, and no empty ones.
@@ -60,7 +60,7 @@ def attach(mail: Mail, parts: Sequence[Part]) -> None:
     attached = [
         {
             "content": part.path,
-            "filename": one_line(whole(part.name).replace(";", "_")) or "attachment",
+            "filename": one_line(valid_unicode(part.name).replace(";", "_")) or "attachment",
             "type": one_line(part.content_type.partition(";")[0]) or "application/octet-stream",
             "disposition": "attachment",
         }
@@ -125,7 +125,7 @@ def _html(details: MessageDetails, text: str) -> str:
     from supervisor._messages import html
 
     if details.html or details.parts:
-        page = whole(html.as_html(details))
+        page = valid_unicode(html.as_html(details))
         if page and len(page) <= HTML_LIMIT:
             return page
     return html.from_text(text)
@@ -135,7 +135,7 @@ def say(mail: Mail, lines: Iterable[str]) -> None:
     """Add lines to the end of a mail's text and HTML."""
     from html import escape
 
-    lines = [whole(line) for line in lines]
+    lines = [valid_unicode(line) for line in lines]
     if not lines:
         return
     text, html = mail["content"]

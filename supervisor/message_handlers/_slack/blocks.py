@@ -14,8 +14,17 @@ import attrs
 
 from supervisor._models.kinds import Kind
 from supervisor._text import one_line
-from supervisor.message_handlers._slack.block_sections import body, context, files, tells_of_the_machine
-from supervisor.message_handlers._slack.mrkdwn import Block, clean, escaped, section, shortened
+from supervisor.message_handlers._slack.block_sections import (
+    Block,
+    body_blocks,
+    clean,
+    context_blocks,
+    escaped,
+    file_blocks,
+    has_machine_facts,
+    section,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,8 +74,8 @@ def posts(details: MessageDetails, *, prefix: str = "", client: str = "", lists_
     """
     blocks = _own_blocks(details) or _layout(details, prefix, client)
     if lists_files:
-        blocks += files(details.attachments)
-    groups = list(in_messages(blocks))
+        blocks += file_blocks(details.attachments)
+    groups = list(group_by_message(blocks))
     text = _notification(details, prefix)
     numbered = [f" ({n}/{len(groups)})" if len(groups) > 1 else "" for n in range(1, len(groups) + 1)]
     return [Post(text + number, tuple(group)) for number, group in zip(numbered, groups, strict=True)]
@@ -77,10 +86,10 @@ def plain_posts(
 ) -> list[Post]:
     """Return a message as one or more messages of text only, for a destination that refused its blocks."""
     headline = f"{_emoji(details)}*{escaped(_subject(details, prefix))}*"
-    blocks = body(details)
+    blocks = body_blocks(details)
     if lists_files:
-        blocks += files(details.attachments)
-    blocks += context(details, client, in_full=tells_of_the_machine(details))
+        blocks += file_blocks(details.attachments)
+    blocks += context_blocks(details, client, in_full=has_machine_facts(details))
     texts = [headline]
     for text in _texts(blocks):
         if len(f"{texts[-1]}\n{text}".encode()) > PLAIN_BYTES:
@@ -95,7 +104,7 @@ def notes_text(lines: Iterable[str]) -> str:
     return shortened("\n".join(escaped(one_line(clean(line), 500)) for line in lines), PLAIN_BYTES)
 
 
-def in_messages(blocks: Iterable[Block]) -> Iterator[list[Block]]:
+def group_by_message(blocks: Iterable[Block]) -> Iterator[list[Block]]:
     """Yield blocks in groups of which each fits one message; a block that is too large for any is alone in its."""
     group: list[Block] = []
     total = 0
@@ -135,7 +144,7 @@ def _layout(details: MessageDetails, prefix: str, client: str) -> list[Block]:
     ]
     if not header.endswith(subject):
         blocks.append(section(f"*{escaped(subject)}*"))
-    return [*blocks, *body(details), *context(details, client, in_full=tells_of_the_machine(details))]
+    return [*blocks, *body_blocks(details), *context_blocks(details, client, in_full=has_machine_facts(details))]
 
 
 def _emoji(details: MessageDetails) -> str:

@@ -12,7 +12,7 @@ from supervisor.message_handlers import _validation
 if TYPE_CHECKING:
     from supervisor._models.values import MessageDetails
     from supervisor.message_handlers._slack.blocks import Post
-    from supervisor.message_handlers._slack.senders import ChannelSender, Sending, WebhookSender
+    from supervisor.message_handlers._slack.senders import ChannelSender, SendState, WebhookSender
 
 PARTLY_SENT_AT_MOST = 100
 
@@ -69,26 +69,26 @@ class SlackHandler:
 
     webhook_url: str | None = attrs.field(default=None, repr=False, converter=_stripped)
     token: str | None = attrs.field(default=None, repr=False, converter=_stripped)
-    channel: str | None = attrs.field(default=None, converter=_stripped, validator=_validation.optionally_filled)
+    channel: str | None = attrs.field(default=None, converter=_stripped, validator=_validation.optional_not_blank)
     client_name: str = attrs.field(default="", converter=_text)
     client_version: str = attrs.field(default="", converter=_text)
     prefix: str = attrs.field(default="", converter=_text)
-    base_url: str = attrs.field(default="https://slack.com/api/", validator=_validation.reachable_address)
+    base_url: str = attrs.field(default="https://slack.com/api/", validator=_validation.requestable_url)
     timeout_s: float = attrs.field(default=10.0, validator=_validation.positive)
-    name: str | None = attrs.field(default=None, validator=_validation.optionally_filled)
+    name: str | None = attrs.field(default=None, validator=_validation.optional_not_blank)
     _sender: WebhookSender | ChannelSender | None = attrs.field(init=False, default=None, repr=False)
-    _partly_sent: dict[str, Sending] = attrs.field(init=False, factory=dict, repr=False)
+    _partly_sent: dict[str, SendState] = attrs.field(init=False, factory=dict, repr=False)
 
     @webhook_url.validator
     def _is_reachable(self, field: attrs.Attribute[Any], value: object) -> None:
         if value is not None:
-            _validation.reachable_address(self, field, value)
+            _validation.requestable_url(self, field, value)
 
     @token.validator
     def _is_one_word(self, field: attrs.Attribute[Any], value: object) -> None:
-        _validation.optionally_filled(self, field, value)
+        _validation.optional_not_blank(self, field, value)
         if value is not None and not all("!" <= c <= "~" for c in str(value)):
-            raise _validation.wrong(self, field, "the token as Slack shows it, in one line", value)
+            raise _validation.setting_error(self, field, "the token as Slack shows it, in one line", value)
 
     def __attrs_post_init__(self) -> None:
         if self.webhook_url is not None and (self.token is not None or self.channel is not None):
@@ -109,13 +109,13 @@ class SlackHandler:
         Raises:
             DeliveryError: Slack did not accept it, did not answer, or ``slack_sdk`` is missing.
         """
-        from supervisor.message_handlers._slack.senders import Sending
+        from supervisor.message_handlers._slack.senders import SendState
         from supervisor.message_handlers._slack.web_api import BLOCKS_REFUSED, SlackError
 
         sender = self._sender = self._sender or self._new_sender()
         if sender.is_outdated(details):
             return
-        so_far = self._partly_sent.get(details.id) or Sending(left=self._posts(details))
+        so_far = self._partly_sent.get(details.id) or SendState(left=self._posts(details))
         try:
             self._post(sender, details, so_far)
         except SlackError as exc:
@@ -126,14 +126,14 @@ class SlackHandler:
         sender.attach(details, so_far)
         self._partly_sent.pop(details.id, None)
 
-    def _post(self, sender: WebhookSender | ChannelSender, details: MessageDetails, so_far: Sending) -> None:
-        from supervisor.message_handlers._slack.senders import remember
+    def _post(self, sender: WebhookSender | ChannelSender, details: MessageDetails, so_far: SendState) -> None:
+        from supervisor.message_handlers._slack.senders import keep_newest
 
         while so_far.left:
             sender.post(so_far.left[0], details, so_far)
             del so_far.left[0]
             so_far.posted += 1
-            remember(self._partly_sent, details.id, so_far, PARTLY_SENT_AT_MOST)
+            keep_newest(self._partly_sent, details.id, so_far, PARTLY_SENT_AT_MOST)
 
     def _posts(self, details: MessageDetails, *, is_plain: bool = False) -> list[Post]:
         from supervisor.message_handlers._slack import blocks

@@ -20,18 +20,18 @@ from supervisor.message_handlers._slack.blocks import Post, notes_text
 from supervisor.message_handlers._slack.web_api import (
     EDIT_REFUSED,
     THREAD_REFUSED,
-    Api,
+    SlackApi,
     SlackError,
-    Webhook,
-    refusal,
-    unreachable,
+    SlackWebhook,
+    connection_error,
+    response_error,
 )
 from supervisor.settings import ALWAYS_REPORTED
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from supervisor._attachments import Part
+    from supervisor._attachments import PackedFile
     from supervisor._models.values import MessageDetails
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ THREADS_AT_MOST = 1_000
 
 
 @attrs.define(eq=False)
-class Thread:
+class SlackThread:
     """Where the messages of one run are.
 
     Args:
@@ -57,7 +57,7 @@ class Thread:
 
 
 @attrs.define(kw_only=True, eq=False)
-class Sending:
+class SendState:
     """How far one message has come, so that the next attempt goes on where the last one stopped.
 
     Args:
@@ -72,7 +72,7 @@ class Sending:
     left: list[Post]
     posted: int = 0
     is_plain: bool = False
-    thread: Thread | None = None
+    thread: SlackThread | None = None
     uploaded: dict[tuple[str, int], str] = attrs.field(factory=dict)
     has_files: bool = False
 
@@ -81,17 +81,17 @@ class WebhookSender:
     """Posts through an incoming webhook: each message stands by itself, without files."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        self._webhook = Webhook(url, timeout_s)
+        self._webhook = SlackWebhook(url, timeout_s)
 
     def is_outdated(self, _details: MessageDetails) -> bool:
         """Return False."""
         return False
 
-    def post(self, post: Post, _details: MessageDetails, _so_far: Sending) -> None:
+    def post(self, post: Post, _details: MessageDetails, _so_far: SendState) -> None:
         """Post one message, or raise a :class:`SlackError`."""
         self._webhook.send(post)
 
-    def attach(self, _details: MessageDetails, _so_far: Sending) -> None:
+    def attach(self, _details: MessageDetails, _so_far: SendState) -> None:
         """Do nothing: the message names the files."""
 
 
@@ -99,9 +99,9 @@ class ChannelSender:
     """Posts as a bot: in threads, editing progress in place, with files."""
 
     def __init__(self, token: str, channel: str, base_url: str, timeout_s: float) -> None:
-        self._api = Api(token, base_url, timeout_s)
+        self._api = SlackApi(token, base_url, timeout_s)
         self._channel = channel
-        self._threads: dict[str, Thread] = {}
+        self._threads: dict[str, SlackThread] = {}
 
     def is_outdated(self, details: MessageDetails) -> bool:
         """Tell whether a message is about progress and the channel shows newer progress already."""
@@ -110,7 +110,7 @@ class ChannelSender:
             return False
         return details.created_at < thread.progress_at
 
-    def post(self, post: Post, details: MessageDetails, so_far: Sending) -> None:
+    def post(self, post: Post, details: MessageDetails, so_far: SendState) -> None:
         """Post one message, or edit the one that shows progress, or raise a :class:`SlackError`."""
         is_first = so_far.posted == 0
         shows_progress = details.kind is Kind.PROGRESS and is_first and len(so_far.left) == 1
@@ -123,7 +123,7 @@ class ChannelSender:
         if shows_progress:
             thread.progress_ts, thread.progress_at = ts, details.created_at
 
-    def attach(self, details: MessageDetails, so_far: Sending) -> None:
+    def attach(self, details: MessageDetails, so_far: SendState) -> None:
         """Show the attachments in the thread, and tell there what became of those that cannot be.
 
         Raises:
@@ -132,7 +132,7 @@ class ChannelSender:
         if so_far.has_files or not details.attachments:
             return
 
-        notes = uploaded(self._api, details, so_far)
+        notes = upload_attachments(self._api, details, so_far)
         if so_far.uploaded and so_far.thread is not None:
             try:
                 self._share(so_far.thread, so_far.uploaded, notes)
@@ -141,12 +141,12 @@ class ChannelSender:
                 names = [name for name, _ in so_far.uploaded]
                 if exc.code == "file_not_found":
                     so_far.uploaded = {}  # that was too long ago: the next attempt uploads again
-                notes += [complaint(name, exc) for name in names]
+                notes += [note_skipped_file(name, exc) for name in names]
         if notes:
             self._tell(notes, details)
         so_far.has_files = True
 
-    def _say(self, post: Post, details: MessageDetails, *, is_loud: bool = False) -> tuple[str, Thread]:
+    def _say(self, post: Post, details: MessageDetails, *, is_loud: bool = False) -> tuple[str, SlackThread]:
         """Post one message into its thread, which the first one starts; return its ``ts`` and the thread.
 
         https://docs.slack.dev/reference/methods/chat.postMessage/
@@ -169,11 +169,11 @@ class ChannelSender:
             self._threads.pop(_thread_key(details), None)
             return self._say(post, details)
         ts = str(said["ts"])
-        thread = thread or Thread(str(said["channel"]), ts)
-        remember(self._threads, _thread_key(details), thread, THREADS_AT_MOST)
+        thread = thread or SlackThread(str(said["channel"]), ts)
+        keep_newest(self._threads, _thread_key(details), thread, THREADS_AT_MOST)
         return ts, thread
 
-    def _edit(self, post: Post, thread: Thread) -> bool:
+    def _edit(self, post: Post, thread: SlackThread) -> bool:
         """Let the message that shows progress show this; return whether there is one that can be edited.
 
         https://docs.slack.dev/reference/methods/chat.update/
@@ -195,7 +195,7 @@ class ChannelSender:
             return False
         return True
 
-    def _share(self, thread: Thread, files: dict[tuple[str, int], str], notes: list[str]) -> None:
+    def _share(self, thread: SlackThread, files: dict[tuple[str, int], str], notes: list[str]) -> None:
         """Show uploaded files, and what there is to say of them, in a thread.
 
         https://docs.slack.dev/reference/methods/files.completeUploadExternal/
@@ -213,10 +213,10 @@ class ChannelSender:
         try:
             self._say(Post(notes_text(notes)), details)
         except SlackError as exc:
-            complaint("The list of attachments", exc)
+            note_skipped_file("The list of attachments", exc)
 
 
-def remember(memory: dict[str, T], key: str, value: T, at_most: int) -> None:
+def keep_newest(memory: dict[str, T], key: str, value: T, at_most: int) -> None:
     """Keep a value as the youngest, and forget the oldest above ``at_most``."""
     memory.pop(key, None)
     memory[key] = value
@@ -234,7 +234,7 @@ LIMIT_BYTES = 100 * 1024 * 1024
 _ANSWER_BYTES = 4_096
 
 
-def uploaded(api: Api, details: MessageDetails, so_far: Sending) -> list[str]:
+def upload_attachments(api: SlackApi, details: MessageDetails, so_far: SendState) -> list[str]:
     """Upload a message's attachments, and return what there is to say of those that were changed or stay behind.
 
     Args:
@@ -255,11 +255,11 @@ def uploaded(api: Api, details: MessageDetails, so_far: Sending) -> list[str]:
             try:
                 so_far.uploaded[key] = _file_id(api, part)
             except SlackError as exc:
-                notes.append(complaint(part.name, exc))
+                notes.append(note_skipped_file(part.name, exc))
     return notes
 
 
-def complaint(name: str, error: SlackError) -> str:
+def note_skipped_file(name: str, error: SlackError) -> str:
     """Return why a file stays behind, and log it; raise what may pass, so that it is tried again."""
     if not error.permanent:
         raise error
@@ -268,7 +268,7 @@ def complaint(name: str, error: SlackError) -> str:
     return text
 
 
-def _file_id(api: Api, part: Part) -> str:
+def _file_id(api: SlackApi, part: PackedFile) -> str:
     """Upload one file and return Slack's id of it.
 
     slack_sdk's ``files_upload_v2`` makes the same requests, but reads each file into memory.
@@ -279,7 +279,7 @@ def _file_id(api: Api, part: Part) -> str:
     return str(place["file_id"])
 
 
-def _send(url: str, part: Part, api: Api) -> None:
+def _send(url: str, part: PackedFile, api: SlackApi) -> None:
     """Send one file where Slack told to.
 
     https://docs.slack.dev/reference/methods/files.getUploadURLExternal/
@@ -304,6 +304,6 @@ def _send(url: str, part: Part, api: Api) -> None:
         except HTTPError as exc:
             with exc:
                 said = exc.read(_ANSWER_BYTES).decode("utf-8", "replace")
-            raise refusal(exc.code, dict(exc.headers.items()), said, secrets=secrets) from exc
+            raise response_error(exc.code, dict(exc.headers.items()), said, secrets=secrets) from exc
         except (OSError, HTTPException) as exc:
-            raise unreachable(exc, secrets=secrets) from exc
+            raise connection_error(exc, secrets=secrets) from exc

@@ -13,8 +13,8 @@ import trustme
 from smtp_peers import DROP, HANG, MailServer, black_hole, free_port
 
 from supervisor.errors import DeliveryError
-from supervisor.message_handlers._email.connect import connect
-from supervisor.message_handlers._email.connection import Line
+from supervisor.message_handlers._email.connect import connect_socket
+from supervisor.message_handlers._email.connection import SmtpConnection
 from supervisor.message_handlers._email.handler import EmailHandler
 from supervisor.message_handlers._email.protocol import Server
 from supervisor.models import MessageDetails
@@ -96,11 +96,11 @@ def test_several_black_holes_share_the_timeout_and_leave_some_for_the_host_that_
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in (dead, living.getsockname())
         )
         began = time.monotonic()
-        connect([dead_one, living_one], 3.0).close()
+        connect_socket([dead_one, living_one], 3.0).close()
         assert time.monotonic() - began < 2.9
         began = time.monotonic()
         with pytest.raises(TimeoutError):
-            connect([dead_one] * 8, 0.8)
+            connect_socket([dead_one] * 8, 0.8)
         assert time.monotonic() - began < GENEROUS_S
 
 
@@ -207,7 +207,7 @@ def test_a_connection_that_was_idle_for_long_is_not_even_tried(server: MailServe
     """After a minute a firewall may have forgotten it, and we would wait for an answer until the timeout."""
     now_s = 0.0
     here = Server(host="127.0.0.1", port=server.port, security="none", timeout_s=10.0)
-    line = Line(here, clock=lambda: now_s)
+    line = SmtpConnection(here, clock=lambda: now_s)
     line.open()
     now_s = 59.0
     line.open()

@@ -14,13 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor._attachments import Packed, Part
+from supervisor._attachments import PackedAttachments, PackedFile
 from supervisor._messages.builder import message_for
 from supervisor._messages.html import from_text
 from supervisor._models.kinds import Kind, Outcome
-from supervisor.message_handlers._email.address import Letterhead, Mailbox
-from supervisor.message_handlers._email.encoded_message import Letter, attachments_budget
-from supervisor.message_handlers._email.mime import write
+from supervisor.message_handlers._email.mime import EncodedMessage, attachments_budget, encode_message
+from supervisor.message_handlers._email.protocol import CommonHeaders, MailAddress
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 if TYPE_CHECKING:
@@ -28,20 +27,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMIT_BYTES = 25_000_000
-HEAD = Letterhead(
-    sender=Mailbox.of("Jobs <jobs@example.com>"), to=(Mailbox.of("ops@example.com"),), cc=(), prefix="", client=""
+HEAD = CommonHeaders(
+    sender=MailAddress.of("Jobs <jobs@example.com>"),
+    to=(MailAddress.of("ops@example.com"),),
+    cc=(),
+    prefix="",
+    client="",
 )
 HOSTILE = st.text(st.characters() | st.sampled_from("\r\n\0.=<>&\"'\ud800\udc00 \t😀ü\u2028\x0b\x85"), max_size=300)
 
 patiently = settings(deadline=None, max_examples=60)
 
 
-def letter(details: MessageDetails, attached: Packed | None = None, limit_bytes: int = LIMIT_BYTES) -> Letter:
+def letter(
+    details: MessageDetails, attached: PackedAttachments | None = None, limit_bytes: int = LIMIT_BYTES
+) -> EncodedMessage:
     """Return the letter for a message."""
-    return write(details, HEAD, attached or Packed(), utf8=False, limit_bytes=limit_bytes)
+    return encode_message(details, HEAD, attached or PackedAttachments(), utf8=False, limit_bytes=limit_bytes)
 
 
-def received(letter: Letter) -> bytes:
+def received(letter: EncodedMessage) -> bytes:
     """Return what a server makes of a letter, having checked that it may be sent like that (RFC 5321, 4.5)."""
     wire = b"".join(letter.pieces())
     assert wire.endswith(b"\r\n.\r\n")
@@ -56,7 +61,7 @@ def received(letter: Letter) -> bytes:
     return b"".join((line[1:] if line.startswith(b".") else line) + b"\r\n" for line in lines)
 
 
-def parsed(letter: Letter) -> EmailMessage:
+def parsed(letter: EncodedMessage) -> EmailMessage:
     """Return the letter as a mail reader sees it."""
     mail = message_from_bytes(received(letter), policy=policy.default)
     assert mail.defects == []
@@ -109,8 +114,8 @@ def test_an_encoded_word_stays_what_it_is(tmp_path: Path) -> None:
     trick = "=?utf-8?q?a=0D=0ABcc:_evil@example.com?="
     path = tmp_path / "a"
     path.write_bytes(b"x")
-    part = Part(path=path, name=f"{trick}.gz", content_type="application/gzip", size_bytes=1)
-    full = letter(MessageDetails(trick, "t"), Packed(parts=(part,)))
+    part = PackedFile(path=path, name=f"{trick}.gz", content_type="application/gzip", size_bytes=1)
+    full = letter(MessageDetails(trick, "t"), PackedAttachments(parts=(part,)))
     mail = parsed(full)
     assert mail["Subject"] == trick
     assert mail["Bcc"] is None
@@ -252,11 +257,13 @@ def test_files_arrive_byte_for_byte(tmp_path: Path) -> None:
     for index, size in enumerate([1, 2, 3, 56, 57, 58, 47_880, 47_881, 200_000]):
         path = tmp_path / str(index)
         path.write_bytes(os.urandom(size))
-        parts.append(Part(path=path, name=f"{index} ü;\"'\r\n.gz", content_type="application/gzip", size_bytes=size))
+        parts.append(
+            PackedFile(path=path, name=f"{index} ü;\"'\r\n.gz", content_type="application/gzip", size_bytes=size)
+        )
     parts[0] = attrs.evolve(parts[0], content_type="multipart/mixed")
     parts[1] = attrs.evolve(parts[1], content_type="text/plain")
     parts[2] = attrs.evolve(parts[2], content_type="x\r\nEvil: 1")
-    full = letter(MessageDetails("s", "t"), Packed(parts=tuple(parts)))
+    full = letter(MessageDetails("s", "t"), PackedAttachments(parts=tuple(parts)))
     mail = parsed(full)
     attached = list(mail.iter_attachments())
     assert [each.get_payload(decode=True) for each in attached] == [each.path.read_bytes() for each in parts]
@@ -270,8 +277,8 @@ def test_a_file_that_grows_or_shrinks_does_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"x" * 1_000)
     for announced in (100, 5_000):
-        part = Part(path=path, name="a", content_type="text/plain", size_bytes=announced)
-        mail = parsed(letter(MessageDetails("s", "t"), Packed(parts=(part,))))
+        part = PackedFile(path=path, name="a", content_type="text/plain", size_bytes=announced)
+        mail = parsed(letter(MessageDetails("s", "t"), PackedAttachments(parts=(part,))))
         (attached,) = mail.iter_attachments()
         assert len(attached.get_payload(decode=True)) == min(announced, 1_000)
 
@@ -281,11 +288,11 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     path = tmp_path / "a"
     with path.open("wb") as file:
         file.truncate(20_000_000)
-    part = Part(path=path, name="a", content_type="application/gzip", size_bytes=20_000_000)
+    part = PackedFile(path=path, name="a", content_type="application/gzip", size_bytes=20_000_000)
     letter(MessageDetails("s", "t"))  # loads what it needs
     tracemalloc.start()
     try:
-        sent = sum(map(len, letter(MessageDetails("s", "t"), Packed(parts=(part,))).pieces()))
+        sent = sum(map(len, letter(MessageDetails("s", "t"), PackedAttachments(parts=(part,))).pieces()))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -302,9 +309,13 @@ def test_the_budget_leaves_room_for_all_that_is_not_a_file(tmp_path: Path, limit
     with path.open("wb") as file:
         file.truncate(budget // 3)
     name = "ü" * 100
-    parts = tuple(Part(path=path, name=name, content_type="application/gzip", size_bytes=budget // 3) for _ in range(3))
+    parts = tuple(
+        PackedFile(path=path, name=name, content_type="application/gzip", size_bytes=budget // 3) for _ in range(3)
+    )
     notes = tuple(f"{name}: cut" for _ in parts)
-    full = letter(MessageDetails("s", "t" * 1_000), Packed(parts=parts, notes=notes), limit_bytes=limit_bytes)
+    full = letter(
+        MessageDetails("s", "t" * 1_000), PackedAttachments(parts=parts, notes=notes), limit_bytes=limit_bytes
+    )
     assert limit_bytes - 25_000 < full.size_bytes <= limit_bytes
 
 
@@ -323,7 +334,7 @@ def test_the_budget_leaves_room_for_all_that_is_not_a_file(tmp_path: Path, limit
 )
 def test_addresses_are_taken_apart(text: str, display: str, address: str) -> None:
     """An address may stand alone or behind a name."""
-    mailbox = Mailbox.of(text)
+    mailbox = MailAddress.of(text)
     assert (mailbox.display, mailbox.address) == (display, address)
 
 
@@ -331,4 +342,4 @@ def test_addresses_are_taken_apart(text: str, display: str, address: str) -> Non
 def test_what_is_no_address_is_refused(text: str) -> None:
     """Nothing that could be read as part of a command is taken for an address."""
     with pytest.raises(ValueError, match="is no address"):
-        Mailbox.of(text)
+        MailAddress.of(text)

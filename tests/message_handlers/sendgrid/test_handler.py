@@ -20,7 +20,7 @@ from http_peers import Answer, HttpPeer, Request, http_peer, refused_url
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor._attachments import Part
+from supervisor._attachments import PackedFile
 from supervisor._messages.builder import message_for
 from supervisor._models.kinds import Kind
 from supervisor.errors import ConfigurationError, DeliveryError
@@ -398,10 +398,10 @@ def test_names_and_types_of_parts_are_what_sendgrid_takes(tmp_path: Path) -> Non
     """Whatever name and type a part has, SendGrid's own rules are kept; a part of no bytes is left out."""
     (tmp_path / "x").write_text("x")
     (tmp_path / "empty").touch()
-    odd = Part(path=tmp_path / "x", name="a;b\r\nc", content_type="text/plain; charset=x", size_bytes=1)
-    bare = Part(path=tmp_path / "x", name="", content_type="", size_bytes=1)
+    odd = PackedFile(path=tmp_path / "x", name="a;b\r\nc", content_type="text/plain; charset=x", size_bytes=1)
+    bare = PackedFile(path=tmp_path / "x", name="", content_type="", size_bytes=1)
     mail: dict[str, Any] = {}
-    attach(mail, [odd, bare, Part(path=tmp_path / "empty", name="e", content_type="t/t", size_bytes=0)])
+    attach(mail, [odd, bare, PackedFile(path=tmp_path / "empty", name="e", content_type="t/t", size_bytes=0)])
     assert [(each["filename"], each["type"]) for each in mail["attachments"]] == [
         ("a_b c", "text/plain"),
         ("attachment", "application/octet-stream"),

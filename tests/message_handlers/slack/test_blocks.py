@@ -16,16 +16,15 @@ from supervisor._messages.builder import message_for, told
 from supervisor._models.earlier_runs import Past, PastRun
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import Account, Code, Text, Told
-from supervisor.message_handlers._slack.block_sections import TEXT_LIMIT
+from supervisor.message_handlers._slack.block_sections import TEXT_LIMIT, clean, escaped, linked, shortened, split
 from supervisor.message_handlers._slack.blocks import (
     MESSAGE_BYTES,
     PLAIN_BYTES,
-    in_messages,
+    group_by_message,
     notes_text,
     plain_posts,
     posts,
 )
-from supervisor.message_handlers._slack.mrkdwn import clean, escaped, linked, shortened, split
 from supervisor.models import Attachment, ErrorDetails, MessageDetails, Progress, RunReport
 
 NOW = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
@@ -361,7 +360,7 @@ def test_more_than_50_blocks_become_several_messages() -> None:
 def test_groups_of_blocks_fit_and_lose_nothing(sizes: list[int]) -> None:
     """Blocks are grouped in order, each group within 50 blocks and 12,000 bytes."""
     blocks: list[dict[str, Any]] = [{"n": n, "t": "x" * size} for n, size in enumerate(sizes)]
-    groups = list(in_messages(blocks))
+    groups = list(group_by_message(blocks))
     assert [block for group in groups for block in group] == blocks
     assert all(len(group) <= 50 for group in groups)
     assert all(len(json.dumps(group, separators=(",", ": "))) <= MESSAGE_BYTES + 1 for group in groups)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor import ConfigurationError, message_handlers
-from supervisor.message_handlers._schemes import BUILT_IN, GROUP, handler_class
+from supervisor.message_handlers._registry import BUILT_IN, GROUP, handler_class
 
 if TYPE_CHECKING:
     from pathlib import Path
