@@ -464,7 +464,7 @@ def test_a_kept_log_is_delivered_when_the_original_is_gone(machine: Machine) -> 
 
 BEFORE_PUT = """
     from supervisor._store import Journal
-    Journal.put = Journal.put_notice = lambda *args, **kwargs: die()
+    Journal.put = lambda *args, **kwargs: die()
 """
 WHILE_IT_IS_PUT = """
     from supervisor._store import Journal
@@ -474,7 +474,7 @@ WHILE_IT_IS_PUT = """
                 put(self, *args, **kwargs)
                 die()
         return put_and_die
-    Journal.put, Journal.put_notice = dies_in(Journal.put), dies_in(Journal.put_notice)
+    Journal.put = dies_in(Journal.put)
 """
 AFTER_PUT = """
     from supervisor._delivery.worker import Worker
@@ -494,15 +494,6 @@ AFTER_SEND = """
             super().send_message(details)
             die()
     mail = Mail()
-"""
-WHILE_DELIVERIES_ARE_MADE = """
-    from supervisor._store import notices
-    make = notices.make_deliveries
-    def make_and_die(*args):
-        returned.wait(60)
-        make(*args)
-        die()
-    notices.make_deliveries = make_and_die
 """
 BEFORE_SETTLE = """
     from supervisor._store import Journal
@@ -574,25 +565,6 @@ def test_a_kill_loses_nothing(machine: Machine, step: str, is_accepted: bool, ti
     assert machine.waiting == []
     machine.run(LATER)
     assert len(machine.notices) == times
-
-
-def test_a_kill_while_what_was_said_becomes_a_delivery_loses_nothing(machine: Machine) -> None:
-    """What was said stays until its delivery is there: a kill in that commit takes both back."""
-    speaks = """
-        with supervise("night", handlers=[down]) as run:
-            said(run, "hello", "text")
-            returned.set()
-            time.sleep(60)
-    """
-    machine.run(
-        f"returned = threading.Event()\n{textwrap.dedent(WHILE_DELIVERIES_ARE_MADE)}\n{textwrap.dedent(speaks)}",
-        code=-9,
-    )
-    assert machine.accepted == ["hello"]
-    machine.run(LATER)
-    assert [(each["subject"], each["message"]) for each in machine.mail if each["kind"] == "notice"] == [
-        ("hello", "text")
-    ]
 
 
 def test_a_kill_at_the_end_loses_neither_failure_nor_record(machine: Machine, journal: Journal) -> None:

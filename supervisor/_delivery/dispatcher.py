@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from supervisor._models.values import Delivery, MessageDetails, MessageHandler
     from supervisor._redaction import Redactor
     from supervisor._store import Outbox
-    from supervisor._store.notices import Notice
 
 EXIT_DEADLINE_S = 30.0
 
@@ -68,7 +67,6 @@ class Dispatcher:
         self._outbox = outbox
         self.redactor = redactor or self._redactor_of_handlers
         self._workers: dict[str, Worker] = {}
-        self._want_notices: tuple[str, ...] | None = None
         self._told_to_stop = False
         self.jobs: set[Job] = set()
 
@@ -80,21 +78,6 @@ class Dispatcher:
     def accept(self, details: MessageDetails) -> None:
         """Store a message for every handler that wants its kind, and let the workers take it from there."""
         self.submit(self.store(details))
-
-    def accept_notice(self, notice: Notice) -> None:
-        """Do as :meth:`accept` does with what a script says in plain words. The script waits for it."""
-        names = self._want_notices
-        if names is None:
-            names = self._want_notices = self.names(Kind.NOTICE)
-        if not names or _is_refused(notice):
-            return
-        outbox = self._outbox
-        try:
-            put = outbox.put_notice(notice, names)
-        except JournalUnavailable as error:
-            outbox = self._do_without(error)
-            put = outbox.put_notice(notice, names)
-        self.submit([Job(each, outbox, self) for each in put])
 
     def names(self, kind: Kind, *, without: Sequence[MessageHandler] = ()) -> tuple[str, ...]:
         """Return the names of the handlers that want messages of a kind.
@@ -134,7 +117,7 @@ class Dispatcher:
     def submit(self, jobs: Iterable[Job]) -> None:
         """Let the workers take what was stored, after the commit that it was stored in."""
         for job in jobs:
-            self._worker(job.handler).take(job)
+            self._worker(job.delivery.handler).take(job)
         if _is_finished:
             self.wait(EXIT_DEADLINE_S)  # nobody else will
 
@@ -242,12 +225,11 @@ class Dispatcher:
                 worker.keep_attachments(job)
 
 
-def _is_refused(said: MessageDetails | Notice) -> bool:
+def _is_refused(details: MessageDetails) -> bool:
     """Tell whether a handler speaks while it is sending: that would never come to an end."""
     if not worker.in_worker_thread():
         return False
-    subject = said.subject if isinstance(said.subject, str) else said.subject.decode("utf-8", "replace")
-    _log.warning("a handler spoke while it was sending; its message %r is left out", subject)
+    _log.warning("a handler spoke while it was sending; its message %r is left out", details.subject)
     return True
 
 

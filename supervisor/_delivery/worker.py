@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from supervisor._models.values import Attachment, Delivery, MessageHandler
     from supervisor._redaction import Redactor
     from supervisor._store import Outbox
-    from supervisor._store.notices import PutNotice
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 300.0
@@ -79,30 +78,18 @@ def retry_delay_s(
 class Job:
     """One delivery on its way, where it is stored, whose it is, and when it is to be tried next."""
 
-    __slots__ = ("_delivery", "claimed_s", "due_s", "handler", "outbox", "owner")
+    __slots__ = ("claimed_s", "delivery", "due_s", "outbox", "owner")
 
-    def __init__(self, delivery: Delivery | PutNotice, outbox: Outbox, owner: Dispatcher | None = None) -> None:
-        self._delivery = delivery
-        self.handler = delivery.handler
+    def __init__(self, delivery: Delivery, outbox: Outbox, owner: Dispatcher | None = None) -> None:
+        self.delivery = delivery
         self.outbox = outbox
         self.owner = owner  # None for what an earlier run left
         self.due_s = 0.0
         self.claimed_s = monotonic()
 
-    @property
-    def delivery(self) -> Delivery:
-        """Return the delivery; that of a notice is made here, where no script waits for it."""
-        from supervisor._models.values import Delivery
-
-        found = self._delivery
-        if isinstance(found, Delivery):
-            return found
-        self._delivery = made = found.delivery()
-        return made
-
     def claimed_again(self, delivery: Delivery) -> None:
         """Note that the delivery was claimed anew."""
-        self._delivery, self.claimed_s = delivery, monotonic()
+        self.delivery, self.claimed_s = delivery, monotonic()
 
 
 class Worker:

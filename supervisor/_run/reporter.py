@@ -6,11 +6,9 @@ is loaded when there is something to tell people: a run that only the journal he
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import UTC, datetime
 from functools import cache
-from time import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
@@ -28,7 +26,6 @@ from supervisor._store.memory import MemoryOutbox
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
-    from types import ModuleType
 
     from supervisor._alerts.run_messages import Finding
     from supervisor._alerts.state import Slowness
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from supervisor._models.alerts import AlertSummary, Notification
     from supervisor._models.earlier_runs import Past
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
-    from supervisor._redaction import Redactor
     from supervisor._run.run import Run
     from supervisor._store import EndedRun
     from supervisor._store.records import RunRecord
@@ -59,7 +55,6 @@ class Teller:
     __slots__ = (
         "_dispatcher",
         "_error",
-        "_facts",
         "_flood",
         "_keeper",
         "_pace",
@@ -78,7 +73,6 @@ class Teller:
         self._pace: ProgressPace | None = None
         self._flood: FloodGate | None = None
         self._error: ErrorDetails | None = None
-        self._facts: tuple[Redactor, bytes] | None = None
         self._slowness = self._slowness_of(run)
         reserved_descriptors.keep()
 
@@ -178,10 +172,6 @@ class Teller:
         """Pass on what the script says, as long as it does not say too much."""
         if self._flood is None:
             self._flood = FloodGate()
-        if isinstance(subject, str) and not extras:
-            if self._flood.passes(subject):
-                self._say(subject, message)
-            return
         given, _ = _models()
         is_failure = isinstance(subject, given) and subject.kind is Kind.FAILURE
         if not is_failure and not self._flood.passes(subject):
@@ -189,36 +179,6 @@ class Teller:
         said = subject if isinstance(subject, given) else _notice(subject, message, **extras)
         details = self._redact.message(said)
         self._send(details if details.report is not None else attrs.evolve(details, report=self.report()))
-
-    def _say(self, subject: str, message: str) -> None:
-        """Pass on plain words. The script waits for it, so a message is made here only where it must be."""
-        redactor, run = self._redact(), self._run
-        subject, text = redactor.texts(_exceptions.safe_text(subject), _exceptions.safe_text(message))
-        # Otherwise reports differ in more than the time, what was recorded, and the progress.
-        is_usual = not (run.has_ended or run.is_forked or run.joined or run.facts or run.log or self._error)
-        if not is_usual or len(text) > TEXT_LIMIT:
-            given, _ = _models()
-            self._send(given(subject, text, report=self.report()))
-            return
-        notices = _notices()
-        if self._facts is None or self._facts[0] is not redactor:
-            self._facts = redactor, notices.facts_of(self.report())
-        values, progress = run.values, self._pace and self._pace.progress()
-        cpu_s, peak_memory_bytes = _exceptions.used()
-        self._dispatcher.accept_notice(
-            notices.Notice(
-                run.id,
-                os.urandom(16).hex(),
-                time(),
-                run.duration_s,
-                max(0.0, cpu_s - run.cpu_started_s),
-                peak_memory_bytes,
-                subject.encode("utf-8", "surrogatepass"),
-                text.encode("utf-8", "surrogatepass"),
-                notices.more_of(self._redact.values(values), progress) if values or progress else b"",
-                self._facts[1],
-            )
-        )
 
     def progress(self, now: float) -> float:
         """Show, log, keep or send progress, each when it is due; return the monotonic time of the next look."""
@@ -445,13 +405,6 @@ class Teller:
     def stop_waiting(self) -> None:
         """End a wait that is under way; what is not delivered stays in the outbox."""
         self._dispatcher.stop_waiting()
-
-
-@cache  # as below
-def _notices() -> ModuleType:
-    from supervisor._store import notices
-
-    return notices
 
 
 @cache  # when run again, an import statement takes as long as making the message

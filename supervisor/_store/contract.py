@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from supervisor._models.kinds import DeliveryState
     from supervisor._models.values import Attachment, Delivery, MessageDetails
-    from supervisor._store.notices import Notice, PutNotice
     from supervisor._store.records import WaitingDelivery
 
 LEASE_S = 300.0
@@ -67,17 +66,6 @@ class Outbox(Protocol):
 
         Returns:
             One pending delivery for each handler, in their order.
-        """
-
-    def put_notice(self, notice: Notice, handlers: Sequence[str]) -> tuple[Delivery | PutNotice, ...]:
-        """Accept what a script says in plain words, as :meth:`put` accepts its message, leased to the caller.
-
-        Args:
-            notice: What is to be sent.
-            handlers: The names of the handlers; with none, nothing is stored.
-
-        Returns:
-            One for each handler, in their order; what is not a delivery yet becomes one when it is looked at.
         """
 
     def claim(self, handler: str, *, own: Collection[int] = ()) -> Delivery | None:

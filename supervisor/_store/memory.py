@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from supervisor._models.values import Delivery, MessageDetails
     from supervisor._store.contract import Pack
-    from supervisor._store.notices import Notice
     from supervisor._store.records import WaitingDelivery
 
 
@@ -69,10 +68,6 @@ class MemoryOutbox:
         """Accept one message for several handlers."""
         with self._locked():
             return tuple(self._add(message, handler, claimed=claimed) for handler in handlers)
-
-    def put_notice(self, notice: Notice, handlers: Sequence[str]) -> tuple[Delivery, ...]:
-        """Accept what a script says in plain words, leased to the caller."""
-        return self.put(notice.message(), handlers, claimed=True)
 
     def _add(self, message: MessageDetails, handler: str, *, claimed: bool) -> Delivery:
         from supervisor._models.values import Delivery

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from supervisor._models.values import MessageDetails
 
@@ -41,12 +41,6 @@ class UnreadableError(ValueError):
 def dump(value: Any) -> bytes:
     """Return anything as JSON; never raises for what a script may have recorded."""
     return _TEXT_OF(_packed(value, 0)).encode("utf-8", "surrogatepass")
-
-
-def members_of(model: Any, *, without: Collection[str]) -> bytes:
-    """Return what the JSON of one of the models has between the braces of its fields, but for some of them."""
-    fields = {name: each for name, each in _tagged_model(model, 1)["v"].items() if name not in without}
-    return _TEXT_OF(fields).encode("utf-8", "surrogatepass")[1:-1]
 
 
 def load(data: bytes | None) -> Any:

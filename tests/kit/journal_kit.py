@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import supervisor
 from supervisor._models.kinds import Outcome
 from supervisor._store import EndedRun, StartedRun
-from supervisor._store.notices import Notice
 from supervisor.models import MessageDetails
 
 if TYPE_CHECKING:
@@ -35,14 +34,6 @@ class Clock:
 
     def __call__(self) -> float:  # noqa: D102 - a clock
         return self.now
-
-
-def words(
-    run_id: str, at_s: float = NOON, subject: str = "loaded", text: str = "12 parcels", more: bytes = b""
-) -> Notice:
-    """Return what a script says in plain words in a run of which nothing else is known here."""
-    subject_bytes, text_bytes = (each.encode("utf-8", "surrogatepass") for each in (subject, text))
-    return Notice(run_id, os.urandom(16).hex(), at_s, 1.5, 0.25, 1_000_000, subject_bytes, text_bytes, more, b"")
 
 
 def python(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:

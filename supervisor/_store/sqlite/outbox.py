@@ -20,31 +20,17 @@ if TYPE_CHECKING:
     from supervisor._models.values import Delivery, MessageDetails
     from supervisor._store.attachment_store import Copies
     from supervisor._store.contract import Pack
-    from supervisor._store.notices import Notice, PutNotice
     from supervisor._store.sqlite.database import Row, Store
-    from supervisor._store.sqlite.runs import StartedRun
 
 KEEP_SENT = 10_000
 """How many sent deliveries are remembered, without their texts."""
 _PRUNE_ONE_IN = 256
 _OWN_AT_ONCE = 100
 
-# What was said has a key before it becomes a delivery, and keeps it.
-_NEXT_KEY = "1 + max(ifnull((SELECT max(key) FROM delivery), 0), ifnull((SELECT max(key) FROM said), 0))"
-_PUT = f"""
-INSERT INTO delivery (key, handler, state, attempts, due_at, changed_at, lease_until, claimer_host, claimer_pid,
+_PUT = """
+INSERT INTO delivery (handler, state, attempts, due_at, changed_at, lease_until, claimer_host, claimer_pid,
                       claimer_started, last_error, message, kind, created_at, subject, body)
-VALUES ({_NEXT_KEY}, ?, 'pending', 0, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)
-"""  # noqa: S608 - our own words, here and below
-_SAY = f"""
-INSERT INTO said (key, handler, run, run_id, id, said_at, duration_s, cpu_s, peak_memory_bytes, subject, body, more)
-VALUES ({_NEXT_KEY}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""  # noqa: S608
-IS_ANY_SAID = "SELECT EXISTS (SELECT 1 FROM said)"
-_TAKE_SAID = "DELETE FROM said WHERE key = ? AND id = ?"
-_PUT_SENT = """
-INSERT INTO delivery (key, handler, state, attempts, due_at, changed_at, last_error, message, kind, created_at, subject)
-VALUES (?, ?, 'sent', 1, ?, ?, '', ?, ?, ?, ?)
+VALUES (?, 'pending', 0, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)
 """
 # A row whose last change lies in the future was changed before the clock was set back; it is due.
 _DUE = """
@@ -87,7 +73,6 @@ class OutboxKeeper:
     _clock: Callable[[], float]
     _this: Callable[[], Process]
     _gone: Callable[[Process], bool]
-    _under_way: dict[str, tuple[int, StartedRun]]
     _kept: Copies | None = None
 
     @property  # not a cached one: up to 3.11 that has a lock, which a forked child would find taken
@@ -102,7 +87,6 @@ class OutboxKeeper:
         """Accept one message for several handlers in one commit that survives power loss."""
         if not handlers:
             return ()
-        self._make_deliveries()  # so that what was said before is older
         dump, delivery = _what_puts()
         body = dump(_with_absolute_paths(message))
         head = (text(message.id), str(message.kind), message.created_at.timestamp(), text(str(message.subject)), body)
@@ -110,34 +94,6 @@ class OutboxKeeper:
             delivery(message=message, handler=handler, key=key)
             for handler, key in zip(handlers, self._put(head, handlers, claimed=claimed), strict=True)
         )
-
-    def put_notice(self, notice: Notice, handlers: Sequence[str]) -> tuple[Delivery | PutNotice, ...]:
-        """Accept what a script says in plain words, leased to the caller, in one commit that survives power loss."""
-        if not handlers:
-            return ()
-        run, _ = self._under_way.get(notice.run_id, (None, None))
-        if run is None:  # nobody else could tell what the message says of its run
-            return self.put(notice.message(), handlers, claimed=True)
-        put: list[PutNotice] = []
-        with self._store.write(alone=len(handlers) == 1) as connection:
-            for handler in handlers:
-                row = (text(handler), run, *notice[:-1])
-                key = self._store.patiently(connection.execute, _SAY, row).lastrowid or 0
-                put.append(notice.put_for(handler, key))
-        return tuple(put)
-
-    def _make_deliveries(self) -> None:
-        """Make deliveries of what scripts said, if there is any; who looks at deliveries does this first."""
-        if self._store.rows(IS_ANY_SAID)[0][0]:
-            # Power loss takes this commit back or leaves it: what was said is in one of both tables.
-            with self._store.write(durable=False) as connection:
-                self._make_deliveries_in(connection)
-
-    def _make_deliveries_in(self, connection: sqlite3.Connection) -> None:
-        if connection.execute(IS_ANY_SAID).fetchone()[0]:
-            from supervisor._store.notices import make_deliveries
-
-            make_deliveries(connection, self._lease_s)
 
     def _put(self, head: Row, handlers: Sequence[str], *, claimed: bool) -> list[int]:
         """Write one row for each handler, and return their keys."""
@@ -153,7 +109,6 @@ class OutboxKeeper:
         """Lease the next delivery of a handler that is due, those in ``own`` first."""
         from supervisor._models.values import Delivery
 
-        self._make_deliveries()
         now = self._clock()
         # Asked first without the lock for writing: most of those who look find nothing.
         while self._store.rows(_IS_ANY_DUE, (text(handler), now, now))[0][0]:
@@ -192,7 +147,6 @@ class OutboxKeeper:
     def renew(self, delivery: Delivery) -> bool:
         """Begin the lease of a claimed delivery anew; return False when it was lost or settled meanwhile."""
         with self._store.write(durable=False) as connection:
-            self._make_deliveries_in(connection)
             until = self._clock() + self._lease_s
             return connection.execute(_RENEW, (until, *self._mine(delivery))).rowcount > 0
 
@@ -204,10 +158,7 @@ class OutboxKeeper:
         # An attempt that is to be repeated needs no fsync: after power loss it is repeated anyway.
         with self._store.write(durable=state is not DeliveryState.PENDING) as connection:
             if state is not DeliveryState.SENT:
-                self._make_deliveries_in(connection)
                 connection.execute(_SETTLE_OTHER, (*row, *self._mine(delivery)))
-            elif self._settle_said(connection, delivery, now):
-                pass
             elif connection.execute(_SETTLE_SENT, (*row, delivery.key, text(delivery.message.id))).rowcount:
                 folders = self._copies.forget(connection, text(delivery.message.id))
         if folders:
@@ -215,24 +166,11 @@ class OutboxKeeper:
         if state is DeliveryState.SENT and delivery.key % _PRUNE_ONE_IN == 0:
             self.prune_sent()
 
-    def _settle_said(self, connection: sqlite3.Connection, delivery: Delivery, now: float) -> bool:
-        """Note as sent what was said and nobody else has looked at; return whether it was such a delivery.
-
-        Mostly it is: what was sent at once needs no text to be kept, nor all that a message tells of its run.
-        """
-        message, message_id = delivery.message, text(delivery.message.id)
-        if not connection.execute(_TAKE_SAID, (delivery.key, message_id)).rowcount:
-            return False
-        head = (message_id, str(message.kind), message.created_at.timestamp(), text(str(message.subject)))
-        connection.execute(_PUT_SENT, (delivery.key, text(delivery.handler), now, now, *head))
-        return True
-
     def _mine(self, delivery: Delivery) -> Row:
         return (delivery.key, text(delivery.message.id), delivery.attempts, *self._this())
 
     def state_of(self, delivery: Delivery) -> DeliveryState | None:
         """Return where a delivery stands; None when it is not here. One that was dropped counts as done: SENT."""
-        self._make_deliveries()
         sql = f"SELECT state FROM delivery WHERE {_SAME}"  # noqa: S608 - our own words
         rows = self._store.rows(sql, (delivery.key, text(delivery.message.id)))
         if not rows:
@@ -241,7 +179,6 @@ class OutboxKeeper:
 
     def next_due_s(self, handler: str) -> float | None:
         """Return the seconds until something of a handler can be claimed; None when nothing is waiting."""
-        self._make_deliveries()
         now = self._clock()
         rows = self._store.rows(
             "SELECT min(CASE WHEN changed_at > ? THEN 0 ELSE due_at END), lease_until, claimer_host, claimer_pid, "
@@ -259,7 +196,6 @@ class OutboxKeeper:
         """Return which of these handlers have pending deliveries."""
         if not handlers:
             return set()
-        self._make_deliveries()
         names = {text(handler): handler for handler in handlers}
         values = ", ".join("(?)" for _ in names)
         rows = self._store.rows(

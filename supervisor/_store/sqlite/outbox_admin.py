@@ -36,7 +36,6 @@ class TendedOutbox(OutboxKeeper):
 
     def deliveries(self, *, limit: int = 1_000) -> list[WaitingDelivery]:
         """Return what is pending or failed, oldest first."""
-        self._make_deliveries()
         now = self._clock()
         return [_seen(row, is_claimed=self._is_claimed(row[10:], now)) for row in self._store.rows(_UNSENT, (limit,))]
 
@@ -46,20 +45,17 @@ class TendedOutbox(OutboxKeeper):
 
     def waiting_by_handler(self) -> dict[str, int]:
         """Return how many deliveries are pending, by the names of the handlers."""
-        self._make_deliveries()
         rows = self._store.rows("SELECT handler, count(*) FROM delivery WHERE state = 'pending' GROUP BY handler")
         return dict(rows)
 
     def retry(self, key: int) -> bool:
         """Make a failed or waiting delivery due now."""
-        self._make_deliveries()
         now = self._clock()
         with self._store.write() as connection:
             return connection.execute(_RETRY, (now, now, key)).rowcount > 0
 
     def drop(self, key: int) -> bool:
         """Forget a failed or waiting delivery for good."""
-        self._make_deliveries()
         with self._store.write() as connection:
             if not connection.execute(_DROP, (key,)).rowcount:
                 return False

@@ -18,12 +18,10 @@ from urllib.parse import quote
 from supervisor._models.kinds import FAILED
 from supervisor._store.contract import JournalUnavailable
 from supervisor._store.json_text import text
-from supervisor._store.notices import AS_IF_MADE
 from supervisor._store.processes import is_gone, this_process
 from supervisor._store.sqlite import schema
 from supervisor._store.sqlite.alert_log import AlertReader
 from supervisor._store.sqlite.database import FILE_NAME
-from supervisor._store.sqlite.outbox import IS_ANY_SAID
 from supervisor._store.sqlite.outbox_admin import UNSENT_KEYS, TendedOutbox
 from supervisor._store.sqlite.run_history import _COLUMNS, RunReader, _record
 
@@ -54,7 +52,6 @@ class ReadOnlyFile:
         self.path = path
         self._busy_s = busy_s
         self._connection: sqlite3.Connection | None = None
-        self._sees_said = False
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Return what one query finds.
@@ -92,16 +89,7 @@ class ReadOnlyFile:
                 connection.close()
                 raise _newer(self.path, version)
             self._connection = _migrated_copy(connection) if version < schema.VERSION else connection
-            self._sees_said = False
-        self._see_what_was_said(self._connection)
         return self._connection
-
-    def _see_what_was_said(self, connection: sqlite3.Connection) -> None:
-        """Show what scripts said as if it were deliveries, while there is any: what shows it makes a query slower."""
-        (is_any,) = connection.execute(IS_ANY_SAID).fetchone()
-        if bool(is_any) is not self._sees_said:
-            connection.execute(AS_IF_MADE if is_any else "DROP VIEW temp.delivery")
-            self._sees_said = bool(is_any)
 
     def _connected(self) -> tuple[sqlite3.Connection, int]:
         """Return a connection, and the version that the file is of."""
@@ -228,9 +216,6 @@ class Reader(RunReader, TendedOutbox, AlertReader):
         self._clock = clock
         self._this = this_process
         self._gone = is_gone
-
-    def _make_deliveries(self) -> None:
-        """Make none: who only reads sees what scripts said as if it were deliveries already."""
 
     def close(self) -> None:
         """Let go of the file; the next use opens it again."""

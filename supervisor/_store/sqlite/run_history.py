@@ -27,7 +27,6 @@ _PROCESS = slice(7, 10)  # host, pid, process_started
 _NEWEST_OF = f"SELECT {_COLUMNS} FROM run WHERE name = ? ORDER BY key DESC LIMIT ?"  # noqa: S608 - only our own words
 _NEWEST = f"SELECT {_COLUMNS} FROM run ORDER BY key DESC LIMIT ?"  # noqa: S608
 _NEWEST_FAILED = f"SELECT {_COLUMNS} FROM run WHERE name = ? AND fingerprint = ? ORDER BY key DESC LIMIT 1"  # noqa: S608
-_OF_KEY = f"SELECT {_COLUMNS} FROM run WHERE key = ? AND id = ?"  # noqa: S608
 _UNENDED = f"SELECT {_COLUMNS} FROM run WHERE outcome IS NULL AND name = ? AND host = ? ORDER BY key"  # noqa: S608
 
 
@@ -157,12 +156,6 @@ class RunReader:
             JournalUnavailable: The file cannot be written; nothing was.
         """
         return self._store.write()
-
-
-def record_of(connection: sqlite3.Connection, key: int, run_id: str) -> RunRecord | None:
-    """Return what is noted of a run; None when it is noted no more."""
-    row = connection.execute(_OF_KEY, (key, run_id)).fetchone()
-    return _record(row) if row is not None else None
 
 
 @overload

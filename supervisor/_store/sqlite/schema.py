@@ -7,10 +7,14 @@ A published migration is never changed; a new one goes to the end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
+
+Migration: TypeAlias = "tuple[str | Callable[[sqlite3.Connection], None], ...]"
+"""SQL statements, and functions where SQL alone does not do."""
 
 # Instants are seconds since 1970 (UTC). Keys grow with time. Wide columns stand last: SQLite reads a row only up
 # to the last column it needs.
@@ -135,7 +139,7 @@ _SLOW = (
 #   delivery.message: the id, which deliveries of one message share; body: NULL once it is sent or dropped.
 #   kept.folder: where the copy is, NULL when there is none; kept.attachment: as it goes out, a copy's path relative to
 #       the journal's directory; kept.delivery: the first that waited for it, which tells its age.
-#   said: what scripts said and nobody has looked at yet; the key is that of the delivery that it will be.
+#   said: plain notices that no process has made deliveries of yet; the key is that of the later delivery.
 _ONE_ROW = (
     "ALTER TABLE delivery RENAME TO delivery_apart",
     "ALTER TABLE kept RENAME TO kept_apart",
@@ -166,7 +170,18 @@ said_at REAL NOT NULL, duration_s REAL NOT NULL, cpu_s REAL NOT NULL, peak_memor
 body BLOB NOT NULL, more BLOB NOT NULL)""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CHECKS, _PROGRAM, _SLOW, _ONE_ROW)
+
+def _deliver_notices(connection: sqlite3.Connection) -> None:
+    if connection.execute("SELECT EXISTS (SELECT 1 FROM said)").fetchone()[0]:
+        from supervisor._store.sqlite.upgrades import notices_to_deliveries
+
+        notices_to_deliveries(connection)
+
+
+# A plain notice is stored as every other message.
+_NO_SAID = (_deliver_notices, "DROP TABLE said")
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CHECKS, _PROGRAM, _SLOW, _ONE_ROW, _NO_SAID)
 VERSION = len(MIGRATIONS)
 
 
@@ -176,10 +191,13 @@ def version_of(connection: sqlite3.Connection) -> int:
     return version
 
 
-def migrate(connection: sqlite3.Connection, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
+def migrate(connection: sqlite3.Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
     """Run the migrations that a file lacks. The caller holds the write lock and commits."""
     # Read again under the lock: another process may have been first.
-    for statements in migrations[version_of(connection) :]:
-        for statement in statements:
-            connection.execute(statement)
+    for migration in migrations[version_of(connection) :]:
+        for step in migration:
+            if isinstance(step, str):
+                connection.execute(step)
+            else:
+                step(connection)
     connection.execute(f"PRAGMA user_version = {max(len(migrations), version_of(connection))}")

@@ -114,13 +114,15 @@ def notify_rows():
     """The row of a notice for one handler, by bare SQL."""
     from supervisor._store.sqlite import outbox
 
-    connection, text = journal_connection(), TEXT.encode()
+    connection, body = journal_connection(), b"x" * 1_000
 
-    def say():
-        row = ("waits", 1, "i" * 21, "m" * 32, time(), 0.1, 0.1, 10_000_000, b"Parcels loaded", text, b"")
-        connection.execute(outbox._SAY, row)
+    def put():
+        now = time()
+        lease = (now + 300, "gis1", 4711, "boot:4711")
+        row = ("waits", now, now, *lease, "m" * 32, "notice", now, "Parcels loaded", body)
+        connection.execute(outbox._PUT, row)
 
-    return compare(Plain().insert, say)
+    return compare(Plain().insert, put)
 
 
 def journal_connection():

@@ -19,11 +19,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from journal_kit import Clock, notice, words
+from journal_kit import Clock, notice
 
 from supervisor._models.kinds import DeliveryState
 from supervisor._store import LEASE_S, Journal, MemoryOutbox, StartedRun
-from supervisor._store.notices import PutNotice
 from supervisor._store.processes import Process
 from supervisor._store.sqlite.reader import Reader
 
@@ -99,18 +98,6 @@ class OutboxMachine(RuleBasedStateMachine):
             self.rows[each.key] = Row(each.handler, self.clock.now)
             if claimed:
                 self.lease(which, each)
-
-    @rule(which=whose, names=st.lists(handlers, unique=True, max_size=2))
-    def say(self, which: int, names: list[str]) -> None:
-        """Accept what a script says in plain words."""
-        which %= self.processes
-        said = self.outboxes[which].put_notice(words(f"run {self.numbers[which]}", self.clock.now), names)
-        assert [each.handler for each in said] == names
-        for each in said:
-            assert each.key > max(self.rows, default=0)
-            self.accepted += 1
-            self.rows[each.key] = Row(each.handler, self.clock.now)
-            self.lease(which, each.delivery() if isinstance(each, PutNotice) else each)
 
     def lease(self, which: int, delivery: Delivery) -> None:
         """Note a claim in the model."""
