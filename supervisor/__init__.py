@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from supervisor import _models
 from supervisor._config.active import ActiveConfiguration as _ActiveConfiguration
 from supervisor._run.decorators import Run, Supervisor, current_run, supervise, supervised
 from supervisor._runtime import Runtime as _Runtime
@@ -27,6 +28,15 @@ __version__ = "4.0.0"
 
 # The core knows no configuration files: here they are put in their place.
 _set_default_runtime(_Runtime(_ActiveConfiguration()))
+
+
+def _render_text(details: "MessageDetails") -> str:
+    from supervisor._messages.text import text_of
+
+    return text_of(details)
+
+
+_models.render_text = _render_text
 
 
 def __getattr__(name: str) -> object:

@@ -72,7 +72,7 @@ def local_time(instant: datetime) -> str:
     return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
 
 
-def told(value: object) -> str:
+def value_text(value: object) -> str:
     """Return a recorded value as a person writes it: numbers with thousands separated, the rest as it is."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
@@ -86,7 +86,7 @@ def told(value: object) -> str:
 def number_range(low: float, high: float) -> str:
     """Return what lies between two numbers, no finer than what they differ by ("11,900-12,300", "29", "-3 to 4")."""
     step = 10.0 ** floor(log10((high - low) / 2)) if high - low > 0 and isfinite(high - low) else 0.0
-    texts = dict.fromkeys(told(_stepped(each, step)) for each in (low, high))
+    texts = dict.fromkeys(value_text(_stepped(each, step)) for each in (low, high))
     return (" to " if low < 0 else "-").join(texts)
 
 

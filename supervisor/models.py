@@ -35,7 +35,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "Supervisor":  # whoever only wants values need not load what runs scripts
-        from supervisor import Supervisor
+        from supervisor._run.decorators import Supervisor
 
         return Supervisor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

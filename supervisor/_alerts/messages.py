@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING
 import attrs
 
 from supervisor._alerts.deaths import message_of
-from supervisor._messages.builder import local_time, message_for, progress_line, told
+from supervisor._messages.builder import message_for, message_from_parts
+from supervisor._messages.subjects import (
+    missed_subject,
+    overdue_subject,
+    progress_again_subject,
+    progress_line,
+    stalled_subject,
+    started_again_subject,
+)
 from supervisor._models.kinds import Kind
 from supervisor._models.parts import Facts, Row, Text
 from supervisor._schedules import COUNT_LIMIT
 from supervisor._store.processes import hostname
-from supervisor._text import counted, duration, one_line
+from supervisor._text import counted, duration, local_time, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,8 +31,8 @@ if TYPE_CHECKING:
     from supervisor._alerts.missed import Missed
     from supervisor._cli.check.checker import View
     from supervisor._models.alerts import AlertSummary
-    from supervisor._models.earlier_runs import Past
     from supervisor._models.parts import Part
+    from supervisor._models.summary import Past
     from supervisor._models.values import MessageDetails, RunReport
     from supervisor._store import Journal
     from supervisor._store.records import FindingRecord, RunRecord
@@ -65,7 +73,7 @@ def stalled(record: RunRecord, now: datetime, silent_s: float) -> MessageDetails
         silent_s: For how many seconds there was no progress.
     """
     report = _until(record.report, now)
-    headline = f"{report.name} stalled on {report.host}: no progress for {duration(silent_s)}"
+    headline = stalled_subject(report, silent_s)
     said = (
         f"Its last progress was at {local_time(record.progress_at)}."
         if record.progress_at is not None
@@ -84,7 +92,7 @@ def overdue(record: RunRecord, now: datetime, taken_s: float) -> MessageDetails:
         taken_s: How many seconds it has taken so far.
     """
     report = _until(record.report, now)
-    headline = f"{report.name} is overdue on {report.host}: under way for {duration(taken_s)}"
+    headline = overdue_subject(report, taken_s)
     lead = f"{headline}. It should take {duration(record.max_duration_s or 0)} at most."
     return _message(Kind.OVERDUE, headline, lead, (_facts(_of_the_run(report)), _look_at(report)), now, report)
 
@@ -101,11 +109,10 @@ def missed(starts: Missed, view: View, last_run: RunRecord | None, booted_at: da
     plan, due = starts.plan, starts.due
     host = last_run.report.host if last_run is not None else hostname()
     at = _clock(due[-1], view.now)
+    headline = missed_subject(plan.name, host, _starts(len(due)) if len(due) > 1 else "", at)
     if len(due) == 1:
-        headline = f"{plan.name} missed its start at {at} on {host}"
         lead = f"{plan.name} should have started on {host} at {local_time(due[0])}, and has not started since."
     else:
-        headline = f"{plan.name} missed {_starts(len(due))} on {host}, the last at {at}"
         lead = (
             f"{plan.name} should have started on {host} {_starts(len(due), 'time')} from {local_time(due[0])} to "
             f"{local_time(due[-1])}, and has not started since."
@@ -130,7 +137,7 @@ def started_again(finding: FindingRecord, first: RunRecord, missed_count: int, n
     """
     report = first.report
     were = "was" if missed_count == 1 else "were"
-    headline = f"{finding.name} started again on {report.host}: {_starts(missed_count)} {were} missed"
+    headline = started_again_subject(finding.name, report.host, f"{_starts(missed_count)} {were} missed")
     lead = (
         f"{finding.name} started again at {local_time(report.started_at)} on {report.host}. {_starts(missed_count)} "
         f"{were} missed, the first at {local_time(finding.since)}."
@@ -141,7 +148,7 @@ def started_again(finding: FindingRecord, first: RunRecord, missed_count: int, n
 def goes_on(finding: FindingRecord, record: RunRecord, now: datetime) -> MessageDetails:
     """Return the message that a run which had stalled makes progress again."""
     report = _until(record.report, now)
-    headline = f"{report.name} makes progress again on {report.host}"
+    headline = progress_again_subject(report)
     lead = f"{headline}, after it had made none since {local_time(finding.since)}."
     return _message(Kind.RECOVERY, headline, lead, (_facts(_of_the_run(report)),), now, report)
 
@@ -154,7 +161,7 @@ def ended_well(record: RunRecord, now: datetime, past: Past, slow: AlertSummary)
 def _message(  # noqa: PLR0913, PLR0917 - the parts of a message
     kind: Kind, headline: str, lead: str, rest: Iterable[Part], now: datetime, report: RunReport | None = None
 ) -> MessageDetails:
-    return attrs.evolve(told(kind, headline, (Text(lead), *rest), report), created_at=now)
+    return attrs.evolve(message_from_parts(kind, headline, (Text(lead), *rest), report), created_at=now)
 
 
 def _until(report: RunReport, now: datetime) -> RunReport:

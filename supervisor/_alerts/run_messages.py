@@ -55,9 +55,9 @@ def message_of(finding: Finding, report: RunReport) -> MessageDetails:
         finding: What was found.
         report: What is known of the run; it goes along on the message.
     """
-    from supervisor._messages.builder import local_time, told
-    from supervisor._models.parts import Account, Code, Text
-    from supervisor._text import duration
+    from supervisor._messages.builder import message_from_parts
+    from supervisor._models.parts import Code, Summary, Text
+    from supervisor._text import duration, local_time
 
     headline = _headline(finding, report)
     since = "Its last sign of life was" if finding.kind is Kind.STALLED else "It started"
@@ -67,12 +67,12 @@ def message_of(finding: Finding, report: RunReport) -> MessageDetails:
         f"{local_time(finding.since)}. {fate}"
     )
     stacks = (Code("What its threads are doing", finding.stacks, "traceback"),) if finding.stacks else ()
-    return told(finding.kind, headline, (Text(lead), *stacks, Account()), report)
+    return message_from_parts(finding.kind, headline, (Text(lead), *stacks, Summary()), report)
 
 
 def _headline(finding: Finding, report: RunReport) -> str:
-    from supervisor._text import duration
+    from supervisor._messages.subjects import overdue_subject, stalled_subject
 
     if finding.kind is Kind.STALLED:
-        return f"{report.name} stalled on {report.host}: no progress for {duration(finding.limit_s)}"
-    return f"{report.name} is overdue on {report.host}: under way for {duration(finding.lasted_s)}"
+        return stalled_subject(report, finding.limit_s)
+    return overdue_subject(report, finding.lasted_s)

@@ -43,15 +43,15 @@ def goes_on(report: RunReport, lasted_s: float) -> MessageDetails:
         report: What is known of the run.
         lasted_s: For how many seconds it made none.
     """
-    from supervisor._messages.builder import told
-    from supervisor._messages.sections import machine
-    from supervisor._messages.subjects import progress_line
+    from supervisor._messages.builder import message_from_parts
+    from supervisor._messages.sections import machine_facts
+    from supervisor._messages.subjects import progress_again_subject, progress_line
     from supervisor._models.kinds import Kind
 
-    headline = f"{report.name} makes progress again on {report.host}"
-    facts = machine(report)
+    headline = progress_again_subject(report)
+    facts = machine_facts(report)
     if report.progress is not None:
         facts = Facts("", (Row("Progress", progress_line(report.progress)), *facts.rows), "machine")
-    return told(
+    return message_from_parts(
         Kind.RECOVERY, headline, (Text(f"{headline}, after it had made none for {duration(lasted_s)}."), facts), report
     )

@@ -18,7 +18,7 @@ from supervisor._text import duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from supervisor._messages.baseline import Usual
+    from supervisor._models.summary import Baseline
     from supervisor._store import RunRecord
 
 _WIDE, _NARROW = 110, 76
@@ -119,7 +119,7 @@ def _print(runs: Sequence[RunRecord], usuals: run_facts.Usuals, *, with_names: b
             shared.say(shared.paint(f"{_INDENT}{shared.cut(details, columns - len(_INDENT))}", style))
 
 
-def _row(run: RunRecord, usual: Usual | None, *, short_time: bool) -> list[Styled]:
+def _row(run: RunRecord, usual: Baseline | None, *, short_time: bool) -> list[Styled]:
     report = run.report
     odd = run_facts.stands_out(run, usual)
     took = "" if report.outcome is Outcome.SKIPPED else duration(run_facts.took_s(run))

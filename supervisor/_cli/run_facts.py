@@ -11,12 +11,12 @@ from supervisor._alerts.lateness import NOT_LATE, Late, late
 from supervisor._cli.shared import Styled, cut, line, paint
 from supervisor._models.kinds import Outcome
 from supervisor._store.processes import is_gone, lives
-from supervisor._text import duration, told
+from supervisor._text import duration, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from supervisor._messages.baseline import Usual
+    from supervisor._models.summary import Baseline
     from supervisor._models.values import ErrorDetails, Progress, RunReport
     from supervisor._store import RunRecord
     from supervisor._store.processes import Process
@@ -50,18 +50,18 @@ class Usuals:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._successes: dict[str, dict[str, float]] = {}
-        self._found: dict[tuple[str, str], Usual | None] = {}
+        self._found: dict[tuple[str, str], Baseline | None] = {}
 
-    def of(self, report: RunReport) -> Usual | None:
+    def of(self, report: RunReport) -> Baseline | None:
         """Return what is usual for a run, less what it contributes itself; None where too few are known."""
-        from supervisor._messages.baseline import usual_of
+        from supervisor._messages.baseline import baseline_of
 
         known = self._of_name(report.name)
         own = report.id if report.id in known else ""
         key = (report.name, own)
         if key not in self._found:
             others = [duration_s for run_id, duration_s in known.items() if run_id != own]
-            self._found[key] = usual_of(others[:LAST_SUCCESSES])
+            self._found[key] = baseline_of(others[:LAST_SUCCESSES])
         return self._found[key]
 
     def _of_name(self, name: str) -> dict[str, float]:
@@ -131,7 +131,7 @@ def took_s(record: RunRecord, now: datetime | None = None) -> float:
     return max(0.0, (until - report.started_at).total_seconds())
 
 
-def stands_out(record: RunRecord, usual: Usual | None) -> bool:
+def stands_out(record: RunRecord, usual: Baseline | None) -> bool:
     """Tell whether a success took much longer or shorter than usual, or a run under way takes much longer."""
     from supervisor._messages.baseline import LEAST_DURATION_S
 
@@ -142,7 +142,7 @@ def stands_out(record: RunRecord, usual: Usual | None) -> bool:
     return usual.stands_out(seconds, LEAST_DURATION_S) and (ended is not None or seconds > usual.high)
 
 
-def usually(usual: Usual | None) -> str:
+def usually(usual: Baseline | None) -> str:
     """Return the durations that are usual ("5-7 min"); "" where that is not known."""
     from supervisor._text import duration_range
 
@@ -156,7 +156,7 @@ def values_line(values: Mapping[str, Any]) -> str:
 
 def value(recorded: Any, limit: int = 200) -> str:
     """Return one recorded value for the terminal."""
-    text = told(recorded)
+    text = value_text(recorded)
     return line(text, limit) if text.strip() else '""'
 
 
@@ -211,7 +211,7 @@ def left_s(record: RunRecord, now: datetime) -> float | None:
     return max(0.0, progress.eta_s - (now - record.progress_at).total_seconds())
 
 
-def run_document(record: RunRecord, usual: Usual | None = None, *, traceback: bool = False) -> dict[str, Any]:
+def run_document(record: RunRecord, usual: Baseline | None = None, *, traceback: bool = False) -> dict[str, Any]:
     """Return what programs are told of a run.
 
     Args:
@@ -244,7 +244,7 @@ def run_document(record: RunRecord, usual: Usual | None = None, *, traceback: bo
     }
 
 
-def usual_document(usual: Usual | None) -> dict[str, Any] | None:
+def usual_document(usual: Baseline | None) -> dict[str, Any] | None:
     """Return what programs are told of what is usual for a duration."""
     if usual is None:
         return None

@@ -18,7 +18,7 @@ from supervisor._text import counted, duration, size
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from supervisor._messages.baseline import Usual
+    from supervisor._models.summary import Baseline
     from supervisor._models.values import ErrorDetails
     from supervisor._store import RunRecord, WaitingDelivery
     from supervisor._store.sqlite.reader import Reader
@@ -168,19 +168,19 @@ class _Known:
             yield f"progress every {duration(self.record.stall_after_s)}"
 
 
-def _usual_values(reader: Reader, record: RunRecord) -> Mapping[str, Usual]:
+def _usual_values(reader: Reader, record: RunRecord) -> Mapping[str, Baseline]:
     """Return what is usual for the numbers that a run recorded, by the last successes of its name besides itself."""
     if not record.report.values:
         return {}
-    from supervisor._messages.comparison import usual_numbers
-    from supervisor._models.earlier_runs import Past, PastRun
+    from supervisor._messages.baseline import baselines_of
+    from supervisor._models.summary import Past, PastRun
 
     others = [
         PastRun(outcome=Outcome.SUCCESS, started_at=each.report.started_at, values=each.report.values)
         for each in reader.some_runs(record.report.name, limit=_LOOK_BACK)
         if each.report.outcome is Outcome.SUCCESS and each.report.id != record.report.id
     ]
-    values, _ = usual_numbers(record.report, Past(runs=tuple(others)))
+    values, _ = baselines_of(record.report, Past(runs=tuple(others)))
     return values
 
 
@@ -199,8 +199,8 @@ def _say_facts(rows: Iterator[tuple[str, str]]) -> None:
                 shared.say(f"{'':14}{each}")
 
 
-def _say_values(values: Mapping[str, Any], usual: Mapping[str, Usual]) -> None:
-    from supervisor._messages.baseline import usual_text, value_stands_out
+def _say_values(values: Mapping[str, Any], usual: Mapping[str, Baseline]) -> None:
+    from supervisor._messages.baseline import baseline_text, value_stands_out
 
     rows = []
     for name, value in values.items():
@@ -211,7 +211,7 @@ def _say_values(values: Mapping[str, Any], usual: Mapping[str, Usual]) -> None:
             [
                 Styled(f"  {line(str(name), 60)}", "dim"),
                 Styled(f"{text} !" if odd else text, "bold yellow" if odd else ""),
-                Styled(usual_text(known) if known is not None else "", "dim"),
+                Styled(baseline_text(known) if known is not None else "", "dim"),
             ]
         )
     columns: list[Column | str] = [Column("", gives="cut"), Column("", gives="wrap"), ""]

@@ -10,7 +10,7 @@ import attrs
 from supervisor._cli import run_facts
 
 if TYPE_CHECKING:
-    from supervisor._messages.baseline import Usual
+    from supervisor._models.summary import Baseline
     from supervisor._store import RunRecord
     from supervisor._store.sqlite.reader import Reader
 
@@ -44,7 +44,7 @@ class UnderWay:
     """
 
     record: RunRecord
-    usual: Usual | None
+    usual: Baseline | None
     memory: Memory | None
     within: str
 

@@ -234,9 +234,9 @@ class Worker:
             return
         try:
             with redacting_with(self._redactor_of(job)):
-                from supervisor._messages.builder import delayed
+                from supervisor._messages.builder import with_delay_note
 
-                self._handler.send_message(delayed(job.delivery.message, datetime.now(UTC)))
+                self._handler.send_message(with_delay_note(job.delivery.message, datetime.now(UTC)))
         except DeliveryError as error:
             self._failed(job, error)
         except BaseException as error:  # noqa: BLE001 - the handler's boundary: whatever it raises, the next one goes on

@@ -1,14 +1,14 @@
-"""What messages say in their headlines, and progress in one line."""
+"""The headlines of all messages, and progress in one line."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from supervisor._models.kinds import Kind, Outcome
-from supervisor._text import duration, number, one_line, rate
+from supervisor._text import counted, duration, number, one_line, rate
 
 if TYPE_CHECKING:
-    from supervisor._models.summary import Account
+    from supervisor._models.summary import Summary
     from supervisor._models.values import Progress, RunReport
 
 VERBS = {
@@ -28,47 +28,89 @@ _OTHERS = {
 }
 
 
-def subject_for(kind: Kind, report: RunReport, account: Account, slow: str = "") -> str:
-    """Return the headline of one kind about a run: what, where and, in a few words, why.
+def subject_for(kind: Kind, report: RunReport, summary: Summary, slow: str = "") -> str:
+    """Return the headline of a message about a run: what happened, where and, in a few words, why.
 
     Args:
-        kind: What it is about.
-        report: What is known of the run.
-        account: How it compares with those before it.
-        slow: That it had stalled or took too long, in a few words, for a good end; "" for neither.
+        kind: The kind of the message.
+        report: The run.
+        summary: How it compares with earlier runs.
+        slow: A clause for a run that ended well but had stalled or was overdue; "" for neither.
     """
     if kind is Kind.FAILURE:
         verb = VERBS.get(report.outcome or Outcome.FAILURE, "failed")
-        why = "" if report.outcome in _STOPPED else reason(report)
+        why = "" if report.outcome in _STOPPED else failure_reason(report)
         return one_line(f"{report.name} {verb} on {report.host}" + (f": {why}" if why else ""))
     if kind is Kind.PROGRESS:
-        return one_line(f"{report.name} on {report.host}: {progress_said(report)}")
+        return one_line(f"{report.name} on {report.host}: {progress_text(report)}")
     slowly = f": {slow}" if slow and kind in _GOOD else ""
-    return one_line(_OTHERS[kind].format(name=report.name, host=report.host) + slowly + _but(kind, report, account))
+    headline = _OTHERS[kind].format(name=report.name, host=report.host)
+    return one_line(headline + slowly + _anomalies(kind, report, summary))
 
 
-def _but(kind: Kind, report: RunReport, account: Account) -> str:
-    """Return what stands out in a success; "" for nothing."""
-    if kind not in _GOOD or (not account.usual and account.usual_duration is None):
+def stalled_subject(report: RunReport, silent_s: float) -> str:
+    """Return the headline about a run that has made no progress for some seconds."""
+    return f"{report.name} stalled on {report.host}: no progress for {duration(silent_s)}"
+
+
+def overdue_subject(report: RunReport, taken_s: float) -> str:
+    """Return the headline about a run that takes longer than it should, after some seconds."""
+    return f"{report.name} is overdue on {report.host}: under way for {duration(taken_s)}"
+
+
+def progress_again_subject(report: RunReport) -> str:
+    """Return the headline about a run that had stalled and makes progress again."""
+    return f"{report.name} makes progress again on {report.host}"
+
+
+def missed_subject(name: str, host: str, starts: str, at: str) -> str:
+    """Return the headline about missed starts.
+
+    Args:
+        name: The name of the run.
+        host: The machine.
+        starts: How many starts were missed ("3 starts"); "" for one.
+        at: When the last of them was due.
+    """
+    return (
+        f"{name} missed {starts} on {host}, the last at {at}"
+        if starts
+        else f"{name} missed its start at {at} on {host}"
+    )
+
+
+def started_again_subject(name: str, host: str, missed: str) -> str:
+    """Return the headline about a script that started after missed starts ("3 starts were missed")."""
+    return f"{name} started again on {host}: {missed}"
+
+
+def held_back_subject(report: RunReport, count: int) -> str:
+    """Return the headline of the message that closes a run which sent too many messages."""
+    return f"{report.name} on {report.host}: {counted(count, 'more message')} held back"
+
+
+def _anomalies(kind: Kind, report: RunReport, summary: Summary) -> str:
+    """Return the anomalies of a successful run as the end of a headline; "" for none."""
+    if kind not in _GOOD or (not summary.baselines and summary.duration_baseline is None):
         return ""
-    from supervisor._messages.baseline import but, findings
+    from supervisor._messages.baseline import anomalies, anomaly_clause
 
-    return but(list(findings(report, account.usual, account.usual_duration)))
+    return anomaly_clause(list(anomalies(report, summary.baselines, summary.duration_baseline)))
 
 
-def reason(report: RunReport) -> str:
+def failure_reason(report: RunReport) -> str:
     """Return in a few words why a run failed ("KeyError 'apn'"); "" where there is no error."""
     error = report.error
     if error is None:
         return ""
     if error.type == "SystemExit":
-        said = "" if error.message == str(report.exit_code) else f", {error.message}"
-        return f"exit code {report.exit_code}{said}"
+        text = "" if error.message == str(report.exit_code) else f", {error.message}"
+        return f"exit code {report.exit_code}{text}"
     return str(error) + (f" (in {error.thread})" if error.thread else "")
 
 
-def progress_said(report: RunReport) -> str:
-    """Return in a few words how far a run is."""
+def progress_text(report: RunReport) -> str:
+    """Return how far a run is, in a few words; "under way" if it reported no progress."""
     return progress_line(report.progress) if report.progress is not None else "under way"
 
 

@@ -1,1 +1,17 @@
-"""The frozen values that travel through supervisor, and the words for their kinds and outcomes."""
+"""The values that travel through supervisor, all immutable: messages, reports of runs, and their parts.
+
+The models know nothing of what stands above them. What converts the parts of a message into text is handed in: it is
+``render_text``, which the package ``supervisor`` sets when it is imported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor._models.values import MessageDetails
+
+render_text: Callable[[MessageDetails], str]
+"""Returns the text of a message that consists of parts."""

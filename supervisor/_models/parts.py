@@ -1,7 +1,8 @@
-"""What messages are made of, whoever they go to: texts, tables, code and bars.
+"""What messages are made of, independent of where they go: texts, tables, code and bar charts.
 
-A message holds what cannot be found out later; all that its report says already is only referred to, by one
-:class:`Account`. So a traceback is stored once, and whoever sends the message turns it into text, HTML or blocks.
+A message stores only what cannot be derived later. Everything that its report contains is referred to by one
+:class:`~supervisor._models.summary.Summary`; when the message is sent, it is expanded and converted into text, HTML or
+the blocks of a chat service.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
-from supervisor._models.summary import Account, Bars
+from supervisor._models.summary import Bars, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    Change: TypeAlias = Callable[[str], str]
+    TextChange: TypeAlias = Callable[[str], str]
 
-__all__ = ["Account", "Bars", "Code", "Facts", "Part", "Row", "Text", "Told", "as_data"]
+__all__ = ["Bars", "Code", "Facts", "MessagePart", "Part", "Row", "Summary", "Text", "as_data"]
 
 
 def _rows(value: Iterable[Row]) -> tuple[Row, ...]:
@@ -29,26 +30,26 @@ class Text:
     """One or more paragraphs.
 
     Args:
-        text: What it says; line breaks stay, and long lines are wrapped.
-        is_strong: True for what should be seen first.
+        text: The text; its line breaks are kept, and long lines are wrapped.
+        is_strong: True for what a reader should see first.
     """
 
     text: str
     is_strong: bool = attrs.field(default=False, kw_only=True)
 
-    def with_texts(self, change: Change) -> Text:
-        """Return it with its texts changed."""
+    def with_texts(self, change: TextChange) -> Text:
+        """Return a copy with its texts changed by a function."""
         return attrs.evolve(self, text=change(self.text))
 
 
 @attrs.frozen
 class Row:
-    """One line of a table.
+    """One row of a table.
 
     Args:
-        label: What it is ("empty").
-        text: What there is to say of it ("0").
-        aside: What it is compared with ("usually 11,900-12,300"); "" for nothing.
+        label: Its name ("empty").
+        text: Its value ("0").
+        aside: What the value is compared with ("usually 11,900-12,300"); "" for nothing.
         stands_out: True for what a reader should not miss.
     """
 
@@ -57,56 +58,56 @@ class Row:
     aside: str = ""
     stands_out: bool = False
 
-    def with_texts(self, change: Change) -> Row:
-        """Return it with its texts changed."""
+    def with_texts(self, change: TextChange) -> Row:
+        """Return a copy with its texts changed by a function."""
         return Row(change(self.label), change(self.text), change(self.aside), self.stands_out)
 
 
 @attrs.frozen
 class Facts:
-    """A table of labels and texts.
+    """A table of labels and values.
 
     Args:
-        title: What stands above it; "" for nothing.
-        rows: Its lines.
-        role: "values" for what the script recorded, "locals" for variables and their values, "machine" for the small
-            print of when, where and how; "" for any other.
+        title: Its heading; "" for none.
+        rows: Its rows.
+        role: "values" for what the script recorded, "locals" for local variables, "machine" for the small print of
+            when, where and how the run ran; "" for any other.
     """
 
     title: str
     rows: tuple[Row, ...] = attrs.field(converter=_rows)
     role: Literal["", "values", "locals", "machine"] = ""
 
-    def with_texts(self, change: Change) -> Facts:
-        """Return it with its texts changed."""
+    def with_texts(self, change: TextChange) -> Facts:
+        """Return a copy with its texts changed by a function."""
         return Facts(change(self.title), (each.with_texts(change) for each in self.rows), self.role)
 
 
 @attrs.frozen
 class Code:
-    """Lines whose blanks and breaks matter.
+    """Lines whose blanks and line breaks are kept exactly.
 
     Args:
-        title: What stands above them; "" for nothing.
-        text: The lines, with line feeds between.
-        role: "source" for lines of a program, of which those that begin with ">" are meant; "traceback" or "log";
-            "" for any other.
+        title: Their heading; "" for none.
+        text: The lines, separated by line feeds.
+        role: "source" for lines of a program, where ">" marks the one that failed; "traceback" or "log"; "" for any
+            other.
     """
 
     title: str
     text: str
     role: Literal["", "source", "traceback", "log"] = ""
 
-    def with_texts(self, change: Change) -> Code:
-        """Return it with its texts changed."""
+    def with_texts(self, change: TextChange) -> Code:
+        """Return a copy with its texts changed by a function."""
         return Code(change(self.title), change(self.text), self.role)
 
 
 Part: TypeAlias = "Text | Facts | Code | Bars"
 """What a message shows."""
 
-Told: TypeAlias = "Part | Account"
-"""What a message holds."""
+MessagePart: TypeAlias = "Part | Summary"
+"""What a message holds: parts, and the placeholder for the contents of its report."""
 
 
 def as_data(parts: Iterable[Part]) -> list[dict[str, Any]]:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
+import supervisor._models as models
 from supervisor._models.kinds import DeliveryState, Kind, Outcome
 
 if TYPE_CHECKING:
-    from supervisor._models.parts import Told
+    from supervisor._models.parts import MessagePart
 
 __all__ = [
     "Attachment",
@@ -215,7 +216,7 @@ def _blocks(value: Iterable[Any] | None) -> str | None:
     return json.dumps([each.to_dict() if hasattr(each, "to_dict") else each for each in value])
 
 
-def _parts(value: Iterable[Told]) -> tuple[Told, ...]:
+def _parts(value: Iterable[MessagePart]) -> tuple[MessagePart, ...]:
     return tuple(value)
 
 
@@ -255,7 +256,7 @@ class MessageDetails:
     html: str | None = attrs.field(default=None, kw_only=True, repr=False)
     blocks_json: str | None = attrs.field(default=None, converter=_blocks, kw_only=True, alias="blocks", repr=False)
     report: RunReport | None = attrs.field(default=None, kw_only=True, repr=False)
-    parts: tuple[Told, ...] = attrs.field(default=(), converter=_parts, kw_only=True, repr=False)
+    parts: tuple[MessagePart, ...] = attrs.field(default=(), converter=_parts, kw_only=True, repr=False)
     id: str = attrs.field(factory=_new_id, kw_only=True)
     created_at: datetime = attrs.field(factory=_now, kw_only=True)
 
@@ -264,11 +265,7 @@ class MessageDetails:
         """Return the text: the one it was given, or the one that its parts make, which is composed when asked for."""
         if self.own_text or not self.parts:
             return self.own_text
-        # By name, as below: what composes texts stands above the models, and most messages never need it here.
-        from importlib import import_module
-
-        text: str = import_module("supervisor._messages.text").text_of(self)
-        return text
+        return models.render_text(self)
 
     @property
     def blocks(self) -> list[dict[str, Any]] | None:

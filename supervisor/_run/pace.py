@@ -93,7 +93,7 @@ class ProgressPace:
         self._last_done, self._total = done, total
 
     def _log(self, now: float, progress: Progress) -> None:
-        from supervisor._messages.builder import progress_line
+        from supervisor._messages.subjects import progress_line
 
         percent = progress.percentage or 0.0
         if now - self._logged_s < LOG_EVERY_S and percent - self._logged_percent < LOG_EVERY_PERCENT:

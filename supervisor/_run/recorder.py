@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from supervisor._models.alerts import AlertSummary
-    from supervisor._models.earlier_runs import Past
+    from supervisor._models.summary import Past
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress
     from supervisor._redaction.run_redactor import RunRedactor
     from supervisor._run.run import Run
@@ -250,9 +250,9 @@ class Keeper:
 def _in_words(streak: Streak | None) -> str:
     if streak is None or streak.since is None:
         return ""
-    from supervisor._messages.comparison import in_a_row
+    from supervisor._messages.baseline import failures_sentence
 
-    return in_a_row(streak.failures, streak.since)
+    return failures_sentence(streak.failures, streak.since)
 
 
 def _started(run: Run, redact: RunRedactor) -> StartedRun:

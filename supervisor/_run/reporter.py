@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from supervisor._alerts.state import Slowness
     from supervisor._delivery.worker import Job
     from supervisor._models.alerts import AlertSummary, Notification
-    from supervisor._models.earlier_runs import Past
+    from supervisor._models.summary import Past
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
     from supervisor._run.run import Run
     from supervisor._store import EndedRun
@@ -312,10 +312,10 @@ class Teller:
 
     def _held_back(self) -> Iterator[Outgoing]:
         if self._flood is not None and self._flood.held_back:
-            from supervisor._messages.builder import held_back
+            from supervisor._messages.builder import held_back_message
 
             subjects = [fit_line(each, SUBJECT_LIMIT, self._redact()) for each in self._flood.last_subjects]
-            yield held_back(self.report(), self._flood.held_back, subjects), ()
+            yield held_back_message(self.report(), self._flood.held_back, subjects), ()
 
     def _good_end(self, failures_before: str) -> Iterator[Job]:
         """Store the one message for each handler that tells of a good end, and of all that is over with it.

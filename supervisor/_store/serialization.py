@@ -26,12 +26,14 @@ _MAX_PLAIN_INT = 1 << 63  # a longer one goes as hex: Python refuses decimals of
 
 _MODELS = {
     "supervisor._models.values": ("Attachment", "ErrorDetails", "MessageDetails", "Progress", "RunReport"),
-    "supervisor._models.summary": ("Account", "Bars"),
+    "supervisor._models.summary": ("Bars", "Baseline", "Summary"),
     "supervisor._models.parts": ("Code", "Facts", "Row", "Text"),
-    "supervisor._messages.baseline": ("Usual",),
 }
 """The frozen values that may be stored, by their modules."""
 _MODULE_OF = {name: module for module, names in _MODELS.items() for name in names}
+_FORMER_TAGS = {"Account": "Summary", "Usual": "Baseline"}
+_FORMER_FIELDS = {"compared": "comparison", "usual": "baselines", "usual_duration": "duration_baseline"}
+"""Messages that earlier versions stored have these names; they are still delivered."""
 
 
 class UnreadableError(ValueError):
@@ -198,6 +200,8 @@ def _unpacked(value: Any) -> Any:
     if "$" not in value:
         return {key: _unpacked(each) for key, each in value.items()}
     tag, inner = value["$"], value["v"]
+    if tag in _FORMER_TAGS:
+        tag = _FORMER_TAGS[tag]
     return _model(tag, inner) if tag in _MODULE_OF else _UNPACKERS[tag](inner)
 
 
@@ -209,6 +213,7 @@ def _model(tag: str, fields: dict[str, Any]) -> Any:
     # have been stored by its alias, when that was its name.
     known = {field.alias: field.alias for field in kind.__attrs_attrs__}
     known |= {field.name: field.alias for field in kind.__attrs_attrs__}
+    known |= {former: name for former, name in _FORMER_FIELDS.items() if name in known}
     return kind(**{known[name]: _unpacked(each) for name, each in fields.items() if name in known})
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from supervisor._alerts.slow_text import counted_in, goes_on
-from supervisor._messages.builder import local_time, message_for, told
+from supervisor._messages.builder import message_for, message_from_parts
 from supervisor._models.alerts import AlertSummary
-from supervisor._models.earlier_runs import Past
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import Text
+from supervisor._models.summary import Past
+from supervisor._text import local_time
 from supervisor.models import Progress, RunReport
 
 FROM_NOW_ON = "at most one an hour is told, and no more that the run goes on"
@@ -77,7 +78,7 @@ def test_bad_ends_have_it_in_the_text_alone() -> None:
 )
 def test_a_stall_says_the_how_manieth_it_is(times: int, untold: int, said: str) -> None:
     """From the second on, subject and text have the number; the third says how it goes on."""
-    first = told(Kind.STALLED, "night stalled", (Text("Lead."), Text("Rest.")), report())
+    first = message_from_parts(Kind.STALLED, "night stalled", (Text("Lead."), Text("Rest.")), report())
     assert counted_in(first, 1, 0) is first
     message = counted_in(first, times, untold)
     assert message.subject.startswith("night stalled, for the ")

@@ -25,8 +25,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor._messages.builder import message_for
-from supervisor._models.earlier_runs import Past
 from supervisor._models.kinds import Kind, Outcome
+from supervisor._models.summary import Past
 from supervisor.errors import ConfigurationError, DeliveryError
 from supervisor.message_handlers._http import HttpConnection
 from supervisor.message_handlers._webhook import WebhookHandler, document

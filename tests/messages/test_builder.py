@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor._messages.builder import delayed, held_back, message_for, progress_line
+from supervisor._messages.builder import held_back_message, message_for, with_delay_note
+from supervisor._messages.subjects import progress_line
 from supervisor.models import (
     ErrorDetails,
     Kind,
@@ -263,26 +264,26 @@ def test_odd_numbers_are_told_as_they_are(value: float) -> None:
 def test_a_late_message_says_when_it_was_written() -> None:
     """A message sent more than five minutes late says how late, when it was written and where; others stay."""
     details = MessageDetails("subject", "text", report=REPORT, html="<p>text</p>", created_at=STARTED)
-    assert delayed(details, STARTED + timedelta(seconds=299)) is details
-    late = delayed(details, STARTED + timedelta(hours=5))
+    assert with_delay_note(details, STARTED + timedelta(seconds=299)) is details
+    late = with_delay_note(details, STARTED + timedelta(hours=5))
     assert late.message == f"Delayed 5 h: written {STARTED.astimezone():%Y-%m-%d %H:%M:%S %z} on gis-prod-2.\n\ntext"
     assert late.html is not None
     assert late.html.endswith("<p>text</p>")
     assert "Delayed 5 h" in late.html
     assert late.id == details.id
-    assert delayed(MessageDetails("subject", created_at=STARTED), STARTED + timedelta(days=1)).html is None
+    assert with_delay_note(MessageDetails("subject", created_at=STARTED), STARTED + timedelta(days=1)).html is None
 
 
 def test_a_clock_that_went_back_makes_nothing_late() -> None:
     """A message from the future, by a clock that was set back, is not late."""
     details = MessageDetails("subject", "text", created_at=STARTED)
-    assert delayed(details, STARTED - timedelta(hours=5)) is details
+    assert with_delay_note(details, STARTED - timedelta(hours=5)) is details
 
 
 def test_what_was_held_back_is_told() -> None:
     """The closing message of a flood says how many there were more, and the last subjects."""
-    details = held_back(REPORT, 2500, ["one", "two\nlines"])
+    details = held_back_message(REPORT, 2500, ["one", "two\nlines"])
     assert details.subject == "nightly parcels on gis-prod-2: 2,500 more messages held back"
     assert "2,500 more" in details.message
     assert details.message.endswith("\n    one\n    two lines")
-    assert "1 more message held back" in held_back(REPORT, 1, []).subject
+    assert "1 more message held back" in held_back_message(REPORT, 1, []).subject

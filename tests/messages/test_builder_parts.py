@@ -11,32 +11,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor._messages.baseline import Usual
-from supervisor._messages.builder import message_for, told
+from supervisor._messages.builder import message_for, message_from_parts
 from supervisor._messages.markdown import pieces
 from supervisor._messages.text import WIDTH, as_text, wrapped
-from supervisor._models.earlier_runs import Past
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import (
-    Account,
     Bars,
     Code,
     Facts,
     Row,
+    Summary,
     Text,
     as_data,
 )
+from supervisor._models.summary import Baseline, Past
 from supervisor._store.serialization import dump, load_message
 from supervisor._text import plain
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 NOW = datetime(2026, 3, 1, 2, 0, 3, tzinfo=UTC)
 REPORT = RunReport(id="r1", name="parcels", outcome=Outcome.FAILURE, started_at=NOW, host="gis-01")
-ACCOUNT = Account(
+ACCOUNT = Summary(
     note="A note.",
-    compared="First failure after 2 successes.",
-    usual={"rows": Usual(5.0, 1.0, 9.0, 20)},
-    usual_duration=Usual(400.0, 390.0, 410.0, 20),
+    comparison="First failure after 2 successes.",
+    baselines={"rows": Baseline(5.0, 1.0, 9.0, 20)},
+    duration_baseline=Baseline(400.0, 390.0, 410.0, 20),
     bars=Bars((1.0, 2.5), ".x", "02:00", "03:00", "In words."),
 )
 PARTS = (
@@ -105,7 +104,9 @@ def test_parts_as_data() -> None:
 
 def test_what_is_told_is_bounded() -> None:
     """A part of 10 MB is cut, and says so."""
-    details = told(Kind.STALLED, "x" * 10_000 + "\r\nBcc: a", [Code("stack", "y" * 10_000_000), Account()], REPORT)
+    details = message_from_parts(
+        Kind.STALLED, "x" * 10_000 + "\r\nBcc: a", [Code("stack", "y" * 10_000_000), Summary()], REPORT
+    )
     assert len(details.message) < 61_000
     assert "characters left out" in details.message
     assert len(details.subject) == 200

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor._messages.baseline import usual_of
+from supervisor._messages.baseline import baseline_of
 from supervisor._messages.builder import message_for
-from supervisor._models.earlier_runs import Past, PastRun
 from supervisor._models.kinds import Kind, Outcome
+from supervisor._models.summary import Past, PastRun
 from supervisor._text import duration_range, number_range, ordinal
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
@@ -256,11 +256,11 @@ def test_no_numbers_raise(value: Any, known: list[Any], duration_s: float) -> No
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=5, max_size=40))
 def test_usual_numbers_are_in_order(numbers: list[float]) -> None:
     """Low, median and high are in order, and within the numbers that they come from."""
-    usual = usual_of(numbers)
+    usual = baseline_of(numbers)
     assert usual is not None
     tiny = 1e-9 * max(1.0, *(abs(each) for each in numbers))
     assert min(numbers) - tiny <= usual.low <= usual.median + tiny <= usual.high + 2 * tiny <= max(numbers) + 3 * tiny
-    assert usual_of(numbers[:4]) is None
+    assert baseline_of(numbers[:4]) is None
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor._messages import html
-from supervisor._messages.builder import delayed, message_for, told
-from supervisor._models.earlier_runs import Past, PastRun
+from supervisor._messages.builder import message_for, message_from_parts, with_delay_note
 from supervisor._models.kinds import Kind, Outcome
-from supervisor._models.parts import Account, Code, Facts, Row, Text
+from supervisor._models.parts import Code, Facts, Row, Summary, Text
+from supervisor._models.summary import Past, PastRun
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 NOW = datetime(2026, 3, 1, 2, 0, 3, tzinfo=UTC)
@@ -184,7 +184,7 @@ def test_own_html_goes_first_and_text_comes_last() -> None:
 
 def test_a_late_message_says_so_first() -> None:
     """What was delayed says so above all else, in text and HTML."""
-    late = delayed(failure(), datetime.now(UTC) + timedelta(hours=5))
+    late = with_delay_note(failure(), datetime.now(UTC) + timedelta(hours=5))
     assert late.message.startswith("Delayed 5 h")
     assert page_of(late).text.index("Delayed 5 h") < page_of(late).text.index("Recorded")
 
@@ -236,7 +236,7 @@ def test_hostile_text_is_only_text(name: str, text: str, code: str) -> None:
     )  # fmt: skip
     for details in (
         message_for(Kind.FAILURE, report, note=text, past=PAST),
-        told(Kind.NOTICE, text, [Text(text), Code(name, code), Facts(name, (Row(name, text, code),))]),
+        message_from_parts(Kind.NOTICE, text, [Text(text), Code(name, code), Facts(name, (Row(name, text, code),))]),
     ):
         page_of(details)
         html.as_html(details).encode()
@@ -246,16 +246,16 @@ def test_hostile_text_is_only_text(name: str, text: str, code: str) -> None:
 
 def test_nothing_is_escaped_twice() -> None:
     """A text arrives as it was, however many ampersands it has."""
-    page = page_of(told(Kind.NOTICE, "a &amp; <b>", [Text("1 < 2 &amp; 3"), Code("", "a\n  b &lt;")]))
+    page = page_of(message_from_parts(Kind.NOTICE, "a &amp; <b>", [Text("1 < 2 &amp; 3"), Code("", "a\n  b &lt;")]))
     assert page.text == "1 < 2 &amp; 3 Notice a &amp; <b> 1 < 2 &amp; 3 a b &lt;"
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_has_its_page(kind: Kind) -> None:
     """A message of any kind, with an account of its run, can be shown."""
-    page = page_of(MessageDetails("subject", kind=kind, report=REPORT, parts=(Account(note="A note."),)))
+    page = page_of(MessageDetails("subject", kind=kind, report=REPORT, parts=(Summary(note="A note."),)))
     assert "A note." in page.text
-    assert page_of(MessageDetails("subject", kind=kind, parts=(Account(), Text("text")))).text.endswith("text")
+    assert page_of(MessageDetails("subject", kind=kind, parts=(Summary(), Text("text")))).text.endswith("text")
 
 
 def test_composing_loads_no_jinja() -> None:
@@ -264,7 +264,7 @@ def test_composing_loads_no_jinja() -> None:
 import sys
 from datetime import UTC, datetime
 from supervisor._messages.builder import message_for
-from supervisor._models.earlier_runs import Past
+from supervisor._models.summary import Past
 from supervisor.models import ErrorDetails, Kind, RunReport
 report = RunReport(id="1", name="a", started_at=datetime.now(UTC), error=ErrorDetails(type="E"), values={"n": 1})
 for kind in (Kind.FAILURE, Kind.SUCCESS):

@@ -16,8 +16,8 @@ import scripts
 from scripts import NO_WARNING_OF_FORKS, Ended, Script
 
 from supervisor import supervise
-from supervisor._messages.builder import local_time
 from supervisor._store import Journal, open_journal
+from supervisor._text import local_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

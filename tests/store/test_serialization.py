@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor._models.kinds import Kind, Outcome
+from supervisor._models.summary import Baseline, Summary
 from supervisor._store.json_text import dump_texts, load_texts, text
 from supervisor._store.serialization import MAX_DEPTH, UnreadableError, dump, load, load_message
 from supervisor.models import Attachment, ErrorDetails, MessageDetails, Progress, RunReport
@@ -225,3 +226,13 @@ def test_times_of_day_keep_their_offset() -> None:
     moment = datetime(2025, 3, 30, 2, 30, tzinfo=UTC)
     stored = [moment, date(2025, 1, 1), time(23, 59, 59, 1), timedelta(days=-1, microseconds=1)]
     assert load(dump(stored)) == stored
+
+
+def test_messages_with_former_names_can_be_read() -> None:
+    """What was stored as an ``Account`` with its ``usual`` numbers is the summary of today."""
+    former = (
+        b'{"$":"Account","v":{"note":"n","compared":"c","usual":{"rows":{"$":"Usual","v":'
+        b'{"median":5.0,"low":1.0,"high":9.0,"count":20}}},"usual_duration":null}}'
+    )
+    known = Baseline(5.0, 1.0, 9.0, 20)
+    assert load(former) == Summary(note="n", comparison="c", baselines={"rows": known})

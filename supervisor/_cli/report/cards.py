@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from supervisor._cli.report.charts import TimeAxis
     from supervisor._cli.report.script_summary import Script, Series
-    from supervisor._messages.baseline import Usual
+    from supervisor._models.summary import Baseline
 
 _STRIP_HEIGHT = 22.0
 _STRIP_STEP = 6
@@ -143,7 +143,7 @@ def _failures(series: Series) -> str:
     return f"; {counted(failures, 'failure')} marked" if failures else ""
 
 
-def _usual_duration(usual: Usual | None, lead: str = "") -> str:
+def _usual_duration(usual: Baseline | None, lead: str = "") -> str:
     if usual is None:
         return ""
     return lead + duration_span(usual.low, usual.high)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from supervisor._cli.report.script_summary import Series
-    from supervisor._messages.baseline import Usual
+    from supervisor._models.summary import Baseline
 
 WIDTH = 1000.0
 SIDE = 10.0
@@ -250,7 +250,7 @@ def _grid(plot: Plot) -> str:
     return "".join(parts)
 
 
-def _band(usual: Usual | None, plot: Plot) -> str:
+def _band(usual: Baseline | None, plot: Plot) -> str:
     """Return the band between which a number usually is."""
     if usual is None:
         return ""

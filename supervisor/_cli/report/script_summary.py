@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from supervisor._cli.report.formatting import day, line, plain_number
-from supervisor._messages.baseline import Usual, usual_of
+from supervisor._messages.baseline import baseline_of
 from supervisor._models import kinds
 from supervisor._models.kinds import Outcome
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from supervisor._cli.report.gather import Seen
+    from supervisor._models.summary import Baseline
     from supervisor._store.sqlite.queries import StoredRun
 
 RUNNING = "running"
@@ -95,9 +96,9 @@ class Series:
             self.successes.append(number)
 
     @property
-    def usual(self) -> Usual | None:
+    def usual(self) -> Baseline | None:
         """Return what the number usually is, or None when too little is known."""
-        return usual_of(self.successes)
+        return baseline_of(self.successes)
 
 
 @attrs.define

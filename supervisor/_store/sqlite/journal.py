@@ -17,7 +17,7 @@ from supervisor._store.sqlite.runs import KEEP_DAYS, KEEP_RUNS, RunWriter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from supervisor._models.earlier_runs import Past
+    from supervisor._models.summary import Past
 
 
 class Journal(RunWriter, RunReader, TendedOutbox, AlertLog):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from supervisor._models.earlier_runs import LAST_RUNS, MOST_IN_A_ROW, Past, PastRun
 from supervisor._models.kinds import FAILED, Outcome
+from supervisor._models.summary import LAST_RUNS, MOST_IN_A_ROW, Past, PastRun
 from supervisor._store.json_text import load_texts, text
 from supervisor._store.processes import Process
 

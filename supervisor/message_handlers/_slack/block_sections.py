@@ -11,7 +11,7 @@ import re
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from supervisor._messages.sections import parts_of, recorded
+from supervisor._messages.sections import parts_of, recorded_values
 from supervisor._models.parts import Bars, Code, Facts, Text
 from supervisor._text import cut_middle, duration, one_line, size
 
@@ -243,7 +243,7 @@ def body_blocks(details: MessageDetails) -> list[Block]:
         return [block for part in shown for block in _blocks(part)]
     blocks = list(_own_text_blocks(clean(details.message)))
     if details.report is not None:
-        blocks += [block for part in recorded(details.report) for block in _blocks(part)]
+        blocks += [block for part in recorded_values(details.report) for block in _blocks(part)]
     return blocks
 
 

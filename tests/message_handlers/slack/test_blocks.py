@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slack_peers import problem_with, texts_of
 
-from supervisor._messages.builder import message_for, told
-from supervisor._models.earlier_runs import Past, PastRun
+from supervisor._messages.builder import message_for, message_from_parts
 from supervisor._models.kinds import Kind, Outcome
-from supervisor._models.parts import Account, Code, Text, Told
+from supervisor._models.parts import Code, MessagePart, Summary, Text
+from supervisor._models.summary import Past, PastRun
 from supervisor.message_handlers._slack.block_sections import TEXT_LIMIT, clean, escaped, linked, shortened, split
 from supervisor.message_handlers._slack.blocks import (
     MESSAGE_BYTES,
@@ -226,8 +226,14 @@ def test_notes_and_variables_are_lines() -> None:
 
 def test_parts_of_ones_own_are_shown() -> None:
     """A message that is told by parts has them in their order, code in fences below its title."""
-    parts: list[Told] = [Text("No progress for 10 min."), Code("MainThread", "  in wait()\n  in read()"), Account()]
-    details = told(Kind.STALLED, "parcels stalled on gis-7", parts, report(outcome=None, ended_at=None, error=None))
+    parts: list[MessagePart] = [
+        Text("No progress for 10 min."),
+        Code("MainThread", "  in wait()\n  in read()"),
+        Summary(),
+    ]
+    details = message_from_parts(
+        Kind.STALLED, "parcels stalled on gis-7", parts, report(outcome=None, ended_at=None, error=None)
+    )
     (post,) = posts(details)
     assert [block["text"]["text"] for block in post.blocks[1:3]] == [
         "No progress for 10 min.",
