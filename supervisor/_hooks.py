@@ -14,6 +14,7 @@ forks by other code than Python's, or before a thread of ours starts, wait for t
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib
 import os
@@ -84,6 +85,23 @@ def defer(action: Callable[[], None]) -> bool:
         return False
     _fork.deferred.append(action)
     return True
+
+
+def on_fork(
+    *,
+    before: Callable[[], None] | None = None,
+    in_parent: Callable[[], None] | None = None,
+    in_child: Callable[[], None] | None = None,
+) -> None:
+    """Call functions around each fork of the process; what they raise is lost."""
+    if hasattr(os, "register_at_fork"):
+        given = {"before": before, "after_in_parent": in_parent, "after_in_child": in_child}
+        os.register_at_fork(**{name: each for name, each in given.items() if each is not None})
+
+
+def at_exit(call: Callable[[], None]) -> None:
+    """Call a function at the end of the process, after the main program and before its threads are abandoned."""
+    atexit.register(call)
 
 
 def follow_forks() -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from supervisor._delivery.worker import WorkerPool
     from supervisor._redaction import Redactor
     from supervisor._store import Journal
     from supervisor.settings import Settings
@@ -114,6 +115,17 @@ class Runtime:
         except JournalUnavailable as error:
             warn_once(error)
         return self._journal
+
+    @property
+    def workers(self) -> WorkerPool:
+        """Return the threads that take messages to their handlers."""
+        found: WorkerPool | None = vars(self).get("_workers")
+        if found is None:
+            from supervisor._delivery.worker import WorkerPool
+
+            # setdefault() is atomic: two threads that come here at the same time get the same one.
+            found = vars(self).setdefault("_workers", WorkerPool(self.monotonic))
+        return found
 
     def close(self) -> None:
         """Close the journal. The next use opens it again, in what is the state directory then."""

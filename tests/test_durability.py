@@ -478,7 +478,7 @@ WHILE_IT_IS_PUT = """
 """
 AFTER_PUT = """
     from supervisor._delivery.worker import Worker
-    Worker.take = lambda *args: die()
+    Worker.submit = lambda *args: die()
 """
 DURING_SEND = """
     class Mail(Mail):

@@ -145,12 +145,13 @@ def _handlers(wanted: set[str]) -> tuple[dict[str, Any], dict[str, str]]:
 def _send(journal: Journal, senders: Sequence[Any], own: Sequence[WaitingDelivery], deadline_s: float) -> None:
     from supervisor._config.active import active
     from supervisor._delivery.dispatcher import Dispatcher
+    from supervisor._runtime import default_runtime
 
     now = datetime.now(UTC)
     for each in own:
         if each.state is DeliveryState.FAILED or (each.due_at is not None and each.due_at > now):
             journal.retry(each.key)  # somebody is here and wants it now
-    dispatcher = Dispatcher(senders, (), journal, active().redactor)
+    dispatcher = Dispatcher(senders, (), journal, default_runtime().workers, active().redactor)
     dispatcher.fetch_waiting()
     dispatcher.wait(deadline_s)
 

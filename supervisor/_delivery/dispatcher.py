@@ -1,22 +1,19 @@
-"""Take messages to their handlers: store, send, classify, retry, settle.
+"""Give the messages of a run to its handlers: store them, submit them to the workers, and wait for them.
 
 A message is in the outbox before it is first tried. From there each handler's worker takes it, in a thread of its
-own, and settles it: sent, failed for good, or to be tried again. A run waits for its messages at its end, but not
-longer than it was told to; what is left stays in the outbox, for the workers of a later run.
+own, and settles it: sent, failed for good, or to be tried again. A run waits for its messages at its end, at most for
+``delivery_deadline_s``; what is left stays in the outbox, for the workers of a later run.
 """
 
 from __future__ import annotations
 
-import atexit
-import os
 from contextlib import suppress
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from supervisor import _log
 from supervisor._attachments.names import redacting_with
-from supervisor._delivery import worker
-from supervisor._delivery.worker import Job, Worker
+from supervisor._delivery.job import Job
+from supervisor._delivery.worker import EXIT_DEADLINE_S, in_worker_thread
 from supervisor._models.kinds import Kind
 from supervisor._store.contract import JournalUnavailable, warn_once
 from supervisor._store.memory import MemoryOutbox
@@ -25,14 +22,10 @@ from supervisor.settings import kinds_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from supervisor._delivery.worker import Worker, WorkerPool
     from supervisor._models.values import Delivery, MessageDetails, MessageHandler
     from supervisor._redaction import Redactor
     from supervisor._store import Outbox
-
-EXIT_DEADLINE_S = 30.0
-
-_unfinished: set[Dispatcher] = set()
-_is_finished = False
 
 
 def handler_name(handler: MessageHandler) -> str:
@@ -45,13 +38,14 @@ def handler_name(handler: MessageHandler) -> str:
 
 
 class Dispatcher:
-    """What one run hands to its handlers, and how the run waits for it.
+    """Gives the messages of one run to its handlers, and waits for them.
 
     Args:
         handlers: Who gets the messages.
         report_on: The kinds that a handler gets that does not say which it wants; notices, and progress where there
             is any, it gets in any case.
         outbox: Where messages are kept until they are settled.
+        workers: The threads that send.
         redactor: Returns what redacts the texts that are attached; None for what the handlers' credentials need.
     """
 
@@ -60,14 +54,16 @@ class Dispatcher:
         handlers: Sequence[MessageHandler],
         report_on: Collection[Kind],
         outbox: Outbox,
+        workers: WorkerPool,
         redactor: Callable[[], Redactor] | None = None,
     ) -> None:
         self._handlers = dict(zip(_distinct_names(handlers), handlers, strict=True))
         self._report_on = frozenset(report_on) | {Kind.NOTICE, Kind.PROGRESS}
         self._outbox = outbox
+        self._pool = workers
         self.redactor = redactor or self._redactor_of_handlers
         self._workers: dict[str, Worker] = {}
-        self._told_to_stop = False
+        self._is_stopped = False
         self.jobs: set[Job] = set()
 
     def _redactor_of_handlers(self) -> Redactor:
@@ -99,7 +95,7 @@ class Dispatcher:
     def store(
         self, details: MessageDetails, *, without: Sequence[MessageHandler] = (), only: Collection[str] | None = None
     ) -> tuple[Job, ...]:
-        """Store a message for every handler that wants its kind; nothing is sent before it is handed over.
+        """Store a message for every handler that wants its kind; nothing is sent before it is submitted.
 
         A handler that sends messages while it sends one would never come to an end: those are refused.
 
@@ -112,13 +108,13 @@ class Dispatcher:
         if not names or _is_refused(details):
             return ()
         outbox, accepted = self._put(details, names)
-        return tuple(Job(delivery, outbox, self) for delivery in accepted)
+        return tuple(Job(delivery, outbox, self._pool.clock(), self) for delivery in accepted)
 
     def submit(self, jobs: Iterable[Job]) -> None:
-        """Let the workers take what was stored, after the commit that it was stored in."""
+        """Let the workers send what was stored, after the commit that it was stored in."""
         for job in jobs:
-            self._worker(job.delivery.handler).take(job)
-        if _is_finished:
+            self._worker(job.delivery.handler).submit(job)
+        if self._pool.is_process_ending:
             self.wait(EXIT_DEADLINE_S)  # nobody else will
 
     def _wants(self, handler: MessageHandler, kind: Kind) -> bool:
@@ -164,19 +160,19 @@ class Dispatcher:
         """
         if not self.jobs and not self._workers:
             return
-        until = monotonic() + deadline_s
+        until = self._pool.clock() + deadline_s
         try:
-            with worker.changed:
-                while not self._told_to_stop and self._may_come_to_rest_before(until):
-                    left_s = until - monotonic()
+            with self._pool.changed:
+                while not self._is_stopped and self._can_be_settled_before(until):
+                    left_s = until - self._pool.clock()
                     if left_s <= 0:
                         break
                     # In slices: a signal handler may say stop, and cannot take the lock to wake us.
-                    worker.changed.wait(min(left_s, 0.25))
+                    self._pool.changed.wait(min(left_s, 0.25))
         finally:
             self._leave()
 
-    def _may_come_to_rest_before(self, until: float) -> bool:
+    def _can_be_settled_before(self, until: float) -> bool:
         """Tell whether waiting helps: for what is due in time, and for what earlier runs left."""
         return any(each.due_s < until for each in self.jobs) or any(each.is_clearing for each in self._workers.values())
 
@@ -186,10 +182,10 @@ class Dispatcher:
 
     def stop_waiting(self) -> None:
         """End a wait that is under way. A signal handler calls it, so it takes no lock."""
-        self._told_to_stop = True
+        self._is_stopped = True
 
     def forget(self) -> None:
-        """Begin anew in a forked child: what was on its way is the parent's to deliver."""
+        """Drop all jobs, in a forked child: they are the parent's to deliver."""
         self._workers = {}
         self.jobs = set()
 
@@ -198,36 +194,35 @@ class Dispatcher:
         return found if found is not None else self._new_worker(name)
 
     def _new_worker(self, name: str) -> Worker:
-        # Loaded before the worker's thread does: a fork meanwhile would leave the lock of its import held for ever.
-        import random  # noqa: F401 - as said
+        # Loaded here and not in the worker's thread: in a child that is forked during an import, its lock stays held.
+        import random  # noqa: F401 - for the worker's thread
 
-        from supervisor._messages import builder  # noqa: F401 - as said
+        from supervisor._messages import builder  # noqa: F401 - for the worker's thread
 
-        with worker.changed:
-            _unfinished.add(self)
+        with self._pool.changed:
+            self._pool.unfinished.add(self)
             if name not in self._workers:
-                self._workers[name] = worker.worker_for(name, self._handlers[name])
-                self._workers[name].users += 1
+                self._workers[name] = self._pool.acquire(name, self._handlers[name])
             return self._workers[name]
 
     def _leave(self) -> None:
-        """Tell what is left, keep its attachments, and let the workers go when they are done."""
-        with worker.changed:
+        """Release the workers, log what is not delivered yet, and keep its attachments."""
+        with self._pool.changed:
             left = tuple(self.jobs)
             for each in self._workers.values():
                 each.users -= 1
             self._workers = {}
-            _unfinished.discard(self)
-            worker.changed.notify_all()
+            self._pool.unfinished.discard(self)
+            self._pool.changed.notify_all()
         for job in left:
             _log.warning("not delivered yet: %r to %s", job.delivery.message.subject, job.delivery.handler)
             with redacting_with(self.redactor):
-                worker.keep_attachments(job)
+                job.keep_attachments()
 
 
 def _is_refused(details: MessageDetails) -> bool:
-    """Tell whether a handler speaks while it is sending: that would never come to an end."""
-    if not worker.in_worker_thread():
+    """Tell whether a message comes from a handler that is sending one: that would never come to an end."""
+    if not in_worker_thread():
         return False
     _log.warning("a handler spoke while it was sending; its message %r is left out", details.subject)
     return True
@@ -242,24 +237,3 @@ def _distinct_names(handlers: Sequence[MessageHandler]) -> list[str]:
         seen[name] = seen.get(name, 0) + 1
         names.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     return names
-
-
-def _finish() -> None:
-    """Wait at the end of the process for messages that no run waits for."""
-    global _is_finished  # noqa: PLW0603 - what is accepted from here on has nobody to wait for it
-    _is_finished = True
-    until = monotonic() + EXIT_DEADLINE_S
-    for dispatcher in tuple(_unfinished):
-        dispatcher.wait(max(0.0, until - monotonic()))
-
-
-def _begin_anew_in_child() -> None:
-    """Leave what is on its way to the parent of a forked child."""
-    for dispatcher in _unfinished:
-        dispatcher.forget()
-    _unfinished.clear()
-
-
-atexit.register(_finish)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew_in_child)

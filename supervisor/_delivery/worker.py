@@ -1,46 +1,40 @@
-"""The threads that take messages to their handlers, one message at a time.
+"""The threads that take messages to their handlers: one for each handler, one message at a time.
 
-A worker's thread starts with the first job and ends when nothing is left and no run needs it any more. So a
-handler that fails, hangs or is slow holds up nobody else, and needs no locks of its own.
+A thread starts with the first job and ends when nothing is left and no run needs it any more. So a handler that
+fails, hangs or is slow delays no other handler, and needs no locks of its own.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from contextvars import Context
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Protocol
+from weakref import WeakSet
 
 from supervisor import _log
 from supervisor._attachments.names import redacting_with
+from supervisor._delivery.job import GIVE_UP_AFTER, Job, retry_delay_s
 from supervisor._exceptions import safe_text
-from supervisor._hooks import OUR_THREADS, follow_forks
+from supervisor._hooks import OUR_THREADS, at_exit, follow_forks, on_fork
 from supervisor._models.kinds import DeliveryState
 from supervisor._store.contract import LEASE_S, JournalUnavailable, warn_once
 from supervisor.errors import DeliveryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from supervisor._delivery.dispatcher import Dispatcher
-    from supervisor._models.values import Attachment, Delivery, MessageHandler
+    from supervisor._models.values import Delivery, MessageHandler
     from supervisor._redaction import Redactor
     from supervisor._store import Outbox
 
-FIRST_RETRY_S = 1.0
-LONGEST_RETRY_S = 300.0
-GIVE_UP_AFTER = timedelta(days=7)
-LOOK_AGAIN_S = 60.0
-LOOK_AGAIN_SOON_S = 0.5
+EXIT_DEADLINE_S = 30.0
+POLL_S = 60.0
+POLL_SOON_S = 0.5
 
-# Guards all that workers and runs share, and wakes whoever waits: workers for work, runs for their messages.
-changed = threading.Condition()
-_workers: dict[int, Worker] = {}
 _this_thread = threading.local()
 
 
@@ -49,72 +43,99 @@ def in_worker_thread() -> bool:
     return getattr(_this_thread, "is_worker", False)
 
 
-def worker_for(name: str, handler: MessageHandler) -> Worker:
-    """Return the one worker of a handler in this process. The caller holds ``changed``."""
-    return _workers.get(id(handler)) or _workers.setdefault(id(handler), Worker(name, handler))
+class Waiter(Protocol):
+    """Who has submitted jobs and may still wait for them."""
+
+    def wait(self, deadline_s: float, /) -> None:
+        """Wait until they are settled, at most so many seconds."""
+
+    def forget(self) -> None:
+        """Drop them, in a forked child: they are the parent's to deliver."""
 
 
-def retry_delay_s(
-    attempts: int, retry_after_s: float | None = None, jitter: Callable[[], float] | None = None
-) -> float:
-    """Return how many seconds to wait after a temporary failure.
-
-    It doubles from 1 s to 5 min, less up to half of it at random so that many senders do not come at once, and is
-    never shorter than what the destination asked for.
+class WorkerPool:
+    """The workers of a runtime.
 
     Args:
-        attempts: How often the delivery was tried, from 1.
-        retry_after_s: What the destination asked for; None when it did not.
-        jitter: Returns a random number from 0 to 1; None for Python's own.
+        clock: Returns seconds from a clock that never goes back.
+
+    Attributes:
+        changed: Guards what workers and dispatchers share. It is notified when a worker has work, and when a job is
+            settled.
+        unfinished: Who has jobs that nobody has waited for yet; guarded by ``changed``.
+        is_process_ending: True from the end of the main program on: what is submitted then has nobody to wait for it.
     """
-    if jitter is None:
-        from random import random  # loaded by the dispatcher
 
-        jitter = random
-    longest = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts - 1, 30))
-    return max(retry_after_s or 0.0, longest * (1 - jitter() / 2))
+    is_process_ending: ClassVar[bool] = False
 
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self.clock = clock
+        self.changed = threading.Condition()
+        self.unfinished: set[Waiter] = set()
+        self._workers: dict[int, Worker] = {}
+        _pools.add(self)
 
-class Job:
-    """One delivery on its way, where it is stored, whose it is, and when it is to be tried next."""
+    def acquire(self, name: str, handler: MessageHandler) -> Worker:
+        """Return the one worker of a handler, which lives until it is released. The caller holds ``changed``."""
+        worker = self._workers.get(id(handler))
+        if worker is None:
+            worker = self._workers[id(handler)] = Worker(name, handler, self)
+        worker.users += 1
+        return worker
 
-    __slots__ = ("claimed_s", "delivery", "due_s", "outbox", "owner")
+    def discard(self, handler: MessageHandler) -> None:
+        """Forget the worker of a handler, whose thread ends. The caller holds ``changed``."""
+        self._workers.pop(id(handler), None)
 
-    def __init__(self, delivery: Delivery, outbox: Outbox, owner: Dispatcher | None = None) -> None:
-        self.delivery = delivery
-        self.outbox = outbox
-        self.owner = owner  # None for what an earlier run left
-        self.due_s = 0.0
-        self.claimed_s = monotonic()
+    def finish(self, deadline_s: float) -> None:
+        """Wait for all that is unfinished, at most so many seconds."""
+        until_s = self.clock() + deadline_s
+        for waiter in tuple(self.unfinished):
+            waiter.wait(max(0.0, until_s - self.clock()))
 
-    def claimed_again(self, delivery: Delivery) -> None:
-        """Note that the delivery was claimed anew."""
-        self.delivery, self.claimed_s = delivery, monotonic()
+    def renew_in_child(self) -> None:
+        """Start empty in a forked child: the threads do not exist there, and one may have held ``changed``."""
+        self.changed = threading.Condition()
+        self._workers.clear()
+        for waiter in self.unfinished:
+            waiter.forget()
+        self.unfinished.clear()
 
 
 class Worker:
-    """Takes messages to one handler, one at a time, in a thread of its own."""
+    """Takes messages to one handler, one at a time, in a thread of its own.
 
-    def __init__(self, name: str, handler: MessageHandler) -> None:
+    Args:
+        name: What the handler is called in the outbox.
+        handler: The handler.
+        pool: The pool that it belongs to.
+
+    Attributes:
+        users: How many dispatchers need it.
+        is_clearing: True while what earlier runs left is being delivered.
+    """
+
+    def __init__(self, name: str, handler: MessageHandler, pool: WorkerPool) -> None:
         self.name = name
         self.users = 0
+        self.is_clearing = False
         self._handler = handler
+        self._pool = pool
         self._outbox: Outbox | None = None
         self._redactor_of_left: Callable[[], Redactor] | None = None
-        self._fresh: deque[Job] = deque()
-        self._again: list[Job] = []
+        self._new: deque[Job] = deque()
+        self._retries: list[Job] = []
         self._outbox_due_s = inf
-        self.is_clearing = False  # True while what earlier runs left is being delivered
         self._thread: threading.Thread | None = None
 
-    def take(self, job: Job) -> None:
+    def submit(self, job: Job) -> None:
         """Take a delivery that was just accepted."""
-        with changed:
+        with self._pool.changed:
             if job.owner is not None:
                 job.owner.jobs.add(job)
-            self._fresh.append(job)
-            fresh_thread = self._wake()
-        self._start(fresh_thread)
+            self._new.append(job)
+            new_thread = self._wake()
+        self._start(new_thread)
 
     def poll(self, outbox: Outbox, redactor: Callable[[], Redactor] | None = None) -> None:
         """Deliver what earlier runs left in an outbox too.
@@ -123,24 +144,25 @@ class Worker:
             outbox: Where it is.
             redactor: Returns what redacts its attachments; None for what the handler's credentials need.
         """
-        with changed:
+        with self._pool.changed:
             self._outbox = outbox
             self._redactor_of_left = redactor
             self.is_clearing = True
             self._outbox_due_s = 0.0
-            fresh_thread = self._wake()
-        self._start(fresh_thread)
+            new_thread = self._wake()
+        self._start(new_thread)
+
+    # The thread
 
     def _wake(self) -> threading.Thread | None:
-        """Wake the thread, or return a new one to start. The caller holds ``changed``, and starts it without that."""
-        changed.notify_all()
+        """Wake the thread, or return a new one. The caller holds ``changed``, and starts the thread without it."""
+        self._pool.changed.notify_all()
         if self._thread is not None:
             return None
         self._thread = threading.Thread(target=self._serve, name=f"{OUR_THREADS}{self.name}", daemon=True)
         return self._thread
 
     def _start(self, thread: threading.Thread | None) -> None:
-        """Start a new thread. It would wait for ``changed`` at once, and the one that holds it for its start."""
         if thread is None:
             return
         follow_forks()
@@ -148,7 +170,7 @@ class Worker:
             # In an empty context: whatever a handler does is not done in the run.
             Context().run(thread.start)
         except RuntimeError:  # no threads any more: the interpreter is shutting down
-            with changed:
+            with self._pool.changed:
                 self._thread = threading.current_thread()
                 self._serve_here()
 
@@ -160,58 +182,68 @@ class Worker:
         self._close()
 
     def _serve_here(self) -> None:
-        """Send what is fresh, once, in the thread that brought it."""
-        while self._fresh:
-            self._send(self._fresh.popleft())
+        """Send what is new, once, in the thread that submitted it."""
+        while self._new:
+            self._send(self._new.popleft())
         self._thread = None
 
+    def _close(self) -> None:
+        close = getattr(self._handler, "close", None)
+        if callable(close):
+            try:
+                close()
+            except Exception:  # noqa: BLE001 - the handler's boundary: a connection that cannot be closed harms nobody
+                _log.info("%s did not close", self.name)
+
+    # What is sent next
+
     def _next(self) -> Job | None:
-        """Wait for the next job that is due: fresh ones first, then own ones again, then what earlier runs left."""
+        """Wait for the next job that is due: new ones first, then retries, then what earlier runs left."""
         while True:
-            with changed:
-                now = monotonic()
-                if self._fresh:
-                    return self._fresh.popleft()
-                again = min(self._again, key=lambda each: each.due_s, default=None)
-                if again is not None and again.due_s <= now:
-                    self._again.remove(again)
+            with self._pool.changed:
+                now = self._pool.clock()
+                if self._new:
+                    return self._new.popleft()
+                retry = min(self._retries, key=lambda each: each.due_s, default=None)
+                if retry is not None and retry.due_s <= now:
+                    self._retries.remove(retry)
                 elif self._outbox_due_s > now:
-                    if again is None and not self.users:
+                    if retry is None and not self.users:
                         self._thread = None
-                        _workers.pop(id(self._handler), None)
+                        self._pool.discard(self._handler)
                         return None
-                    due_s = min(self._outbox_due_s, again.due_s if again is not None else inf)
-                    changed.wait(min(due_s - now, LOOK_AGAIN_S))
+                    due_s = min(self._outbox_due_s, retry.due_s if retry is not None else inf)
+                    self._pool.changed.wait(min(due_s - now, POLL_S))
                     continue
                 else:
-                    again = None
-            job = self._claim_again(again) if again is not None else self._claim_left()
+                    retry = None
+            job = self._claim_again(retry) if retry is not None else self._claim_left()
             if job is not None:
                 return job
 
     def _claim_again(self, job: Job) -> Job | None:
-        """Claim an own delivery for another attempt; what others have settled meanwhile is off our hands."""
+        """Claim a delivery for another attempt, unless another process has settled it meanwhile."""
         try:
             state = job.outbox.state_of(job.delivery)
             if state is None:
                 return job  # its journal was lost with the row: what we hold is all there is
             if state is not DeliveryState.PENDING:
-                self._let_go(job)
+                self._finish(job)
                 return None
             claimed = job.outbox.claim(job.delivery.handler, own=(job.delivery.key,))
         except JournalUnavailable as error:
             warn_once(error)
             return job  # better twice than never
         if claimed is not None and claimed.key == job.delivery.key:
-            job.claimed_again(claimed)
+            job.claimed_again(claimed, self._pool.clock())
             return job
-        with changed:  # another process is sending it, or the clock of the outbox says that it is not due yet
-            job.due_s = monotonic() + LOOK_AGAIN_SOON_S
-            self._again.append(job)
-        return Job(claimed, job.outbox) if claimed is not None else None
+        with self._pool.changed:  # another process is sending it, or it is not due yet by the outbox's clock
+            job.due_s = self._pool.clock() + POLL_SOON_S
+            self._retries.append(job)
+        return self._job_of(claimed, job.outbox) if claimed is not None else None
 
     def _claim_left(self) -> Job | None:
-        """Claim what waits longest in the outbox, or return None and note when to look again."""
+        """Claim what waits longest in the outbox; when nothing is due, return None and note when to poll again."""
         outbox = self._outbox
         if outbox is None:
             return None
@@ -220,17 +252,22 @@ class Worker:
             due_in_s = outbox.next_due_s(self.name) if delivery is None else 0.0
         except JournalUnavailable as error:
             warn_once(error)
-            delivery, due_in_s = None, LOOK_AGAIN_S
-        with changed:
-            self._outbox_due_s = inf if due_in_s is None else monotonic() + due_in_s
+            delivery, due_in_s = None, POLL_S
+        with self._pool.changed:
+            self._outbox_due_s = inf if due_in_s is None else self._pool.clock() + due_in_s
             self.is_clearing = delivery is not None
-            changed.notify_all()
-        return Job(delivery, outbox) if delivery is not None else None
+            self._pool.changed.notify_all()
+        return self._job_of(delivery, outbox) if delivery is not None else None
+
+    def _job_of(self, delivery: Delivery, outbox: Outbox) -> Job:
+        return Job(delivery, outbox, self._pool.clock())
+
+    # How it is sent, and settled
 
     def _send(self, job: Job) -> None:
         """Try one delivery and settle it."""
-        if monotonic() - job.claimed_s > LEASE_S / 2 and not _renew(job):
-            self._let_go(job)  # it waited its turn for so long that another process has taken it
+        if self._pool.clock() - job.claimed_s > LEASE_S / 2 and not job.renew():
+            self._finish(job)  # it waited its turn for so long that another process has taken it
             return
         try:
             with redacting_with(self._redactor_of(job)):
@@ -256,8 +293,38 @@ class Worker:
         _log.warning("%s did not take %r, again in %.0f s: %s", self.name, message.subject, due_in_s, reason)
         self._settle(job, DeliveryState.PENDING, reason, due_in_s)
 
+    def _settle(self, job: Job, state: DeliveryState, error: str = "", due_in_s: float = 0.0) -> None:
+        """Note in the outbox how an attempt ended, and keep a job that is to be tried again."""
+        try:
+            job.outbox.settle(job.delivery, state, error=error, due_in_s=due_in_s)
+        except JournalUnavailable as fault:
+            warn_once(fault)
+        if state is DeliveryState.PENDING:
+            self._retry_later(job, due_in_s)
+        else:
+            self._finish(job)
+
+    def _retry_later(self, job: Job, due_in_s: float) -> None:
+        with redacting_with(self._redactor_of(job)):
+            job.keep_attachments()
+        with self._pool.changed:
+            job.due_s = self._pool.clock() + due_in_s
+            if job.owner is not None:
+                self._retries.append(job)
+            else:
+                # What earlier runs left waits for the same destination: no use in trying it one by one now.
+                self._outbox_due_s = job.due_s
+                self.is_clearing = False
+            self._pool.changed.notify_all()
+
+    def _finish(self, job: Job) -> None:
+        with self._pool.changed:
+            if job.owner is not None:
+                job.owner.jobs.discard(job)
+            self._pool.changed.notify_all()
+
     def _redactor_of(self, job: Job) -> Callable[[], Redactor]:
-        """Return what redacts the attachments of a message: as its run says, or else as the one that looked for it."""
+        """Return what redacts the attachments of a message: as its run says, or else as the run that polled says."""
         return job.owner.redactor if job.owner is not None else self._redactor_of_left or self._own_redactor
 
     def _own_redactor(self) -> Redactor:
@@ -272,76 +339,22 @@ class Worker:
         except Exception:  # noqa: BLE001 - the handler's boundary: its attributes may do anything
             return "the reason cannot be told, since the handler's credentials in it cannot be found"
 
-    def _settle(self, job: Job, state: DeliveryState, error: str = "", due_in_s: float = 0.0) -> None:
-        """Note in the outbox how an attempt ended, and keep in hand what is to be tried again."""
-        try:
-            job.outbox.settle(job.delivery, state, error=error, due_in_s=due_in_s)
-        except JournalUnavailable as fault:
-            warn_once(fault)
-        if state is not DeliveryState.PENDING:
-            self._let_go(job)
-            return
-        with redacting_with(self._redactor_of(job)):
-            keep_attachments(job)
-        with changed:
-            job.due_s = monotonic() + due_in_s
-            if job.owner is not None:
-                self._again.append(job)
-            else:
-                # What earlier runs left waits for the same destination: no use in trying it one by one now.
-                self._outbox_due_s = job.due_s
-                self.is_clearing = False
-            changed.notify_all()
 
-    def _let_go(self, job: Job) -> None:
-        with changed:
-            if job.owner is not None:
-                job.owner.jobs.discard(job)
-            changed.notify_all()
-
-    def _close(self) -> None:
-        close = getattr(self._handler, "close", None)
-        if callable(close):
-            try:
-                close()
-            except Exception:  # noqa: BLE001 - still the handler's boundary
-                _log.info("%s did not close", self.name)
+_pools: WeakSet[WorkerPool] = WeakSet()
 
 
-def _renew(job: Job) -> bool:
-    """Tell whether a delivery is still ours to send, and keep it so for the time that this takes."""
-    try:
-        return job.outbox.renew(job.delivery) or job.outbox.state_of(job.delivery) is None
-    except JournalUnavailable as error:
-        warn_once(error)
-        return True  # better twice than never
+def _finish_all() -> None:
+    """Wait at the end of the process for messages that no run waits for."""
+    WorkerPool.is_process_ending = True
+    until_s = monotonic() + EXIT_DEADLINE_S
+    for pool in tuple(_pools):
+        pool.finish(max(0.0, until_s - monotonic()))
 
 
-def keep_attachments(job: Job) -> None:
-    """Keep copies of what goes with a message that waits: the originals may be gone when it is sent."""
-    try:
-        job.outbox.keep_attachments(job.delivery, _pack_copy)
-    except JournalUnavailable as error:
-        warn_once(error)
+def _renew_all_in_child() -> None:
+    for pool in _pools:
+        pool.renew_in_child()
 
 
-def _pack_copy(attachment: Attachment, directory: Path) -> Attachment | None:
-    from supervisor._attachments import pack
-    from supervisor._models.values import Attachment
-
-    result = pack(attachment, directory)
-    if result.part is None:
-        return None
-    part = result.part
-    return Attachment(part.path, name=part.name, size_bytes=part.size_bytes, note=part.note)
-
-
-def _begin_anew_in_child() -> None:
-    """Leave the parent's workers to the parent: their threads do not exist in a forked child."""
-    global changed  # noqa: PLW0603 - another thread of the parent may have held it
-    changed = threading.Condition()
-    _workers.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew_in_child)
+at_exit(_finish_all)
+on_fork(in_child=_renew_all_in_child)

@@ -16,6 +16,7 @@ import attrs
 from supervisor import _exceptions, _log
 from supervisor._delivery.dispatcher import Dispatcher, handler_name
 from supervisor._delivery.rate_limiter import FloodGate
+from supervisor._delivery.worker import WorkerPool
 from supervisor._exceptions.plain import fit_line
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._redaction.run_redactor import RunRedactor
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from supervisor._alerts.run_messages import Finding
     from supervisor._alerts.state import Slowness
-    from supervisor._delivery.worker import Job
+    from supervisor._delivery.job import Job
     from supervisor._models.alerts import AlertSummary, Notification
     from supervisor._models.summary import Past
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
@@ -43,7 +44,7 @@ SUBJECT_LIMIT = 200
 _TOLD = "__supervisor_told__"
 _START, _SUCCESS = Kind.START, Outcome.SUCCESS  # looked up once, as in the run
 # What a run without handlers tells: it is taken by nobody, so one does for all of them.
-_TO_NOBODY = Dispatcher((), (), MemoryOutbox())
+_TO_NOBODY = Dispatcher((), (), MemoryOutbox(), WorkerPool())
 
 Outgoing: TypeAlias = "tuple[MessageDetails, tuple[Any, ...]]"
 """A message, and the handlers that have heard it already."""
@@ -85,7 +86,8 @@ class Teller:
         return Slowness(run, self._keeper)
 
     def _dispatcher_of(self, settings: Settings) -> Dispatcher:
-        return Dispatcher(settings.handlers, settings.report_on, self._keeper.outbox, self._redact)
+        outbox, workers = self._keeper.outbox, self._run.runtime.workers
+        return Dispatcher(settings.handlers, settings.report_on, outbox, workers, self._redact)
 
     # What is known
 

@@ -18,7 +18,7 @@ from scripts import run as run_script
 
 from supervisor import DeliveryError, MessageDetails, Supervisor, current_run, supervise
 from supervisor._delivery.dispatcher import handler_name
-from supervisor._delivery.worker import LONGEST_RETRY_S, retry_delay_s
+from supervisor._delivery.job import LONGEST_RETRY_S, retry_delay_s
 from supervisor.models import Kind
 
 if TYPE_CHECKING:

@@ -158,7 +158,7 @@ def _keys(value: Any) -> Any:
 
 def test_limits_are_as_they_are_told() -> None:
     """Numbers in the text are those of the code."""
-    from supervisor._delivery import dispatcher, rate_limiter, worker
+    from supervisor._delivery import job, rate_limiter, worker
     from supervisor._run import pace, reporter
     from supervisor._store import contract
     from supervisor._store.sqlite import runs
@@ -181,7 +181,7 @@ def test_limits_are_as_they_are_told() -> None:
     assert f"in the folder `outbox` beside it, {contract.COPIES_LIMIT_BYTES // 1024**2} MB in all" in text
     assert f"| {_apprise.ATTACHMENTS_LIMIT_BYTES // 1_000_000} MB, where the service takes files |" in text
     assert f"| {senders.LIMIT_BYTES // 1024**2} MB with a token;" in text
-    assert f"after {worker.FIRST_RETRY_S:.0f} s, then 2 s, 4 s" in text
-    assert f"up to {worker.LONGEST_RETRY_S // 60:.0f} min, each time less up to half" in text
-    assert worker.GIVE_UP_AFTER.days == 7
-    assert f"waits, at most {dispatcher.EXIT_DEADLINE_S:.0f} s, for messages that no run waits for" in text
+    assert f"after {job.FIRST_RETRY_S:.0f} s, then 2 s, 4 s" in text
+    assert f"up to {job.LONGEST_RETRY_S // 60:.0f} min, each time less up to half" in text
+    assert job.GIVE_UP_AFTER.days == 7
+    assert f"waits, at most {worker.EXIT_DEADLINE_S:.0f} s, for messages that no run waits for" in text

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from supervisor._cli.check.finder import Finding
     from supervisor._config import Configuration
     from supervisor._delivery.dispatcher import Dispatcher
-    from supervisor._delivery.worker import Job
+    from supervisor._delivery.job import Job
     from supervisor._models.values import MessageDetails, MessageHandler
     from supervisor._store import Journal, WaitingDelivery
     from supervisor._store.records import FindingRecord, LastCheck, RunGlance
@@ -247,11 +247,13 @@ class Check:
     def _dispatcher_to(self, handlers: tuple[MessageHandler, ...]) -> Dispatcher:
         from supervisor._config.active import active
         from supervisor._delivery.dispatcher import Dispatcher
+        from supervisor._runtime import default_runtime
         from supervisor.settings import ALWAYS_REPORTED
 
         who = tuple(map(id, handlers))
         if who not in self._dispatchers:
-            self._dispatchers[who] = Dispatcher(handlers, ALWAYS_REPORTED, self._journal, active().redactor)
+            workers = default_runtime().workers
+            self._dispatchers[who] = Dispatcher(handlers, ALWAYS_REPORTED, self._journal, workers, active().redactor)
         return self._dispatchers[who]
 
     def deliver(

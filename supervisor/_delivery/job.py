@@ -1,0 +1,100 @@
+"""One delivery on its way: who waits for it, when it is tried again, and the copies of its attachments."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from supervisor._store.contract import JournalUnavailable, warn_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from supervisor._models.values import Attachment, Delivery
+    from supervisor._redaction import Redactor
+    from supervisor._store import Outbox
+
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 300.0
+GIVE_UP_AFTER = timedelta(days=7)
+
+
+def retry_delay_s(
+    attempts: int, retry_after_s: float | None = None, jitter: Callable[[], float] | None = None
+) -> float:
+    """Return how many seconds to wait after a temporary failure.
+
+    It doubles from 1 s to 5 min, less up to half of it at random so that many senders do not come at once, and is
+    never shorter than what the destination asked for.
+
+    Args:
+        attempts: How often the delivery was tried, from 1.
+        retry_after_s: What the destination asked for; None when it did not.
+        jitter: Returns a random number from 0 to 1; None for Python's own.
+    """
+    if jitter is None:
+        from random import random  # the dispatcher has loaded it before any worker's thread started
+
+        jitter = random
+    longest = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts - 1, 30))
+    return max(retry_after_s or 0.0, longest * (1 - jitter() / 2))
+
+
+class Owner(Protocol):
+    """Who submitted jobs and waits for them.
+
+    Attributes:
+        jobs: Its jobs that are not settled yet.
+        redactor: Returns what redacts the texts that are attached.
+    """
+
+    jobs: set[Job]
+    redactor: Callable[[], Redactor]
+
+
+class Job:
+    """One delivery, where it is stored, who waits for it, and when it is due.
+
+    Args:
+        delivery: A delivery that this process has claimed.
+        outbox: Where it is stored.
+        claimed_s: When it was claimed, by the clock of the workers.
+        owner: Who waits for it; None for what an earlier run left.
+    """
+
+    __slots__ = ("claimed_s", "delivery", "due_s", "outbox", "owner")
+
+    def __init__(self, delivery: Delivery, outbox: Outbox, claimed_s: float, owner: Owner | None = None) -> None:
+        self.delivery = delivery
+        self.outbox = outbox
+        self.owner = owner
+        self.due_s = 0.0
+        self.claimed_s = claimed_s
+
+    def claimed_again(self, delivery: Delivery, claimed_s: float) -> None:
+        """Note that the delivery was claimed anew."""
+        self.delivery, self.claimed_s = delivery, claimed_s
+
+    def renew(self) -> bool:
+        """Extend the lease before a late attempt; return False when another process has the delivery by now."""
+        try:
+            return self.outbox.renew(self.delivery) or self.outbox.state_of(self.delivery) is None
+        except JournalUnavailable as error:
+            warn_once(error)
+            return True  # better twice than never
+
+    def keep_attachments(self) -> None:
+        """Keep copies of the attachments: the originals may be gone when the message is sent."""
+        try:
+            self.outbox.keep_attachments(self.delivery, _pack_copy)
+        except JournalUnavailable as error:
+            warn_once(error)
+
+
+def _pack_copy(attachment: Attachment, directory: Path) -> Attachment | None:
+    from supervisor._attachments import pack
+    from supervisor._models.values import Attachment
+
+    part = pack(attachment, directory).part
+    return None if part is None else Attachment(part.path, name=part.name, size_bytes=part.size_bytes, note=part.note)
