@@ -31,7 +31,7 @@ settings.load_profile("supervisor")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_report_to_serializable() -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
     """Escape lone surrogates in what a worker of xdist reports: a log that holds one would end the worker."""
     return _encodable((yield))
 

@@ -211,13 +211,18 @@ def test_the_end_of_a_finding_is_told_once(jobs: Jobs, all_handlers: list[str]) 
     """Whoever of command and program finds that it takes too long: each handler hears of it and of the end once."""
     jobs.configure(f"[defaults]\nhandlers = {all_handlers}\n")
     program = jobs.python("""
-        with supervise(handlers=["ops"], max_duration_s=0.2): time.sleep(1.5)
+        with supervise(handlers=["ops"], max_duration_s=0.2):
+            while not os.path.exists("told-ops"): time.sleep(0.01)
+            os.kill(os.getppid(), signal.SIGCONT)
+            time.sleep(0.5)  # the command looks, and finds what has been told
     """)
-    jobs.run("--max-duration", "0.5", "--", *program)
+    # The command stands still until the program has found it, however slowly the program starts.
+    jobs.run("--max-duration", "0.5", "--", "sh", "-c", 'kill -STOP $PPID; exec "$@"', "sh", *program)
     assert jobs.kinds("ops") == ["overdue", "recovery"]
     assert jobs.kinds("dev") == []
     jobs.run("--max-duration", "0.2", "--", *jobs.python("""
-        with supervise(handlers=["ops"], max_duration_s=1.0): time.sleep(1.5)
+        with supervise(handlers=["ops"], max_duration_s=1.0):
+            time.sleep(1.2)  # the command finds it first
     """))  # fmt: skip
     assert jobs.kinds("ops") == ["overdue", "recovery"] * 2
     assert jobs.kinds("dev") == (["overdue", "recovery"] if "dev" in all_handlers else [])
