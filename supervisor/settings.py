@@ -164,52 +164,57 @@ def _logger(value: logging.Logger | logging.LoggerAdapter[Any] | str | None) -> 
 
 @attrs.frozen
 class Settings:
-    """What a run is called, who hears of it, and how far supervision goes.
+    """What a run is called, who gets its messages, and how far supervision goes.
 
     Args:
-        name: What messages and the journal call the run. None means the function's name, or for ``main`` and
-            for blocks the script's.
-        handlers: One handler or many, or their names in the configuration. None by default, or what is configured.
-        logger: Gets uncaught exceptions at ERROR with their traceback: a logger or the name of one. None for none.
-        log_path: A log file that goes with failure messages. None for none.
-        report_on: Kinds of messages to send besides those that always are (failure, recovery, stalled, overdue,
-            died, missed): "start", "success", "progress". What the script says with ``run.notify()`` always goes.
-            A handler that has ``kinds`` gets those instead, start and success among them.
-        reraise: False swallows exceptions after they were reported; the call then returns None. It never
-            swallows ``SystemExit``, ``KeyboardInterrupt``, SIGTERM or a cancellation.
-        progress_every_s: Seconds between two progress messages to the handlers. None sends none, unless
-            ``report_on`` has "progress": then every 600 s.
-        delivery_deadline_s: The most seconds that the end of a run waits for its messages to be delivered;
-            0 does not wait.
-        journal: True keeps the run, and the messages that wait, on disk in the state directory. False keeps them
-            in memory: what is not delivered when the process ends is lost.
-        repeat_after_s: Holds back a failure when an equal one (same exception, same place) was told less than so
-            many seconds ago, and says with the next one how many there were. 0 tells every failure. It needs the
-            journal.
-        capture_logs: True gives the run a log file of its own with what all loggers say, a name or names with what
-            those say; warnings are in it too. It goes with the messages of failures and summaries. None for none.
-        redact_patterns: What else is to be taken out of all that is stored or sent, as regular expressions by the
-            names that then stand in their place; of one with a group ``secret`` only that.
-        redact_off: What is not to be taken out, though it looks like a secret: names of
-            ``supervisor.plugins.REDACTED`` ("token", "cookie", ...).
-        show_locals: True shows the local variables of the script's own functions in failure messages, redacted.
-        stall_after_s: Tells (kind stalled) of a run that made no progress for so many seconds, with the stack of
-            every thread. None does not watch.
-        max_duration_s: Tells (kind overdue) of a run that takes longer than so many seconds, with the stack of every
-            thread. None does not watch.
-        on_overdue: What else is done about a run that stalls or takes too long: "report" lets it go on,
-            "interrupt" raises KeyboardInterrupt where it is at work (in asyncio it cancels the task), and
-            ``OverdueError`` leaves the run. A thread that is not the main one is reached when it next runs Python
-            code, and a coroutine that blocks its event loop not before it awaits.
+        name: The name of the run in messages and in the journal. Default None: the function's name, or the name of
+            the script's file for blocks and for a function called ``main``.
+        handlers: One handler or several, or their names in the configuration; they get the messages. Default ():
+            none, or those of the configuration.
+        logger: A logger, or the name of one, that gets uncaught exceptions at level ERROR with their traceback.
+            Default None: no logger.
+        log_path: The path of a log file to attach to failure messages. Default None: no file.
+        report_on: More kinds of messages to send: "start", "success", "progress", one or several. Failure,
+            recovery, stalled, overdue, died and missed are always sent, and so is what ``run.notify()`` is given.
+            A handler that has ``kinds`` of its own gets those instead. Default (): no more kinds.
+        reraise: False suppresses an exception after it was reported; the call then returns None. ``SystemExit``,
+            ``KeyboardInterrupt``, SIGTERM and cancellations are never suppressed. Default True.
+        progress_every_s: Seconds between two progress messages to the handlers. Default None: no progress messages,
+            or one every 600 s if ``report_on`` has "progress".
+        delivery_deadline_s: The most seconds that the end of a run waits for its messages to be delivered; 0 does
+            not wait. Default 30.0.
+        journal: True keeps the run, and the messages that wait, on disk in the state directory. False keeps them in
+            memory: what is not delivered when the process ends is lost. Default True.
+        repeat_after_s: Holds back a failure that equals one (same exception, same place) reported less than this
+            many seconds ago; the next one that is sent says how many were held back. It needs the journal.
+            Default 0.0: every failure is sent.
+        capture_logs: True writes what all loggers say, and warnings, to a log file of the run's own; the name of a
+            logger, or several, limits it to those. The file is attached to failure messages and summaries.
+            Default None: no log file.
+        redact_patterns: More to remove from all that is stored or sent: regular expressions by the names that
+            replace what they match. If one has a group called ``secret``, only that group is replaced. Default {}.
+        redact_off: What to leave in although it looks like a secret: names from ``supervisor.plugins.REDACTED``
+            ("token", "cookie", ...). Default ().
+        show_locals: True shows the local variables of the script's own functions in failure messages, without
+            secrets. Default False.
+        stall_after_s: Sends a message (kind stalled) when the run has made no progress for this many seconds, with
+            the stack of every thread. Default None: progress is not watched.
+        max_duration_s: Sends a message (kind overdue) when the run takes longer than this many seconds, with the
+            stack of every thread. Default None: no limit.
+        on_overdue: What else happens when a run stalls or takes too long. "report" lets it continue; "interrupt"
+            raises ``KeyboardInterrupt`` in the thread of the run (in asyncio it cancels the task), and the run ends
+            with ``OverdueError``. Other threads than the main one are reached when they next run Python code, a
+            coroutine that blocks its event loop when it next awaits. Default "report".
         schedule: When the run should start: a cron expression in the machine's time ("0 2 * * *") or an interval
-            ("every 15 min"). ``supervisor check`` then tells (kind missed) when it did not. None for no schedule.
-        grace_s: How many seconds late a scheduled start may be before it counts as missed.
-        overlap: What is done when a run of this name is still under way on this machine: "allow" starts another,
-            "skip" does not call the function (a block cannot be skipped: it raises ``RunSkipped``), "fail" tells a
-            failure and raises ``OverlapError``.
+            ("every 15 min"). ``supervisor check`` sends a message (kind missed) when it did not. Default None: no
+            schedule.
+        grace_s: How many seconds late a scheduled start may be before it counts as missed. Default 600.0.
+        overlap: What happens when a run of this name is still under way on this machine. "allow" starts another;
+            "skip" does not call the function (a block cannot be skipped, it raises ``RunSkipped``); "fail" reports
+            a failure and raises ``OverlapError``. Default "allow".
 
     Raises:
-        ConfigurationError: A setting is of the wrong kind or out of range; its text names it.
+        ConfigurationError: A setting is unknown, of the wrong type or out of range; the message names it.
     """
 
     name: str | None = attrs.field(default=None, converter=_clean_name, validator=_name)
@@ -224,7 +229,7 @@ class Settings:
     repeat_after_s: float = attrs.field(default=0.0, validator=_seconds_or_zero, kw_only=True)
     capture_logs: tuple[str, ...] | None = attrs.field(default=None, converter=_captured, kw_only=True)
     redact_patterns: Mapping[str, str] = attrs.field(
-        factory=dict, converter=_patterns, validator=_redaction, kw_only=True, hash=False
+        default={}, converter=_patterns, validator=_redaction, kw_only=True, hash=False
     )
     redact_off: frozenset[str] = attrs.field(default=(), converter=_names, validator=_redaction, kw_only=True)
     show_locals: bool = attrs.field(default=False, validator=_yes_or_no, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import TYPE_CHECKING, Any, overload
 
 import attrs
@@ -14,76 +15,108 @@ from supervisor._runtime import default_runtime
 from supervisor.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Concatenate
 
-    from supervisor._models.values import MessageDetails, MessageHandler
+    from supervisor._models.values import Attachable, MessageDetails, MessageHandler
     from supervisor._run.signatures import (
-        BareOrWithSettings,
         Decorator,
+        F,
         MethodTakesRun,
         O_contra,
         P,
         R,
         S,
+        SupervisorSettings,
+        T,
         TakesRun,
+        TakesRunByKeyword,
+        TakesRunByKeywordAfterOne,
+        TakesRunByKeywordAfterTwo,
+        TakesRunByKeywordAlone,
     )
+else:
+    SupervisorSettings = Settings  # has handle_errors too, for type checkers and editors
 
 __all__ = ["Run", "Supervisor", "current_run", "supervise", "supervised"]
 
 
 def _takes_settings(settings: Callable[S, Settings]) -> Callable[[Callable[..., R]], Callable[S, R]]:
     """Give a function the parameters of :class:`Settings`, for type checkers, editors and ``help()``."""
-
-    def give(function: Callable[..., R]) -> Callable[S, R]:
-        function.__wrapped__ = settings  # type: ignore[attr-defined]  # inspect.signature follows it
-        return function
-
-    return give
+    return _explained
 
 
-def _takes_function_or_settings(
+def _method_takes_settings(
     settings: Callable[S, Settings],
-) -> Callable[[Callable[..., Any]], BareOrWithSettings[S]]:
-    """Do what :func:`_takes_settings` does for a decorator that may also stand bare."""
-    return _takes_settings(settings)  # type: ignore[return-value]  # the overloads are what the body does
+) -> Callable[[Callable[Concatenate[T, ...], R]], Callable[Concatenate[T, S], R]]:
+    """Give a method, after ``self``, the parameters of :class:`Settings`."""
+    return _explained_method
+
+
+def _explained(function: Any) -> Any:
+    """Show the settings as parameters of a function, and explain them in its docstring before what it raises."""
+    function.__wrapped__ = Settings  # inspect.signature follows it
+    settings = (Settings.__doc__ or "").partition("Args:")[2].partition("Raises:")[0]
+    summary, raises, errors = (function.__doc__ or "").partition("Raises:")
+    if settings and raises:  # python -OO leaves no docstrings
+        function.__doc__ = f"{summary}Args:{settings}{raises}{errors}"
+    return function
+
+
+def _explained_method(method: Any) -> Any:
+    method.__wrapped__ = Settings.__init__  # with its self, which inspect.signature takes away from bound methods
+    return method
 
 
 @_takes_settings(Settings)
 def supervise(*settings: Any, **more_settings: Any) -> Run:
     """Make a run, to be started and ended by ``with`` or ``async with``.
 
-    Args:
-        settings: What :class:`supervisor.settings.Settings` takes; the name may come first, without its keyword.
-        more_settings: The others, by keyword.
+    The name may come first, without its keyword; what is not given comes from the configuration.
 
     Raises:
-        ConfigurationError: A setting is unknown, of the wrong kind or out of range; its text names it.
+        ConfigurationError: A setting is unknown, of the wrong type or out of range; the message names it.
     """
     return Run(settings_for(settings, more_settings))
 
 
-@_takes_function_or_settings(Settings)
+@overload
+def supervised(function: TakesRun[P, R], /) -> Callable[P, R]: ...
+@overload
+def supervised(function: MethodTakesRun[O_contra, P, R], /) -> Callable[Concatenate[O_contra, P], R]: ...
+@overload
+def supervised(function: F, /) -> F: ...
+@overload
+def supervised(function: TakesRunByKeyword[R], /) -> Callable[..., R]: ...
+@overload
+def supervised(function: TakesRunByKeywordAlone[R], /) -> Callable[..., R]: ...
+@overload
+def supervised(function: TakesRunByKeywordAfterOne[R], /) -> Callable[..., R]: ...
+@overload
+def supervised(function: TakesRunByKeywordAfterTwo[R], /) -> Callable[..., R]: ...
+@overload
+def supervised(function: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+@_takes_settings(Settings)
+def supervised(*settings: Any, **more_settings: Any) -> Decorator: ...
+@_explained
 def supervised(*settings: Any, **more_settings: Any) -> Any:
-    """Make each call of a function a run of its own. Stands bare or takes settings.
+    """Make each call of a function a run of its own: ``@supervised`` alone, or ``@supervised(...)`` with settings.
 
     Functions, coroutines, generators, async generators and methods keep their signatures. A parameter named
-    ``run`` receives the run, and callers leave it out.
-
-    Args:
-        settings: What :class:`supervisor.settings.Settings` takes; the name may come first, without its keyword.
-        more_settings: The others, by keyword.
+    ``run`` receives the run, and callers leave it out. The name may come first, without its keyword; what is not
+    given comes from the configuration.
 
     Raises:
-        ConfigurationError: A setting is unknown, of the wrong kind or out of range, or what is decorated is no
-            function.
+        ConfigurationError: A setting is unknown, of the wrong type or out of range, or the decorated object is not
+            a function.
     """
     if len(settings) == 1 and not more_settings and looks_decorated(settings[0]):
         return _wrapped(settings[0], (), {})
     if settings or "name" in more_settings:
         given = settings_for(settings, more_settings)
         return lambda function: wrap(function, functools.partial(Run, given))
-    settings_for((), more_settings)  # so that a mistake is told at the decorator
+    settings_for((), more_settings)  # raises for a mistake where the decorator stands
     return lambda function: _wrapped(function, (), more_settings)
 
 
@@ -101,19 +134,77 @@ def _wrapped(function: Any, settings: tuple[Any, ...], more_settings: dict[str, 
     return wrap(function, functools.partial(Run, settings_for((name_of(function), *settings), more_settings)))
 
 
+class _SupervisorSignature:
+    """Adds ``handle_errors`` to the settings when somebody asks for the signature: no run needs it."""
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        settings = inspect.signature(Settings)
+        handle_errors = inspect.Parameter(
+            "handle_errors", inspect.Parameter.KEYWORD_ONLY, default=False, annotation="bool"
+        )
+        return settings.replace(parameters=[*settings.parameters.values(), handle_errors])
+
+
 class Supervisor:
     """The same settings for many runs, and for the whole process if it is asked to.
 
     Args:
-        name: What its runs are called unless they say otherwise.
-        handle_errors: True reports each exception that nobody caught in the process, main thread or other, then
-            calls the hook that was there before. ``sys.exit()`` is not among them: Python calls no hook for it.
-        settings: What :class:`supervisor.settings.Settings` takes.
+        handle_errors: True reports each exception that nobody caught in the process, in the main thread or another,
+            and then calls the hook that was there before. ``sys.exit()`` is not among them: Python calls no hook for
+            it. Default False.
+        name: The name of the run in messages and in the journal. Default None: the function's name, or the name of
+            the script's file for blocks and for a function called ``main``.
+        handlers: One handler or several, or their names in the configuration; they get the messages. Default ():
+            none, or those of the configuration.
+        logger: A logger, or the name of one, that gets uncaught exceptions at level ERROR with their traceback.
+            Default None: no logger.
+        log_path: The path of a log file to attach to failure messages. Default None: no file.
+        report_on: More kinds of messages to send: "start", "success", "progress", one or several. Failure,
+            recovery, stalled, overdue, died and missed are always sent, and so is what ``run.notify()`` is given.
+            A handler that has ``kinds`` of its own gets those instead. Default (): no more kinds.
+        reraise: False suppresses an exception after it was reported; the call then returns None. ``SystemExit``,
+            ``KeyboardInterrupt``, SIGTERM and cancellations are never suppressed. Default True.
+        progress_every_s: Seconds between two progress messages to the handlers. Default None: no progress messages,
+            or one every 600 s if ``report_on`` has "progress".
+        delivery_deadline_s: The most seconds that the end of a run waits for its messages to be delivered; 0 does
+            not wait. Default 30.0.
+        journal: True keeps the run, and the messages that wait, on disk in the state directory. False keeps them in
+            memory: what is not delivered when the process ends is lost. Default True.
+        repeat_after_s: Holds back a failure that equals one (same exception, same place) reported less than this
+            many seconds ago; the next one that is sent says how many were held back. It needs the journal.
+            Default 0.0: every failure is sent.
+        capture_logs: True writes what all loggers say, and warnings, to a log file of the run's own; the name of a
+            logger, or several, limits it to those. The file is attached to failure messages and summaries.
+            Default None: no log file.
+        redact_patterns: More to remove from all that is stored or sent: regular expressions by the names that
+            replace what they match. If one has a group called ``secret``, only that group is replaced. Default {}.
+        redact_off: What to leave in although it looks like a secret: names from ``supervisor.plugins.REDACTED``
+            ("token", "cookie", ...). Default ().
+        show_locals: True shows the local variables of the script's own functions in failure messages, without
+            secrets. Default False.
+        stall_after_s: Sends a message (kind stalled) when the run has made no progress for this many seconds, with
+            the stack of every thread. Default None: progress is not watched.
+        max_duration_s: Sends a message (kind overdue) when the run takes longer than this many seconds, with the
+            stack of every thread. Default None: no limit.
+        on_overdue: What else happens when a run stalls or takes too long. "report" lets it continue; "interrupt"
+            raises ``KeyboardInterrupt`` in the thread of the run (in asyncio it cancels the task), and the run ends
+            with ``OverdueError``. Other threads than the main one are reached when they next run Python code, a
+            coroutine that blocks its event loop when it next awaits. Default "report".
+        schedule: When the run should start: a cron expression in the machine's time ("0 2 * * *") or an interval
+            ("every 15 min"). ``supervisor check`` sends a message (kind missed) when it did not. Default None: no
+            schedule.
+        grace_s: How many seconds late a scheduled start may be before it counts as missed. Default 600.0.
+        overlap: What happens when a run of this name is still under way on this machine. "allow" starts another;
+            "skip" does not call the function (a block cannot be skipped, it raises ``RunSkipped``); "fail" reports
+            a failure and raises ``OverlapError``. Default "allow".
 
     Raises:
-        ConfigurationError: A setting is unknown, of the wrong kind or out of range; its text names it.
+        ConfigurationError: A setting is unknown, of the wrong type or out of range; the message names it.
     """
 
+    __signature__ = _SupervisorSignature()
+
+    @_method_takes_settings(SupervisorSettings)
     def __init__(self, name: str | None = None, *, handle_errors: bool = False, **settings: Any) -> None:
         self._given: dict[str, Any] = {"name": name, **settings}
         self._settings = settings_for((), self._given)
@@ -130,7 +221,7 @@ class Supervisor:
         return self._settings
 
     def add_message_handler(self, handler: MessageHandler | str) -> None:
-        """Let one more handler have the messages of the runs that start from now on, and of the process.
+        """Add a handler, or one of the configuration by its name, for the process and for runs that start from now on.
 
         Raises:
             ConfigurationError: It has no ``send_message``.
@@ -142,10 +233,19 @@ class Supervisor:
         process.set_out(like=self._process)
         self._process = process
 
-    def notify(self, subject: str | MessageDetails, message: str = "", **extras: Any) -> None:
-        """Send a message to every handler, in a run or outside of one; see :meth:`supervisor.Run.notify`."""
-        self._process.notify(subject, message, **extras)
+    def notify(
+        self,
+        subject: str | MessageDetails,
+        message: str = "",
+        *,
+        attachments: Attachable | Iterable[Attachable | None] | None = (),
+        html: str | None = None,
+        blocks: Iterable[Any] | None = None,
+    ) -> None:
+        """Send a message to every handler, inside a run or outside of one; see :meth:`supervisor.Run.notify`."""
+        self._process.notify(subject, message, attachments=attachments, html=html, blocks=blocks)
 
+    @_method_takes_settings(Settings)
     def supervise(self, name: str | None = None, **changes: Any) -> Run:
         """Make a run with these settings; those given here replace them for this run."""
         return Run(self._changed(name, changes))
@@ -155,14 +255,26 @@ class Supervisor:
     @overload
     def supervised(self, function: MethodTakesRun[O_contra, P, R], /) -> Callable[Concatenate[O_contra, P], R]: ...
     @overload
+    def supervised(self, function: F, /) -> F: ...
+    @overload
+    def supervised(self, function: TakesRunByKeyword[R], /) -> Callable[..., R]: ...
+    @overload
+    def supervised(self, function: TakesRunByKeywordAlone[R], /) -> Callable[..., R]: ...
+    @overload
+    def supervised(self, function: TakesRunByKeywordAfterOne[R], /) -> Callable[..., R]: ...
+    @overload
+    def supervised(self, function: TakesRunByKeywordAfterTwo[R], /) -> Callable[..., R]: ...
+    @overload
     def supervised(self, function: Callable[P, R], /) -> Callable[P, R]: ...
     @overload
-    def supervised(self, name: str | None = None, /, **changes: Any) -> Decorator: ...
+    @_method_takes_settings(Settings)
+    def supervised(self, name: str | None = None, **changes: Any) -> Decorator: ...
+    @_explained_method
     def supervised(self, name_or_function: Any = None, /, **changes: Any) -> Any:
-        """Make each call of a function a run with these settings, bare or with changes to them."""
+        """Make each call of a function a run with these settings; those given here replace them for its runs."""
         if name_or_function is not None and looks_decorated(name_or_function):
             return self.supervised()(name_or_function)
-        self._changed(name_or_function, changes)  # so that a mistake is told now and not in the night
+        self._changed(name_or_function, changes)  # raises for a mistake where the decorator stands
 
         def decorate(function: Any) -> Any:
             name = name_or_function or self._given["name"] or name_of(function)

@@ -293,7 +293,7 @@ def test_a_faulty_setting_in_the_night_is_the_callers(recorder: Recorder) -> Non
 
     sup = Supervisor(handlers=[recorder], journal=False)
     with pytest.raises(ConfigurationError, match="did you mean"):
-        sup.supervised(report="x")
+        sup.supervised(report="x")  # type: ignore[call-overload]  # on purpose
     with pytest.raises(ConfigurationError, match="did you mean"):
         supervised("name", report="x")  # type: ignore[call-overload]  # on purpose
     assert recorder.messages == []

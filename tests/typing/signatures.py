@@ -1,8 +1,10 @@
-"""What type checkers make of the public functions; mypy reads this, and ``test_typing.py`` lets it.
+"""What type checkers make of the public functions; ``test_typing.py`` has mypy and pyright read this file.
 
-Nothing here is run. A line that mypy would take although it is wrong has a ``type: ignore``, which mypy itself
-reports when there is nothing to ignore (``warn_unused_ignores``).
+Nothing here is run. Each line that is wrong has a ``type: ignore``, and both report one that ignores nothing: so a
+mistake that one of them no longer finds fails the test.
 """
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true, reportUnusedFunction=false, reportUnusedExpression=false
 
 from __future__ import annotations
 
@@ -21,6 +23,9 @@ from supervisor.message_handlers import ConsoleHandler
 from supervisor.models import MessageDetails as OldMessageDetails
 from supervisor.models import Outcome, RunReport
 from supervisor.models import Supervisor as OldSupervisor
+
+MYPY = False  # mypy takes a name like this for True
+
 
 # Functions, bare and with settings
 
@@ -116,6 +121,114 @@ Load().takes_run("x")  # type: ignore[arg-type]  # a is a number
 Load().bare()  # type: ignore[call-arg]  # a is missing
 
 
+# What a return type with Any does to methods
+
+
+class LoadsRows:
+    """Has methods that return what holds Any."""
+
+    @supervised
+    def without_run(self, a: int) -> list[Any]:
+        """Take no run."""
+        return [a]
+
+    @supervised
+    def with_run(self, run: Run, a: int) -> list[Any]:
+        """Take a run: pyright keeps the types, and mypy makes Any of them."""
+        return [run, a]
+
+    @supervised
+    def finds_run(self, a: int) -> list[Any]:
+        """Take no run, but find it: a way round for mypy."""
+        return [current_run(), a]
+
+    @supervised
+    def returns_objects(self, run: Run, a: int) -> list[object]:
+        """Return what holds no Any: the other way round."""
+        return [run, a]
+
+
+@supervised
+def rows(run: Run, a: int) -> dict[str, Any]:
+    """Take a run: a function keeps its types, whatever it returns."""
+    return {run.name: a}
+
+
+assert_type(LoadsRows().without_run(1), list[Any])
+assert_type(LoadsRows().finds_run(1), list[Any])
+assert_type(LoadsRows().returns_objects(1), list[object])
+assert_type(rows(1), dict[str, Any])
+if MYPY:
+    assert_type(LoadsRows().with_run(1), Any)  # type: ignore[no-untyped-call]  # what the reference says of it
+else:
+    assert_type(LoadsRows().with_run(1), list[Any])
+    LoadsRows().with_run("x")  # type: ignore[arg-type]  # a is a number
+LoadsRows().finds_run("x")  # type: ignore[arg-type]  # a is a number
+LoadsRows().returns_objects("x")  # type: ignore[arg-type]  # the same
+rows("x")  # type: ignore[arg-type]  # the same
+
+
+# A run that is not the first parameter
+
+
+@supervised
+def by_keyword(*, run: Run) -> str:
+    """Take a run by its keyword."""
+    return run.name
+
+
+@supervised("named")
+def by_keyword_after_one(a: int, *, run: Run) -> str:
+    """Take a run by its keyword."""
+    return f"{run.name} {a}"
+
+
+@supervised
+def by_keyword_after_more(a: int, b: str = "", *, run: Run) -> str:
+    """Take a run by its keyword."""
+    return f"{run.name} {a} {b}"
+
+
+@supervised
+async def by_keyword_and_async(a: int, *, run: Run) -> str:
+    """Take a run by its keyword."""
+    return f"{run.name} {a}"
+
+
+class TakesRunByKeyword:
+    """Has a method that takes its run by keyword."""
+
+    @supervised
+    def method(self, *, run: Run) -> str:
+        """Take a run by its keyword."""
+        return run.name
+
+
+@supervised
+def takes_keywords(a: int, **others: object) -> str:
+    """Take no run: the parameters stay as they are."""
+    return f"{a} {others}"
+
+
+@supervised
+def takes_any_keyword(a: int, **others: Any) -> str:
+    """Take no run: pyright keeps the parameters, and mypy makes Any of them."""
+    return f"{a} {others}"
+
+
+assert_type(by_keyword, Callable[..., str])
+assert_type(by_keyword_after_one, Callable[..., str])
+assert_type(by_keyword_after_more, Callable[..., str])
+assert_type(TakesRunByKeyword().method(), str)
+assert_type(takes_keywords(1, b=2), str)
+takes_keywords("x")  # type: ignore[arg-type]  # a is a number
+if MYPY:
+    assert_type(takes_any_keyword(1), Any)  # type: ignore[no-untyped-call]  # what the reference says of it
+else:
+    assert_type(takes_any_keyword(1, b=2), str)
+    takes_any_keyword("x")  # type: ignore[arg-type]  # a is a number
+
+
 # Coroutines and generators
 
 
@@ -142,6 +255,7 @@ async def use_them() -> None:
     """Await and loop."""
     assert_type(await coroutine(1), str)
     assert_type(await Load().coroutine(1), str)
+    assert_type(await by_keyword_and_async(1), str)
     async for item in async_generator(1):
         assert_type(item, int)
     async with supervise("block") as run:
@@ -183,8 +297,24 @@ supervise("block", handler=[])  # type: ignore[call-arg]  # misspelt
 supervise(5)  # type: ignore[arg-type]  # no name
 supervise("block", delivery_deadline_s="5")  # type: ignore[arg-type]  # no number
 supervise("block", [])  # type: ignore[call-arg]  # only the name may come without its keyword
+supervise(handlers=3)  # type: ignore[arg-type]  # no handler
+supervise(on_overdue="stop")  # type: ignore[arg-type]  # not among the texts that it takes
 supervised("block", handler=[])  # type: ignore[call-overload]  # misspelt
 supervised("block", delivery_deadline_s="5")  # type: ignore[call-overload]  # no number
+supervised(handlers=3)  # type: ignore[call-overload]  # no handler
+Supervisor("many", handler=[])  # type: ignore[call-arg]  # misspelt
+Supervisor("many", max_duration_s="x")  # type: ignore[arg-type]  # no number
+Supervisor("many", [])  # type: ignore[call-arg]  # only the name may come without its keyword
+Supervisor(handlers=3)  # type: ignore[arg-type]  # no handler
+Supervisor(handle_errors="yes")  # type: ignore[arg-type]  # neither True nor False
+Supervisor().supervise("block", handler=[])  # type: ignore[call-arg]  # misspelt
+Supervisor().supervise("block", stall_after_s="x")  # type: ignore[arg-type]  # no number
+Supervisor().supervise("block", handle_errors=True)  # type: ignore[call-arg]  # the process is not one run's
+Supervisor().supervised("block", handler=[])  # type: ignore[call-overload]  # misspelt
+Supervisor().supervised(grace_s="x")  # type: ignore[call-overload]  # no number
+Supervisor().notify("subject", atachments="x.csv")  # type: ignore[call-arg]  # misspelt
+Supervisor().notify("subject", html=5)  # type: ignore[arg-type]  # no text
+Supervisor().notify(5)  # type: ignore[arg-type]  # no subject
 
 
 # The same settings for many runs
