@@ -1,0 +1,66 @@
+"""The core stands alone: what makes a run and delivers its messages needs nothing of what stands around it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from scripts import PACKAGE, PATIENCE_S
+
+ROOT = Path(__file__).parent.parent
+AROUND = (
+    "__main__.py", "demo.py", "plugins.py", "_cli", "_config",
+    "message_handlers/_apprise.py", "message_handlers/_healthchecks.py", "message_handlers/_webhook.py",
+    "message_handlers/_sendgrid", "message_handlers/_slack",
+)  # fmt: skip
+"""What could be deleted without the core noticing: commands, the page, checks, configuration files, other channels."""
+
+CORE_TESTS = (
+    "run/test_run.py", "run/test_run_endings.py", "run/test_reporter.py", "run/test_wrapping.py",
+    "delivery/test_dispatcher.py", "store/sqlite/test_outbox.py", "store/sqlite/test_runs.py",
+    "messages/test_builder.py", "exceptions/test_details.py", "redaction/test_streaming.py",
+    "message_handlers/test_console.py", "message_handlers/email/test_handler.py", "test_settings.py",
+)  # fmt: skip
+"""The tests that run on the copy: a run's life, its messages, their delivery, and where both are stored."""
+
+
+@pytest.fixture
+def core(tmp_path: Path) -> Path:
+    """Return a folder with the package less what stands around the core, and with the tests."""
+    around = {PACKAGE / each for each in AROUND}
+    assert all(each.exists() for each in around), "the list names what is no longer there"
+
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if name == "__pycache__" or Path(folder, name) in around]
+
+    shutil.copytree(PACKAGE, tmp_path / "supervisor", ignore=left_out)
+    shutil.copytree(ROOT / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__", "benchmarks"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    wiring = tmp_path / "supervisor" / "__init__.py"
+    text = wiring.read_text("utf-8")
+    bare = re.sub(r"^.*(_ActiveConfiguration|_set_default_runtime|_Runtime).*\n", "", text, flags=re.MULTILINE)
+    assert text.count("\n") - bare.count("\n") == 4, "three imports and one call put the configuration in its place"
+    wiring.write_text(bare, "utf-8")
+    return tmp_path
+
+
+def pytest_in(core: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest on the copy, without the installed package's plugin."""
+    environment = {**os.environ, "PYTHONPATH": str(core), "PYTHONDONTWRITEBYTECODE": "1"}
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments]
+    return subprocess.run(
+        command, cwd=core, env=environment, capture_output=True, text=True, check=False, timeout=5 * PATIENCE_S
+    )
+
+
+def test_the_core_works_without_what_stands_around_it(core: Path) -> None:
+    """Its own tests pass on a copy that lacks commands, page, configuration files and the other channels."""
+    done = pytest_in(core, "-x", *(f"tests/{each}" for each in CORE_TESTS))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
