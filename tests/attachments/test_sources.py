@@ -118,7 +118,8 @@ with packed([Attachment(closed.parent)]) as got:
 @posix
 def test_what_is_unreadable_is_told() -> None:
     """A file or directory that this user may not open is named with the system's reason."""
-    with TemporaryDirectory() as place:
+    # Not in TMPDIR, which may be root's own: the user without rights has to get there, and to pack there.
+    with TemporaryDirectory(dir="/tmp") as place:
         folder = Path(place)
         folder.chmod(0o755)
         (folder / "secret.log").write_text("x")
@@ -131,6 +132,7 @@ def test_what_is_unreadable_is_told() -> None:
             timeout=60,
             check=True,
             cwd=Path(__file__).parents[2],
+            env={**os.environ, "TMPDIR": "/tmp"},
         )
     assert child.stdout.splitlines() == [
         "1",

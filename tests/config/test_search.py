@@ -239,7 +239,7 @@ def test_what_is_no_file_is_not_there(machine: Machine) -> None:
 @contextmanager
 def users_machine() -> Iterator[Machine]:
     """Give a machine that any user can look at."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # TMPDIR may be root's own
         Path(folder).chmod(0o755)
         yield Machine(Path(folder))
 

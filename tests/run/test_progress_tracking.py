@@ -28,14 +28,15 @@ FAST_S, SLOW_S = 1e-6, 10.0
 
 
 class Clock:
-    """A clock that goes on when it is told to, and counts who looks at it."""
+    """A clock that goes on when it is told to, and counts how often the test's own thread looks at it."""
 
     def __init__(self) -> None:
         self.now, self.looks = 1000.0, 0
+        self._thread = threading.get_ident()
 
     def __call__(self) -> float:
         """Return the time."""
-        self.looks += 1
+        self.looks += threading.get_ident() == self._thread  # the watchdog looks when it likes
         return self.now
 
 

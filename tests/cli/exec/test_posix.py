@@ -155,10 +155,11 @@ def test_the_next_run_tells_that_supervisor_was_killed(jobs: Jobs) -> None:
     path = jobs.write("sleeps.sh", SLEEPS)
     process = jobs.start("--", path)
     pid = number_in(jobs.folder / "pid")
-    until(lambda: len(jobs.runs()) == 1, "the start is not in the journal")
+    until(lambda: jobs.runs() and jobs.runs()[0]["program_pid"], "its process is not in the journal")
     process.kill()
     kill([pid])
     assert end(process).code == -signal.SIGKILL
+    until(lambda: not is_running(pid), "its program still runs")
     jobs.write("sleeps.sh", "#!/bin/sh\n")
     assert [jobs.run("--", path).code for _ in range(2)] == [0, 0]
     assert [run["outcome"] for run in jobs.runs()] == ["died", "success", "success"]
