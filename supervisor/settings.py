@@ -252,10 +252,10 @@ class Settings:
         wanted = self.report_on.union(*(kinds_of(handler) or () for handler in self.handlers))
         return wanted & {Kind.START, Kind.SUCCESS}
 
-    has_extras: bool = attrs.field(init=False, eq=False, repr=False)
+    has_features: bool = attrs.field(init=False, eq=False, repr=False)
     """Whether the run has its own log, limits or a lock on its name: most runs never load what that takes."""
 
-    @has_extras.default
+    @has_features.default
     def _asks_for_more(self) -> bool:
         limits = self.stall_after_s is not None or self.max_duration_s is not None
         return limits or self.capture_logs is not None or self.overlap != "allow"

@@ -134,10 +134,10 @@ class _EndWatcher:
 @contextmanager
 def recording() -> Iterator[SupervisedRun]:
     """Let no run in the block reach its handlers or the journal, and keep what it says instead."""
-    from supervisor._run.run import standing_in
+    from supervisor._run.state import replacing_settings
 
     seen = SupervisedRun()
-    with standing_in(seen.stand_in):
+    with replacing_settings(seen.stand_in):
         yield seen
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from supervisor._alerts.run_messages import Finding
     from supervisor._models.alerts import AlertSummary, Notification
     from supervisor._run.recorder import Keeper
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
     from supervisor._store import Journal
     from supervisor._store.records import FindingRecord
 
@@ -35,7 +35,7 @@ class Slowness:
         keeper: Has its journal.
     """
 
-    def __init__(self, run: Run, keeper: Keeper) -> None:
+    def __init__(self, run: RunState, keeper: Keeper) -> None:
         self._run = run
         self._keeper = keeper
         self._seen = FindingsInMemory(monotonic)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from supervisor._models.values import MessageDetails, MessageHandler, Progress
     from supervisor._redaction import Redactor
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
 
 _PLAIN = (int, float, type(None))
 # Names that are words; no key of any vendor is so short without a digit.
@@ -40,7 +40,7 @@ class RunRedactor:
 
     __slots__ = ("_redactor", "_run", "_seen")
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunState) -> None:
         self._run = run
         self._redactor: Redactor | None = None
         self._seen: dict[int, weakref.ref[Any]] | None = None

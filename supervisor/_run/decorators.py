@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
-from supervisor._run.context import current_run
-from supervisor._run.run import Run
+from supervisor._run import lifecycle
+from supervisor._run.run import Run, current_run, state_of
 from supervisor._run.wrapping import looks_decorated, name_of, wrap
 from supervisor._runtime import default_runtime
 from supervisor.settings import Settings
@@ -209,7 +209,7 @@ class Supervisor:
         self._given: dict[str, Any] = {"name": name, **settings}
         self._settings = settings_for((), self._given)
         self._process = Run(self._settings)
-        self._process.set_out()
+        lifecycle.start(state_of(self._process))
         if handle_errors:
             from supervisor._run.threads import on_uncaught
 
@@ -230,7 +230,7 @@ class Supervisor:
         self._settings = attrs.evolve(self._settings, handlers=handlers)
         self._given["handlers"] = handlers
         process = Run(self._settings)
-        process.set_out(like=self._process)
+        lifecycle.start(state_of(process), like=state_of(self._process))
         self._process = process
 
     def notify(
@@ -291,9 +291,9 @@ class Supervisor:
 
     def _tell_uncaught(self, error: BaseException, thread: str) -> None:
         """Report an exception of the process as a run that began when this supervisor was made."""
-        run = Run(self._settings)
-        run.set_out(like=self._process)
+        state = state_of(Run(self._settings))
+        lifecycle.start(state, like=state_of(self._process))
         if thread:
-            run.fail_aside(error, thread)
+            lifecycle.report_background_error(state, error, thread)
         else:
-            run.conclude(error)
+            lifecycle.finish(state, error)

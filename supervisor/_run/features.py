@@ -1,6 +1,6 @@
-"""What a run does only when it is asked to: it keeps others of its name out, keeps a log, and minds its limits.
+"""The optional features of a run: no two runs of its name at a time, a log of its own, and watched limits.
 
-A run that asks for none of it never loads this.
+A run that asks for none of them never loads this.
 """
 
 from __future__ import annotations
@@ -16,30 +16,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from supervisor._alerts.run_messages import Finding
-    from supervisor._run.log_capture import RunLog
     from supervisor._run.overlap import NameLock
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
 
 _warned: set[str] = set()
 
 
-class Extras:
-    """What one run asked for.
+class Features:
+    """The optional features of one run.
 
     Args:
         run: The run.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunState) -> None:
         self._run = run
         self._lock: NameLock | None = None
         self._is_watched = False
-        self.last_stall_s: float | None = None
-        self.log: RunLog | None = None
-        self.refusal: OverlapError | RunSkipped | None = None
 
     def keep_others_out(self, other: Callable[[], str]) -> None:
-        """Take the lock on the run's name, if it asks for one; where another run holds it, set ``refusal``.
+        """Take the lock on the run's name, if it asks for one; where another run holds it, set ``run.refusal``.
 
         Args:
             other: Returns in words which run is under way.
@@ -65,8 +61,8 @@ class Extras:
             return True  # `supervisor run` holds it
         outer = self._run.parent
         while outer is not None:
-            extras = outer.extras
-            if extras is not None and extras._lock is not None and outer.name == self._run.name:  # noqa: SLF001 - of the same class
+            features: Features | None = outer.features
+            if features is not None and features._lock is not None and outer.name == self._run.name:  # noqa: SLF001 - of the same class
                 return True
             outer = outer.parent
         return False
@@ -74,9 +70,9 @@ class Extras:
     def _refuse(self, other: str) -> None:
         if self._run.settings.overlap == "skip":
             _log.info("run %r is skipped: %s", self._run.name, other)
-            self.refusal = RunSkipped(0)
+            self._run.refusal = RunSkipped(0)
         else:
-            self.refusal = OverlapError(other)
+            self._run.refusal = OverlapError(other)
 
     def begin_log(self, redact: Callable[[str], str]) -> None:
         """Begin the run's own log, if it asks for one."""
@@ -90,9 +86,9 @@ class Extras:
         except JournalUnavailable as error:
             self._warn(f"the log of {self._run.name!r} is not kept: {error}")
             directory = None
-        self.log = open_log(self._run, names, directory, redact)
+        self._run.log = open_log(self._run, names, directory, redact)
 
-    def mind_limits(self, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
+    def watch_limits(self, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
         """Watch over the run's limits, if it has any.
 
         Args:
@@ -111,13 +107,13 @@ class Extras:
         if self._is_watched:
             from supervisor._run import watchdog
 
-            self.last_stall_s = watchdog.unwatch(self._run, error)
+            self._run.last_stall_s = watchdog.unwatch(self._run, error)
 
     def end(self) -> None:
         """End the log and free the lock, after the end of the run is kept."""
         try:
-            if self.log is not None:
-                self.log.close()
+            if self._run.log is not None:
+                self._run.log.close()
         finally:
             if self._lock is not None:
                 self._lock.release()

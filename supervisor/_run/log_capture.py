@@ -21,15 +21,15 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from supervisor import _log
-from supervisor._run.context import active_run
 from supervisor._run.log_records import KeyLines, formatted
+from supervisor._run.state import active_state
 from supervisor._store import log_files
 from supervisor._store.log_files import LINE_LIMIT, TAIL_LINES, last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
 
 
 class _Info(int):
@@ -109,7 +109,7 @@ class RunLog:
     """
 
     def __init__(
-        self, run: Run, names: Iterable[str], file: log_files.LogFile | None, redact: Callable[[str], str]
+        self, run: RunState, names: Iterable[str], file: log_files.LogFile | None, redact: Callable[[str], str]
     ) -> None:
         self.run = run
         self.path = file.path if file is not None else None
@@ -189,7 +189,7 @@ class RunLog:
 
 
 def open_log(
-    run: Run, names: Iterable[str], directory: str | None, redact: Callable[[str], str] = lambda text: text
+    run: RunState, names: Iterable[str], directory: str | None, redact: Callable[[str], str] = lambda text: text
 ) -> RunLog:
     """Begin the log of a run.
 
@@ -221,7 +221,7 @@ def open_log(
 
 def _takers(name: str) -> Iterable[RunLog]:
     """Return the logs that a record from a logger belongs to."""
-    run = active_run.get()
+    run = active_state.get()
     is_in_run = False
     while run is not None:
         found = _open.get(id(run))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from supervisor._models.values import Progress
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
 
 LOOK_EVERY_S = 1.0
 LOG_EVERY_S = 60.0
@@ -28,7 +28,7 @@ class ProgressPace:
     """
 
     def __init__(
-        self, run: Run, redact: Callable[[Progress | None], Progress | None] = lambda progress: progress
+        self, run: RunState, redact: Callable[[Progress | None], Progress | None] = lambda progress: progress
     ) -> None:
         self._run = run
         self._redact = redact

@@ -1,6 +1,5 @@
 """The loops of ``run.track``. They belong to the run, and stand here since most runs have none."""
 
-# ruff: noqa: SLF001 - as said
 from __future__ import annotations
 
 import sys
@@ -9,10 +8,12 @@ from operator import length_hint
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
+from supervisor._run.lifecycle import pass_on_progress, safely
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
 
 T = TypeVar("T")
 
@@ -41,21 +42,21 @@ class Count:
         return _MOST_COUNTED - length_hint(self.asked) - 1
 
 
-def track(run: Run, iterable: Iterable[T], total: float | None, message: str | None) -> Iterator[T]:
+def track(state: RunState, iterable: Iterable[T], total: float | None, message: str | None) -> Iterator[T]:
     """Loop over something; see :meth:`supervisor.Run.track`."""
-    if run._tracking:
+    if state.is_tracking:
         yield from iterable
         return
-    _begin(run, iterable, total, message)
+    _begin(state, iterable, total, message)
     count, blind, looked_s = Count(), 0, 0.0
-    asked, most_blind = count.asked, 0 if _is_watched(run) else _MOST_BLIND
+    asked, most_blind = count.asked, 0 if _is_watched(state) else _MOST_BLIND
     try:
         iterator = iter(iterable)
         for _ in asked:
-            run._done = count  # each time: the body of the loop may have said something else
+            state.done = count  # each time: the body of the loop may have said something else
             now = monotonic()
-            if now >= run._due:
-                run._tick()
+            if now >= state.due_s:
+                pass_on_progress(state)
             if most_blind:
                 blind = (2 * blind + 1) & most_blind if now - looked_s < _FAST_S else 0  # 1, 3, 7, 15, 15
                 looked_s = now
@@ -67,46 +68,48 @@ def track(run: Run, iterable: Iterable[T], total: float | None, message: str | N
     except StopIteration:
         pass
     finally:
-        run._tracking = False
+        state.is_tracking = False
 
 
 async def track_async(
-    run: Run, iterable: AsyncIterable[T], total: float | None, message: str | None
+    state: RunState, iterable: AsyncIterable[T], total: float | None, message: str | None
 ) -> AsyncIterator[T]:
     """Loop over something asynchronous; see :meth:`supervisor.Run.track`."""
-    outermost = not run._tracking
+    outermost = not state.is_tracking
     if outermost:
-        _begin(run, iterable, total, message)
+        _begin(state, iterable, total, message)
     done = 0
     try:
         async for item in iterable:
             yield item
             done += 1
             if outermost:
-                run.progress(done)
+                state.done = done
+                if monotonic() >= state.due_s:
+                    pass_on_progress(state)
     finally:
-        run._tracking = run._tracking and not outermost
+        state.is_tracking = state.is_tracking and not outermost
 
 
-def _begin(run: Run, iterable: object, total: float | None, message: str | None) -> None:
+def _begin(state: RunState, iterable: object, total: float | None, message: str | None) -> None:
     """Begin to count anew."""
-    run._tracking = True
-    run._done = 0
-    run._total = total if total is not None else run._guard(_length, iterable)
+    state.is_tracking = True
+    state.done = 0
+    state.total = total if total is not None else safely(state, _length, iterable)
     if message is not None:
-        run._message = message
-    run._tick()
+        state.message = message
+    pass_on_progress(state)
 
 
-def _length(_: Run, iterable: object) -> int | None:
+def _length(_: RunState, iterable: object) -> int | None:
     return length_hint(iterable, 0) or None
 
 
-def _is_watched(run: Run) -> bool:
+def _is_watched(state: RunState) -> bool:
     """Tell whether handlers hear of progress, or the run, or one around it, may be taken for stalled."""
-    if run.settings.progress_interval_s is not None:
+    if state.settings.progress_interval_s is not None:
         return True
-    around: Run | None = run
+    around: RunState | None = state
     while around is not None and around.settings.stall_after_s is None and around.joined is None:
         around = around.parent
     return around is not None

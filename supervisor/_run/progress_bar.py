@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
 
 
 class _Count(ProgressColumn):
@@ -51,7 +51,7 @@ class _RunsBar(Progress):
     """A progress display that asks its runs how far they are whenever it draws."""
 
     def __init__(self, console: Console) -> None:
-        self.shown: dict[Run, TaskID] = {}  # before rich asks for the first drawing
+        self.shown: dict[RunState, TaskID] = {}  # before rich asks for the first drawing
         super().__init__(
             TextColumn("{task.description}", markup=False),
             BarColumn(complete_style="cyan", finished_style="green"),
@@ -75,7 +75,7 @@ _lock = threading.Lock()
 _bar: _RunsBar | None = None
 
 
-def show(run: Run) -> None:
+def show(run: RunState) -> None:
     """Give a run its line, and put up the bar if it is not there."""
     global _bar  # noqa: PLW0603 - a terminal has one bar
     with _lock:
@@ -85,7 +85,7 @@ def show(run: Run) -> None:
         _bar.shown[run] = _bar.add_task(one_line(run.name), total=None, said="")
 
 
-def hide(run: Run) -> None:
+def hide(run: RunState) -> None:
     """Leave a run's line as it is, and take down the bar when it was the last."""
     global _bar  # noqa: PLW0603 - as above
     with _lock:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from supervisor._models.summary import Past
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress
     from supervisor._redaction.run_redactor import RunRedactor
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
     from supervisor._store import Journal, Outbox, Streak
     from supervisor._store.records import RunRecord
 
@@ -39,7 +39,7 @@ class Keeper:
 
     __slots__ = ("_began", "_journal", "_redact", "_run", "outbox", "some_are_unended")
 
-    def __init__(self, run: Run, redact: RunRedactor) -> None:
+    def __init__(self, run: RunState, redact: RunRedactor) -> None:
         self._run = run
         self._redact = redact
         self._journal = run.runtime.journal() if run.settings.journal else None
@@ -255,7 +255,7 @@ def _in_words(streak: Streak | None) -> str:
     return failures_sentence(streak.failures, streak.since)
 
 
-def _started(run: Run, redact: RunRedactor) -> StartedRun:
+def _started(run: RunState, redact: RunRedactor) -> StartedRun:
     # By position, here and below: of names Python makes a dict, which right after a commit takes a few microseconds.
     return StartedRun(
         run.id,
@@ -273,7 +273,7 @@ def _started(run: Run, redact: RunRedactor) -> StartedRun:
     )
 
 
-def end_of(run: Run, values: Mapping[str, Any], progress: Progress | None, error: ErrorDetails | None) -> EndedRun:
+def end_of(run: RunState, values: Mapping[str, Any], progress: Progress | None, error: ErrorDetails | None) -> EndedRun:
     """Return what the journal keeps of a run that has ended; what it gets has no secrets any more."""
     assert run.outcome is not None  # it has ended
     assert run.ended_at_s is not None

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from supervisor._models.alerts import AlertSummary, Notification
     from supervisor._models.summary import Past
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
     from supervisor._store import EndedRun
     from supervisor._store.records import RunRecord
     from supervisor.settings import Settings
@@ -50,7 +50,7 @@ Outgoing: TypeAlias = "tuple[MessageDetails, tuple[Any, ...]]"
 """A message, and the handlers that have heard it already."""
 
 
-class Teller:
+class Reporter:
     """Speaks for one run."""
 
     __slots__ = (
@@ -65,7 +65,7 @@ class Teller:
         "_slowness",
     )
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunState) -> None:
         self._run = run
         self._settings = run.settings
         self._redact = RunRedactor(run)
@@ -77,7 +77,7 @@ class Teller:
         self._slowness = self._slowness_of(run)
         reserved_descriptors.keep()
 
-    def _slowness_of(self, run: Run) -> Slowness | None:
+    def _slowness_of(self, run: RunState) -> Slowness | None:
         """Return what is known of the run's being slow; None for one that cannot be, since it has no limits."""
         if run.settings.stall_after_s is None and run.settings.max_duration_s is None and run.joined is None:
             return None
@@ -111,7 +111,7 @@ class Teller:
             started_at=datetime.fromtimestamp(run.started_at_s, UTC),
             ended_at=datetime.fromtimestamp(run.ended_at_s, UTC) if run.ended_at_s is not None else None,
             duration_s=run.duration_s,
-            values=self._redact.values(run.values),
+            values=self._redact.values(run.values or {}),
             error=self._error,
             exit_code=run.exit_code,
             parent_id=run.parent_id,
@@ -225,14 +225,14 @@ class Teller:
             self._tell_end(error, stored, succeeded=succeeded)
         if self._run.joined is not None:
             told = [(job.delivery.message.kind, job.delivery.handler) for job in stored]
-            heard = (*_told_of(error), *_told_of(self._run._aside))  # noqa: SLF001 - those of exceptions in threads too
+            heard = (*_told_of(error), *_told_of(self._run.background_error))
             told += [(Kind.FAILURE, handler_name(each)) for each in heard if hasattr(each, "send_message")]
             self._run.joined.hand_back(self.report(), self._run.attachments, told)
         if stored:
             self._dispatcher.submit(stored)
 
     def _end(self) -> EndedRun:
-        return end_of(self._run, self._redact.values(self._run.values), self._progress(), self._error)
+        return end_of(self._run, self._redact.values(self._run.values or {}), self._progress(), self._error)
 
     def _tell_end(self, error: BaseException | None, stored: list[Job], *, succeeded: bool) -> None:
         """Note the end, and store the messages that tell of it, in one commit."""
@@ -241,7 +241,7 @@ class Teller:
 
         def tell(failures_before: str) -> None:
             for details, told in last_words:
-                told_by_itself = self._run.told.get(details.kind, ())
+                told_by_itself = self._run.notified.get(details.kind, ())
                 stored.extend(self._dispatcher.store(details, without=(*told, *told_by_itself)))
                 if details.kind is Kind.FAILURE and self._error is not None:
                     self._keeper.mark_told(self._error)
@@ -249,11 +249,6 @@ class Teller:
                 stored.extend(self._good_end(failures_before))
 
         self._keeper.end(self._end(), tell)
-
-    def _own_log(self) -> tuple[str, ...]:
-        """Return the log that the run keeps itself, if it does."""
-        run_log = self._run.log
-        return (run_log.path,) if run_log is not None and run_log.path is not None else ()
 
     def found(self, finding: Finding) -> bool:
         """Tell that the run stalls or takes too long, unless a check has told it already; a stall not too often.
@@ -269,7 +264,7 @@ class Teller:
         if slowness is None or not wanted_by:
             return slowness is not None and slowness.found(finding, None)
         details = self._redact.message(message_of(finding, self.report()))
-        details = _described(attrs.evolve(details, attachments=(self._settings.log_path, *self._own_log())))
+        details = _described(attrs.evolve(details, attachments=(self._settings.log_path, *self._run.own_logs)))
         stored: list[Job] = []
 
         def tell(noted: Notification) -> Collection[str]:
@@ -297,8 +292,7 @@ class Teller:
     def _slow(self) -> AlertSummary | None:
         if self._slowness is None:
             return None
-        extras = self._run.extras
-        return self._slowness.so_far(extras.last_stall_s if extras is not None else None)
+        return self._slowness.so_far(self._run.last_stall_s)
 
     def other_run(self) -> str:
         """Return in words which run of this name is under way."""
@@ -329,7 +323,7 @@ class Teller:
         owed = slowness.owed() if slowness is not None else frozenset[str]()
         if not failures_before and not owed and Kind.SUCCESS not in self._settings.announced:
             return
-        heard = [each for kind in (Kind.RECOVERY, Kind.SUCCESS) for each in self._run.told.get(kind, ())]
+        heard = [each for kind in (Kind.RECOVERY, Kind.SUCCESS) for each in self._run.notified.get(kind, ())]
         recovery = self._dispatcher.names(Kind.RECOVERY, without=heard)
         success = self._dispatcher.names(Kind.SUCCESS, without=heard)
         if failures_before:
@@ -347,7 +341,7 @@ class Teller:
             slowness.end_heard(owed)
 
     def _ended_well(self, kind: Kind, failures_before: str) -> MessageDetails:
-        attachments = (*self._own_log(), *self._run.attachments)
+        attachments = (*self._run.own_logs, *self._run.attachments)
         return _described(_message(kind, self.report(), attachments, failures_before, self._past(), self._slow()))
 
     def _store_for(self, names: Collection[str], details: MessageDetails) -> tuple[Job, ...]:
@@ -370,7 +364,7 @@ class Teller:
             self._log_failure(error)
         if not self._keeper.is_repeat(self._error):
             note = self._keeper.repeats_before(self._error)
-            attachments = (self._settings.log_path, *self._own_log(), *self._run.attachments)
+            attachments = (self._settings.log_path, *self._run.own_logs, *self._run.attachments)
             message = _message(Kind.FAILURE, self.report(), attachments, note, self._past(), self._slow())
             yield _described(message), told
 

@@ -23,14 +23,14 @@ from supervisor._hooks import defer
 if TYPE_CHECKING:
     from types import FrameType
 
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
 
 _DEFAULT = int(signal.SIG_DFL)
 _NAMES = {int(getattr(signal, name)): name for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name)}
 _SIGNALS = tuple(_NAMES)
 _set_handler = signal.signal
 
-_runs: list[Run] = []
+_runs: list[RunState] = []
 
 
 class Terminated(SystemExit):
@@ -45,7 +45,7 @@ class Terminated(SystemExit):
         return f"asked to end by {_NAMES.get(self.signum, self.signum)}"
 
 
-def listen(run: Run) -> bool:
+def listen(run: RunState) -> bool:
     """Let a request to terminate reach ``run``; return False where that cannot be (another thread, other handlers)."""
     if threading.get_ident() != threading.main_thread().ident:
         return False
@@ -64,7 +64,7 @@ def listen(run: Run) -> bool:
     return listening
 
 
-def stop_listening(run: Run) -> None:
+def stop_listening(run: RunState) -> None:
     """Undo :func:`listen`. A handler that the script installed meanwhile stays."""
     if not _runs or run not in _runs:
         return

@@ -10,21 +10,28 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from supervisor._run.context import current_run
+from supervisor._run.state import current_state
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Callable
 
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
 
 # The two texts that asyncio gives to an exception that was never retrieved, and the one of asyncio.run().
 _UNCAUGHT = ("Task exception was never", "Future exception was never", "unhandled exception during asyncio.run()")
 
-_runs_by_loop: dict[int, list[Run]] = {}
+_runs_by_loop: dict[int, list[RunState]] = {}
+_reports: list[Callable[[RunState, BaseException, str], None]] = []
 
 
-def follow_tasks() -> None:
-    """Listen to asyncio's logger; where that would load ``logging`` for nothing, only when asyncio is imported."""
+def follow_tasks(report: Callable[[RunState, BaseException, str], None]) -> None:
+    """Listen to asyncio's logger; where that would load ``logging`` for nothing, only when asyncio is imported.
+
+    Args:
+        report: Is called with a run, an exception that nobody fetched from a task of it, and words for the task.
+    """
+    _reports[:] = [report]
     if "logging" in sys.modules:
         _listen()
     elif _WhenImported not in sys.meta_path:
@@ -50,20 +57,21 @@ def _listen() -> None:
 def _tell_run(record: logging.LogRecord) -> bool:
     """Let every record pass, and tell the run of those that speak of an uncaught exception."""
     if record.exc_info and isinstance(record.exc_info[1], Exception) and record.getMessage().startswith(_UNCAUGHT):
-        run = current_run() or _run_of_this_loop()
+        run = current_state() or _run_of_this_loop()
         if run is not None:
-            run.fail_aside(record.exc_info[1], "an asyncio task")
+            for report in _reports:
+                report(run, record.exc_info[1], "an asyncio task")
     return True
 
 
-def enter_loop(run: Run) -> None:
+def enter_loop(run: RunState) -> None:
     """Remember that ``run`` is under way in the event loop that is running here."""
     loop = _running_loop()
     if loop is not None:
         _runs_by_loop.setdefault(id(loop), []).append(run)
 
 
-def leave_loop(run: Run) -> None:
+def leave_loop(run: RunState) -> None:
     """Forget what :func:`enter_loop` remembered."""
     for key, runs in list(_runs_by_loop.items()):
         if run in runs:
@@ -72,7 +80,7 @@ def leave_loop(run: Run) -> None:
                 _runs_by_loop.pop(key, None)
 
 
-def _run_of_this_loop() -> Run | None:
+def _run_of_this_loop() -> RunState | None:
     """Return the outermost run in this loop: a task is thrown away outside of any context of its own."""
     loop = _running_loop()
     runs = _runs_by_loop.get(id(loop), ()) if loop is not None else ()

@@ -17,33 +17,37 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from supervisor._run.context import current_run
+from supervisor._run.state import current_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
 
 
-def follow_threads() -> None:
-    """Wrap ``Thread.start``, unless that is done already."""
+def follow_threads(report: Callable[[RunState, BaseException, str], None]) -> None:
+    """Wrap ``Thread.start``, unless that is done already.
+
+    Args:
+        report: Is called with a run, an exception that nobody caught in a thread of it, and the thread's name.
+    """
     plain_start = threading.Thread.start
     if getattr(plain_start, "_follows_runs", False):
         return
 
     @functools.wraps(plain_start)
     def start(thread: threading.Thread) -> None:
-        run = current_run()
+        run = current_state()
         if run is not None:
-            _follow(thread, run)
+            _follow(thread, run, report)
         plain_start(thread)
 
     start._follows_runs = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark on our own function
     threading.Thread.start = start  # type: ignore[assignment, method-assign]
 
 
-def _follow(thread: threading.Thread, run: Run) -> None:
+def _follow(thread: threading.Thread, run: RunState, report: Callable[[RunState, BaseException, str], None]) -> None:
     """Make a thread that is about to start run in the context of ``run``."""
     target: Callable[[], Any] = thread.run
     context = copy_context()
@@ -52,7 +56,7 @@ def _follow(thread: threading.Thread, run: Run) -> None:
         try:
             context.run(target)
         except Exception as error:
-            run.fail_aside(error, thread.name)
+            report(run, error, thread.name)
             raise
         finally:
             # The thread object may live on; what it holds of the run must not.

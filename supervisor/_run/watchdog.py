@@ -20,14 +20,14 @@ from supervisor._alerts.run_messages import Finding
 from supervisor._hooks import OUR_THREADS, follow_forks
 from supervisor._models.kinds import Kind
 from supervisor._run import interrupts
-from supervisor._run.context import active_run
 from supervisor._run.stacks import calling_package, stacks_text
+from supervisor._run.state import active_state
 from supervisor._text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
 
 IDLE_S = 5.0
 """How long the thread stays when there is nothing to watch: a script may start one run after the other."""
@@ -54,7 +54,7 @@ class _Watch:
     """
 
     def __init__(
-        self, run: Run, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None], now: float
+        self, run: RunState, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None], now: float
     ) -> None:
         settings = run.settings
         self.run = run
@@ -91,7 +91,7 @@ class _Watch:
         limit_s = self._stall_after_s
         if limit_s is None:
             return []
-        sign_s = max(self.run.last_sign_s(now), self.awake_s)
+        sign_s = max(self.run.last_alive_s(now), self.awake_s)
         if self._stalled_at_s is not None and sign_s > self._stalled_at_s:
             lasted_s = sign_s - self._stalled_at_s
             self._stalled_at_s, self._find_again_s = None, inf
@@ -111,7 +111,7 @@ class _Watch:
         """Return how long the run had stalled before its end, if that was not told to be over."""
         if self._stalled_at_s is None:
             return None
-        sign_s = max(self.run.last_sign_s(now), self.awake_s)
+        sign_s = max(self.run.last_alive_s(now), self.awake_s)
         return (sign_s if sign_s > self._stalled_at_s else now) - self._stalled_at_s
 
     def _next_stall(self, now: float) -> float:
@@ -119,7 +119,7 @@ class _Watch:
             return inf
         if self._stalled_at_s is not None:
             return now + min(self._stall_after_s, LOOK_AGAIN_S)
-        return max(self.run.last_sign_s(now), self.awake_s) + self._stall_after_s
+        return max(self.run.last_alive_s(now), self.awake_s) + self._stall_after_s
 
     def _finding(self, kind: Kind, lasted_s: float, limit_s: float, *, is_known: bool = False) -> Finding:
         return Finding(
@@ -148,7 +148,7 @@ class Watcher:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def add(self, run: Run, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
+    def add(self, run: RunState, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
         """Watch over a run from now on."""
         with self._changed:
             self._watches[id(run)] = _Watch(run, on_finding, on_end, self._clock())
@@ -158,7 +158,7 @@ class Watcher:
                 Context().run(self._thread.start)  # it belongs to no run
             self._changed.notify_all()
 
-    def of(self, run: Run) -> _Watch | None:
+    def of(self, run: RunState) -> _Watch | None:
         """Return the watch over a run, or None without one."""
         return self._watches.get(id(run))
 
@@ -207,7 +207,7 @@ class Watcher:
 
     def _look(self, watch: _Watch) -> None:
         """Look at a run that is due, tell what is found, and interrupt it if it is to be."""
-        active_run.set(watch.run)  # what is logged here belongs to it
+        active_state.set(watch.run)  # what is logged here belongs to it
         now = self._clock()
         for finding in watch.look(now):
             if not finding.is_known:
@@ -229,7 +229,7 @@ class Watcher:
         with self._changed:
             finding = watch.to_interrupt
             # A generator that waits for its consumer is not at work: it would be the consumer's interrupt.
-            if finding is None or watch.is_leaving or watch.run.is_waiting:
+            if finding is None or watch.is_leaving or watch.run.is_suspended:
                 return False
             watch.run.overdue = OverdueError(f"{watch.run.name} {finding} and was interrupted")
             watch.interrupted_s = self._clock()
@@ -249,7 +249,7 @@ _watcher = Watcher()
 
 
 def watch(
-    run: Run, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None] = lambda _: None
+    run: RunState, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None] = lambda _: None
 ) -> None:
     """Tell when a run stalls or takes too long, as its settings say; call it where the run starts, in its thread.
 
@@ -265,7 +265,7 @@ def watch(
         _watcher.add(run, on_finding, on_end)
 
 
-def unwatch(run: Run, error: BaseException | None = None) -> float | None:
+def unwatch(run: RunState, error: BaseException | None = None) -> float | None:
     """End the watch over a run; call it first of all where the run ends, in its own thread or task.
 
     Nothing is told of it any more, and an interrupt that comes too late stays here.

@@ -7,6 +7,8 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
+from supervisor._run.lifecycle import activate, suspend
+from supervisor._run.run import state_of
 from supervisor.errors import ConfigurationError, OverlapError, RunSkipped
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def _plain(function: Any, start: StartRun, place: Place) -> Any:
                 with run:
                     return function(*args, **kwargs)
             except _REFUSALS as refusal:
-                if not run.swallows(refusal):
+                if not state_of(run).suppresses(refusal):
                     raise
                 return None
 
@@ -94,7 +96,7 @@ def _plain(function: Any, start: StartRun, place: Place) -> Any:
                 args, kwargs = place(run, args, kwargs)
                 return function(*args, **kwargs)
         except _REFUSALS as refusal:
-            if not run.swallows(refusal):
+            if not state_of(run).suppresses(refusal):
                 raise
             return None
 
@@ -109,7 +111,7 @@ def _coroutine(function: Any, start: StartRun, place: Place) -> Any:
                 args, kwargs = place(run, args, kwargs)
                 return await function(*args, **kwargs)
         except _REFUSALS as refusal:
-            if not run.swallows(refusal):
+            if not state_of(run).suppresses(refusal):
                 raise
             return None
 
@@ -124,26 +126,26 @@ def _generator(function: Any, start: StartRun, place: Place) -> Any:
         try:
             with run:
                 args, kwargs = place(run, args, kwargs)
-                generator = function(*args, **kwargs)
+                generator, state = function(*args, **kwargs), state_of(run)
                 step, given = generator.send, None
                 while True:
                     try:
                         item = step(given)
                     except StopIteration as end:
                         return end.value
-                    run.step_out()
+                    suspend(state)
                     try:
                         step, given = generator.send, (yield item)
                     except GeneratorExit:
-                        run.step_in()
+                        activate(state)
                         generator.close()
                         raise
                     except BaseException as thrown:  # noqa: BLE001 - whatever the consumer throws goes into the generator
                         step, given = generator.throw, thrown
                     finally:
-                        run.step_in()
+                        activate(state)
         except _REFUSALS as refusal:
-            if not run.swallows(refusal):
+            if not state_of(run).suppresses(refusal):
                 raise
             return None
 
@@ -158,26 +160,26 @@ def _async_generator(function: Any, start: StartRun, place: Place) -> Any:
         try:
             async with run:
                 args, kwargs = place(run, args, kwargs)
-                generator = function(*args, **kwargs)
+                generator, state = function(*args, **kwargs), state_of(run)
                 step, given = generator.asend, None
                 while True:
                     try:
                         item = await step(given)
                     except StopAsyncIteration:
                         return
-                    run.step_out()
+                    suspend(state)
                     try:
                         step, given = generator.asend, (yield item)
                     except GeneratorExit:
-                        run.step_in()
+                        activate(state)
                         await generator.aclose()
                         raise
                     except BaseException as thrown:  # noqa: BLE001 - as above
                         step, given = generator.athrow, thrown
                     finally:
-                        run.step_in()
+                        activate(state)
         except _REFUSALS as refusal:
-            if not run.swallows(refusal):
+            if not state_of(run).suppresses(refusal):
                 raise
 
     return generate

@@ -18,6 +18,7 @@ from recorders import Recorder
 from supervisor import supervise
 from supervisor._alerts import deaths
 from supervisor._attachments import packed
+from supervisor._run.lifecycle import reporter_of
 from supervisor._store import log_files
 from supervisor._store.processes import Process, process_of, this_process
 from supervisor._store.records import RunRecord
@@ -102,7 +103,7 @@ def test_the_last_lines_of_a_log_have_no_secrets(state: Path) -> None:
     run = record()
     own_log(state, f"login with {PASSWORD}\nAuthorization: Bearer abcdefghijklmnop0123456789\n")
     with supervise("other", handlers=[Mail()]) as other:
-        message = deaths.message_of(run, state=str(state), redact=other._telling().redact)
+        message = deaths.message_of(run, state=str(state), redact=reporter_of(other._state).redact)
     assert message.report is not None
     assert len(message.report.log_tail) == 2
     assert PASSWORD not in message.message

@@ -39,7 +39,7 @@ class Keeping:
 
     def __call__(self, run: Run, *names: str, redact: Callable[[str], str] = str) -> RunLog:
         """Begin the log of a run."""
-        self._opened.append(open_log(run, names or ("",), str(self.folder), redact))
+        self._opened.append(open_log(run._state, names or ("",), str(self.folder), redact))
         return self._opened[-1]
 
     def close(self) -> None:
@@ -502,7 +502,7 @@ def test_a_folder_that_cannot_be_written_is_told_once(tmp_path: Path, log: pytes
     (tmp_path / "file").write_text("")
     for _ in range(2):
         with quiet("night") as run:
-            own = open_log(run, ("",), str(tmp_path / "file"))
+            own = open_log(run._state, ("",), str(tmp_path / "file"))
             loader.error("said")
             own.close()
         assert own.path is None

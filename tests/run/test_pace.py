@@ -23,14 +23,14 @@ quiet = functools.partial(supervise, journal=False)
 def run() -> Iterator[Run]:
     """Return a run that looks at no clock of its own."""
     with quiet("night") as run:
-        run._due = math.inf
+        run._state.due_s = math.inf
         yield run
 
 
 @pytest.fixture
 def pace(run: Run) -> ProgressPace:
     """Return the pace of the run."""
-    return ProgressPace(run)
+    return ProgressPace(run._state)
 
 
 def lines(log: pytest.LogCaptureFixture) -> list[str]:

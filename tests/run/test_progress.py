@@ -92,12 +92,12 @@ def test_a_wrong_number_never_raises(wrong: Any, recorder: Recorder, log: pytest
     """Whatever a script gives as done, total or message, the run goes on, and its messages and reports can be made."""
     with quiet("night", handlers=[recorder], progress_every_s=1e-9, report_on=["success"]) as run:
         for arguments in [(1, wrong), (wrong, 10), (wrong, wrong, wrong)]:
-            run._due = 0.0  # so that it is looked at each time
+            run._state.due_s = 0.0  # so that it is looked at each time
             run.progress(*arguments)
             percentage = now(run).percentage
             assert percentage is None or 0 <= percentage <= 100
         for _ in run.track([1, 2], total=wrong, message=wrong):
-            run._due = 0.0
+            run._state.due_s = 0.0
             run.progress(1)
     assert recorder.told[-1] == "success"
     assert "Traceback" not in log.text
@@ -294,10 +294,10 @@ def test_progress_messages_come_at_their_pace(recorder: Recorder) -> None:
     """Handlers get progress messages when their time has come, with percentage and count, and not before."""
     with quiet("night", handlers=[recorder], progress_every_s=1e-6) as run:
         run.progress(1, 10, "loading")
-        run._due = 0.0  # as if a second had passed
+        run._state.due_s = 0.0  # as if a second had passed
         run.progress(4)
         run.progress(5)
-        run._due = 0.0
+        run._state.due_s = 0.0
         run.progress(6)
     assert set(recorder.told) == {"progress"}
     assert ["(40 %)" in each or "(60 %)" in each for each in recorder.subjects[-2:]] == [True, True]
@@ -328,7 +328,7 @@ def test_no_progress_messages_by_default(recorder: Recorder) -> None:
     """Without ``progress_every_s`` handlers hear nothing of progress."""
     with quiet("night", handlers=[recorder]) as run:
         for i in range(3):
-            run._due = 0.0
+            run._state.due_s = 0.0
             run.progress(i, 3)
     assert recorder.messages == []
 

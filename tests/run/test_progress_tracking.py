@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor import supervise
+from supervisor._run import lifecycle, state
 from supervisor._run import progress as tracking
 from supervisor._run import run as running
 
@@ -69,7 +70,7 @@ def done(run: Run) -> float:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let runs look at a clock of the test's own."""
     clock = Clock()
-    for module in (running, tracking):
+    for module in (running, lifecycle, state, tracking):
         monkeypatch.setattr(module, "monotonic", clock)
     return clock
 
@@ -208,7 +209,7 @@ def test_a_loop_that_turns_slow_is_noticed_soon(phases: list[tuple[float, int]])
     durations = [item_s for item_s, number in phases for _ in range(number)]
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch, quiet("night") as run:
-        for module in (running, tracking):
+        for module in (running, lifecycle, state, tracking):
             patch.setattr(module, "monotonic", clock)
         looked = looked_at(run, clock, durations)
     fast = blind = allowed = 0
@@ -224,12 +225,12 @@ def test_a_look_that_is_due_moves_on(clock: Clock) -> None:
     with quiet("night") as run:
         for item in run.track(range(10)):
             clock.now += 0.4
-            before = run._due
+            before = run._state.due_s
             run.progress(item)
             if clock.now >= before:
-                assert run._due == clock.now + 1.0
+                assert run._state.due_s == clock.now + 1.0
             else:
-                assert run._due == before
+                assert run._state.due_s == before
 
 
 # Signs of life
@@ -239,12 +240,12 @@ def ages_of_signs(outer: Callable[[], Run]) -> list[float]:
     """Return how old the outer run's last sign is after each item of an inner one, whose last forty are slow."""
     clock, ages = Clock(), []
     with pytest.MonkeyPatch.context() as patch:
-        for module in (running, tracking):
+        for module in (running, lifecycle, state, tracking):
             patch.setattr(module, "monotonic", clock)
         with outer() as run, quiet("inner") as inner:
             for item in inner.track(range(1040)):
                 clock.now += FAST_S if item < 1000 else SLOW_S
-                ages.append(clock.now - run.last_sign_s(clock.now))
+                ages.append(clock.now - run._state.last_alive_s(clock.now))
     return ages
 
 
@@ -261,7 +262,7 @@ def test_progress_that_handlers_hear_of_is_not_late(clock: Clock) -> None:
     with quiet("night", progress_every_s=600) as run:
         for item in run.track(range(1040)):
             clock.now += FAST_S if item < 1000 else SLOW_S
-            late.append(clock.now - run._due)
+            late.append(clock.now - run._state.due_s)
     assert max(late) <= SLOW_S + FAST_S
 
 

@@ -15,7 +15,7 @@ import pytest
 from supervisor._alerts.run_messages import Finding, message_of
 from supervisor._models.kinds import Kind
 from supervisor._run import interrupts, watchdog
-from supervisor._run.context import current_run
+from supervisor._run.state import current_state
 from supervisor._run.watchdog import Watcher
 from supervisor.settings import Settings
 
@@ -30,7 +30,7 @@ class FakeRun:
 
     parent = None
     has_ended = False
-    is_waiting = False
+    is_suspended = False
     overdue: Any = None
     name = "night"
 
@@ -39,7 +39,7 @@ class FakeRun:
         self.sign_s = 0.0
         self.duration_s = 0.0
 
-    def last_sign_s(self, now: float) -> float:
+    def last_alive_s(self, now: float) -> float:
         """Return when the script last said something."""
         return min(now, self.sign_s)
 
@@ -297,7 +297,7 @@ def test_what_is_logged_of_a_finding_belongs_to_its_run(watcher: Watcher, log: p
     """The thread works in the context of the run that it speaks of, and of none otherwise."""
     seen: list[Any] = []
     run: Any = FakeRun(max_duration_s=0.01)
-    watcher.add(run, lambda finding: seen.append(current_run()), lambda _: None)
+    watcher.add(run, lambda finding: seen.append(current_state()), lambda _: None)
     wait_until(lambda: seen)
     watch = watcher.of(run)
     assert watch is not None

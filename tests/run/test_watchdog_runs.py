@@ -91,8 +91,8 @@ def test_signs_of_life(sign: str) -> None:
                 inner.progress(1)
 
     with quiet("night") as run:
-        run._due = 0.0
-        before = run.last_sign_s(time.monotonic())
+        run._state.due_s = 0.0
+        before = run._state.last_alive_s(time.monotonic())
         thread = threading.Thread(target=lambda: run.record(rows=1))
         {
             "progress": lambda: run.progress(1),
@@ -103,7 +103,7 @@ def test_signs_of_life(sign: str) -> None:
             "nested progress": nested,
             "thread": thread.run,
         }[sign]()
-        assert run.last_sign_s(time.monotonic()) > before
+        assert run._state.last_alive_s(time.monotonic()) > before
 
 
 def test_progress_is_a_sign_of_life_to_the_second() -> None:
@@ -113,8 +113,8 @@ def test_progress_is_a_sign_of_life_to_the_second() -> None:
         time.sleep(0.01)
         run.progress(2)
         now = time.monotonic()
-        assert run.last_sign_s(now) >= now - 0.005
-        assert run.last_sign_s(now + 60) <= now + 1.0
+        assert run._state.last_alive_s(now) >= now - 0.005
+        assert run._state.last_alive_s(now + 60) <= now + 1.0
 
 
 def test_a_run_that_goes_on_is_told_when_it_stalls_again(recorder: Recorder, log: pytest.LogCaptureFixture) -> None:
@@ -352,7 +352,7 @@ def test_an_interrupt_that_comes_too_late_stays_in_the_run(monkeypatch: pytest.M
     monkeypatch.setattr(interrupts, "_send_to_main", send_late)
     for _ in range(3):
         with hasty("night") as run:
-            wait_until(functools.partial(getattr, run, "overdue"))
+            wait_until(functools.partial(getattr, run._state, "overdue"))
         assert run.outcome == "success"
     time.sleep(0.1)
 

@@ -7,6 +7,8 @@ import sys
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
+from supervisor._run.lifecycle import note_output
+
 if sys.platform == "win32":
     from supervisor._cli.exec.windows import ASKED_BY, Signals
 else:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from supervisor._cli.exec.exit_status import Ended
     from supervisor._cli.exec.offer import Offer
     from supervisor._cli.exec.output import Output
-    from supervisor._run.run import Run
+    from supervisor._run.state import RunState
 
     if sys.platform == "win32":
         from supervisor._cli.exec.windows import Child
@@ -37,7 +39,7 @@ class Watch:
         kill_after_s: How many seconds after that it is killed.
     """
 
-    def __init__(self, run: Run, timeout_s: float | None, kill_after_s: float) -> None:
+    def __init__(self, run: RunState, timeout_s: float | None, kill_after_s: float) -> None:
         self.asked_by = 0
         self.timed_out = False
         self._run = run
@@ -120,9 +122,9 @@ class Watch:
         if self._last_sign == before:
             return
         if sign is None:
-            self._run.note_sign("".join(output.lines(1)))
+            note_output(self._run, "".join(output.lines(1)))
         else:
-            self._run.give_sign()
+            self._run.mark_alive()
 
     def _next_look_s(self) -> float | None:
         looks = [] if self._due_s is None else [self._due_s - monotonic()]

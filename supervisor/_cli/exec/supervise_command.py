@@ -13,6 +13,8 @@ from supervisor._cli.exec.offer import Offer
 from supervisor._cli.exec.output import STDERR, STDOUT, Output
 from supervisor._config.active import active
 from supervisor._run.decorators import Run
+from supervisor._run.lifecycle import set_child_pid
+from supervisor._run.run import state_of
 from supervisor._run.signals import Terminated
 from supervisor.errors import CommandError, ConfigurationError, OverlapError, RunSkipped
 
@@ -71,12 +73,13 @@ class _Command:
 
     def __init__(self, asked: Asked, run: Run) -> None:
         self.run = run
+        self._state = state_of(run)
         self.code = FAILED
         self._asked = asked
         self._offer: Offer | None = None
-        self._watch = Watch(run, asked.timeout_s, asked.kill_after_s)
+        self._watch = Watch(self._state, asked.timeout_s, asked.kill_after_s)
         self._output = Output(_spool() if asked.is_quiet else None)
-        run.facts = {"argv": asked.command, "python": ""}
+        self._state.facts = {"argv": asked.command, "python": ""}
         self._watch.listen()
 
     def close(self) -> None:
@@ -105,7 +108,7 @@ class _Command:
         ended = self._started_and_ended(offer)
         self._output.finish(was_stopped=self._watch.timed_out or self._watch.asked_by > 0)
         self.code = ended.code
-        self.run.facts = {**self.run.facts, "cpu_s": ended.cpu_s, "peak_memory_bytes": ended.peak_memory_bytes}
+        self._state.facts = {**self._state.facts, "cpu_s": ended.cpu_s, "peak_memory_bytes": ended.peak_memory_bytes}
         note = offer.note()
         if note is not None:
             self._take_over(note)
@@ -128,21 +131,21 @@ class _Command:
         finally:
             for _, writable in pipes.values():
                 os.close(writable)
-        self.run.facts = {**self.run.facts, "pid": child.pid}
+        self._state.facts = {**self._state.facts, "pid": child.pid}
         for stream, (readable, _) in pipes.items():
             self._output.copy(readable, stream)
-        self.run.note_program(child.pid)
+        set_child_pid(self._state, child.pid)
         return self._watch.wait(child, self._output, offer)
 
     def _take_over(self, note: Note) -> None:
         """Make what a Python program knew of its run the run's."""
         known = {name: getattr(note.report, name) for name in _FACTS_OF_NOTE}
-        self.run.facts = {**self.run.facts, **{name: value for name, value in known.items() if value}}
+        self._state.facts = {**self._state.facts, **{name: value for name, value in known.items() if value}}
         self.run.record(**{str(name): value for name, value in note.report.values.items()})
         for attachment in (note.report.log_path, *note.attachments):
             if attachment is not None and str(attachment) != self.run.settings.log_path:
                 self.run.attach(attachment)
-        self.run.told = {kind: tuple(self._handlers(names)) for kind, names in note.told.items()}
+        self._state.notified = {kind: tuple(self._handlers(names)) for kind, names in note.told.items()}
 
     def _handlers(self, names: frozenset[str]) -> Iterable[MessageHandler]:
         """Yield those of our handlers that have one of these names."""
@@ -157,7 +160,7 @@ class _Command:
         error = ending_of(
             ended,
             asked_by=watch.asked_by,
-            overdue=str(self.run.overdue or ""),
+            overdue=str(self._state.overdue or ""),
             timed_out_after_s=self._asked.timeout_s if watch.timed_out else None,
             note=note,
             lines=output.lines(),

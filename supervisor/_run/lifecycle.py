@@ -1,0 +1,415 @@
+"""The life of a run: it starts, is suspended and activated again, and finishes with an outcome.
+
+This module is on the path of every supervised call, so it loads and does only what a run without anything to
+report needs. What goes to people (reports, messages, deliveries) is in :mod:`supervisor._run.reporter`, which is loaded
+when a run first has something to say.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache, partial
+from time import monotonic, process_time, time
+from typing import TYPE_CHECKING, Any
+
+from supervisor import _log
+from supervisor._models.kinds import Kind, Outcome
+from supervisor._run import signals, tasks, threads
+from supervisor._run.state import RunState, active_state, creating, shared
+from supervisor.errors import CommandError, RunSkipped, RunStateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor._alerts.run_messages import Finding
+    from supervisor._run.reporter import Reporter
+
+# Looked up once: on the path of an empty run, an enum's member costs as much as a clock.
+_SUCCESS, _SKIPPED, _KIND_START, _KIND_SUCCESS = Outcome.SUCCESS, Outcome.SKIPPED, Kind.START, Kind.SUCCESS
+_ENDED_WELL = Outcome.SUCCESS, None
+
+
+# The start
+
+
+def enter(state: RunState) -> None:
+    """Start a run and make it the current one; the beginning of a ``with`` block.
+
+    Raises:
+        RunStateError: The run has been entered before.
+        OverlapError, RunSkipped: Another run of its name is under way, and the settings do not allow that.
+    """
+    _enter(state)
+    if state.refusal is not None:
+        finish(state, state.refusal)
+        signals.stop_listening(state)
+        raise state.refusal
+
+
+async def enter_async(state: RunState) -> None:
+    """Do as :func:`enter` does, at the beginning of an ``async with`` block."""
+    _enter(state)
+    if state.refusal is not None:
+        await leave_async(state, state.refusal)
+        raise state.refusal
+    tasks.enter_loop(state)
+
+
+def _enter(state: RunState) -> None:
+    if state.started_s is not None:
+        raise RunStateError(f"the run {state.name!r} has been entered already: call supervise() once for each run")
+    state.parent = active_state.get()
+    if shared.offer is not None:
+        safely(state, _take_offer)
+    start(state)
+    state.token = active_state.set(state)
+    try:
+        if state.settings.has_features:
+            _begin_with_features(state)
+        else:
+            _begin(state)
+    except Exception:  # noqa: BLE001 - the run's boundary
+        note_fault(state)
+
+
+def start(state: RunState, like: RunState | None = None) -> None:
+    """Note the time as the start of the run, or the time at which another run started."""
+    state.forks = shared.forks
+    if like is None:
+        state.started_at_s = time()
+        state.cpu_started_s = process_time()
+        state.started_s = monotonic()
+    else:
+        state.started_at_s, state.cpu_started_s, state.started_s = like.started_at_s, like.cpu_started_s, like.started_s
+
+
+def _take_offer(state: RunState) -> None:
+    """Make the first run of this process the one of the `supervisor run` that started the process."""
+    offer, shared.offer = shared.offer, None
+    from supervisor._run.join import take
+
+    joined = take(offer)
+    if joined is not None:
+        state.join(joined)
+
+
+def _begin(state: RunState) -> None:
+    if not shared.has_hooks:
+        _put_hooks_in_place()
+    signals.listen(state)
+    if _log.is_followed():  # asked here, so that a run that nobody follows needs no id
+        _log.info("run %r started (%s)", state.name, state.id)
+    if state.parent is not None:
+        state.parent.mark_alive()
+    if state.settings.journal or _KIND_START in state.settings.announced:
+        # Without the lock, which right after a commit costs as much as making both: nobody else has the run yet.
+        state.make_id()
+        if state.reporter is None:
+            state.reporter = _reporter_class()(state)
+        state.reporter.begin()
+
+
+def _put_hooks_in_place() -> None:
+    threads.follow_threads(report_background_error)
+    tasks.follow_tasks(report_background_error)
+    shared.has_hooks = True
+
+
+def _begin_with_features(state: RunState) -> None:
+    from supervisor._run.features import Features
+
+    state.features = features = Features(state)
+    features.keep_others_out(lambda: reporter_of(state).other_run())
+    if isinstance(state.refusal, RunSkipped):
+        _skip(state)
+        return
+    if state.refusal is None:
+        features.begin_log(reporter_of(state).redact)
+    _begin(state)
+    if state.refusal is None:
+        features.watch_limits(partial(_report_finding, state), partial(_report_end_of_stall, state))
+
+
+def _skip(state: RunState) -> None:
+    """End before the start; only the journal is told."""
+    state.ended_s, state.ended_at_s = state.started_s or 0.0, state.started_at_s
+    state.has_ended, state.outcome = True, _SKIPPED
+    suspend(state)
+    if state.settings.journal:
+        reporter_of(state).skip()
+
+
+# While a generator waits for its consumer
+
+
+def suspend(state: RunState) -> None:
+    """Let the code around a generator be outside of the run while the generator waits."""
+    token, state.token = state.token, None
+    try:
+        if token is not None:
+            active_state.reset(token)
+    except ValueError:
+        pass  # set in another context: current_state() steps over ended runs
+
+
+def activate(state: RunState) -> None:
+    """Make a run the current one again after :func:`suspend`."""
+    if state.token is None:
+        state.token = active_state.set(state)
+
+
+# The end
+
+
+def leave(state: RunState, error: BaseException | None) -> bool:
+    """Finish a run; the end of a ``with`` block.
+
+    Args:
+        state: The run.
+        error: The exception that leaves the block.
+
+    Returns:
+        Whether that exception is suppressed.
+    """
+    try:
+        ending = _ending(state, error)
+    except KeyboardInterrupt:
+        if state.overdue is None:
+            raise
+        ending = _ending(state, error)  # its own interrupt came when it had ended
+    try:
+        finish(state, ending)
+    except KeyboardInterrupt:
+        if error is None:  # otherwise what the script itself ended with goes before
+            raise
+    finally:
+        signals.stop_listening(state)
+    return _is_suppressed(state, error, ending)
+
+
+async def leave_async(state: RunState, error: BaseException | None) -> bool:
+    """Do as :func:`leave` does at the end of an ``async with`` block, and let the event loop go on meanwhile."""
+    tasks.leave_loop(state)
+    ending = _ending(state, error)
+    try:
+        if state.outcome is not _SKIPPED:
+            safely(state, _end, ending)
+        if state.reporter is not None:
+            await state.reporter.wait_async()
+    except Exception:  # noqa: BLE001 - the run's boundary
+        note_fault(state)
+    except BaseException:  # cancelled or interrupted while it waited
+        if error is None:
+            raise
+    finally:
+        signals.stop_listening(state)
+    return _is_suppressed(state, error, ending)
+
+
+def finish(state: RunState, error: BaseException | None) -> None:
+    """Settle the outcome, report it, and wait until the messages are delivered."""
+    try:
+        if state.outcome is not _SKIPPED:
+            _end(state, error)
+        if state.reporter is not None:
+            state.reporter.wait()
+    except Exception:  # noqa: BLE001 - the run's boundary
+        note_fault(state)
+
+
+def _end(state: RunState, error: BaseException | None) -> None:
+    """Settle the outcome and report it; nothing here waits."""
+    state.ended_s = monotonic()
+    state.has_ended = True
+    # A clock that was set back meanwhile must not let the run end before its start.
+    state.ended_at_s = max(time(), state.started_at_s + state.duration_s)
+    state.outcome, state.exit_code = ending_of(error, state.signum)
+    if state.outcome is _SUCCESS and state.background_error is not None:
+        state.outcome = Outcome.FAILURE
+    try:
+        _report_end(state, error)
+    finally:
+        suspend(state)  # what is logged until here belongs into the run's own log
+        if state.features is not None and not state.is_forked:
+            state.features.end()
+
+
+def _report_end(state: RunState, error: BaseException | None) -> None:
+    if state.forks != shared.forks:
+        return  # in a forked child: the run, and the report of its end, are its parent's
+    if state.parent is not None:
+        state.parent.mark_alive()
+    if _log.is_followed():
+        _log.info("run %r ended: %s after %.3f s (%s)", state.name, state.outcome, state.duration_s, state.id)
+    if state.reporter is not None or state.joined is not None or _is_end_wanted(state):
+        reporter_of(state).end(error)
+
+
+def _is_end_wanted(state: RunState) -> bool:
+    """Tell whether a handler or the logger is to have the end of the run."""
+    settings = state.settings
+    if state.outcome is _SUCCESS:
+        return _KIND_SUCCESS in settings.announced
+    return bool(settings.handlers or settings.logger)
+
+
+def _ending(state: RunState, error: BaseException | None) -> BaseException | None:
+    """Return the exception that ends the run; an interrupt because of a limit becomes that run's OverdueError."""
+    if state.features is not None:
+        state.features.leave_limits(error)
+    if error is None or isinstance(error, Exception) or not _is_interrupt(error):
+        return error
+    each: RunState | None = state
+    while each is not None:
+        if each.overdue is not None:
+            return each.overdue.with_traceback(error.__traceback__)
+        each = each.parent
+    return error
+
+
+def _is_suppressed(state: RunState, error: BaseException | None, ending: BaseException | None) -> bool:
+    """Return whether the exception is suppressed.
+
+    Raises:
+        Terminated: The process was asked to end while the run reported its own end.
+        OverdueError: The run was interrupted because of its limits.
+    """
+    if state.was_asked_late and error is None:
+        raise signals.Terminated(state.signum)
+    overdue = state.overdue
+    if overdue is None or ending is not overdue:  # also where an outer run is interrupted, and this one in it
+        return not state.settings.reraise and isinstance(error, Exception)
+    if state.settings.reraise:
+        raise overdue from None
+    return True
+
+
+# How an exception ends a run
+
+
+def ending_of(  # noqa: PLR0911 - one return for each kind of ending
+    error: BaseException | None, signum: int
+) -> tuple[Outcome, int | None]:
+    """Return the outcome that an exception stands for, and the exit code that the script asked for."""
+    if error is None or isinstance(error, GeneratorExit):
+        return _ENDED_WELL
+    if isinstance(error, CommandError):
+        return error.outcome, error.exit_code
+    if isinstance(error, signals.Terminated):
+        return Outcome.TERMINATED, error.code  # type: ignore[return-value]  # it is a number there
+    if isinstance(error, SystemExit):
+        code = 0 if error.code is None else error.code if isinstance(error.code, int) else 1
+        return (Outcome.FAILURE if code else Outcome.SUCCESS), int(code)
+    if isinstance(error, KeyboardInterrupt):
+        return Outcome.INTERRUPTED, None
+    if _is_cancellation(error):
+        # SIGTERM under asyncio.run() reaches the coroutine as a cancellation.
+        return (Outcome.TERMINATED, 128 + signum) if signum else (Outcome.CANCELLED, None)
+    return Outcome.FAILURE, None
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Tell whether this is how a run is interrupted, by a person or for taking too long."""
+    return isinstance(error, KeyboardInterrupt) or _is_cancellation(error)
+
+
+# What others notice of the run
+
+
+def report_background_error(state: RunState, error: BaseException, thread: str) -> None:
+    """Report at once an exception that nobody caught in a thread or task of the run; its outcome is then failure.
+
+    Args:
+        state: The run.
+        error: The exception.
+        thread: Where it came from, in words.
+    """
+    if state.forks == shared.forks:
+        state.background_error = state.background_error or error
+        safely(state, _report_background_error, error, thread)
+
+
+def _report_background_error(state: RunState, error: BaseException, thread: str) -> None:
+    reporter_of(state).aside(error, thread)
+
+
+def _report_finding(state: RunState, finding: Finding) -> bool | None:
+    """Report that the run stalls or takes too long; return True for a stall that is to be reported later."""
+    held_back: bool | None = safely(state, lambda _: reporter_of(state).found(finding))
+    return held_back
+
+
+def _report_end_of_stall(state: RunState, lasted_s: float) -> None:
+    """Report that the run makes progress again after it had stalled."""
+    safely(state, lambda _: reporter_of(state).goes_on(lasted_s))
+
+
+def set_child_pid(state: RunState, pid: int) -> None:
+    """Note the process of the program that the run stands for: it may outlive this process."""
+    if state.settings.journal:
+        safely(state, lambda _: reporter_of(state).program(pid))
+
+
+def note_output(state: RunState, line: str) -> None:
+    """Note what the program that the run stands for printed last, as a sign of life."""
+    state.mark_alive()
+    state.message = line
+    safely(state, lambda _: reporter_of(state).keep_sign())
+
+
+def pass_on_progress(state: RunState) -> None:
+    """Show, log, keep or send the progress where that is due, and note when to look again."""
+    now = monotonic()
+    state.due_s = now + 1.0  # first, so that a second thread does not come here too
+    safely(state, _pass_on_progress, now)
+
+
+def _pass_on_progress(state: RunState, now: float) -> None:
+    if state.parent is not None:
+        state.parent.mark_alive()
+    state.due_s = reporter_of(state).progress(now)
+
+
+# Inside
+
+
+def reporter_of(state: RunState) -> Reporter:
+    """Return what reports for the run; it is made when the run first has something to report."""
+    if state.reporter is None:
+        make = _reporter_class()
+        with creating:
+            state.reporter = state.reporter or make(state)
+    reporter: Reporter = state.reporter
+    return reporter
+
+
+@cache  # when run again, an import statement takes as long as all that a run without handlers reports
+def _reporter_class() -> type[Reporter]:
+    from supervisor._run.reporter import Reporter
+
+    return Reporter
+
+
+def safely(state: RunState, step: Callable[..., Any], *args: Any) -> Any:
+    """Do one step of supervision, ``step(state, *args)``; a fault in it is logged and never reaches the script."""
+    try:
+        return step(state, *args)
+    except Exception:  # noqa: BLE001 - the run's boundary: the script's result wins over supervision
+        note_fault(state)
+        return None
+
+
+def note_fault(state: RunState) -> None:
+    """Log the exception at hand as a fault of supervision, without secrets."""
+    try:
+        from supervisor._redaction.run_redactor import RunRedactor
+
+        fault = RunRedactor(state).fault()
+    except Exception as error:  # noqa: BLE001 - the run's boundary: no file is left to load it with
+        fault = f"its traceback cannot be shown ({type(error).__name__})"
+    _log.warning("supervision of %r went on without one step\n%s", state.settings.name, fault)
