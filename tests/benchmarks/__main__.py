@@ -44,6 +44,10 @@ GROUPS: dict[str, Callable[[Bench], Iterable[table.Row]]] = {
     "memory": rows_import.memory_rows,
 }
 PROFILE = "profile"
+TITLE = """\
+# What supervisor costs, beside others
+
+`tox -e bench` measures this and writes it anew, in five to ten minutes. A ratio is what ours takes over its limit."""
 METHOD = """\
 Medians of {rounds} rounds, in which fresh processes take turns on the same interpreter; a ratio is the median of the \
 ratios within the rounds. Each peer is installed in an environment of its own, as it comes; networks are loopback or \
@@ -122,7 +126,7 @@ def main() -> int:
     text = "\n\n".join(parts)
     print(text, flush=True)
     if chosen.markdown:
-        chosen.markdown.write_text(text + "\n", encoding="utf-8")
+        chosen.markdown.write_text(f"{TITLE}\n\n{text}\n", encoding="utf-8")
     codes = [run_script(path) for name, path in scripts().items() if name in chosen.names]
     if chosen.store:
         growth.store(rows)
