@@ -1,4 +1,4 @@
-"""Pings to Healthchecks.io, or to a Healthchecks of one's own, which tells when a script did not run at all."""
+"""Pings to Healthchecks.io or to a Healthchecks server of your own, which report when a script did not run at all."""
 
 from __future__ import annotations
 
@@ -63,31 +63,32 @@ class HealthchecksHandler:
     """Pings a check: start, success and fail change its state, all else is put into its log.
 
     start → ``/start``; success and recovery → success; failure, died and missed → ``/fail``; stalled, overdue,
-    progress and notice → ``/log``, and so the recovery of a run that has not succeeded: it only goes on after a stall,
-    or has started again. A run's pings share its id (``rid``), so that Healthchecks measures how long it took even
-    where runs overlap. The message is the body. A start or success that is delivered late, after an outage, goes into
-    the log: as a signal it would say that the script has run just now.
+    progress and notice → ``/log``; so does the recovery of a run that has not succeeded, which only goes on after a
+    stall or was started again. All pings of a run carry its id (``rid``), so that Healthchecks measures how long it
+    took even where runs overlap. The message is the body. A start or success that is delivered late, after an outage,
+    goes into the log: as a signal it would say that the script has run just now.
 
     The check is named by exactly one of ``ping_url``, ``uuid``, or ``ping_key`` with ``slug``; see
-    https://healthchecks.io/docs/http_api/ for these, for the signals and for the limit of 100 kB (a Healthchecks of
-    one's own keeps the first 10 kB unless told otherwise).
+    https://healthchecks.io/docs/http_api/ for these, for the signals and for the limit of 100 kB (a server of your own
+    keeps the first 10 kB by default).
 
-    Answers: 200 "OK" is success. 200 "OK (not found)", which is what an unknown UUID gets, 400 and 404 are permanent;
+    Responses: 200 "OK" is success. 200 "OK (not found)", the response to an unknown UUID, 400 and 404 are permanent;
     200 "OK (rate limited)", 409 (a slug that two checks share), 429 and 5xx are temporary.
 
-    It is of use only when it hears of every start and success: ``kinds`` names them, and a run tells handlers that ask
-    for start and success of them whether ``report_on`` lists them or not.
+    The check needs every start and success. They are in ``kinds``, and a run sends these two to handlers that ask for
+    them, whether ``report_on`` lists them or not.
 
     Args:
         ping_url: The whole URL, as Healthchecks shows it.
-        uuid: The check's UUID. It is a secret: whoever knows it can ping.
+        uuid: The check's UUID. It is a secret: everybody who knows it can ping.
         ping_key: The project's ping key, a secret.
         slug: The check's slug: a-z, 0-9, hyphens and underscores.
-        host: Where ``uuid`` and ``slug`` are known; for one's own server its address with ``/ping``.
-        timeout_s: The most seconds to wait for a connection and for the answer.
-        late_after_s: From which age in seconds a start or success goes into the log instead.
-        kinds: Which kinds it wants; all by default.
-        name: Finds the handler again for a stored message; None means "healthchecks", with the slug if there is one.
+        host: The server of ``uuid`` and ``slug``; for a server of your own its address with ``/ping``.
+        timeout_s: The most seconds to wait for a connection and for the response.
+        late_after_s: The age in seconds from which a start or success goes into the log instead.
+        kinds: The kinds of messages to send; all by default.
+        name: Identifies the handler when a stored message is sent later; None means "healthchecks", with the slug if
+            there is one.
 
     Raises:
         ConfigurationError: The check is not named, or named twice, or a setting cannot be used.
@@ -105,7 +106,7 @@ class HealthchecksHandler:
     kinds: frozenset[Kind] = attrs.field(default=tuple(_SIGNALS), converter=_kinds, repr=False)
     name: str | None = attrs.field(default=None, validator=_validation.optional_not_blank)
     _now: Callable[[], datetime] = attrs.field(default=lambda: datetime.now(UTC), repr=False)
-    _line: HttpConnection | None = attrs.field(init=False, default=None, repr=False)
+    _connection: HttpConnection | None = attrs.field(init=False, default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
         ways = (self.ping_url, self.uuid, self.ping_key or self.slug)
@@ -121,17 +122,17 @@ class HealthchecksHandler:
         """
         from supervisor.message_handlers._http import HttpConnection
 
-        self._line = self._line or HttpConnection(self.ping_url or self.host, self.timeout_s)
+        self._connection = self._connection or HttpConnection(self.ping_url or self.host, self.timeout_s)
         headers = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": "agrc-supervisor"}
-        answer = self._line.post(self._path(details), ping_body(details), headers)
-        # An unknown UUID and too many pings are answered with 200 too, and tell themselves apart by their text alone.
-        if not 200 <= answer.status < 300 or any(each in answer.body for each in _NOT_RECORDED):  # noqa: PLR2004
-            raise self._refusal(answer)
+        response = self._connection.post(self._path(details), ping_body(details), headers)
+        # An unknown UUID and too many pings get the status 200 as well; only the body says that nothing was recorded.
+        if not response.is_success or any(each in response.body for each in _NOT_RECORDED):
+            raise self._refusal(response)
 
     def close(self) -> None:
         """Close the connection; the next message opens a new one."""
-        if self._line is not None:
-            self._line.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def _path(self, details: MessageDetails) -> str:
         from urllib.parse import quote, urlsplit
@@ -146,23 +147,25 @@ class HealthchecksHandler:
     def _signal(self, details: MessageDetails) -> str:
         signal = _SIGNALS[details.kind]
         if details.kind is Kind.RECOVERY and details.report and details.report.outcome is not Outcome.SUCCESS:
-            signal = "/log"  # it makes progress again, or has started again: how it ends is still to come
+            signal = "/log"  # the run makes progress again or was started again; its outcome is still to come
         age_s = (self._now() - details.created_at).total_seconds()
         return "/log" if signal != "/fail" and age_s > self.late_after_s else signal
 
-    def _refusal(self, answer: Response) -> DeliveryError:
-        """Return why the ping was not recorded; the check's UUID and the ping key are never quoted."""
+    def _refusal(self, response: Response) -> DeliveryError:
+        """Return the error for a ping that was not recorded; it never quotes the check's UUID nor the ping key."""
+        from http import HTTPStatus
+
         path = (self.ping_url or "").partition("://")[2].partition("/")[2]
-        text = answer.told([self.uuid or "", self.ping_key or "", path])
-        reason = f"Healthchecks answered {answer.phrase}: {text}".rstrip(": ")
-        permanent = not answer.is_temporary and answer.status != 409  # noqa: PLR2004 - two checks share the slug
-        retry_after_s = answer.retry_after_s
-        if answer.status == 404 or "not found" in text:  # noqa: PLR2004
+        text = response.body_line([self.uuid or "", self.ping_key or "", path])
+        reason = f"Healthchecks answered {response.status_text}: {text}".rstrip(": ")
+        permanent = not response.is_temporary and response.status != HTTPStatus.CONFLICT
+        retry_after_s = response.retry_after_s
+        if response.status == HTTPStatus.NOT_FOUND or "not found" in text:
             reason += "; there is no such check: look up its ping URL"
-        elif "rate limited" in text or answer.status == 429:  # noqa: PLR2004
+        elif "rate limited" in text or response.status == HTTPStatus.TOO_MANY_REQUESTS:
             # The service allows a few pings per check and minute, and does not say how long to wait.
             permanent, retry_after_s = False, retry_after_s or 60.0
-        elif answer.status == 409:  # noqa: PLR2004
+        elif response.status == HTTPStatus.CONFLICT:
             reason += f"; several checks have the slug {self.slug!r}: rename all but one"
         return DeliveryError(reason, permanent=permanent, retry_after_s=retry_after_s)
 

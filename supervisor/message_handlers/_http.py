@@ -1,8 +1,6 @@
-"""One request to a web server, and its answer as data: nothing here judges for a handler what an answer means.
+"""One HTTP POST with a bounded response and a bounded time; what the response means is for each handler to judge.
 
-Handlers import this module when they first send, since ``http.client`` is more than most runs need.
-
-- What a web server answered, as data that handlers judge.
+Handlers import this module when they first send, because a run that sends nothing does not need ``http.client``.
 """
 
 from __future__ import annotations
@@ -33,16 +31,19 @@ if TYPE_CHECKING:
     from email.message import Message
 
 MAX_WAIT_S = 86_400.0
-TEMPORARY_STATUSES = frozenset({408, 425, 429})  # besides all of 5xx: https://www.rfc-editor.org/rfc/rfc9110#section-15
+TEMPORARY_STATUSES = frozenset({408, 425, 429})  # besides all 5xx: https://www.rfc-editor.org/rfc/rfc9110#section-15
+RESPONSE_LIMIT_BYTES = 65_536  # error texts are short; the rest of a longer body is not read
+BLOCK_BYTES = 65_536
+IDLE_S = 15.0  # servers and firewalls drop idle connections silently, often after 20 s or 30 s
 
 
 @attrs.frozen(kw_only=True)
 class Response:
-    """What a server answered.
+    """The response of an HTTP server.
 
     Args:
         status: The status code.
-        headers: Finds a name in any case.
+        headers: The headers; names are found in upper or lower case.
         body: The first 64 KiB of the body.
     """
 
@@ -51,25 +52,30 @@ class Response:
     body: bytes = b""
 
     @property
+    def is_success(self) -> bool:
+        """Return whether the status is 2xx."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - https://www.rfc-editor.org/rfc/rfc9110#section-15.3
+
+    @property
     def is_temporary(self) -> bool:
         """Return whether the same request may succeed later."""
-        return self.status in TEMPORARY_STATUSES or self.status >= 500  # noqa: PLR2004 - the server's own faults
+        return self.status in TEMPORARY_STATUSES or self.status >= 500  # noqa: PLR2004 - 5xx are the server's faults
 
-    def told(self, secrets: Iterable[str] = ()) -> str:
+    def body_line(self, secrets: Iterable[str] = ()) -> str:
         """Return the body as one short line, without secrets that it may repeat."""
         return one_line(redact_secrets(self.body.decode("utf-8", "replace"), secrets), 300)
 
     @property
-    def phrase(self) -> str:
-        """Return the status as people say it ("503 Service Unavailable")."""
+    def status_text(self) -> str:
+        """Return the status code with its name ("503 Service Unavailable")."""
         return f"{self.status} {http.client.responses.get(self.status, '')}".rstrip()
 
     @property
     def retry_after_s(self) -> float | None:
-        """Return the seconds that the server asks to wait, or None when it does not say; a day at most.
+        """Return the seconds that the server asks to wait, at most a day; None when it does not say.
 
         ``Retry-After`` holds seconds or a date (https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3). A date is
-        counted from the server's own ``Date``, so that a wrong clock on either side does no harm.
+        compared with the server's own ``Date``, so that a wrong clock on either side does no harm.
         """
         value = (self.headers.get("Retry-After") or "").strip()
         try:
@@ -80,7 +86,7 @@ class Response:
             return self.seconds_until(moment) if moment else None
 
     def seconds_until(self, moment: datetime) -> float:
-        """Return the seconds from this answer until an aware moment, between 0 and a day."""
+        """Return the seconds from this response until an aware instant, between 0 and a day."""
         now = _parse_date(self.headers.get("Date") or "") or datetime.now(UTC)
         return min(max(0.0, (moment - now).total_seconds()), MAX_WAIT_S)
 
@@ -94,32 +100,27 @@ def _parse_date(text: str) -> datetime | None:
 
 
 def redact_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Return a text without the given secrets and their parts, as they are and as URLs quote them.
+    """Return a text without the given secrets and their parts, both as they are and as a URL quotes them.
 
-    Do this before a text is cut, or half a secret may stay.
+    Redact before a text is shortened: half a secret would not be recognised.
     """
     parts = {part for each in secrets for part in (each, *re.split(r"[/:@?&=#,;\s]+", each))}
     for secret in sorted(parts | {unquote(each) for each in parts}, key=len, reverse=True):
-        if len(secret) > 3:  # noqa: PLR2004 - what is shorter is no secret, and part of ordinary words
+        if len(secret) > 3:  # noqa: PLR2004 - shorter parts are no secrets, but occur in ordinary words
             text = text.replace(secret, "***")
     return text
 
 
-BODY_LIMIT_BYTES = 65_536  # more is not read: an answer is a short text, or nobody's business
-BLOCK_BYTES = 65_536
-IDLE_S = 15.0  # servers and firewalls drop idle connections without a word, often after 20 s or 30 s
-
-
 class HttpConnection:
-    """A way to one web server that keeps connections open between requests. Threads may share it.
+    """Sends POST requests to one server, and keeps connections open between them. Threads may share it.
 
-    A connection that went stale meanwhile is replaced before it is used; proxies are found as ``urllib`` finds
+    An idle connection that the server has closed is replaced before it is used; proxies are found as ``urllib`` finds
     them (``HTTPS_PROXY``, ``NO_PROXY``, the system's settings); certificates are always verified.
 
     Args:
         url: Scheme, server and port; a user and a password in it become basic authentication.
-        timeout_s: The most seconds for a connection, for each block that is sent, and for the whole answer.
-        clock: Tells how long a connection has been idle and an answer takes.
+        timeout_s: The most seconds to connect, to send each block, and to read the whole response.
+        clock: Returns monotonic seconds; a parameter for tests.
     """
 
     def __init__(self, url: str, timeout_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -134,64 +135,63 @@ class HttpConnection:
 
     @property
     def server(self) -> str:
-        """Return the server's name, with its port where the URL names one."""
+        """Return the server's name, with its port where the URL has one."""
         return self._parts.netloc.rpartition("@")[2]
 
     def post(self, path: str, body: bytes | IO[bytes], headers: Mapping[str, str]) -> Response:
-        """Send one POST and return what the server answered, whatever its status; redirects are not followed.
+        """Send one POST and return the response, whatever its status; redirects are not followed.
 
         Args:
             path: The path and the query.
-            body: What to send; of a file all that is in it.
-            headers: The headers; the length of the body comes by itself.
+            body: The body; a file is sent from its beginning to its end.
+            headers: The headers; ``Content-Length`` is added.
 
         Raises:
-            DeliveryError: There was no answer, or not in time; temporary.
+            DeliveryError: There was no response, or not in time; temporary.
         """
         stream = io.BytesIO(body) if isinstance(body, bytes) else body
         try:
-            connection = self._kept() or self._connected()
+            connection = self._take_idle() or self._connect()
             try:
-                return self._exchanged(connection, path, stream, headers)
+                return self._exchange(connection, path, stream, headers)
             except BaseException:
                 connection.close()
                 raise
         except (OSError, http.client.HTTPException) as exc:
-            raise DeliveryError(self._excuse(exc)) from exc
+            raise DeliveryError(self._reason(exc)) from exc
 
     def close(self) -> None:
-        """Close the connections that are open; the next request opens a new one."""
+        """Close the open connections; the next request opens a new one."""
         while self._idle:
-            with suppress(IndexError):  # another thread was faster
+            with suppress(IndexError):  # another thread has taken the last one
                 self._idle.pop()[0].close()
 
     def __del__(self) -> None:
         self.close()
 
-    def _kept(self) -> http.client.HTTPConnection | None:
+    def _take_idle(self) -> http.client.HTTPConnection | None:
         """Return a connection that is still open, or None."""
         while self._idle:
             try:
                 connection, since_s, pid = self._idle.pop()
-            except IndexError:  # another thread was faster
+            except IndexError:  # another thread has taken the last one
                 return None
-            # A forked child must not talk on its parent's connection.
+            # A forked child must not write to its parent's connection.
             if pid == os.getpid() and self._clock() - since_s < IDLE_S and not _is_readable(connection):
                 return connection
             connection.close()
         return None
 
-    def _connected(self) -> http.client.HTTPConnection:
-        proxy = self._look_for_proxy()
+    def _connect(self) -> http.client.HTTPConnection:
+        proxy = self._find_proxy()
         target = proxy or self._parts
         port = target.port or (443 if self._is_tls and not proxy else 80)
-        # Each address gets its share: with one timeout each, a black hole with six addresses would take a minute.
+        # The addresses share the timeout: six addresses that do not answer would otherwise take six timeouts.
         addresses = len(socket.getaddrinfo(target.hostname, port, type=socket.SOCK_STREAM))
-        connection = self._connection(target.hostname or "", port, self._timeout_s / max(1, addresses))
+        connection = self._new_connection(target.hostname or "", port, self._timeout_s / max(1, addresses))
         if proxy and self._is_tls:
-            connection.set_tunnel(
-                self._parts.hostname or "", self._parts.port or 443, _basic_authentication(proxy, "Proxy-")
-            )
+            authentication = _basic_authentication(proxy, "Proxy-")
+            connection.set_tunnel(self._parts.hostname or "", self._parts.port or 443, authentication)
         try:
             connection.connect()
         except BaseException:
@@ -200,62 +200,60 @@ class HttpConnection:
         connection.sock.settimeout(self._timeout_s)
         return connection
 
-    def _connection(self, host: str, port: int, timeout_s: float) -> http.client.HTTPConnection:
+    def _new_connection(self, host: str, port: int, timeout_s: float) -> http.client.HTTPConnection:
         if not self._is_tls:
             return http.client.HTTPConnection(host, port, timeout=timeout_s, blocksize=BLOCK_BYTES)
         self._tls = self._tls or ssl.create_default_context()
         return http.client.HTTPSConnection(host, port, timeout=timeout_s, blocksize=BLOCK_BYTES, context=self._tls)
 
-    def _look_for_proxy(self) -> SplitResult | None:
-        """Return the proxy, or None; it is looked for once."""
-        # Not a cached property: up to 3.11 that has a lock, which a forked child would find taken.
+    def _find_proxy(self) -> SplitResult | None:
+        """Return the proxy, or None; it is looked up once."""
+        # Not functools.cached_property: up to Python 3.11 it holds a lock, which a forked child could find locked.
         if not self._has_looked_for_proxy:
             self._proxy = _proxy_for(self._parts)
             self._has_looked_for_proxy = True
         return self._proxy
 
-    def _exchanged(
+    def _exchange(
         self, connection: http.client.HTTPConnection, path: str, body: IO[bytes], headers: Mapping[str, str]
     ) -> Response:
         proxy = None if self._is_tls else self._proxy
         target = f"http://{self.server}{path}" if proxy else path
-        headers = {
-            **_basic_authentication(self._parts),
-            **(_basic_authentication(proxy, "Proxy-") if proxy else {}),
-            **headers,
-        }
+        proxy_headers = _basic_authentication(proxy, "Proxy-") if proxy else {}
+        headers = {**_basic_authentication(self._parts), **proxy_headers, **headers}
         headers["Content-Length"] = str(body.seek(0, io.SEEK_END))
         body.seek(0)
-        connection.response_class = self._response  # type: ignore[assignment]  # a factory does as well as a class
+        connection.response_class = self._new_response  # type: ignore[assignment]  # any callable will do
         try:
-            # From a stream it is sent in blocks: a timeout counts for one write, and a large body takes long.
+            # A stream is sent in blocks. The timeout counts for each of them, because a large body takes long.
             connection.request("POST", target, body, headers)
         except (BrokenPipeError, ConnectionResetError):
-            # A server that refuses a body hangs up in the middle of it, and may have said why.
+            # A server that refuses a body closes the connection before it has read it, and may have said why.
             with suppress(OSError, http.client.HTTPException):
-                return self._answer(connection)
+                return self._read_response(connection)
             raise
-        return self._answer(connection)
+        return self._read_response(connection)
 
-    def _response(self, sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:
+    def _new_response(self, sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:
         return _BoundedResponse(sock, self._clock() + self._timeout_s, self._clock, *args, **options)
 
-    def _answer(self, connection: http.client.HTTPConnection) -> Response:
-        with connection.getresponse() as response:
+    def _read_response(self, connection: http.client.HTTPConnection) -> Response:
+        with connection.getresponse() as message:
             try:
-                body = response.read(BODY_LIMIT_BYTES)
+                body = message.read(RESPONSE_LIMIT_BYTES)
             except (OSError, http.client.HTTPException):
-                body = b""  # the status has arrived and decides: to send again would make a repeat
-            answer = Response(status=response.status, headers=response.headers, body=body)
-            is_whole = response.isclosed()
-        if is_whole and connection.sock is not None:
+                body = b""  # the status has arrived and decides: to send again would deliver a message twice
+            response = Response(status=message.status, headers=message.headers, body=body)
+            is_complete = message.isclosed()
+        if is_complete and connection.sock is not None:
             connection.sock.settimeout(self._timeout_s)
             self._idle.append((connection, self._clock(), os.getpid()))
         else:
             connection.close()
-        return answer
+        return response
 
-    def _excuse(self, exc: Exception) -> str:
+    def _reason(self, exc: Exception) -> str:
+        """Return why there was no response."""
         if isinstance(exc, TimeoutError):
             return f"{self.server} did not answer within {self._timeout_s:g} s"
         if isinstance(exc, ssl.SSLCertVerificationError):
@@ -277,7 +275,7 @@ def _proxy_for(parts: SplitResult) -> SplitResult | None:
 
 
 def _basic_authentication(parts: SplitResult, prefix: str = "") -> dict[str, str]:
-    """Return the header that gives a URL's user and password, if there are any."""
+    """Return the header with a URL's user and password, if it has any."""
     if parts.username is None:
         return {}
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -285,15 +283,15 @@ def _basic_authentication(parts: SplitResult, prefix: str = "") -> dict[str, str
 
 
 def _is_readable(connection: http.client.HTTPConnection) -> bool:
-    """Return whether a server that was asked nothing has sent something: it has hung up."""
+    """Return whether something has arrived on an idle connection: then the server has closed it."""
     try:
         return bool(select.select([connection.sock], [], [], 0)[0])
-    except (OSError, ValueError):  # closed, or a number too high for select()
+    except (OSError, ValueError):  # closed, or a descriptor too high for select()
         return True
 
 
 class _BoundedResponse(http.client.HTTPResponse):
-    """A response that must be there in full by a moment, however slowly it drips in."""
+    """A response that must have arrived in full by a deadline, however slowly its bytes come in."""
 
     def __init__(
         self, sock: socket.socket, until_s: float, clock: Callable[[], float], *args: Any, **options: Any

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     Field = attrs.Attribute[Any]
 
 
+def text_or_empty(value: object) -> str:
+    """Return a setting as text; None becomes the empty text."""
+    return "" if value is None else str(value)
+
+
 def not_blank(handler: object, field: Field, value: object) -> None:
     """Refuse a text that is missing or blank."""
     if not isinstance(value, str) or not value.strip():

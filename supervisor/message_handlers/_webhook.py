@@ -1,4 +1,4 @@
-"""Messages as JSON documents, for whatever of your own listens to HTTP."""
+"""Messages as JSON documents, sent to a web server of your own."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class WebhookHandler:
         attachments  a list of {name, size_bytes, note}; the files themselves are not sent
         run          null outside of runs, or
           id, name     the run's own id, and what it is called
-          parent_id    the id of the run it is nested in
+          parent_id    the id of the run that this one is nested in
           outcome      success, failure, interrupted, terminated, cancelled, died or skipped; null while it runs
           started_at, ended_at
           duration_s   seconds so far
@@ -78,24 +78,25 @@ class WebhookHandler:
           host, user, pid, argv, python
           cpu_s, peak_memory_bytes
           log_tail     the last lines of the run's own log
-          log_counts   how many records it has by level: {"ERROR": 2, "WARNING": 14}
+          log_counts   the number of its records by level: {"ERROR": 2, "WARNING": 14}
 
-    With a secret the request is signed as Standard Webhooks 1.0 lays down
+    With a secret, the request is signed according to Standard Webhooks 1.0
     (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md): ``webhook-id`` is the
     message's id, ``webhook-timestamp`` the Unix time of this attempt, and ``webhook-signature`` is "v1," and the base64
     of HMAC-SHA256 over ``{webhook-id}.{webhook-timestamp}.{body}``. A receiver compares in constant time, refuses
     timestamps more than five minutes off, so that a recorded request cannot be replayed, and may drop ids it has seen.
 
-    Answers, as that specification and RFC 9110 have them: 2xx is success; 408, 425, 429 and 5xx are temporary, and
-    ``Retry-After`` is honoured; everything else is permanent. Redirects are not followed: a POST may not survive one.
+    Responses, following that specification and RFC 9110: 2xx is success; 408, 425, 429 and 5xx are temporary, and
+    ``Retry-After`` is honoured; everything else is permanent. Redirects are not followed, because a redirect may turn a
+    POST into a GET.
 
     Args:
-        url: Where to; it may hold a user and password, or a token.
-        secret: Signs the requests: "whsec_" and the base64 of 24 to 64 random bytes, as Standard Webhooks has it, or
-            any text, which is then used as it is. None does not sign.
+        url: The URL; it may hold a user and password, or a token.
+        secret: The key that signs the requests: "whsec_" and the base64 of 24 to 64 random bytes, as Standard Webhooks
+            specifies it, or any text, which is then used as it is. None means that requests are not signed.
         headers: More headers, such as ``Authorization``.
-        timeout_s: The most seconds to wait for a connection and for the answer.
-        name: Finds the handler again for a stored message; None means "webhook" and the server's name.
+        timeout_s: The most seconds to wait for a connection and for the response.
+        name: Identifies the handler when a stored message is sent later; None means "webhook" and the server's name.
 
     Raises:
         ConfigurationError: A setting is missing, blank or cannot be used.
@@ -108,7 +109,7 @@ class WebhookHandler:
     name: str | None = attrs.field(default=None, validator=_validation.optional_not_blank)
     _now_s: Callable[[], float] = attrs.field(default=time.time, repr=False)
     _key: bytes = attrs.field(init=False, repr=False)
-    _line: HttpConnection | None = attrs.field(init=False, default=None, repr=False)
+    _connection: HttpConnection | None = attrs.field(init=False, default=None, repr=False)
 
     @_key.default
     def _key_of_secret(self) -> bytes:
@@ -141,16 +142,17 @@ class WebhookHandler:
 
         from supervisor.message_handlers._http import HttpConnection
 
-        self._line = self._line or HttpConnection(self.url, self.timeout_s)
+        self._connection = self._connection or HttpConnection(self.url, self.timeout_s)
         body = json.dumps(document(details), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-        answer = self._line.post(self._path(), body, {**self.headers, **self._own_headers(details.id, body)})
-        if not 200 <= answer.status < 300:  # noqa: PLR2004 - success
-            raise self._refusal(answer)
+        headers = {**self.headers, **self._own_headers(details.id, body)}
+        response = self._connection.post(self._path(), body, headers)
+        if not response.is_success:
+            raise self._refusal(response)
 
     def close(self) -> None:
         """Close the connection; the next message opens a new one."""
-        if self._line is not None:
-            self._line.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def _path(self) -> str:
         from urllib.parse import urlsplit
@@ -159,7 +161,7 @@ class WebhookHandler:
         return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def _own_headers(self, message_id: str, body: bytes) -> dict[str, str]:
-        # The specification forbids a dot in the id: it separates what is signed.
+        # The specification forbids a dot in the id, because dots separate the parts of the text that is signed.
         safe_id = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in message_id)
         headers = {"Content-Type": "application/json", "User-Agent": "agrc-supervisor", "webhook-id": safe_id}
         if not self._key:
@@ -171,23 +173,23 @@ class WebhookHandler:
         signature = hmac.digest(self._key, f"{safe_id}.{timestamp}.".encode() + body, "sha256")
         return headers | {"webhook-timestamp": timestamp, "webhook-signature": f"v1,{b64encode(signature).decode()}"}
 
-    def _refusal(self, answer: Response) -> DeliveryError:
-        """Return why the receiver did not take it. What it says may repeat what it was asked, so secrets are hidden."""
+    def _refusal(self, response: Response) -> DeliveryError:
+        """Return the error for a response that is no success; it quotes the body, but no secrets that this repeats."""
         from urllib.parse import urlsplit
 
         from supervisor.message_handlers._http import redact_secrets
 
         parts = urlsplit(self.url)
         secrets = [self.secret or "", parts.path, parts.query, parts.password or "", *self.headers.values()]
-        reason = f"{parts.hostname} answered {answer.phrase}"
-        if answer.status == 410:  # noqa: PLR2004 - Gone: "no longer interested", by Standard Webhooks
+        reason = f"{parts.hostname} answered {response.status_text}"
+        if response.status == 410:  # noqa: PLR2004 - Gone: Standard Webhooks ends the subscription with it
             reason += ": the hook is gone; take it out of the handlers or give the new URL"
-        elif 300 <= answer.status < 400:  # noqa: PLR2004 - a redirect
-            moved_to = one_line(redact_secrets(answer.headers.get("Location") or "an unknown place", secrets))
+        elif 300 <= response.status < 400:  # noqa: PLR2004 - 3xx is a redirect
+            moved_to = one_line(redact_secrets(response.headers.get("Location") or "an unknown place", secrets))
             reason += f": it has moved to {moved_to}; give that URL"
-        elif said := answer.told(secrets):
-            reason += f": {said}"
-        return DeliveryError(reason, permanent=not answer.is_temporary, retry_after_s=answer.retry_after_s)
+        elif text := response.body_line(secrets):
+            reason += f": {text}"
+        return DeliveryError(reason, permanent=not response.is_temporary, retry_after_s=response.retry_after_s)
 
 
 def document(details: MessageDetails) -> dict[str, Any]:
@@ -223,7 +225,7 @@ def _run(report: RunReport) -> dict[str, Any]:
 
 
 def _parts(details: MessageDetails) -> list[dict[str, Any]]:
-    """Return the parts as data, without a traceback that the run's error has too: it may be long."""
+    """Return the parts as data; a traceback that the run's error holds too is left out, because it may be long."""
     if not details.parts:
         return []
     from supervisor._messages.sections import parts_of
@@ -244,7 +246,7 @@ def _error(error: ErrorDetails) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that is valid JSON and valid Unicode: the standard parsers of other languages insist on both."""
+    """Return a value that is valid JSON and valid Unicode, as parsers of other languages demand."""
     if isinstance(value, str):
         return valid_unicode(value)
     if value is None or isinstance(value, (bool, int)):

@@ -180,7 +180,7 @@ def test_limits_are_as_they_are_told() -> None:
     text = documents.read("api.md")
     assert f"in the folder `outbox` beside it, {contract.COPIES_LIMIT_BYTES // 1024**2} MB in all" in text
     assert f"| {_apprise.ATTACHMENTS_LIMIT_BYTES // 1_000_000} MB, where the service takes files |" in text
-    assert f"| {senders.LIMIT_BYTES // 1024**2} MB with a token;" in text
+    assert f"| {senders.UPLOADS_LIMIT_BYTES // 1024**2} MB with a token;" in text
     assert f"after {job.FIRST_RETRY_S:.0f} s, then 2 s, 4 s" in text
     assert f"up to {job.LONGEST_RETRY_S // 60:.0f} min, each time less up to half" in text
     assert job.GIVE_UP_AFTER.days == 7

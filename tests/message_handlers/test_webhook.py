@@ -438,14 +438,14 @@ def test_connection_is_kept_and_mended(peer: HttpPeer) -> None:
 def test_connection_that_was_idle_for_long_is_not_used(peer: HttpPeer) -> None:
     """Firewalls forget idle connections silently, so after a while a new one is opened."""
     now_s = 0.0
-    line = HttpConnection(peer.url, 5.0, clock=lambda: now_s)
-    line.post("/", b"", {})
+    connection = HttpConnection(peer.url, 5.0, clock=lambda: now_s)
+    connection.post("/", b"", {})
     now_s = 14.0
-    line.post("/", b"", {})
+    connection.post("/", b"", {})
     assert peer.connections == 1
     now_s = 30.0
-    line.post("/", b"", {})
-    line.close()
+    connection.post("/", b"", {})
+    connection.close()
     assert peer.connections == 2
 
 
@@ -507,9 +507,9 @@ def test_refusal_in_the_middle_of_a_large_body_is_heard() -> None:
 
         thread = threading.Thread(target=refuse)
         thread.start()
-        line = HttpConnection(f"http://127.0.0.1:{listener.getsockname()[1]}", 20.0)
-        answer = line.post("/", b"x" * 50_000_000, {})
-        line.close()
+        connection = HttpConnection(f"http://127.0.0.1:{listener.getsockname()[1]}", 20.0)
+        answer = connection.post("/", b"x" * 50_000_000, {})
+        connection.close()
         thread.join()
     assert answer.status == 413
 
@@ -551,10 +551,10 @@ def test_slow_upload_may_take_longer_than_the_timeout() -> None:
 
         thread = threading.Thread(target=read_slowly)
         thread.start()
-        line = HttpConnection(f"http://127.0.0.1:{listener.getsockname()[1]}", 1.2)
+        connection = HttpConnection(f"http://127.0.0.1:{listener.getsockname()[1]}", 1.2)
         started_s = time.monotonic()
-        answer = line.post("/", body, {})
-        line.close()
+        answer = connection.post("/", body, {})
+        connection.close()
         thread.join()
     assert time.monotonic() - started_s > 1.2
     assert answer.status == 200
@@ -564,10 +564,10 @@ def test_huge_answer_is_not_read() -> None:
     """Only the beginning of an answer is read, and its connection is not used again."""
     with http_peer() as peer:
         peer.answer(500, body=b"x" * 5_000_000)
-        line = HttpConnection(peer.url, 10.0)
-        assert len(line.post("/", b"", {}).body) == 65_536
-        line.post("/", b"", {})
-        line.close()
+        connection = HttpConnection(peer.url, 10.0)
+        assert len(connection.post("/", b"", {}).body) == 65_536
+        connection.post("/", b"", {})
+        connection.close()
         assert peer.connections == 2
 
 

@@ -25,10 +25,6 @@ PORTS = {"starttls": 587, "tls": 465, "none": 25}
 LIMIT_BYTES = 25_000_000
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
-
-
 def _number(value: object) -> object:
     """Return a number that is written as text, as in an environment variable, as a number."""
     return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
@@ -99,9 +95,9 @@ class EmailHandler:
     bcc: tuple[str, ...] = attrs.field(
         default=(), converter=_validation.split_addresses, validator=_validation.only_addresses
     )
-    prefix: str = attrs.field(default="", converter=_text)
-    client_name: str = attrs.field(default="", converter=_text)
-    client_version: str = attrs.field(default="", converter=_text)
+    prefix: str = attrs.field(default="", converter=_validation.text_or_empty)
+    client_name: str = attrs.field(default="", converter=_validation.text_or_empty)
+    client_version: str = attrs.field(default="", converter=_validation.text_or_empty)
     timeout_s: float = attrs.field(default=10.0, validator=_validation.positive)
     verify_certificate: bool = attrs.field(default=True, validator=_yes_or_no)
     ca_file: str | os.PathLike[str] | None = attrs.field(default=None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
+import attrs
+
 from supervisor._text import cut_middle, one_line
 from supervisor.message_handlers._validation import valid_unicode
 
@@ -13,29 +15,36 @@ if TYPE_CHECKING:
 
     from supervisor._attachments import PackedFile
     from supervisor._models.values import MessageDetails
-    from supervisor.message_handlers._sendgrid.handler import SendGridHandler
 
 LIMIT_BYTES = 30_000_000
 TEXT_LIMIT = 500_000
 HTML_LIMIT = 2_000_000
-_MARGIN_BYTES = 100_000  # for what is said of attachments, and for the headers that SendGrid adds
+_MARGIN_BYTES = 100_000  # for the notes about attachments, and for the headers that SendGrid adds
 _ATTACHMENTS = ', "attachments": ['
-_PIECE_BYTES = 3 * 65_536  # whole groups of three, or the padding of base64 would stand in the middle
-_BYTES_PER_BYTE = 1.37  # base64, in lines of 76 characters
+_PIECE_BYTES = 3 * 65_536  # a multiple of three, so that only the last piece of base64 is padded
+_BASE64_FACTOR = 1.37  # base64 in lines of 76 characters
 
 Mail: TypeAlias = dict[str, Any]
 
 
-def mail(settings: SendGridHandler, details: MessageDetails) -> Mail:
-    """Return a message as a mail without attachments.
+@attrs.frozen(kw_only=True)
+class MailSettings:
+    """The settings of a handler that all its mails share; :class:`SendGridHandler` describes them."""
 
-    Args:
-        settings: Whose addresses, prefix and client it has.
-        details: The message.
-    """
-    whole_subject = valid_unicode(f"{settings.prefix}{details.subject}")
-    subject = one_line(whole_subject) or "(no subject)"
-    text = _text(subject, whole_subject, valid_unicode(details.message))
+    from_address: str
+    to_addresses: tuple[str, ...]
+    cc: tuple[str, ...]
+    bcc: tuple[str, ...]
+    prefix: str
+    client_name: str
+    client_version: str
+
+
+def compose_mail(settings: MailSettings, details: MessageDetails) -> Mail:
+    """Return a message as a mail without attachments."""
+    full_subject = valid_unicode(f"{settings.prefix}{details.subject}")
+    subject = one_line(full_subject) or "(no subject)"
+    text = _text(subject, full_subject, valid_unicode(details.message))
     html = _html(details, text)
     to, cc, bcc = _unique(settings.to_addresses, settings.cc, settings.bcc)
     copies = {name: each for name, each in (("cc", cc), ("bcc", bcc)) if each}
@@ -48,14 +57,15 @@ def mail(settings: SendGridHandler, details: MessageDetails) -> Mail:
         "custom_args": {"supervisor_message_id": one_line(details.id)},
     }
     if settings.client_name or settings.client_version:
-        say(body, (f"{settings.client_name or 'client'} version: {settings.client_version or 'not specified'}",))
+        name, version = settings.client_name or "client", settings.client_version or "not specified"
+        append_lines(body, (f"{name} version: {version}",))
     return body
 
 
 def attach(mail: Mail, parts: Sequence[PackedFile]) -> None:
-    """Add files to a mail, as paths that :func:`write` reads.
+    """Add files to a mail, as paths that :func:`write_json` reads.
 
-    SendGrid wants no ``;``, CR or LF in their names and types, and no empty ones.
+    SendGrid refuses ``;``, CR and LF in names and types, and empty names.
     """
     attached = [
         {
@@ -71,8 +81,8 @@ def attach(mail: Mail, parts: Sequence[PackedFile]) -> None:
         mail["attachments"] = attached
 
 
-def write(mail: Mail, file: IO[bytes]) -> None:
-    """Write a mail as JSON, with its attachments read piece by piece: 30 MB of base64 need not be in memory."""
+def write_json(mail: Mail, file: IO[bytes]) -> None:
+    """Write a mail as JSON, reading its attachments piece by piece, so that 30 MB of base64 are never in memory."""
     import json
 
     attachments = mail.get("attachments", ())
@@ -95,28 +105,28 @@ def _write_base64(path: Path, file: IO[bytes]) -> None:
             file.write(b64encode(piece))
 
 
-def _headers(settings: SendGridHandler, details: MessageDetails) -> dict[str, str]:
-    """Return the mail's own headers; SendGrid reserves others, and makes the ``Message-ID`` by itself."""
+def _headers(settings: MailSettings, details: MessageDetails) -> dict[str, str]:
+    """Return the mail's own headers; SendGrid reserves others, and sets the ``Message-ID`` itself."""
     headers = {"Auto-Submitted": "auto-generated"}
     if details.report is None:
         return headers
-    # No mail has this id: it only is what a run's mails have in common, by which mail programs find threads.
+    # No mail has this id. Mail programs show mails that refer to the same id as one thread.
     run = "".join(c for c in details.report.id if c.isascii() and c.isalnum())
     thread = f"<run.{run}@{_address(settings.from_address)['email'].rpartition('@')[2]}>"
     return headers | {"References": thread, "In-Reply-To": thread}
 
 
-def budget_bytes(mail: Mail) -> int:
+def attachments_limit_bytes(mail: Mail) -> int:
     """Return how many bytes of attachments fit into 30 MB together with the mail's text."""
     text_bytes = sum(len(each["value"].encode()) for each in mail["content"])
-    return int((LIMIT_BYTES - _MARGIN_BYTES - text_bytes) / _BYTES_PER_BYTE)
+    return int((LIMIT_BYTES - _MARGIN_BYTES - text_bytes) / _BASE64_FACTOR)
 
 
-def _text(subject: str, whole_subject: str, message: str) -> str:
-    """Return the text of a mail: never empty, cut to a size that mail programs can show, with the subject it lost."""
+def _text(subject: str, full_subject: str, message: str) -> str:
+    """Return the text of a mail: never empty, cut to what mail programs can show, and with a subject that was cut."""
     text = cut_middle(message, TEXT_LIMIT)
-    if subject.endswith("…") and not whole_subject.endswith("…"):
-        text = f"{cut_middle(whole_subject, TEXT_LIMIT)}\n\n{text}"
+    if subject.endswith("…") and not full_subject.endswith("…"):
+        text = f"{cut_middle(full_subject, TEXT_LIMIT)}\n\n{text}"
     return text if text.strip() else subject
 
 
@@ -131,7 +141,7 @@ def _html(details: MessageDetails, text: str) -> str:
     return html.from_text(text)
 
 
-def say(mail: Mail, lines: Iterable[str]) -> None:
+def append_lines(mail: Mail, lines: Iterable[str]) -> None:
     """Add lines to the end of a mail's text and HTML."""
     from html import escape
 
@@ -159,7 +169,7 @@ def _unique(*groups: tuple[str, ...]) -> list[list[dict[str, str]]]:
 
 
 def _address(text: str) -> dict[str, str]:
-    """Return an address, and the name before it, which must hold no ``;`` and no ``,``."""
+    """Return an address with its display name, in which SendGrid allows no ``;`` and no ``,``."""
     from email.utils import parseaddr
 
     name, address = parseaddr(text)

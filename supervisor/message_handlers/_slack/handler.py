@@ -17,12 +17,8 @@ if TYPE_CHECKING:
 PARTLY_SENT_AT_MOST = 100
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
-
-
 def _stripped(value: Any) -> Any:
-    """Return a text without the blanks and line ends that copying puts around it."""
+    """Return a text without the blanks and line breaks that copying may have added around it."""
     return value.strip() if isinstance(value, str) else value
 
 
@@ -32,36 +28,37 @@ class SlackHandler:
 
     Without Block Kit blocks of its own, a message gets a header, its text, what the run recorded as fields, and small
     print about the run. What is longer than Slack takes (https://docs.slack.dev/reference/block-kit/blocks/) goes on in
-    further messages; only a text above 40,000 characters is cut, with a note. Nothing in a text can mention anybody.
+    further messages; only a text above 40,000 characters is cut, with a note. No text can mention (notify) anybody.
 
     With a token (scopes ``chat:write`` and, for attachments, ``files:write``; the bot must be in the channel):
 
-    - A run's messages form a thread below its first. Failures, and whatever else is always reported, are shown in the
-      channel as well.
+    - A run's messages form a thread below its first one. Failures and other kinds that are always reported are shown in
+      the channel as well.
     - Progress edits one message in place.
-    - Attachments are uploaded into the thread. What cannot be uploaded is told there, and logged as a warning.
-    - Threads are remembered in memory, of the last 1,000 runs: a message that a later process delivers starts its own.
+    - Attachments are uploaded into the thread. A file that cannot be uploaded is named there, and logged as a warning.
+    - Threads of the last 1,000 runs are kept in memory: a message that a later process delivers starts a new thread.
 
-    A webhook cannot do any of this; it names the attachments.
+    A webhook cannot do any of this; its messages list the attachments.
 
     An attempt that fails midway is continued by the next one in the same process, so nothing is posted twice. The
-    message's id goes along as ``block_id`` of the header, ``supervisor-`` and the id, so that a repeat is recognisable.
+    ``block_id`` of the header is ``supervisor-`` and the message's id, so that a repeat can be recognised.
 
-    Answers: 429 (``Retry-After`` is honoured), 5xx, timeouts and lost connections are temporary, and so is every error
-    that is not known to last; blocks that Slack refuses are sent once more as text; the rest is permanent, with its
-    remedy in the error. https://docs.slack.dev/reference/methods/chat.postMessage/#errors and
+    Responses: 429 (``Retry-After`` is honoured), 5xx, timeouts and lost connections are temporary, and so are errors
+    that are not known to be permanent; blocks that Slack refuses are sent once more as text; the rest is permanent,
+    with a remedy in the error. https://docs.slack.dev/reference/methods/chat.postMessage/#errors and
     https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks/#handling_errors
 
     Args:
         webhook_url: The URL of an incoming webhook, which is a secret. None with a token.
         token: A bot's token ("xoxb-..."). None with a webhook.
-        channel: Where the bot posts: a channel's id or name. None with a webhook, which has its own.
-        client_name: What the small print calls the sending program; empty leaves it out.
+        channel: The channel that the bot posts to, as an id or a name. None with a webhook, which has its own.
+        client_name: The name of the sending program in the small print; empty leaves it out.
         client_version: Its version, in the same place.
-        prefix: Stands before each subject.
-        base_url: Where Slack's methods are found; another one is for tests and for proxies of your own.
-        timeout_s: The most seconds to wait for a connection, and each time for more of an answer.
-        name: Finds the handler again for a stored message; None means "slack", with a token "slack:" and the channel.
+        prefix: The text before each subject.
+        base_url: The URL of Slack's Web API; another one is for tests and for proxies of your own.
+        timeout_s: The most seconds to connect, and to wait for more of a response.
+        name: Identifies the handler when a stored message is sent later; None means "slack", with a token "slack:" and
+            the channel.
 
     Raises:
         ConfigurationError: A setting is missing, blank or cannot be used.
@@ -70,9 +67,9 @@ class SlackHandler:
     webhook_url: str | None = attrs.field(default=None, repr=False, converter=_stripped)
     token: str | None = attrs.field(default=None, repr=False, converter=_stripped)
     channel: str | None = attrs.field(default=None, converter=_stripped, validator=_validation.optional_not_blank)
-    client_name: str = attrs.field(default="", converter=_text)
-    client_version: str = attrs.field(default="", converter=_text)
-    prefix: str = attrs.field(default="", converter=_text)
+    client_name: str = attrs.field(default="", converter=_validation.text_or_empty)
+    client_version: str = attrs.field(default="", converter=_validation.text_or_empty)
+    prefix: str = attrs.field(default="", converter=_validation.text_or_empty)
     base_url: str = attrs.field(default="https://slack.com/api/", validator=_validation.requestable_url)
     timeout_s: float = attrs.field(default=10.0, validator=_validation.positive)
     name: str | None = attrs.field(default=None, validator=_validation.optional_not_blank)

@@ -1,15 +1,8 @@
-"""The two ways into a Slack channel: an incoming webhook, and a bot.
-
-- Attachments to a Slack thread, in bounded memory.
-"""
+"""Posts messages to a Slack channel: through an incoming webhook, or as a bot with threads, edits and files."""
 
 from __future__ import annotations
 
-from http.client import HTTPException
 from typing import TYPE_CHECKING, TypeVar
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 import attrs
 
@@ -23,31 +16,30 @@ from supervisor.message_handlers._slack.web_api import (
     SlackApi,
     SlackError,
     SlackWebhook,
-    connection_error,
-    response_error,
 )
 from supervisor.settings import ALWAYS_REPORTED
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from supervisor._attachments import PackedFile
     from supervisor._models.values import MessageDetails
 
 T = TypeVar("T")
 
 THREADS_AT_MOST = 1_000
+# Slack accepts 1 GB per file (https://slack.com/help/articles/201330736), which would take too long to send.
+UPLOADS_LIMIT_BYTES = 100 * 1024 * 1024
 
 
 @attrs.define(eq=False)
 class SlackThread:
-    """Where the messages of one run are.
+    """The thread with the messages of one run.
 
     Args:
-        channel: The channel's id. Only posting takes a name, editing and uploading do not.
-        ts: The message on top, by its time, which is Slack's id of a message.
-        progress_ts: The message that shows progress; "" before there is one.
-        progress_at: When what it shows was written.
+        channel: The channel's id. Posting accepts a name as well, editing and uploading do not.
+        ts: The first message, by its timestamp, which is Slack's id of a message.
+        progress_ts: The message that shows the progress; "" before there is one.
+        progress_at: When the progress that it shows was reported.
     """
 
     channel: str
@@ -58,14 +50,14 @@ class SlackThread:
 
 @attrs.define(kw_only=True, eq=False)
 class SendState:
-    """How far one message has come, so that the next attempt goes on where the last one stopped.
+    """How much of one message has been sent, so that the next attempt continues where the last one stopped.
 
     Args:
-        left: What is still to be posted.
-        posted: How many messages Slack has of it.
-        is_plain: Whether its blocks were refused.
-        thread: Where it was posted.
-        uploaded: Slack's ids of files that are uploaded, but not yet in the channel; by name and size.
+        left: The posts that are still to be sent.
+        posted: The number of posts that Slack has accepted.
+        is_plain: Whether its blocks were refused, so that it is sent as plain text.
+        thread: The thread that it was posted to.
+        uploaded: Slack's ids of the files that are uploaded, but not yet in the channel, by name and size.
         has_files: Whether its files are in the channel.
     """
 
@@ -78,25 +70,29 @@ class SendState:
 
 
 class WebhookSender:
-    """Posts through an incoming webhook: each message stands by itself, without files."""
+    """Posts through an incoming webhook: without threads, edits and files."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self._webhook = SlackWebhook(url, timeout_s)
 
     def is_outdated(self, _details: MessageDetails) -> bool:
-        """Return False."""
+        """Return False: a webhook cannot edit messages, so it posts each one."""
         return False
 
     def post(self, post: Post, _details: MessageDetails, _so_far: SendState) -> None:
-        """Post one message, or raise a :class:`SlackError`."""
+        """Send one post.
+
+        Raises:
+            SlackError: Slack did not accept it.
+        """
         self._webhook.send(post)
 
     def attach(self, _details: MessageDetails, _so_far: SendState) -> None:
-        """Do nothing: the message names the files."""
+        """Do nothing: a webhook cannot upload files, so the message lists them."""
 
 
 class ChannelSender:
-    """Posts as a bot: in threads, editing progress in place, with files."""
+    """Posts as a bot: in threads, with files, and with progress edited in place."""
 
     def __init__(self, token: str, channel: str, base_url: str, timeout_s: float) -> None:
         self._api = SlackApi(token, base_url, timeout_s)
@@ -104,34 +100,38 @@ class ChannelSender:
         self._threads: dict[str, SlackThread] = {}
 
     def is_outdated(self, details: MessageDetails) -> bool:
-        """Tell whether a message is about progress and the channel shows newer progress already."""
+        """Return whether a message reports progress and the channel already shows newer progress."""
         thread = self._threads.get(_thread_key(details))
         if details.kind is not Kind.PROGRESS or thread is None or thread.progress_at is None:
             return False
         return details.created_at < thread.progress_at
 
     def post(self, post: Post, details: MessageDetails, so_far: SendState) -> None:
-        """Post one message, or edit the one that shows progress, or raise a :class:`SlackError`."""
+        """Send one post, or edit the message that shows the progress.
+
+        Raises:
+            SlackError: Slack did not accept it.
+        """
         is_first = so_far.posted == 0
         shows_progress = details.kind is Kind.PROGRESS and is_first and len(so_far.left) == 1
         thread = self._threads.get(_thread_key(details))
         if shows_progress and thread is not None and self._edit(post, thread):
             ts = thread.progress_ts
         else:
-            ts, thread = self._say(post, details, is_loud=is_first and details.kind in ALWAYS_REPORTED)
+            is_broadcast = is_first and details.kind in ALWAYS_REPORTED
+            ts, thread = self._post_in_thread(post, details, is_broadcast=is_broadcast)
         so_far.thread = thread
         if shows_progress:
             thread.progress_ts, thread.progress_at = ts, details.created_at
 
     def attach(self, details: MessageDetails, so_far: SendState) -> None:
-        """Show the attachments in the thread, and tell there what became of those that cannot be.
+        """Upload the attachments into the thread, with notes about those that cannot be sent.
 
         Raises:
-            SlackError: Something failed that may pass.
+            SlackError: Something failed temporarily.
         """
         if so_far.has_files or not details.attachments:
             return
-
         notes = upload_attachments(self._api, details, so_far)
         if so_far.uploaded and so_far.thread is not None:
             try:
@@ -140,26 +140,28 @@ class ChannelSender:
             except SlackError as exc:
                 names = [name for name, _ in so_far.uploaded]
                 if exc.code == "file_not_found":
-                    so_far.uploaded = {}  # that was too long ago: the next attempt uploads again
+                    so_far.uploaded = {}  # Slack has dropped the uploads by now: the next attempt uploads again
                 notes += [note_skipped_file(name, exc) for name in names]
         if notes:
-            self._tell(notes, details)
+            self._post_notes(notes, details)
         so_far.has_files = True
 
-    def _say(self, post: Post, details: MessageDetails, *, is_loud: bool = False) -> tuple[str, SlackThread]:
-        """Post one message into its thread, which the first one starts; return its ``ts`` and the thread.
+    def _post_in_thread(
+        self, post: Post, details: MessageDetails, *, is_broadcast: bool = False
+    ) -> tuple[str, SlackThread]:
+        """Send one post to its thread, which the first one starts; return its ``ts`` and the thread.
 
         https://docs.slack.dev/reference/methods/chat.postMessage/
         """
         thread = self._threads.get(_thread_key(details))
         try:
-            said = self._api.call(
+            response = self._api.call(
                 self._api.client.chat_postMessage,
                 channel=thread.channel if thread else self._channel,
                 text=post.text,
                 blocks=list(post.blocks) or None,
                 thread_ts=thread.ts if thread else None,
-                reply_broadcast=True if thread and is_loud else None,
+                reply_broadcast=True if thread and is_broadcast else None,
                 unfurl_links=False,
                 unfurl_media=False,
             )
@@ -167,14 +169,14 @@ class ChannelSender:
             if thread is None or exc.code not in THREAD_REFUSED:
                 raise
             self._threads.pop(_thread_key(details), None)
-            return self._say(post, details)
-        ts = str(said["ts"])
-        thread = thread or SlackThread(str(said["channel"]), ts)
+            return self._post_in_thread(post, details)
+        ts = str(response["ts"])
+        thread = thread or SlackThread(str(response["channel"]), ts)
         keep_newest(self._threads, _thread_key(details), thread, THREADS_AT_MOST)
         return ts, thread
 
     def _edit(self, post: Post, thread: SlackThread) -> bool:
-        """Let the message that shows progress show this; return whether there is one that can be edited.
+        """Replace the message that shows the progress; return False when there is none that can be edited.
 
         https://docs.slack.dev/reference/methods/chat.update/
         """
@@ -186,8 +188,8 @@ class ChannelSender:
                 channel=thread.channel,
                 ts=thread.progress_ts,
                 text=post.text,
-                blocks=list(post.blocks),  # without any, the old ones would stay
-                parse="none",  # unlike chat.postMessage, it looks for names otherwise
+                blocks=list(post.blocks),  # None would keep the old blocks
+                parse="none",  # the default of chat.update turns names into mentions, unlike that of chat.postMessage
             )
         except SlackError as exc:
             if exc.code not in EDIT_REFUSED:
@@ -196,7 +198,7 @@ class ChannelSender:
         return True
 
     def _share(self, thread: SlackThread, files: dict[tuple[str, int], str], notes: list[str]) -> None:
-        """Show uploaded files, and what there is to say of them, in a thread.
+        """Show uploaded files in a thread, with notes about them.
 
         https://docs.slack.dev/reference/methods/files.completeUploadExternal/
         """
@@ -208,16 +210,16 @@ class ChannelSender:
             initial_comment=notes_text(notes) if notes else None,
         )
 
-    def _tell(self, notes: list[str], details: MessageDetails) -> None:
-        """Post what became of attachments; the message itself has arrived, so a refusal is only logged."""
+    def _post_notes(self, notes: list[str], details: MessageDetails) -> None:
+        """Post notes about attachments; the message itself has arrived, so a permanent refusal is only logged."""
         try:
-            self._say(Post(notes_text(notes)), details)
+            self._post_in_thread(Post(notes_text(notes)), details)
         except SlackError as exc:
             note_skipped_file("The list of attachments", exc)
 
 
 def keep_newest(memory: dict[str, T], key: str, value: T, at_most: int) -> None:
-    """Keep a value as the youngest, and forget the oldest above ``at_most``."""
+    """Store a value as the newest, and drop the oldest ones above ``at_most``."""
     memory.pop(key, None)
     memory[key] = value
     while len(memory) > at_most:
@@ -225,27 +227,22 @@ def keep_newest(memory: dict[str, T], key: str, value: T, at_most: int) -> None:
 
 
 def _thread_key(details: MessageDetails) -> str:
-    """Return what messages of one thread share: their run, or the message itself outside of runs."""
+    """Return the id that the messages of one thread share: the run's, or the message's own outside of runs."""
     return details.report.id if details.report is not None else details.id
 
 
-# Slack takes files of 1 GB each (https://slack.com/help/articles/201330736); more than this takes too long to send.
-LIMIT_BYTES = 100 * 1024 * 1024
-_ANSWER_BYTES = 4_096
-
-
 def upload_attachments(api: SlackApi, details: MessageDetails, so_far: SendState) -> list[str]:
-    """Upload a message's attachments, and return what there is to say of those that were changed or stay behind.
+    """Upload a message's attachments, and return notes about those that were changed or cannot be sent.
 
     Args:
-        api: Slack's methods.
+        api: Slack's Web API.
         details: The message.
-        so_far: Gets the ids of the files; those that it has already are not sent again.
+        so_far: Receives the ids of the files; files that it has already are not uploaded again.
 
     Raises:
-        SlackError: Something failed that may pass.
+        SlackError: Something failed temporarily.
     """
-    with packed(details.attachments, limit_bytes=LIMIT_BYTES) as attached:
+    with packed(details.attachments, limit_bytes=UPLOADS_LIMIT_BYTES) as attached:
         notes = list(attached.notes)
         kept = {(part.name, part.size_bytes): part for part in attached.parts}
         so_far.uploaded = {key: file_id for key, file_id in so_far.uploaded.items() if key in kept}
@@ -253,57 +250,16 @@ def upload_attachments(api: SlackApi, details: MessageDetails, so_far: SendState
             if key in so_far.uploaded:
                 continue
             try:
-                so_far.uploaded[key] = _file_id(api, part)
+                so_far.uploaded[key] = api.upload(part)
             except SlackError as exc:
                 notes.append(note_skipped_file(part.name, exc))
     return notes
 
 
 def note_skipped_file(name: str, error: SlackError) -> str:
-    """Return why a file stays behind, and log it; raise what may pass, so that it is tried again."""
+    """Log that a file is not attached and return a note that says so; raise a temporary error, to be tried again."""
     if not error.permanent:
         raise error
     text = f"{name} is not attached. {error.reason}"
     _log.warning("SlackHandler: %s", text)
     return text
-
-
-def _file_id(api: SlackApi, part: PackedFile) -> str:
-    """Upload one file and return Slack's id of it.
-
-    slack_sdk's ``files_upload_v2`` makes the same requests, but reads each file into memory.
-    https://docs.slack.dev/messaging/working-with-files/#uploading_files
-    """
-    place = api.call(api.client.files_getUploadURLExternal, filename=part.name, length=part.size_bytes)
-    _send(str(place["upload_url"]), part, api)
-    return str(place["file_id"])
-
-
-def _send(url: str, part: PackedFile, api: SlackApi) -> None:
-    """Send one file where Slack told to.
-
-    https://docs.slack.dev/reference/methods/files.getUploadURLExternal/
-
-    Args:
-        url: Who knows it can upload, so it is hidden from errors.
-        part: The file.
-        api: Knows how long to wait and whom to trust.
-
-    Raises:
-        SlackError: It did not arrive.
-    """
-    if not url.lower().startswith(("https://", "http://")):
-        raise SlackError("Slack named no place to upload files to")
-    secrets = (url, urlsplit(url).path)
-    headers = {"Content-Length": str(part.size_bytes), "Content-Type": "application/octet-stream"}
-    with part.path.open("rb") as content:
-        request = Request(url, content, headers, method="POST")  # noqa: S310 - its scheme was looked at
-        try:
-            with urlopen(request, timeout=api.timeout_s, context=api.tls) as answer:  # noqa: S310 - the same
-                answer.read(_ANSWER_BYTES)
-        except HTTPError as exc:
-            with exc:
-                said = exc.read(_ANSWER_BYTES).decode("utf-8", "replace")
-            raise response_error(exc.code, dict(exc.headers.items()), said, secrets=secrets) from exc
-        except (OSError, HTTPException) as exc:
-            raise connection_error(exc, secrets=secrets) from exc

@@ -1,33 +1,37 @@
-"""Calls of Slack's methods and webhooks by slack_sdk, with its answers as errors that say what they mean.
+"""Calls Slack's Web API and incoming webhooks with slack_sdk, and turns every refusal into a SlackError.
 
-- What Slack's answers mean: which refusals last, what mends them, and which ones another form of message avoids.
+The tables say which of Slack's error codes are permanent, what helps against them, and which ones another form of the
+same message avoids.
 """
 
 from __future__ import annotations
 
 import logging
 import ssl
+from contextlib import closing
 from email.message import Message
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from supervisor._text import one_line
 from supervisor.errors import DeliveryError
-from supervisor.message_handlers._http import Response, redact_secrets
+from supervisor.message_handlers._http import HttpConnection, Response, redact_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from slack_sdk.errors import SlackApiError
 
+    from supervisor._attachments import PackedFile
     from supervisor.message_handlers._slack.blocks import Post
 
-# The blocks are at fault: the same message may pass as plain text.
+# Slack refused the blocks: the same message may be accepted as plain text.
 BLOCKS_REFUSED = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "invalid_payload"}
 )
-# The thread is at fault: the same message may pass outside of it.
+# Slack refused the thread: the same message may be accepted outside of it.
 THREAD_REFUSED = frozenset(
     {
         "cannot_reply_to_message",
@@ -38,13 +42,13 @@ THREAD_REFUSED = frozenset(
         "thread_not_found",
     }
 )
-# The message cannot be edited: a new one may pass.
+# The message cannot be edited: a new one may be accepted.
 EDIT_REFUSED = frozenset({"cant_update_message", "edit_window_closed", "message_not_found", "update_failed"})
 
 _ALLOW_POSTING = "allow the app to post in this channel, or choose another one"
 _REINSTALL = "install the app into the workspace again and use its new bot token"
 _BAD_FORM = "Slack takes no message of this form"
-# Answers that stay the same until somebody does something, and what mends them. Whatever is not listed may pass.
+# Permanent error codes, with what a person can do about them. All codes that are not listed are temporary.
 # https://docs.slack.dev/reference/methods/chat.postMessage/#errors
 # https://docs.slack.dev/reference/methods/chat.update/#errors
 # https://docs.slack.dev/reference/methods/files.getUploadURLExternal/#errors
@@ -104,13 +108,13 @@ REMEDIES: Mapping[str, str] = {
 
 
 class SlackError(DeliveryError):
-    """Tell what Slack answered.
+    """A refusal by Slack, or no response from it.
 
     Args:
-        reason: The answer and its remedy.
-        code: Slack's own word for it; "" where there was no answer of Slack's.
+        reason: The error code and its remedy.
+        code: Slack's error code; "" without a response from Slack itself.
         permanent: True when the same message would be refused again.
-        retry_after_s: Seconds Slack asked us to wait; None lets delivery choose.
+        retry_after_s: The seconds that Slack asks to wait; None when it does not say.
     """
 
     def __init__(
@@ -123,47 +127,41 @@ class SlackError(DeliveryError):
 def response_error(
     status: int, headers: Mapping[str, Any], code: str, *, secrets: Iterable[str], details: str = ""
 ) -> SlackError:
-    """Return the error for an answer that is no success.
+    """Return the error for a response that is no success.
 
-    429, 5xx and every word that is not known to last are temporary. So is what a proxy says in Slack's place, which
-    is HTML. ``Retry-After`` is in seconds: https://docs.slack.dev/apis/web-api/rate-limits/
+    429, 5xx and error codes that are not known to be permanent are temporary; so is HTML, which a proxy sends in place
+    of Slack. ``Retry-After`` is in seconds: https://docs.slack.dev/apis/web-api/rate-limits/
 
     Args:
         status: The status code.
-        headers: The headers of the answer.
-        code: Slack's word for the error, or the body as it came.
-        secrets: What must not be told.
-        details: More that Slack said of it.
+        headers: The headers of the response.
+        code: Slack's error code, or the body as it is.
+        secrets: Texts that the error must not contain.
+        details: What else Slack says about the error.
     """
-    answer = Response(status=status, headers=_as_message_headers(headers))
+    response = Response(status=status, headers=_as_message_headers(headers))
     word = code.strip() if code.strip().replace("_", "").isalnum() else ""
-    is_refused = 400 <= status < 500 and bool(word)  # noqa: PLR2004 - the sender's faults
-    is_permanent = not answer.is_temporary and (word in REMEDIES or is_refused or status == 413)  # noqa: PLR2004 - too large
-    said = "Slack answered " + ", ".join(filter(None, [answer.phrase if status != 200 else "", _said(code, details)]))  # noqa: PLR2004
+    is_client_error = 400 <= status < 500 and bool(word)  # noqa: PLR2004 - 4xx are the client's faults
+    is_too_large = status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    is_permanent = not response.is_temporary and (word in REMEDIES or is_client_error or is_too_large)
+    shown_status = response.status_text if status != HTTPStatus.OK else ""
+    shown_code = one_line(f"{code} ({details})" if details else code)
     remedy = f": {REMEDIES[word]}" if word in REMEDIES else ""
+    reason = f"Slack answered {', '.join(filter(None, [shown_status, shown_code]))}{remedy}"
     return SlackError(
-        redact_secrets(f"{said}{remedy}", secrets),
-        code=word,
-        permanent=is_permanent,
-        retry_after_s=answer.retry_after_s,
+        redact_secrets(reason, secrets), code=word, permanent=is_permanent, retry_after_s=response.retry_after_s
     )
 
 
 def connection_error(error: Exception, *, secrets: Iterable[str]) -> SlackError:
-    """Return the error for a request without an answer: always temporary."""
+    """Return the error for a request without a response: always temporary."""
     cause = getattr(error, "reason", error)
-    told = str(cause) or type(cause).__name__
-    if isinstance(cause, TimeoutError):
-        told = "it did not answer in time"
-    return SlackError(redact_secrets(f"Slack could not be reached: {one_line(told)}", secrets))
-
-
-def _said(code: str, details: str) -> str:
-    return one_line(f"{code} ({details})" if details else code)
+    text = "it did not answer in time" if isinstance(cause, TimeoutError) else str(cause) or type(cause).__name__
+    return SlackError(redact_secrets(f"Slack could not be reached: {one_line(text)}", secrets))
 
 
 def _as_message_headers(headers: Mapping[str, Any]) -> Message:
-    """Return headers as an object that finds them in any case."""
+    """Return headers as an object that finds names in upper or lower case."""
     message = Message()
     for name, value in headers.items():
         message[name] = str(value)
@@ -175,7 +173,7 @@ class SlackWebhook:
 
     Args:
         url: Its URL, which is a secret.
-        timeout_s: The most seconds for each step on the way.
+        timeout_s: The most seconds to connect, and to wait for more of the response.
 
     Raises:
         ImportError: slack_sdk is not installed.
@@ -194,27 +192,26 @@ class SlackWebhook:
         Raises:
             SlackError: Slack did not accept it, or did not answer.
         """
-        shown = {"text": post.text, "blocks": list(post.blocks) or None}
+        content = {"text": post.text, "blocks": list(post.blocks) or None}
         try:
-            answer = self._client.send(**shown, unfurl_links=False, unfurl_media=False)
+            response = self._client.send(**content, unfurl_links=False, unfurl_media=False)
         except (OSError, HTTPException, ValueError) as exc:
             raise connection_error(exc, secrets=self._secrets) from exc
-        # Slack says "ok"; HTML is from a proxy in between, whatever its status.
-        if not 200 <= answer.status_code < 300 or answer.body.lstrip().startswith("<"):  # noqa: PLR2004 - success
-            raise response_error(answer.status_code, answer.headers, answer.body, secrets=self._secrets)
+        # Slack's body is "ok"; HTML comes from a proxy in between, whatever the status.
+        if not 200 <= response.status_code < 300 or response.body.lstrip().startswith("<"):  # noqa: PLR2004 - 2xx
+            raise response_error(response.status_code, response.headers, response.body, secrets=self._secrets)
 
 
 class SlackApi:
-    """Slack's methods, as a bot may call them.
+    """The methods of Slack's Web API, called as a bot.
 
     Args:
         token: The bot's token, which is a secret.
-        base_url: Where the methods are found.
-        timeout_s: The most seconds for each step on the way.
+        base_url: The URL that the methods' names are appended to.
+        timeout_s: The most seconds to connect, and to wait for more of the response.
 
     Attributes:
-        client: The client whose methods :meth:`call` takes.
-        tls: What certificates are verified with.
+        client: slack_sdk's client, whose methods are passed to :meth:`call`.
 
     Raises:
         ImportError: slack_sdk is not installed.
@@ -224,15 +221,14 @@ class SlackApi:
         from slack_sdk import WebClient
 
         self.client = _quiet_client(WebClient, token=token, base_url=base_url, timeout=timeout_s)
-        self.timeout_s = timeout_s
-        self.tls: ssl.SSLContext = self.client.ssl
+        self._timeout_s = timeout_s
         self._secrets = (token,)
 
     def call(self, method: Callable[..., Any], **arguments: Any) -> Any:
-        """Return what Slack answered to one method.
+        """Call one method and return Slack's response.
 
         Raises:
-            SlackError: Slack refused it, or did not answer.
+            SlackError: Slack refused the call, or did not answer.
         """
         from slack_sdk.errors import SlackApiError
 
@@ -246,18 +242,51 @@ class SlackApi:
     def _refusal(self, error: SlackApiError) -> SlackError:
         response: Any = error.response
         data = response.data if isinstance(response.data, dict) else {}
-        said = data.get("response_metadata")
-        more = "; ".join(str(each) for each in said.get("messages") or ()) if isinstance(said, dict) else ""
+        metadata = data.get("response_metadata")
+        details = "; ".join(map(str, metadata.get("messages") or ())) if isinstance(metadata, dict) else ""
         if data.get("needed"):
-            more = f"it needs {data['needed']}, the token has {data.get('provided') or 'nothing'}"
+            details = f"it needs {data['needed']}, the token has {data.get('provided') or 'nothing'}"
         code = str(data.get("error") or "an error without a name")
-        return response_error(response.status_code, response.headers, code, secrets=self._secrets, details=more)
+        return response_error(response.status_code, response.headers, code, secrets=self._secrets, details=details)
+
+    def upload(self, file: PackedFile) -> str:
+        """Upload one file and return Slack's id of it; the file is not yet shown in any channel.
+
+        slack_sdk's ``files_upload_v2`` sends the same requests, but reads each file into memory.
+        https://docs.slack.dev/messaging/working-with-files/#uploading_files
+
+        Raises:
+            SlackError: The file was not accepted.
+        """
+        place = self.call(self.client.files_getUploadURLExternal, filename=file.name, length=file.size_bytes)
+        self._send_content(str(place["upload_url"]), file)
+        return str(place["file_id"])
+
+    def _send_content(self, url: str, file: PackedFile) -> None:
+        """Send a file's content to the URL that Slack gave for it; the URL is a secret, since it permits the upload.
+
+        https://docs.slack.dev/reference/methods/files.getUploadURLExternal/
+        """
+        parts = urlsplit(url)
+        if parts.scheme.lower() not in {"http", "https"}:
+            raise SlackError("Slack named no place to upload files to")
+        secrets = (url, parts.path)
+        connection = HttpConnection(url, self._timeout_s)
+        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        with file.path.open("rb") as content, closing(connection):
+            try:
+                response = connection.post(path, content, {"Content-Type": "application/octet-stream"})
+            except DeliveryError as exc:
+                raise connection_error(exc, secrets=secrets) from exc
+        if not response.is_success:
+            body = response.body.decode("utf-8", "replace")
+            raise response_error(response.status, dict(response.headers.items()), body, secrets=secrets)
 
 
 def _quiet_client(client: Callable[..., Any], **settings: Any) -> Any:
-    """Return a client that leaves retrying and logging to us.
+    """Return a client of slack_sdk that neither retries nor logs.
 
-    slack_sdk would try a lost connection again by itself, and writes requests with the webhook's URL into debug logs.
+    By itself, slack_sdk repeats a request after a lost connection, and writes the webhook's URL into debug logs.
     """
-    silent = logging.Logger("slack", level=logging.CRITICAL + 1)  # noqa: LOG001 - one that nobody can switch on
+    silent = logging.Logger("slack", level=logging.CRITICAL + 1)  # noqa: LOG001 - getLogger()'s could be switched on
     return client(**settings, ssl=ssl.create_default_context(), logger=silent, retry_handlers=[])

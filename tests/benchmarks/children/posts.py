@@ -94,17 +94,19 @@ def shares():
     from supervisor.models import MessageDetails
 
     handler, details = SendGridHandler(**SETTINGS), MessageDetails(SUBJECT, TEXT)
-    mail = mail_send.mail(handler, details)
+    mail = mail_send.compose_mail(handler._mail_settings(), details)
 
     def pack_nothing():
         with packed((), limit_bytes=1):
             pass
 
     def write():
-        mail_send.write(mail, io.BytesIO())
+        mail_send.write_json(mail, io.BytesIO())
 
     steps = {
-        "its mail (subject, text, HTML, by the library's classes)": lambda: mail_send.mail(handler, details),
+        "its mail (subject, text, HTML, by the library's classes)": lambda: mail_send.compose_mail(
+            handler._mail_settings(), details
+        ),
         "packing attachments (none here)": pack_nothing,
         "writing JSON": write,
     }
