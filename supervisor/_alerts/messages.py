@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from supervisor._models.summary import Past
     from supervisor._models.values import MessageDetails, RunReport
     from supervisor._store import Journal
-    from supervisor._store.records import FindingRecord, RunRecord
+    from supervisor._store.records import AlertRecord, RunRecord
 
 _GAP = timedelta(minutes=15)
 """Checks further apart than this say something of the machine."""
@@ -126,7 +126,7 @@ def missed(starts: Missed, view: View, last_run: RunRecord | None, booted_at: da
     return _message(Kind.MISSED, headline, lead, rest, view.now)
 
 
-def started_again(finding: FindingRecord, first: RunRecord, missed_count: int, now: datetime) -> MessageDetails:
+def started_again(finding: AlertRecord, first: RunRecord, missed_count: int, now: datetime) -> MessageDetails:
     """Return the message that a script whose start was missed has started again.
 
     Args:
@@ -145,7 +145,7 @@ def started_again(finding: FindingRecord, first: RunRecord, missed_count: int, n
     return _message(Kind.RECOVERY, headline, lead, (_facts(_last_run(first)),), now, report)
 
 
-def goes_on(finding: FindingRecord, record: RunRecord, now: datetime) -> MessageDetails:
+def goes_on(finding: AlertRecord, record: RunRecord, now: datetime) -> MessageDetails:
     """Return the message that a run which had stalled makes progress again."""
     report = _until(record.report, now)
     headline = progress_again_subject(report)

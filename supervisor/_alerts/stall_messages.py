@@ -50,11 +50,11 @@ class FindingsInMemory:
         self._stalls, noted = changed
         return noted
 
-    def owe_end(self, kind: Kind, names: Iterable[str]) -> None:
+    def await_recovery(self, kind: Kind, names: Iterable[str]) -> None:
         """Note who is to hear of the end of a finding."""
         self._owed[kind] = union(self._owed.get(kind, ()), names)
 
-    def end_stall(self) -> tuple[str, ...]:
+    def resolve_stall(self) -> tuple[str, ...]:
         """Return who is to hear now that the run goes on."""
         return self._owed.pop(Kind.STALLED, ()) if recovery_is_notified(self.stalls) else ()
 

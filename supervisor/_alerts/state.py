@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from supervisor._run.recorder import Keeper
     from supervisor._run.state import RunState
     from supervisor._store import Journal
-    from supervisor._store.records import FindingRecord
+    from supervisor._store.records import AlertRecord
 
 
 class Slowness:
@@ -70,7 +70,7 @@ class Slowness:
             except JournalUnavailable as error:
                 self._keeper.do_without(error)
         if noted is not None:
-            self._seen.owe_end(finding.kind, tell(noted))
+            self._seen.await_recovery(finding.kind, tell(noted))
         return finding.kind is Kind.STALLED and self._seen.is_held_back
 
     def _found(
@@ -78,11 +78,11 @@ class Slowness:
     ) -> bool:
         with journal.one_commit():
             # The journal knows progress alone, and takes two stalls with other signs of life between for one.
-            noted = journal.note_finding(kind, self._run.id, is_new=is_new)
+            noted = journal.open_alert(kind, self._run.id, is_new=is_new)
             if noted is not None:
-                journal.owe_end(kind, self._run.id, tell(noted))
+                journal.await_recovery(kind, self._run.id, tell(noted))
                 return False
-            return kind is Kind.STALLED and any(each.untold for each in journal.findings_of(self._run.id))
+            return kind is Kind.STALLED and any(each.skipped for each in journal.alerts_of(self._run.id))
 
     def goes_on(
         self, lasted_s: float, tell: Callable[[Collection[str]], None], ours: Collection[str] | None = None
@@ -95,14 +95,14 @@ class Slowness:
             ours: Whom we can reach, where somebody else sees to the others; None for all.
         """
         self._went_on, self._lasted_s = True, lasted_s
-        owed = self._seen.end_stall()
+        owed = self._seen.resolve_stall()
         journal = self._keeper.journal
         if journal is None:
             if owed:
                 tell(owed)
             return
         with self._keeper.fault_noted(), journal.one_commit():
-            if owed := journal.end_stall(self._run.id, only=ours) or ():
+            if owed := journal.resolve_stall(self._run.id, only=ours) or ():
                 tell(owed)
 
     # At its end
@@ -123,26 +123,26 @@ class Slowness:
 
     def owed(self) -> frozenset[str]:
         """Return the names of the handlers that are to hear of a good end, since they heard of what it ends."""
-        return self._seen.owed.union(*(each.owed for each in self._told()))
+        return self._seen.owed.union(*(each.awaiting_recovery for each in self._told()))
 
-    def end_heard(self, names: Collection[str]) -> None:
+    def mark_recovery_notified(self, names: Collection[str]) -> None:
         """Note that handlers hear of a good end, in the commit that stores its messages."""
         journal = self._keeper.journal
         if journal is not None:
             with self._keeper.fault_noted():
                 for each in self._told():
-                    if each.owed:
-                        journal.end_heard(each.key, names)
+                    if each.awaiting_recovery:
+                        journal.mark_recovery_notified(each.key, names)
 
-    def _told(self) -> tuple[FindingRecord, ...]:
+    def _told(self) -> tuple[AlertRecord, ...]:
         journal = self._keeper.journal
         if journal is not None:
             with self._keeper.fault_noted():
-                return journal.findings_of(self._run.id)
+                return journal.alerts_of(self._run.id)
         return ()
 
 
-def slow_by(records: Iterable[FindingRecord]) -> AlertSummary:
+def slow_by(records: Iterable[AlertRecord]) -> AlertSummary:
     """Return how a run was slow, by what was told of it."""
     from supervisor._models.alerts import AlertSummary
 

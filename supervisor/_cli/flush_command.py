@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from supervisor._store import Journal, WaitingDelivery
-    from supervisor._store.sqlite.reader import Reader, Standing
+    from supervisor._store.sqlite.reader import DeliveryStatus, Reader
 
 DEADLINE_S = 60.0
 _STYLES = {"sent": "green", "failed": "bold red", "left": "yellow"}
@@ -117,7 +117,7 @@ def _flushed(
                 _send(journal, [found[name] for name in dict.fromkeys(each.handler for each in own)], own, deadline_s)
             finally:
                 journal.close()
-    after = reader.standings([each.key for each in tried])
+    after = reader.delivery_statuses([each.key for each in tried])
     return [_result(each, after.get(each.key), faults) for each in tried]
 
 
@@ -156,7 +156,7 @@ def _send(journal: Journal, senders: Sequence[Any], own: Sequence[WaitingDeliver
     dispatcher.wait(deadline_s)
 
 
-def _result(before: WaitingDelivery, after: Standing | None, faults: dict[str, str]) -> Result:
+def _result(before: WaitingDelivery, after: DeliveryStatus | None, faults: dict[str, str]) -> Result:
     if before.handler in faults:
         return Result(delivery=before, became="left", why=faults[before.handler])
     if after is None or after.state in ("sent", "dropped"):

@@ -79,7 +79,7 @@ class Keeper:
 
         if self._journal is not None:
             with self.fault_noted():
-                return slow_by(self._journal.findings_of(run_id))
+                return slow_by(self._journal.alerts_of(run_id))
         return None
 
     def mark_died(self, run_id: str, tell: Callable[[], None]) -> None:
@@ -218,11 +218,11 @@ class Keeper:
         if journal is None or not within_s:
             return False
         with self.fault_noted():
-            told_at, _ = journal.repeats(self._run.name, error.fingerprint)
-            if told_at is None or datetime.now(UTC) - told_at >= timedelta(seconds=within_s):
+            notified_at, _ = journal.repeats(self._run.name, error.fingerprint)
+            if notified_at is None or datetime.now(UTC) - notified_at >= timedelta(seconds=within_s):
                 return False
             # Whoever was told meanwhile that all is well again is to hear of the first failure after it.
-            in_this_run = told_at.timestamp() >= self._run.started_at_s
+            in_this_run = notified_at.timestamp() >= self._run.started_at_s
             if in_this_run or journal.failures_since_success(self._run.name).failures:
                 journal.mark_held_back(self._run.name, error.fingerprint)
                 return True
@@ -234,9 +234,9 @@ class Keeper:
         if journal is None or not self._run.settings.repeat_after_s:
             return ""
         with self.fault_noted():
-            told_at, held_back = journal.repeats(self._run.name, error.fingerprint)
-            if held_back and told_at is not None:
-                return f"{counted(held_back, 'equal failure')} since {local_time(told_at)} stayed untold."
+            notified_at, held_back = journal.repeats(self._run.name, error.fingerprint)
+            if held_back and notified_at is not None:
+                return f"{counted(held_back, 'equal failure')} since {local_time(notified_at)} stayed untold."
         return ""
 
     def mark_told(self, error: ErrorDetails) -> None:
@@ -244,7 +244,7 @@ class Keeper:
         journal = self._journal
         if journal is not None and self._run.settings.repeat_after_s:
             with self.fault_noted():
-                journal.mark_told(self._run.name, error.fingerprint)
+                journal.mark_notified(self._run.name, error.fingerprint)
 
 
 def _in_words(streak: Streak | None) -> str:

@@ -338,7 +338,7 @@ class Reporter:
         if success:
             yield from self._store_for(success, self._ended_well(Kind.SUCCESS, failures_before))
         if slowness is not None and owed:
-            slowness.end_heard(owed)
+            slowness.mark_recovery_notified(owed)
 
     def _ended_well(self, kind: Kind, failures_before: str) -> MessageDetails:
         attachments = (*self._run.own_logs, *self._run.attachments)

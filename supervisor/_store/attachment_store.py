@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 FOLDER = "outbox"
 ORPHAN_AFTER_S = 3_600.0
 
-_WAITS = "SELECT 1 FROM delivery WHERE key = ? AND message = ? AND body IS NOT NULL"
-_LACKS_COPIES = f"{_WAITS} AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.message = delivery.message)"  # noqa: S608
-_KEPT = "SELECT position, attachment FROM kept WHERE message = ?"
+_WAITS = "SELECT 1 FROM delivery WHERE key = ? AND message_id = ? AND body IS NOT NULL"
+_LACKS_COPIES = (
+    f"{_WAITS} AND NOT EXISTS (SELECT 1 FROM attachment_copy WHERE attachment_copy.message_id = delivery.message_id)"  # noqa: S608
+)
+_KEPT = "SELECT position, attachment FROM attachment_copy WHERE message_id = ?"
 
 
 class _Copy(NamedTuple):
@@ -65,7 +67,7 @@ class Copies:
         message_id = text(message.id)
         if not message.attachments or not self._store.rows(_WAITS, (delivery.key, message_id)):
             return delivery
-        if not self._store.rows("SELECT 1 FROM kept WHERE message = ? LIMIT 1", (message_id,)):
+        if not self._store.rows("SELECT 1 FROM attachment_copy WHERE message_id = ? LIMIT 1", (message_id,)):
             self._note(delivery.key, message_id, self._make(delivery.key, message, pack))
             self._stay_within_limit()
         kept = self._store.rows(_KEPT, (message_id,))
@@ -94,12 +96,12 @@ class Copies:
         Returns:
             Their folders, for :meth:`remove` after the commit.
         """
-        rows = connection.execute("SELECT folder FROM kept WHERE message = ?", (message_id,)).fetchall()
+        rows = connection.execute("SELECT folder FROM attachment_copy WHERE message_id = ?", (message_id,)).fetchall()
         # Few messages have copies, so a walk over the deliveries does here, and none of them pays for an index.
-        needed = "SELECT 1 FROM delivery WHERE message = ? AND state IN ('pending', 'failed') LIMIT 1"
+        needed = "SELECT 1 FROM delivery WHERE message_id = ? AND state IN ('pending', 'failed') LIMIT 1"
         if not rows or connection.execute(needed, (message_id,)).fetchone():
             return []
-        connection.execute("DELETE FROM kept WHERE message = ?", (message_id,))
+        connection.execute("DELETE FROM attachment_copy WHERE message_id = ?", (message_id,))
         return [folder for (folder,) in rows if folder is not None]
 
     def remove(self, folders: Iterable[str]) -> None:
@@ -112,7 +114,8 @@ class Copies:
     def sweep(self) -> None:
         """Delete folders that belong to no message, an hour after a kill left them."""
         known = {
-            folder.partition("/")[0] for (folder,) in self._store.rows("SELECT folder FROM kept WHERE folder > ''")
+            folder.partition("/")[0]
+            for (folder,) in self._store.rows("SELECT folder FROM attachment_copy WHERE folder > ''")
         }
         before = self._clock() - ORPHAN_AFTER_S
         try:
@@ -156,7 +159,7 @@ class Copies:
             is_wanted = connection.execute(_LACKS_COPIES, (key, message_id)).fetchone()
             if is_wanted:
                 connection.executemany(
-                    "INSERT INTO kept (message, position, delivery, folder, bytes, is_log, attachment) "
+                    "INSERT INTO attachment_copy (message_id, position, delivery, folder, bytes, is_log, attachment) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
                     [
                         (message_id, position, key, each.folder, each.size_bytes, each.is_log, dump(each.attachment))
@@ -170,10 +173,10 @@ class Copies:
         """Give copies up until the rest is within the limit: logs first, the oldest first."""
         folders: list[str] = []
         with self._store.write() as connection:
-            total = connection.execute("SELECT coalesce(sum(bytes), 0) FROM kept").fetchone()[0]
+            total = connection.execute("SELECT coalesce(sum(bytes), 0) FROM attachment_copy").fetchone()[0]
             while total > self._limit_bytes:
                 message_id, position, folder, size_bytes = connection.execute(
-                    "SELECT message, position, folder, bytes FROM kept WHERE folder IS NOT NULL "
+                    "SELECT message_id, position, folder, bytes FROM attachment_copy WHERE folder IS NOT NULL "
                     "ORDER BY is_log DESC, delivery, position LIMIT 1"
                 ).fetchone()
                 self._give_up(connection, message_id, position)
@@ -182,14 +185,14 @@ class Copies:
         self.remove(folders)
 
     def _give_up(self, connection: sqlite3.Connection, message_id: str, position: int) -> None:
-        of_any = "SELECT body FROM delivery WHERE message = ? AND body IS NOT NULL LIMIT 1"
+        of_any = "SELECT body FROM delivery WHERE message_id = ? AND body IS NOT NULL LIMIT 1"
         (body,) = connection.execute(of_any, (message_id,)).fetchone() or (None,)
         try:
             original = dump(_with_note(load_message(body).attachments[position], self._dropped()))
         except UnreadableError:
             original = b""
         connection.execute(
-            "UPDATE kept SET folder = NULL, bytes = 0, attachment = ? WHERE message = ? AND position = ?",
+            "UPDATE attachment_copy SET folder = NULL, bytes = 0, attachment = ? WHERE message_id = ? AND position = ?",
             (original, message_id, position),
         )
 

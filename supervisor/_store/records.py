@@ -84,20 +84,21 @@ class RunGlance(NamedTuple):
     is_gone: bool
 
 
-class FindingRecord(NamedTuple):
+class AlertRecord(NamedTuple):
     """Something that a check, or a run itself, has told of, and that is still so as far as the journal knows.
 
     Args:
-        key: What ``resolve_finding`` takes.
+        key: What ``resolve_alert`` takes.
         kind: Stalled, overdue, missed or died.
         name: Of which runs.
         run_id: Of which run; "" where a start was missed.
         schedule: The schedule whose time was missed; None for other kinds.
         since: When it began: the first start that was missed, the last sign of life, the end of the time allowed.
-        told_at: When it was told; of several stalls of a run, when one was last told.
+        notified_at: When it was told; of several stalls of a run, when one was last told.
         times: How often it was so of this run.
-        untold: How often since it was told.
-        owed: The handlers that are to hear that it is over, by their names; none where it was only printed.
+        skipped: How often since people were notified.
+        awaiting_recovery: The names of the handlers that are to be notified of the recovery; none where it was only
+            printed.
         run: The run as it is now; None where a start was missed, and where the run is kept no more.
     """
 
@@ -107,10 +108,10 @@ class FindingRecord(NamedTuple):
     run_id: str
     schedule: str | None
     since: datetime
-    told_at: datetime
+    notified_at: datetime
     times: int
-    untold: int
-    owed: tuple[str, ...]
+    skipped: int
+    awaiting_recovery: tuple[str, ...]
     run: RunGlance | None
 
 
@@ -142,11 +143,11 @@ class Repeats(NamedTuple):
     """What was told of equal failures.
 
     Args:
-        told_at: When one was last told; None when never.
+        notified_at: When one was last told; None when never.
         held_back: How many were held back since.
     """
 
-    told_at: datetime | None
+    notified_at: datetime | None
     held_back: int
 
 

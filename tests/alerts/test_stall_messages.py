@@ -62,13 +62,13 @@ def test_memory_goes_by_the_same_rule() -> None:
     """Without a journal a run knows what it has told, whom, and who is to hear of the end."""
     now = 0.0
     memory = FindingsInMemory(lambda: now)
-    assert memory.end_stall() == ()
+    assert memory.resolve_stall() == ()
     assert memory.note(Kind.OVERDUE, is_new=False) == Notification()
-    memory.owe_end(Kind.OVERDUE, ["a"])
+    memory.await_recovery(Kind.OVERDUE, ["a"])
     for number in range(1, 4):
         assert memory.note(Kind.STALLED, is_new=True) == Notification(number)
-        memory.owe_end(Kind.STALLED, ["a", "b"])
-        assert memory.end_stall() == (("a", "b") if number < NOTIFIED_SINGLY else ())
+        memory.await_recovery(Kind.STALLED, ["a", "b"])
+        assert memory.resolve_stall() == (("a", "b") if number < NOTIFIED_SINGLY else ())
     assert memory.note(Kind.STALLED, is_new=True) is None
     assert memory.is_held_back
     now = HOUR

@@ -91,7 +91,7 @@ def test_one_message_tells_all_of_a_good_end(recorder: Recorder, journal: Journa
     assert "it succeeded after" in text
     assert "It had stalled at 20" in text
     assert " ms and was overdue. The run before it failed, which started at" in text
-    assert journal.open_findings() == ()
+    assert journal.open_alerts() == ()
 
 
 def test_a_success_says_that_the_run_had_stalled(recorder: Recorder, journal: Journal) -> None:
@@ -161,7 +161,7 @@ def test_a_death_says_that_the_run_had_stalled(tmp_path: Path, journal: Journal)
     """
     script = Script(tmp_path, body)
     script.wait_until_ready()
-    wait_until(journal.open_findings)
+    wait_until(journal.open_alerts)
     script.process.kill()
     script.end()
     ended = run(tmp_path / "next", "with supervise('night', handlers=[told]): pass")
@@ -226,7 +226,7 @@ def test_of_a_run_and_checks_at_once_one_tells_the_end(journal: Journal, state: 
     for other in others:
         other.close()
     assert recorder.told == ["overdue", "recovery"]
-    assert journal.open_findings() == ()
+    assert journal.open_alerts() == ()
 
 
 # Stall after stall
@@ -314,6 +314,6 @@ def test_kinds_of_findings_are_kept_once_for_a_run(
     """However often a run stalls, the journal keeps one finding of it."""
     with supervise("night", handlers=[recorder], stall_after_s=0.05) as run:
         flap(run, log, 5)
-        (found,) = journal.findings_of(run.id)
-        assert (found.kind, found.owed) == (Kind.STALLED, ("recorder",))
-        assert found.times == found.untold + 3 >= 5
+        (found,) = journal.alerts_of(run.id)
+        assert (found.kind, found.awaiting_recovery) == (Kind.STALLED, ("recorder",))
+        assert found.times == found.skipped + 3 >= 5

@@ -83,7 +83,7 @@ def main():
         with tempfile.TemporaryDirectory(dir=directory) as folder:
             journal = fill(folder, runs)
             bare, check = check_as_a_process(folder)
-            newest, unended, findings = map(query, (journal.newest_runs, journal.unended_runs, journal.open_findings))
+            newest, unended, findings = map(query, (journal.newest_runs, journal.unended_runs, journal.open_alerts))
             journal.close()
         print(
             f"| {runs:,} | {bare * 1e3:.0f} ms | {check * 1e3:.0f} ms | {LIMIT_S * 1e3:.0f} ms "

@@ -295,13 +295,13 @@ def test_a_check_that_is_killed_before_its_commit_has_told_nothing(machine: Mach
     killed(machine)
     before = textwrap.dedent("""
         import os, signal
-        from supervisor._store.sqlite.outbox import OutboxKeeper
-        put = OutboxKeeper.put
+        from supervisor._store.sqlite.outbox import OutboxStore
+        put = OutboxStore.put
         def die(self, message, handlers, **options):
             put(self, message, handlers, **options)
             if handlers:
                 os.kill(os.getpid(), signal.SIGKILL)
-        OutboxKeeper.put = die
+        OutboxStore.put = die
         """)
     assert machine.check(before=before).returncode == -9
     assert hook.told == []

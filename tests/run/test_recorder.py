@@ -172,7 +172,7 @@ def test_equal_failures_are_held_back_and_counted(state: Path, journal: Journal,
     assert len(journal.runs("night")) == 4
     connection = sqlite3.connect(state / "journal.sqlite3")
     with connection:
-        connection.execute("UPDATE told SET told_at = told_at - 3600")
+        connection.execute("UPDATE notified_failure SET notified_at = notified_at - 3600")
     connection.close()
     fail(recorder, repeat_after_s=3600)
     fail(recorder, repeat_after_s=3600)

@@ -132,7 +132,7 @@ def test_what_a_check_has_told_is_not_told_again(recorder: Recorder, state: Path
     """A finding of this run that ``supervisor check`` was faster to tell stays told once."""
     with supervise("night", handlers=[recorder], max_duration_s=0.3) as run:
         journal = open_journal(state)
-        assert journal.note_finding("overdue", run.id)  # type: ignore[arg-type]  # a StrEnum's text
+        assert journal.open_alert("overdue", run.id)  # type: ignore[arg-type]  # a StrEnum's text
         journal.close()
         time.sleep(0.5)
     assert recorder.told == []
@@ -143,7 +143,7 @@ def test_the_journal_knows_what_was_told(recorder: Recorder, state: Path) -> Non
     journal = open_journal(state)
     with supervise("night", handlers=[recorder], max_duration_s=0.05) as run:
         wait_until(lambda: recorder.messages)
-        assert not journal.note_finding("overdue", run.id)  # type: ignore[arg-type]  # as above
+        assert not journal.open_alert("overdue", run.id)  # type: ignore[arg-type]  # as above
     journal.close()
 
 

@@ -16,7 +16,7 @@ from supervisor._text import counted
 if TYPE_CHECKING:
     from supervisor._cli.check.checker import Looked, Told
     from supervisor._store import WaitingDelivery
-    from supervisor._store.records import FindingRecord
+    from supervisor._store.records import AlertRecord
     from supervisor.message_handlers import HealthchecksHandler
 
 FINE, FOUND, WRONG_USE = 0, 1, 2
@@ -41,7 +41,7 @@ class Result:
     note: str = ""
 
     @property
-    def open(self) -> tuple[FindingRecord, ...]:
+    def open(self) -> tuple[AlertRecord, ...]:
         """Return what was told before and is still so."""
         return self.looked.open if self.looked is not None else ()
 
@@ -108,13 +108,13 @@ def _told_document(told: Told, delivered: Delivered) -> dict[str, Any]:
     }
 
 
-def _open_document(record: FindingRecord) -> dict[str, Any]:
+def _open_document(record: AlertRecord) -> dict[str, Any]:
     return {
         "kind": str(record.kind),
         "name": record.name,
         "run_id": record.run_id or None,
         "since": record.since,
-        "told_at": record.told_at,
+        "told_at": record.notified_at,
     }
 
 

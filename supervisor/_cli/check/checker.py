@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from supervisor._delivery.job import Job
     from supervisor._models.values import MessageDetails, MessageHandler
     from supervisor._store import Journal, WaitingDelivery
-    from supervisor._store.records import FindingRecord, LastCheck, RunGlance
+    from supervisor._store.records import AlertRecord, LastCheck, RunGlance
 
 
 @attrs.frozen(kw_only=True)
@@ -64,7 +64,7 @@ class View:
     now: datetime
     newest: Mapping[str, RunGlance]
     unended: tuple[RunGlance, ...]
-    open: tuple[FindingRecord, ...]
+    open: tuple[AlertRecord, ...]
     watched: Mapping[str, Watched]
     last_check: LastCheck
 
@@ -101,7 +101,7 @@ def take(journal: Journal, configuration: Configuration, now: datetime, awake_s:
         now=now,
         newest=journal.newest_runs(),
         unended=journal.unended_runs(),
-        open=journal.open_findings(),
+        open=journal.open_alerts(),
         watched=_watched(journal, configuration),
         last_check=last_check,
     )
@@ -113,7 +113,7 @@ def _watched(journal: Journal, configuration: Configuration) -> dict[str, Watche
     graces = {text(name): settings[name].get("grace_s") for name in schedules}
     return {
         name: Watched(schedule=schedule, since=since, dropped_at=dropped_at, grace_s=graces.get(name))
-        for name, (schedule, since, dropped_at) in journal.watch_schedules(schedules).items()
+        for name, (schedule, since, dropped_at) in journal.note_schedules(schedules).items()
     }
 
 
@@ -146,7 +146,7 @@ class Looked:
     at: datetime
     names: int
     told: tuple[Told, ...]
-    open: tuple[FindingRecord, ...]
+    open: tuple[AlertRecord, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -207,7 +207,7 @@ class Check:
         found = [*finder.findings(), *finder.recoveries()]
         told = tuple(each for each in map(self._tell, found) if each is not None)
         # Looked at again only where something was: mostly there is nothing.
-        still = self._journal.open_findings() if view.open else ()
+        still = self._journal.open_alerts() if view.open else ()
         known = {each.key for each in view.open}
         return Looked(
             at=view.now, names=len(view.names), told=told, open=tuple(each for each in still if each.key in known)
@@ -234,7 +234,9 @@ class Check:
             self._journal.put(message, elsewhere)
             jobs = dispatcher.store(message) if dispatcher is not None else ()
             if finding.kind in {Kind.STALLED, Kind.OVERDUE}:
-                self._journal.owe_end(finding.kind, finding.run_id, [*_owed_an_end(jobs, dispatcher), *elsewhere])
+                self._journal.await_recovery(
+                    finding.kind, finding.run_id, [*_owed_an_end(jobs, dispatcher), *elsewhere]
+                )
         return Told(finding=finding, message=message, jobs=jobs)
 
     def _hearers_of(self, finding: Finding) -> tuple[MessageHandler, ...]:

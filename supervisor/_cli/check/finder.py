@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from supervisor._models.alerts import AlertSummary
     from supervisor._models.values import MessageDetails
     from supervisor._store import Journal
-    from supervisor._store.records import FindingRecord, RunGlance, RunRecord
+    from supervisor._store.records import AlertRecord, RunGlance, RunRecord
 
 HEAD_START_S = 30.0
 """A run that watches itself tells first, since it knows more: a check waits for so much longer."""
@@ -109,7 +109,7 @@ class Finder:
             if heard_by:
                 return _noted(self._journal.mark_died(run.id))
             # What no handler hears of is left to the script's own next run, which tells its handlers.
-            return self._journal.note_finding(Kind.DIED, run.id)
+            return self._journal.open_alert(Kind.DIED, run.id)
 
         from supervisor._alerts.messages import died
 
@@ -143,7 +143,7 @@ class Finder:
         known = self._open.get((Kind.STALLED, run.name, run.id))
         if known is None or _has_moved(known, run):
             return True
-        stalls = StallHistory(known.since.timestamp(), known.told_at.timestamp(), known.times, known.untold)
+        stalls = StallHistory(known.since.timestamp(), known.notified_at.timestamp(), known.times, known.skipped)
         return stalls.skipped_one_is_due(self._view.now.timestamp())
 
     def _of_run(
@@ -155,7 +155,7 @@ class Finder:
             run_id=run.id,
             since=_instant(since_s),
             compose=lambda: self._about(run, compose),
-            claim=lambda _: self._journal.note_finding(kind, run.id),
+            claim=lambda _: self._journal.open_alert(kind, run.id),
         )
 
     def _missed(self, starts: Missed) -> Finding:
@@ -172,12 +172,12 @@ class Finder:
             name=plan.name,
             since=since,
             compose=compose,
-            claim=lambda _: _noted(self._journal.note_missed(plan.name, plan.schedule.text, since, plan.newest)),
+            claim=lambda _: _noted(self._journal.open_missed_alert(plan.name, plan.schedule.text, since, plan.newest)),
         )
 
     # What is over
 
-    def _run_over(self, record: FindingRecord) -> Finding | None:
+    def _run_over(self, record: AlertRecord) -> Finding | None:
         run = record.run
         if run is not None and record.kind is not Kind.DIED:
             if run.outcome == Outcome.SUCCESS:
@@ -186,10 +186,10 @@ class Finder:
                 return self._goes_on(run, record)
         if run is None or run.outcome is not None or record.kind is not Kind.DIED:
             # It failed or died, which is told as that, or nobody knows it any more.
-            self._journal.resolve_finding(record.key)
+            self._journal.resolve_alert(record.key)
         return None
 
-    def _goes_on(self, run: RunGlance, record: FindingRecord) -> Finding | None:
+    def _goes_on(self, run: RunGlance, record: AlertRecord) -> Finding | None:
         from supervisor._alerts.messages import goes_on
 
         if record.kind is not Kind.STALLED or not recovery_is_notified(record.times):
@@ -199,13 +199,16 @@ class Finder:
 
         def claim(names: Collection[str]) -> Notification | None:
             # Whom only the script can tell hears of it from the script, and so do all others.
-            return _noted(self._journal.end_stall(run.id, only=names) is not None)
+            return _noted(self._journal.resolve_stall(run.id, only=names) is not None)
 
         return self._over(
-            record, lambda: self._about(run, lambda each: goes_on(record, each, self._view.now)), claim, record.owed
+            record,
+            lambda: self._about(run, lambda each: goes_on(record, each, self._view.now)),
+            claim,
+            record.awaiting_recovery,
         )
 
-    def _ended_well(self, run: RunGlance, record: FindingRecord) -> Finding | None:
+    def _ended_well(self, run: RunGlance, record: AlertRecord) -> Finding | None:
         """Return one recovery for all that is over with a good end."""
         from supervisor._alerts.messages import ended_well
 
@@ -218,34 +221,34 @@ class Finder:
             return ended_well(each, self._view.now, past, self._slow_before(run.id))
 
         def claim(_: Collection[str]) -> Notification | None:
-            resolved = [self._journal.resolve_finding(each.key) for each in records]
+            resolved = [self._journal.resolve_alert(each.key) for each in records]
             return _noted(any(resolved))
 
-        owed = union((), (name for each in records for name in each.owed))
+        owed = union((), (name for each in records for name in each.awaiting_recovery))
         return self._over(record, lambda: self._about(run, compose), claim, owed)
 
     def _slow_before(self, run_id: str) -> AlertSummary:
-        return slow_by(self._journal.findings_of(run_id))
+        return slow_by(self._journal.alerts_of(run_id))
 
-    def _missed_over(self, record: FindingRecord) -> Finding | None:
+    def _missed_over(self, record: AlertRecord) -> Finding | None:
         from supervisor._alerts.messages import started_again
 
-        first = self._journal.first_start(record.name, record.since - _early(record.schedule))
+        first = self._journal.first_run_since(record.name, record.since - _early(record.schedule))
         if first is not None:
             count = _count_missed(record, first)
             return self._over(
                 record,
                 lambda: self._about(first, lambda each: started_again(record, each, count, self._view.now)),
-                lambda _: _noted(self._journal.resolve_finding(record.key)),
+                lambda _: _noted(self._journal.resolve_alert(record.key)),
             )
         plan = plan_of(self._view, record.name)
         if plan is None or plan.schedule.text != record.schedule:
-            self._journal.resolve_finding(record.key)  # it has another schedule now, or none: no start is owed
+            self._journal.resolve_alert(record.key)  # it has another schedule now, or none: no start is owed
         return None
 
     def _over(
         self,
-        record: FindingRecord,
+        record: AlertRecord,
         compose: Callable[[], MessageDetails | None],
         claim: Callable[[Collection[str]], Notification | None],
         owed: tuple[str, ...] = (),
@@ -269,7 +272,7 @@ def _noted(is_ours: bool) -> Notification | None:
     return Notification() if is_ours else None
 
 
-def _has_moved(record: FindingRecord, run: RunGlance) -> bool:
+def _has_moved(record: AlertRecord, run: RunGlance) -> bool:
     """Tell whether a run has made progress since it was found to make none."""
     return run.seen_at_s > record.since.timestamp() + _ROUNDING_S
 
@@ -287,7 +290,7 @@ def _is_beyond(passed_s: float, limit_s: float | None) -> bool:
     return limit_s is not None and passed_s > limit_s + HEAD_START_S
 
 
-def _count_missed(record: FindingRecord, first: RunGlance) -> int:
+def _count_missed(record: AlertRecord, first: RunGlance) -> int:
     """Return how many starts were missed until a run started; the one for which it came in time is not."""
     grace = timedelta(seconds=first.grace_s if first.grace_s is not None else DEFAULT_GRACE_S)
     until = _instant(first.started_at_s) - grace

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from supervisor._models.alerts import Notification
-    from supervisor._store.records import FindingRecord, LastCheck, RunGlance, RunRecord
+    from supervisor._store.records import AlertRecord, LastCheck, RunGlance, RunRecord
     from supervisor._store.sqlite.database import Row, Store
 
 SLEPT_AT_LEAST_S = 60.0
@@ -43,25 +43,26 @@ JOIN run ON run.key = (SELECT key FROM run WHERE run.name = names.name ORDER BY 
 """  # noqa: S608 - only our own words
 # Ordered as its partial index is: by the key, SQLite would read all runs instead.
 _UNENDED = f"SELECT {_GLANCE} FROM run WHERE outcome IS NULL ORDER BY name, key"  # noqa: S608
-_FINDING = f"""
-SELECT finding.key, kind, finding.name, finding.run_id, finding.schedule, since, told_at, times, untold, owed, {_GLANCE}
-FROM finding LEFT JOIN run ON run.key = finding.run AND run.id = finding.run_id
+_ALERT = f"""
+SELECT alert.key, kind, alert.name, alert.run_id, alert.schedule, since, notified_at, times, skipped,
+       awaiting_recovery, {_GLANCE}
+FROM alert LEFT JOIN run ON run.key = alert.run AND run.id = alert.run_id
 """  # noqa: S608
-_OPEN = f"{_FINDING} WHERE resolved_at IS NULL ORDER BY finding.key"
-_OF_RUN = f"{_FINDING} WHERE finding.run_id = ? ORDER BY finding.key"
+_OPEN = f"{_ALERT} WHERE resolved_at IS NULL ORDER BY alert.key"
+_OF_RUN = f"{_ALERT} WHERE alert.run_id = ? ORDER BY alert.key"
 _STALLS = (
-    "SELECT key, since, told_at, times, untold FROM finding WHERE kind = ? AND run_id = ? ORDER BY key DESC LIMIT 1"
+    "SELECT key, since, notified_at, times, skipped FROM alert WHERE kind = ? AND run_id = ? ORDER BY key DESC LIMIT 1"
 )
-_STALLS_AGAIN = "UPDATE finding SET since = ?, told_at = ?, times = ?, untold = ?, resolved_at = NULL WHERE key = ?"
-_OWED = "SELECT key, times, owed FROM finding WHERE resolved_at IS NULL AND kind = ? AND run_id = ?"
-_CHECKS = "SELECT at, awake_s, slept_s FROM checked ORDER BY at"
+_STALLS_AGAIN = "UPDATE alert SET since = ?, notified_at = ?, times = ?, skipped = ?, resolved_at = NULL WHERE key = ?"
+_AWAITING = "SELECT key, times, awaiting_recovery FROM alert WHERE resolved_at IS NULL AND kind = ? AND run_id = ?"
+_CHECKS = "SELECT at, awake_s, slept_s FROM past_check ORDER BY at"
 _SINCE = {
     Kind.STALLED: "coalesce(progress_at, started_at)",
     Kind.OVERDUE: "started_at + coalesce(max_duration_s, 0)",
     Kind.DIED: "coalesce(progress_at, started_at)",
 }
 _NOTE = """
-INSERT OR IGNORE INTO finding (kind, name, run, run_id, schedule, since, told_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT OR IGNORE INTO alert (kind, name, run, run_id, schedule, since, notified_at) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -84,24 +85,24 @@ class AlertReader:
         """Return the runs that have not ended, of all names and machines, oldest first."""
         return tuple(sorted(map(self._glance, self._store.rows(_UNENDED))))  # by their keys
 
-    def open_findings(self) -> tuple[FindingRecord, ...]:
+    def open_alerts(self) -> tuple[AlertRecord, ...]:
         """Return what was told and is not over yet, oldest first."""
-        return tuple(map(self._finding, self._store.rows(_OPEN)))
+        return tuple(map(self._alert, self._store.rows(_OPEN)))
 
-    def findings_of(self, run_id: str) -> tuple[FindingRecord, ...]:
+    def alerts_of(self, run_id: str) -> tuple[AlertRecord, ...]:
         """Return what was told of a run, whether it is over or not; all stalls of a run are one finding."""
-        return tuple(map(self._finding, self._store.rows(_OF_RUN, (text(run_id),))))
+        return tuple(map(self._alert, self._store.rows(_OF_RUN, (text(run_id),))))
 
-    def _finding(self, row: Row) -> FindingRecord:
-        from supervisor._store.records import FindingRecord
+    def _alert(self, row: Row) -> AlertRecord:
+        from supervisor._store.records import AlertRecord
 
-        key, kind, name, run_id, schedule, since, told_at, times, untold, owed, *glance = row
-        return FindingRecord(
-            key, Kind(kind), name, run_id, schedule, _instant(since), _instant(told_at), times, untold,
-            load_texts(owed), self._glance(glance) if glance[0] is not None else None,
+        key, kind, name, run_id, schedule, since, notified_at, times, skipped, awaiting, *glance = row
+        return AlertRecord(
+            key, Kind(kind), name, run_id, schedule, _instant(since), _instant(notified_at), times, skipped,
+            load_texts(awaiting), self._glance(glance) if glance[0] is not None else None,
         )  # fmt: skip
 
-    def first_start(self, name: str, since: datetime) -> RunGlance | None:
+    def first_run_since(self, name: str, since: datetime) -> RunGlance | None:
         """Return the first run of a name that started at an instant or later; None when there is none yet."""
         sql = f"SELECT {_GLANCE} FROM run WHERE name = ? AND started_at >= ? ORDER BY key LIMIT 1"  # noqa: S608
         return next(map(self._glance, self._store.rows(sql, (text(name), since.timestamp()))), None)
@@ -142,7 +143,7 @@ class AlertReader:
         return merged
 
     def _schedules_seen(self) -> list[Row]:
-        return self._store.rows("SELECT name, schedule, since, dropped_at FROM watched")
+        return self._store.rows("SELECT name, schedule, since, dropped_at FROM seen_schedule")
 
     def last_check(self, awake_s: float) -> LastCheck:
         """Return when a check last looked, and when the machine slept, as far as checks and the clocks of now show it.
@@ -171,7 +172,7 @@ class AlertLog(AlertReader):
     repeats it.
     """
 
-    def note_finding(self, kind: Kind, run_id: str, *, is_new: bool = False) -> Notification | None:
+    def open_alert(self, kind: Kind, run_id: str, *, is_new: bool = False) -> Notification | None:
         """Claim the telling that a run stalled, is overdue or died.
 
         A run that tells this of itself calls it too, so that no check tells it again. Stalls that are not to be told
@@ -215,7 +216,7 @@ class AlertLog(AlertReader):
             connection.execute(_STALLS_AGAIN, (*stalls, found[0]))
         return noted
 
-    def owe_end(self, kind: Kind, run_id: str, names: Iterable[str]) -> None:
+    def await_recovery(self, kind: Kind, run_id: str, names: Iterable[str]) -> None:
         """Note who is to hear that a finding is over; to be used in the commit that stores its message.
 
         Args:
@@ -224,14 +225,16 @@ class AlertLog(AlertReader):
             names: The names of handlers; those that were noted before stay.
         """
         with self._store.write() as connection:
-            for key, _, owed in connection.execute(_OWED, (str(kind), text(run_id))).fetchall():
-                self._owe(connection, key, tuple(dict.fromkeys((*load_texts(owed), *names))))
+            for key, _, awaiting in connection.execute(_AWAITING, (str(kind), text(run_id))).fetchall():
+                self._set_awaiting(connection, key, tuple(dict.fromkeys((*load_texts(awaiting), *names))))
 
     @staticmethod
-    def _owe(connection: sqlite3.Connection, key: int, names: Sequence[str]) -> None:
-        connection.execute("UPDATE finding SET owed = ? WHERE key = ?", (dump_texts(names) if names else None, key))
+    def _set_awaiting(connection: sqlite3.Connection, key: int, names: Sequence[str]) -> None:
+        connection.execute(
+            "UPDATE alert SET awaiting_recovery = ? WHERE key = ?", (dump_texts(names) if names else None, key)
+        )
 
-    def note_missed(self, name: str, schedule: str, since: datetime, newest: RunGlance | None) -> bool:
+    def open_missed_alert(self, name: str, schedule: str, since: datetime, newest: RunGlance | None) -> bool:
         """Claim the telling that a scheduled start was missed.
 
         Args:
@@ -251,26 +254,26 @@ class AlertLog(AlertReader):
 
     def _note(self, connection: sqlite3.Connection, kind: Kind, row: Row) -> bool:
         name, _, run_id, _, since = row
-        was_told = connection.execute(
-            "SELECT 1 FROM finding WHERE name = ? AND kind = ? AND run_id = ? AND since = ?",
+        is_known = connection.execute(
+            "SELECT 1 FROM alert WHERE name = ? AND kind = ? AND run_id = ? AND since = ?",
             (name, str(kind), run_id, since),
         ).fetchone()
-        if was_told is not None:  # by somebody who was faster; it may even be over again
+        if is_known is not None:  # by somebody who was faster; it may even be over again
             return False
         return connection.execute(_NOTE, (str(kind), *row, self._clock())).rowcount > 0
 
-    def resolve_finding(self, key: int) -> bool:
+    def resolve_alert(self, key: int) -> bool:
         """Claim the telling that a finding is over; True for exactly one caller of all processes."""
         with self._store.write() as connection:
             return self._resolve(connection, key)
 
     def _resolve(self, connection: sqlite3.Connection, key: int) -> bool:
         now = self._clock()
-        connection.execute("DELETE FROM finding WHERE resolved_at < ?", (now - KEEP_DAYS * DAY_S,))
-        sql = "UPDATE finding SET resolved_at = ?, owed = NULL WHERE resolved_at IS NULL AND key = ?"
+        connection.execute("DELETE FROM alert WHERE resolved_at < ?", (now - KEEP_DAYS * DAY_S,))
+        sql = "UPDATE alert SET resolved_at = ?, awaiting_recovery = NULL WHERE resolved_at IS NULL AND key = ?"
         return connection.execute(sql, (now, key)).rowcount > 0
 
-    def end_stall(self, run_id: str, *, only: Collection[str] | None = None) -> tuple[str, ...] | None:
+    def resolve_stall(self, run_id: str, *, only: Collection[str] | None = None) -> tuple[str, ...] | None:
         """Claim the telling that a run makes progress again after it had stalled.
 
         Args:
@@ -284,16 +287,16 @@ class AlertLog(AlertReader):
         from supervisor._models.alerts import recovery_is_notified
 
         with self._store.write() as connection:
-            row = connection.execute(_OWED, (str(Kind.STALLED), text(run_id))).fetchone()
+            row = connection.execute(_AWAITING, (str(Kind.STALLED), text(run_id))).fetchone()
             if row is None or not recovery_is_notified(row[1]):
                 return None
-            owed = load_texts(row[2])
-            if only is not None and not set(owed) <= set(only):
+            awaiting = load_texts(row[2])
+            if only is not None and not set(awaiting) <= set(only):
                 return None
             self._resolve(connection, row[0])
-            return owed
+            return awaiting
 
-    def end_heard(self, key: int, names: Collection[str]) -> bool:
+    def mark_recovery_notified(self, key: int, names: Collection[str]) -> bool:
         """Claim the telling to some handlers that a finding is over. It is over when all have heard of it.
 
         Args:
@@ -305,18 +308,18 @@ class AlertLog(AlertReader):
         """
         with self._store.write() as connection:
             row = connection.execute(
-                "SELECT owed FROM finding WHERE resolved_at IS NULL AND key = ?", (key,)
+                "SELECT awaiting_recovery FROM alert WHERE resolved_at IS NULL AND key = ?", (key,)
             ).fetchone()
             if row is None:
                 return False
-            owed = load_texts(row[0])
-            left = tuple(each for each in owed if each not in names)
+            awaiting = load_texts(row[0])
+            left = tuple(each for each in awaiting if each not in names)
             if not left:
                 return self._resolve(connection, key)
-            self._owe(connection, key, left)
-            return left != owed
+            self._set_awaiting(connection, key, left)
+            return left != awaiting
 
-    def watch_schedules(self, configured: Mapping[str, str]) -> dict[str, tuple[str, datetime, datetime | None]]:
+    def note_schedules(self, configured: Mapping[str, str]) -> dict[str, tuple[str, datetime, datetime | None]]:
         """Note which schedules the configuration has now, and return them as :meth:`schedules` does.
 
         Args:
@@ -327,7 +330,8 @@ class AlertLog(AlertReader):
         if changed:
             with self._store.write() as connection:
                 connection.executemany(
-                    "INSERT OR REPLACE INTO watched (name, schedule, since, dropped_at) VALUES (?, ?, ?, ?)", changed
+                    "INSERT OR REPLACE INTO seen_schedule (name, schedule, since, dropped_at) VALUES (?, ?, ?, ?)",
+                    changed,
                 )
         return self.schedules(configured)
 
@@ -342,8 +346,8 @@ class AlertLog(AlertReader):
         with self._store.write(durable=False) as connection:
             rows = connection.execute(_CHECKS).fetchall()
             slept_s = _slept_s(rows[-1], now, awake_s) if rows else 0.0
-            connection.execute("DELETE FROM checked WHERE slept_s = 0 OR at < ?", (now - KEEP_DAYS * DAY_S,))
-            connection.execute("INSERT OR REPLACE INTO checked VALUES (?, ?, ?)", (now, awake_s, slept_s))
+            connection.execute("DELETE FROM past_check WHERE slept_s = 0 OR at < ?", (now - KEEP_DAYS * DAY_S,))
+            connection.execute("INSERT OR REPLACE INTO past_check VALUES (?, ?, ?)", (now, awake_s, slept_s))
         return _last_check(rows, now, awake_s)
 
 

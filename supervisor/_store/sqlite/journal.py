@@ -10,9 +10,9 @@ from supervisor._store.contract import COPIES_LIMIT_BYTES, LEASE_S
 from supervisor._store.processes import Process, is_gone, this_process
 from supervisor._store.sqlite.alert_log import AlertLog
 from supervisor._store.sqlite.database import BUSY_S, Store
-from supervisor._store.sqlite.outbox_admin import TendedOutbox
-from supervisor._store.sqlite.run_history import RunReader
-from supervisor._store.sqlite.runs import KEEP_DAYS, KEEP_RUNS, RunWriter
+from supervisor._store.sqlite.outbox_admin import OutboxAdmin
+from supervisor._store.sqlite.run_history import RunHistory
+from supervisor._store.sqlite.runs import KEEP_DAYS, KEEP_RUNS, RunStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from supervisor._models.summary import Past
 
 
-class Journal(RunWriter, RunReader, TendedOutbox, AlertLog):
+class Journal(RunStore, RunHistory, OutboxAdmin, AlertLog):
     """The record of runs, and the :class:`~supervisor._store.Outbox` of messages that are not settled yet.
 
     It can be used from any thread, and after a fork also in the child, where it opens the file anew.

@@ -29,7 +29,7 @@ _OWN_AT_ONCE = 100
 
 _PUT = """
 INSERT INTO delivery (handler, state, attempts, due_at, changed_at, lease_until, claimer_host, claimer_pid,
-                      claimer_started, last_error, message, kind, created_at, subject, body)
+                      claimer_started, last_error, message_id, kind, created_at, subject, body)
 VALUES (?, 'pending', 0, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)
 """
 # A row whose last change lies in the future was changed before the clock was set back; it is due.
@@ -39,12 +39,12 @@ FROM delivery
 WHERE handler = ? AND state = 'pending' AND (due_at <= ? OR changed_at > ?)
 """
 _IS_ANY_DUE = f"SELECT EXISTS ({_DUE})"
-_MESSAGE = "SELECT message, body FROM delivery WHERE key = ?"
+_MESSAGE = "SELECT message_id, body FROM delivery WHERE key = ?"
 _LEASE = """
 UPDATE delivery SET lease_until = ?, claimer_host = ?, claimer_pid = ?, claimer_started = ? WHERE key = ?
 """
 # A key may come again in a fresh file: the message's id tells whether it is still the same delivery.
-_SAME = "key = ? AND message = ?"
+_SAME = "key = ? AND message_id = ?"
 # Whoever lost the lease has no say any more.
 _MINE = f"""{_SAME} AND state = 'pending' AND attempts = ?
 AND (claimer_pid IS NULL OR (claimer_host = ? AND claimer_pid = ? AND claimer_started = ?))
@@ -61,7 +61,7 @@ DELETE FROM delivery WHERE state IN ('sent', 'dropped') AND key <= (SELECT max(k
 """
 
 
-class OutboxKeeper:
+class OutboxStore:
     """Keep deliveries in the journal's file; see :class:`~supervisor._store.Outbox` for what each method does.
 
     The attributes come from :class:`~supervisor._store.Journal`.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from supervisor._models.kinds import DeliveryState, Kind
 from supervisor._store.processes import Process
-from supervisor._store.sqlite.outbox import OutboxKeeper
+from supervisor._store.sqlite.outbox import OutboxStore
 
 if TYPE_CHECKING:
     from supervisor._store.records import WaitingDelivery
@@ -17,7 +17,7 @@ UNSENT_KEYS = (
     "SELECT key FROM delivery WHERE state = 'pending' UNION ALL SELECT key FROM delivery WHERE state = 'failed'"
 )
 _UNSENT = f"""
-SELECT key, handler, state, subject, kind, message, created_at, attempts, last_error, due_at,
+SELECT key, handler, state, subject, kind, message_id, created_at, attempts, last_error, due_at,
        lease_until, claimer_host, claimer_pid, claimer_started
 FROM delivery WHERE key IN (SELECT key FROM ({UNSENT_KEYS}) ORDER BY +key LIMIT ?) ORDER BY key
 """  # noqa: S608 - only our own words
@@ -31,7 +31,7 @@ WHERE key = ? AND state IN ('pending', 'failed')
 """
 
 
-class TendedOutbox(OutboxKeeper):
+class OutboxAdmin(OutboxStore):
     """Let a person see and decide what becomes of deliveries."""
 
     def deliveries(self, *, limit: int = 1_000) -> list[WaitingDelivery]:
@@ -59,7 +59,7 @@ class TendedOutbox(OutboxKeeper):
         with self._store.write() as connection:
             if not connection.execute(_DROP, (key,)).rowcount:
                 return False
-            (message_id,) = connection.execute("SELECT message FROM delivery WHERE key = ?", (key,)).fetchone()
+            (message_id,) = connection.execute("SELECT message_id FROM delivery WHERE key = ?", (key,)).fetchone()
             folders = self._copies.forget(connection, message_id)
         self._copies.remove(folders)
         return True

@@ -22,8 +22,8 @@ from supervisor._store.processes import is_gone, this_process
 from supervisor._store.sqlite import schema
 from supervisor._store.sqlite.alert_log import AlertReader
 from supervisor._store.sqlite.database import FILE_NAME
-from supervisor._store.sqlite.outbox_admin import UNSENT_KEYS, TendedOutbox
-from supervisor._store.sqlite.run_history import _COLUMNS, RunReader, _record
+from supervisor._store.sqlite.outbox_admin import UNSENT_KEYS, OutboxAdmin
+from supervisor._store.sqlite.run_history import _COLUMNS, RunHistory, _record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -40,7 +40,7 @@ _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _BARRED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
-class ReadOnlyFile:
+class ReadOnlyDatabase:
     """Reads the journal's file, in the place of a :class:`~supervisor._store.sqlite.database.Store`.
 
     Args:
@@ -181,7 +181,7 @@ SELECT (SELECT count(*) FROM delivery WHERE state = 'pending'), (SELECT count(*)
 _DELIVERIES_OF = f"SELECT key FROM delivery WHERE key IN ({UNSENT_KEYS}) AND instr(body, ?)"  # noqa: S608
 
 
-class Standing(NamedTuple):
+class DeliveryStatus(NamedTuple):
     """Where one delivery stands.
 
     Args:
@@ -195,7 +195,7 @@ class Standing(NamedTuple):
     last_error: str
 
 
-class Reader(RunReader, TendedOutbox, AlertReader):
+class Reader(RunHistory, OutboxAdmin, AlertReader):
     """The journal for reading only; what writes raises JournalUnavailable.
 
     Args:
@@ -212,7 +212,7 @@ class Reader(RunReader, TendedOutbox, AlertReader):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.path = os.path.join(os.path.abspath(directory), FILE_NAME)  # noqa: PTH100, PTH118 - as SQLite wants it
-        self._store: Any = ReadOnlyFile(self.path, busy_s)  # as far as reading goes, a Store
+        self._store: Any = ReadOnlyDatabase(self.path, busy_s)  # as far as reading goes, a Store
         self._clock = clock
         self._this = this_process
         self._gone = is_gone
@@ -290,12 +290,12 @@ class Reader(RunReader, TendedOutbox, AlertReader):
         pending, failed = self._store.rows(_COUNTS)[0]
         return pending, failed
 
-    def standings(self, keys: Collection[int]) -> dict[int, Standing]:
+    def delivery_statuses(self, keys: Collection[int]) -> dict[int, DeliveryStatus]:
         """Return where deliveries stand; what was forgotten since is left out."""
-        found: dict[int, Standing] = {}
+        found: dict[int, DeliveryStatus] = {}
         for some in _in_parts(keys):
             rows = self._store.rows(_STATES.format(_marks(some)), some)
-            found.update({key: Standing(*facts) for key, *facts in rows})
+            found.update({key: DeliveryStatus(*facts) for key, *facts in rows})
         return found
 
     def _runs(self, conditions: str, *facts: Any) -> tuple[RunRecord, ...]:

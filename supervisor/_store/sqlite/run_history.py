@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _COLUMNS = """
 id, name, outcome, started_at, ended_at, duration_s, parent_id, host, pid, process_started, user, python, schedule,
 max_duration_s, stall_after_s, log_path, exit_code, cpu_s, peak_memory_bytes, progress_at, progress, argv, "values",
-error, grace_s, program_pid, program_started
+error, grace_s, child_pid, child_started
 """
 _PROCESS = slice(7, 10)  # host, pid, process_started
 _NEWEST_OF = f"SELECT {_COLUMNS} FROM run WHERE name = ? ORDER BY key DESC LIMIT ?"  # noqa: S608 - only our own words
@@ -30,8 +30,8 @@ _NEWEST_FAILED = f"SELECT {_COLUMNS} FROM run WHERE name = ? AND fingerprint = ?
 _UNENDED = f"SELECT {_COLUMNS} FROM run WHERE outcome IS NULL AND name = ? AND host = ? ORDER BY key"  # noqa: S608
 
 
-class RunReader:
-    """Answer questions about runs. The attributes come from :class:`~supervisor._store.sqlite.runs.RunWriter`."""
+class RunHistory:
+    """Answer questions about runs. The attributes come from :class:`~supervisor._store.sqlite.runs.RunStore`."""
 
     _store: Store
     _clock: Callable[[], float]
@@ -125,17 +125,18 @@ class RunReader:
         from supervisor._store.records import Repeats
 
         rows = self._store.rows(
-            "SELECT told_at, held_back FROM told WHERE name = ? AND fingerprint = ?", (text(name), text(fingerprint))
+            "SELECT notified_at, held_back FROM notified_failure WHERE name = ? AND fingerprint = ?",
+            (text(name), text(fingerprint)),
         )
-        told_at, held_back = rows[0] if rows else (None, 0)
-        return Repeats(_instant(told_at), held_back)
+        notified_at, held_back = rows[0] if rows else (None, 0)
+        return Repeats(_instant(notified_at), held_back)
 
-    def mark_told(self, name: str, fingerprint: str) -> None:
+    def mark_notified(self, name: str, fingerprint: str) -> None:
         """Note that a failure was told just now, and begin to count anew."""
         with self._store.write() as connection:
             connection.execute(
-                "INSERT INTO told (name, fingerprint, told_at) VALUES (?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET told_at = excluded.told_at, held_back = 0",
+                "INSERT INTO notified_failure (name, fingerprint, notified_at) VALUES (?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET notified_at = excluded.notified_at, held_back = 0",
                 (text(name), text(fingerprint), self._clock()),
             )
 
@@ -143,7 +144,7 @@ class RunReader:
         """Note that a failure was held back because an equal one was told; without such a one, do nothing."""
         with self._store.write() as connection:
             connection.execute(
-                "UPDATE told SET held_back = held_back + 1 WHERE name = ? AND fingerprint = ?",
+                "UPDATE notified_failure SET held_back = held_back + 1 WHERE name = ? AND fingerprint = ?",
                 (text(name), text(fingerprint)),
             )
 
@@ -186,8 +187,8 @@ def _record(row: Row) -> RunRecord:
 
 
 def _program(facts: dict[str, Any]) -> Process | None:
-    pid = facts["program_pid"]
-    return None if pid is None else Process(facts["host"], pid, facts["program_started"])
+    pid = facts["child_pid"]
+    return None if pid is None else Process(facts["host"], pid, facts["child_started"])
 
 
 def _report(facts: dict[str, Any]) -> Any:

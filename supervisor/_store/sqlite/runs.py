@@ -117,7 +117,7 @@ DELETE FROM run WHERE key IN (
 """
 
 
-class RunWriter:
+class RunStore:
     """Write down what runs do.
 
     Args:
@@ -214,7 +214,7 @@ class RunWriter:
         Raises:
             JournalUnavailable: It could not be written.
         """
-        self._change(run_id, "program_pid = ?, program_started = ?", program.pid, program.started)
+        self._change(run_id, "child_pid = ?, child_started = ?", program.pid, program.started)
 
     def _change(self, run_id: str, columns: str, *values: Any) -> None:
         """Change some columns of a run that was started here, but perhaps not for what comes after power loss."""
@@ -270,7 +270,7 @@ class RunWriter:
         with self._store.write(durable=False) as connection:
             too_many = connection.execute(_DELETE_TOO_MANY, (name, name, self._keep_runs, _PRUNE_AT_ONCE)).rowcount
             too_old = connection.execute(_DELETE_TOO_OLD, (_PRUNE_AT_ONCE, before)).rowcount
-            connection.execute("DELETE FROM told WHERE told_at < ?", (before,))
+            connection.execute("DELETE FROM notified_failure WHERE notified_at < ?", (before,))
         return too_many + too_old
 
 

@@ -181,7 +181,31 @@ def _deliver_notices(connection: sqlite3.Connection) -> None:
 # A plain notice is stored as every other message.
 _NO_SAID = (_deliver_notices, "DROP TABLE said")
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CHECKS, _PROGRAM, _SLOW, _ONE_ROW, _NO_SAID)
+# The names that the code has for these today. From here on:
+#   notified_failure: when people were last notified of equal failures of a name, and how many were held back since.
+#   alert: what people were notified of once. awaiting_recovery: the handlers that are to be notified of its end.
+#   seen_schedule: schedules in the configuration, since when checks have seen them, and when they no longer did.
+#   past_check: when the last check looked, and those before it that found that the machine had slept.
+#   attachment_copy: copies of attachments of waiting messages.
+_NAMES = (
+    "ALTER TABLE told RENAME TO notified_failure",
+    "ALTER TABLE notified_failure RENAME COLUMN told_at TO notified_at",
+    "DROP INDEX finding_open",
+    "ALTER TABLE finding RENAME TO alert",
+    "ALTER TABLE alert RENAME COLUMN told_at TO notified_at",
+    "ALTER TABLE alert RENAME COLUMN untold TO skipped",
+    "ALTER TABLE alert RENAME COLUMN owed TO awaiting_recovery",
+    "CREATE UNIQUE INDEX alert_open ON alert (kind, name, run_id) WHERE resolved_at IS NULL",
+    "ALTER TABLE watched RENAME TO seen_schedule",
+    "ALTER TABLE checked RENAME TO past_check",
+    "ALTER TABLE delivery RENAME COLUMN message TO message_id",
+    "ALTER TABLE kept RENAME TO attachment_copy",
+    "ALTER TABLE attachment_copy RENAME COLUMN message TO message_id",
+    "ALTER TABLE run RENAME COLUMN program_pid TO child_pid",
+    "ALTER TABLE run RENAME COLUMN program_started TO child_started",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CHECKS, _PROGRAM, _SLOW, _ONE_ROW, _NO_SAID, _NAMES)
 VERSION = len(MIGRATIONS)
 
 

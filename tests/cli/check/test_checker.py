@@ -361,25 +361,25 @@ def test_who_only_the_script_can_tell_hears_it_from_the_script(machine: Machine,
     machine.handlers = [recorder]
     run_id = machine.start(stall_after_s=MINUTE)
     machine.goes_on(2 * MINUTE)
-    assert machine.journal.note_finding(Kind.STALLED, run_id)
-    machine.journal.owe_end(Kind.STALLED, run_id, ["of the script", "recorder"])
+    assert machine.journal.open_alert(Kind.STALLED, run_id)
+    machine.journal.await_recovery(Kind.STALLED, run_id, ["of the script", "recorder"])
     machine.journal.progress(run_id, Progress(done=1))
     assert machine.looks() == []
-    assert machine.journal.end_stall(run_id, only=["recorder"]) is None
-    assert machine.journal.end_stall(run_id) == ("of the script", "recorder")
-    assert machine.journal.end_stall(run_id) is None
+    assert machine.journal.resolve_stall(run_id, only=["recorder"]) is None
+    assert machine.journal.resolve_stall(run_id) == ("of the script", "recorder")
+    assert machine.journal.resolve_stall(run_id) is None
 
 
 def test_the_end_is_owed_until_all_have_heard_of_it(machine: Machine) -> None:
     """A finding is over when the last who heard of it has heard of its end, and each claim is good once."""
     run_id = machine.start(max_duration_s=MINUTE)
-    assert machine.journal.note_finding(Kind.OVERDUE, run_id)
-    machine.journal.owe_end(Kind.OVERDUE, run_id, ["a", "b"])
-    (found,) = machine.journal.open_findings()
-    assert found.owed == ("a", "b")
-    heard = [machine.journal.end_heard(found.key, [name]) for name in ("c", "a", "a", "b", "b")]
+    assert machine.journal.open_alert(Kind.OVERDUE, run_id)
+    machine.journal.await_recovery(Kind.OVERDUE, run_id, ["a", "b"])
+    (found,) = machine.journal.open_alerts()
+    assert found.awaiting_recovery == ("a", "b")
+    heard = [machine.journal.mark_recovery_notified(found.key, [name]) for name in ("c", "a", "a", "b", "b")]
     assert heard == [False, True, False, True, False]
-    assert machine.journal.open_findings() == ()
+    assert machine.journal.open_alerts() == ()
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILURE, Outcome.TERMINATED, Outcome.INTERRUPTED])
@@ -403,22 +403,22 @@ def test_a_stalled_run_that_dies_is_told_as_that(machine: Machine, recorder: Rec
     machine.looks()
     machine.looks()
     assert recorder.told == ["stalled", "died"]
-    assert machine.journal.open_findings() == ()
+    assert machine.journal.open_alerts() == ()
 
 
 @pytest.mark.parametrize("kind", [Kind.STALLED, Kind.OVERDUE])
 def test_what_a_run_told_of_itself_is_not_told_again(machine: Machine, kind: Kind) -> None:
     """A run that notes its own stall keeps every check from telling it, and may tell itself that it is over."""
     run_id = machine.start(stall_after_s=MINUTE, max_duration_s=MINUTE)
-    assert machine.journal.note_finding(kind, run_id)
-    assert not machine.journal.note_finding(kind, run_id)
+    assert machine.journal.open_alert(kind, run_id)
+    assert not machine.journal.open_alert(kind, run_id)
     machine.goes_on(HOUR)
     assert kinds(machine.looks()) == [str(each) for each in (Kind.STALLED, Kind.OVERDUE) if each is not kind]
-    (found,) = (each for each in machine.journal.open_findings() if each.kind is kind)
-    assert machine.journal.resolve_finding(found.key)
-    assert not machine.journal.resolve_finding(found.key)
+    (found,) = (each for each in machine.journal.open_alerts() if each.kind is kind)
+    assert machine.journal.resolve_alert(found.key)
+    assert not machine.journal.resolve_alert(found.key)
     machine.end(run_id)
-    assert not machine.journal.note_finding(kind, run_id), "it has ended"
+    assert not machine.journal.open_alert(kind, run_id), "it has ended"
 
 
 def test_time_asleep_does_not_count(machine: Machine) -> None:
@@ -720,8 +720,8 @@ def test_a_check_that_lags_behind_tells_nothing_stale(machine: Machine) -> None:
     machine.goes_on(HOUR)
 
     def another_tells_and_it_is_over() -> None:
-        assert machine.journal.note_finding(Kind.STALLED, run_id)
-        assert machine.journal.end_stall(run_id) is not None
+        assert machine.journal.open_alert(Kind.STALLED, run_id)
+        assert machine.journal.resolve_stall(run_id) is not None
 
     assert meanwhile(another_tells_and_it_is_over) == []
 
@@ -729,13 +729,13 @@ def test_a_check_that_lags_behind_tells_nothing_stale(machine: Machine) -> None:
 def test_all_stalls_of_a_run_are_one_finding(machine: Machine) -> None:
     """A stall after progress, or one that its run says is another, counts; the same one does not."""
     run_id = machine.start(stall_after_s=MINUTE)
-    assert machine.journal.note_finding(Kind.STALLED, run_id) == (1, 0)
-    assert machine.journal.note_finding(Kind.STALLED, run_id) is None
+    assert machine.journal.open_alert(Kind.STALLED, run_id) == (1, 0)
+    assert machine.journal.open_alert(Kind.STALLED, run_id) is None
     machine.goes_on(HOUR)
     machine.journal.progress(run_id, Progress(done=1))
-    assert machine.journal.note_finding(Kind.STALLED, run_id) == (2, 0)
-    assert machine.journal.note_finding(Kind.STALLED, run_id, is_new=True) == (3, 0)
-    (found,) = machine.journal.open_findings()
+    assert machine.journal.open_alert(Kind.STALLED, run_id) == (2, 0)
+    assert machine.journal.open_alert(Kind.STALLED, run_id, is_new=True) == (3, 0)
+    (found,) = machine.journal.open_alerts()
     assert found.times == 3
 
 
@@ -909,7 +909,7 @@ def test_old_findings_are_forgotten(machine: Machine) -> None:
         machine.journal.progress("run 1001", Progress(done=machine.now))
         machine.looks()
         machine.goes_on(500 * DAY)
-    rows = machine.journal._store.rows("SELECT kind, resolved_at IS NULL FROM finding")
+    rows = machine.journal._store.rows("SELECT kind, resolved_at IS NULL FROM alert")
     assert rows == [("stalled", 0)]
 
 

@@ -464,7 +464,7 @@ def test_the_file_holds_no_more_than_the_message_and_names(journal: Journal) -> 
         "claimer_pid",
         "claimer_started",
         "last_error",
-        "message",
+        "message_id",
         "kind",
         "created_at",
         "subject",

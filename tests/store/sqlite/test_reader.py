@@ -64,7 +64,7 @@ def test_an_empty_journal_has_nothing(past: Past, tmp_path: Path) -> None:
     reader = look(tmp_path)
     assert reader is not None
     assert (reader.names(), reader.under_way(), reader.newest_of_each(), reader.some_runs()) == ((), (), (), ())
-    assert (reader.waiting_counts(), reader.standings([1, 2]), reader.nested_in("x")) == ((0, 0), {}, ())
+    assert (reader.waiting_counts(), reader.delivery_statuses([1, 2]), reader.nested_in("x")) == ((0, 0), {}, ())
     reader.close()
 
 
@@ -76,7 +76,7 @@ def test_standings_tell_what_became_of_deliveries(past: Past, tmp_path: Path) ->
     past.journal.drop(3)
     reader = look(tmp_path)
     assert reader is not None
-    found = reader.standings(range(2_000))
+    found = reader.delivery_statuses(range(2_000))
     assert {key: (each.state, each.attempts, each.last_error) for key, each in found.items()} == {
         1: ("pending", 1, "down"),
         2: ("failed", 1, "535"),

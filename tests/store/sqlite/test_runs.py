@@ -331,14 +331,14 @@ def test_repeats_are_counted_since_one_was_told(journal: Journal, clock: Clock) 
     assert journal.repeats("nightly", "f1") == (None, 0)
     journal.mark_held_back("nightly", "f1")
     assert journal.repeats("nightly", "f1") == (None, 0)
-    journal.mark_told("nightly", "f1")
+    journal.mark_notified("nightly", "f1")
     for _ in range(3):
         clock.now += 10
         journal.mark_held_back("nightly", "f1")
     assert journal.repeats("nightly", "f1") == (_at(NOON), 3)
     assert journal.repeats("nightly", "f2") == (None, 0)
     assert journal.repeats("another", "f1") == (None, 0)
-    journal.mark_told("nightly", "f1")
+    journal.mark_notified("nightly", "f1")
     assert journal.repeats("nightly", "f1") == (_at(NOON + 30), 0)
 
 
@@ -367,7 +367,7 @@ def test_old_runs_of_all_names_are_forgotten_but_the_newest(state: Path) -> None
     """What is older than so many days goes, whatever its name, yet of each name the newest run stays."""
     clock = Clock()
     journal = _many(state, keep_days=10, clock=clock)
-    journal.mark_told("seldom", "f")
+    journal.mark_notified("seldom", "f")
     clock.now += timedelta(days=11).total_seconds()
     record(journal, SUCCESS, name="new", since=clock.now)
     journal.prune_runs("new")
