@@ -155,7 +155,7 @@ def test_the_next_run_tells_that_supervisor_was_killed(jobs: Jobs) -> None:
     path = jobs.write("sleeps.sh", SLEEPS)
     process = jobs.start("--", path)
     pid = number_in(jobs.folder / "pid")
-    until(lambda: jobs.runs() and jobs.runs()[0]["program_pid"], "its process is not in the journal")
+    until(lambda: jobs.runs() and jobs.runs()[0]["child_pid"], "its process is not in the journal")
     process.kill()
     kill([pid])
     assert end(process).code == -signal.SIGKILL
