@@ -117,7 +117,7 @@ def test_configurations_hold_as_they_stand(text: str, tmp_path: Path) -> None:
         build(spec, handler_class, secrets)
 
 
-@pytest.mark.parametrize("name", [*documents.DOCUMENTS, "CHANGELOG.md"])
+@pytest.mark.parametrize("name", [*documents.DOCUMENTS, "CHANGELOG.md", "CONTRIBUTING.md"])
 def test_links_within_the_repository_lead_somewhere(name: str) -> None:
     """Each link to a file is to one that is there, and each link to a heading to one of that text."""
     for path, heading in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", documents.read(name)):
@@ -125,6 +125,21 @@ def test_links_within_the_repository_lead_somewhere(name: str) -> None:
         assert (documents.ROOT / target).exists(), path
         if heading:
             assert heading in _anchors(documents.read(target)), f"{target}#{heading}"
+
+
+def test_the_introduction_is_short() -> None:
+    """README.md is for a person who decides in one minute: it stays under 10 KB."""
+    assert len(documents.read("README.md").encode()) < 10_000
+
+
+def test_the_reference_begins_with_all_its_headings() -> None:
+    """The contents of api.md name each heading of its first two levels, in their order."""
+    text = documents.read("api.md")
+    contents = re.search(r"^## Contents\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    assert contents is not None
+    prose = re.sub(r"^```.*?^```$", "", text[contents.end() - 3 :], flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^##{1,2} (.+)$", prose, re.MULTILINE)
+    assert re.findall(r"\[([^\]]+)\]\(#", contents[1]) == [each for each in headings if each != "How do I ..."]
 
 
 def _anchors(text: str) -> set[str]:
