@@ -14,11 +14,6 @@ from recorders import Recorder
 
 from supervisor._runtime import Runtime, using
 
-try:
-    from supervisor._config.active import ActiveConfiguration
-except ModuleNotFoundError:  # the core alone, as test_core.py has it
-    ActiveConfiguration = None  # type: ignore[assignment,misc]
-
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
@@ -32,6 +27,14 @@ if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 # No deadline, since others may use the machine at the same time.
 settings.register_profile("supervisor", max_examples=50, deadline=None)
 settings.load_profile("supervisor")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Let ``-n auto`` start two workers for each processor: many tests wait for processes and servers."""
+    if sys.platform == "linux":
+        return 2 * len(os.sched_getaffinity(0))
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -54,8 +57,16 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     directory = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("SUPERVISOR_STATE", str(directory))
     monkeypatch.setenv("SUPERVISOR_CONFIG", os.devnull)
-    with using(Runtime(ActiveConfiguration and ActiveConfiguration())):
+    with using(_runtime()):
         yield directory
+
+
+def _runtime() -> Runtime:
+    try:
+        from supervisor._config.active import ActiveConfiguration
+    except ModuleNotFoundError:  # the core alone, as test_core.py has it
+        return Runtime(None)
+    return Runtime(ActiveConfiguration())
 
 
 @pytest.fixture

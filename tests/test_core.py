@@ -60,6 +60,7 @@ def pytest_in(core: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.core
 def test_the_core_works_without_what_stands_around_it(core: Path) -> None:
     """Its own tests pass on a copy that lacks commands, page, configuration files and the other channels."""
     done = pytest_in(core, "-x", *(f"tests/{each}" for each in CORE_TESTS))
