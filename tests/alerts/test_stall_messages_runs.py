@@ -79,7 +79,7 @@ def test_one_message_tells_all_of_a_good_end(recorder: Recorder, journal: Journa
     """After failures, a stall and too long a time, a recovery tells of all of it; no success and no check does too."""
     fail(recorder)
     with supervise(
-        "night", handlers=[recorder], report_on="success", stall_after_s=0.05, max_duration_s=0.1, log_path=None
+        "night", handlers=[recorder], report_on="success", stall_after_s=0.05, max_duration_s=0.6, log_path=None
     ):
         wait_for(recorder, "stalled", "overdue")
     assert looks(journal, recorder) == []
@@ -259,7 +259,7 @@ def test_that_a_run_goes_on_is_told_to_those_who_heard_of_the_stall(
 ) -> None:
     """The run tells it, as a check would, and at its end there is nothing left to tell."""
     other = Recorder("other", ["recovery"])
-    with supervise("night", handlers=[recorder, other], stall_after_s=0.3) as run:
+    with supervise("night", handlers=[recorder, other], stall_after_s=0.5) as run:
         flap(run, log, 1)
     assert (recorder.told, other.told) == (["stalled", "recovery"], [])
     assert recorder.messages[1].subject.startswith("night makes progress again on ")
@@ -297,9 +297,11 @@ def test_a_stall_that_was_held_back_is_told_when_its_time_has_come(
 ) -> None:
     """A run that hangs for good after three stalls is told, once more, when an hour is over."""
     monkeypatch.setattr(watchdog, "LOOK_AGAIN_S", 0.05)
-    monkeypatch.setattr(alerts, "NOTIFY_AGAIN_AFTER_S", 3.0)
     with supervise("night", handlers=[recorder], stall_after_s=0.05) as run:
         flap(run, log, 4)
+        wait_until(lambda: log.text.count("made no progress") >= 5)
+        assert recorder.told == ["stalled", "recovery"] * 2 + ["stalled"]
+        monkeypatch.setattr(alerts, "NOTIFY_AGAIN_AFTER_S", 0.0)  # the hour is over
         wait_until(lambda: len(recorder.told) == 6)
         time.sleep(0.2)
     assert recorder.told == ["stalled", "recovery"] * 2 + ["stalled", "stalled", "recovery"]

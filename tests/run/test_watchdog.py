@@ -317,6 +317,7 @@ def test_an_interrupt_on_its_way_stays_with_the_run_that_ends(monkeypatch: pytes
         signal.pthread_kill(ident, signal.SIGINT)
 
     monkeypatch.setattr(interrupts, "_send_to_main", send_late)
+    monkeypatch.setattr(interrupts, "ON_ITS_WAY_S", PATIENCE_S)  # the machine may be busy
     run = fake_run(max_duration_s=0.01, on_overdue="interrupt")
     watchdog.watch(run, lambda finding: None)
     wait_until(lambda: run.overdue)
