@@ -1,90 +1,62 @@
-"""What a fork waits for, since our threads do not exist in the child.
+"""Everything that supervisor puts in place in the process around it, and nothing else that does so.
 
-No connection to the journal crosses a fork. SQLite forbids it, and closing the parent's connection in the child is no
-way out: the child would inherit SQLite's own record of locks that only the parent holds, and write to a log that the
-parent may delete (https://www.sqlite.org/howtocorrupt.html, section 2.6). So each store is closed right before the
-fork, once its transaction in another thread has ended, and opens again on both sides when it is next used.
+====================================  ================================================================================
+What                                  When
+====================================  ================================================================================
+``os.fork``, ``os.forkpty``           from the first thread of ours on (``_forks``)
+``os.register_at_fork``               when a module that needs it is loaded
+``atexit``                            when the first message is sent (``_delivery.worker``)
+``threading.Thread.start``            from the first run on (``_run.threads``)
+a filter on the logger ``asyncio``    from the first run on, once logging or asyncio is loaded (``_run.threads``)
+a finder in ``sys.meta_path``         from the first run on, where logging is not loaded yet
+``sys.excepthook`` and                from a ``Supervisor(handle_errors=True)`` on (``_run.threads``)
+``threading.excepthook``
+handlers of SIGTERM and SIGBREAK      while a run is under way in the main thread (``_run.signals``)
+``Logger.callHandlers``,              while a run has ``capture_logs`` (``_run.log_capture``)
+``warnings.showwarning``, and the
+level of loggers
+====================================  ================================================================================
 
-And no thread of ours is in the middle of what Python locks meanwhile. In the child nobody would ever release that, and
-it would hang: an import, as a courier has at its first message, or a line that is written to the log or the console.
-That may take a while, in which a signal may come. What is registered with ``os.register_at_fork`` loses the exception
-that a signal raises, and comes when others have taken their locks. So ``os.fork`` is wrapped once for the process;
-forks by other code than Python's, or before a thread of ours starts, wait for the stores alone.
+Who needs one of these registers a callback here. Each hook calls what it found in its place, and is there once however
+often it is asked for. The list for users, with how to do without each, is in ``api.md``.
 """
 
 from __future__ import annotations
 
 import atexit
 import functools
-import importlib
 import os
+import sys
 import threading
-import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
-from weakref import WeakValueDictionary
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+try:
+    # What the module signal is made of. That takes 0.5 ms to load, and 3 us to turn numbers into enums and back.
+    import _signal as signal  # type: ignore[import-not-found]
+except ImportError:
+    import signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import logging
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
 
-OUR_THREADS = "supervisor "
-"""What the names of our threads begin with."""
-LIMIT_S = 5.0
-"""How long a fork waits for imports and lines; they may wait for something that the forking thread is to do."""
-_LOOK_S = 0.0005
-
-
-class ForkAware(Protocol):
-    """What wants to know of forks."""
-
-    def before_fork(self) -> None:
-        """Wait until no other thread is at work, and let go of what cannot be shared."""
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Go on; in the child nothing of the parent's is left."""
+set_signal_handler: Callable[[int, Any], Any] = signal.signal
+"""Set the handler of a signal, and return the one that was there."""
 
 
-_known: WeakValueDictionary[int, ForkAware] = WeakValueDictionary()
+def _is_ours(function: Any) -> bool:
+    return getattr(function, "_is_of_supervisor", False)
 
 
-class _Fork(threading.local):
-    """What the fork of this thread holds up; two threads may fork at the same time."""
-
-    def __init__(self) -> None:
-        # None while no fork is prepared.
-        self.held: list[ForkAware] | None = None
-        self.deferred: list[Callable[[], None]] | None = None
+def _as_ours(wrapper: Any, wrapped: Any) -> Any:
+    functools.update_wrapper(wrapper, wrapped)
+    wrapper._is_of_supervisor = True  # noqa: SLF001 - our own mark on our own function
+    return wrapper
 
 
-_fork = _Fork()
-_writing: list[int] = []  # threads, each as often as it writes: no lock, for who writes may wait for any other
-
-
-def watch_forks(which: ForkAware) -> None:
-    """Tell an object of forks for as long as it lives."""
-    _known[id(which)] = which
-
-
-@contextmanager
-def whole_line() -> Iterator[None]:
-    """Hold up the forks of other threads while something is written to where the script may write as well."""
-    thread = threading.get_ident()
-    _writing.append(thread)
-    try:
-        yield
-    finally:
-        _writing.remove(thread)
-
-
-def defer(action: Callable[[], None]) -> bool:
-    """Do what a signal asks for when the fork of this thread is done, in the parent; return False when there is none.
-
-    An exception that is raised where Python prepares a fork is lost.
-    """
-    if _fork.deferred is None:
-        return False
-    _fork.deferred.append(action)
-    return True
+# Processes
 
 
 def on_fork(
@@ -93,10 +65,31 @@ def on_fork(
     in_parent: Callable[[], None] | None = None,
     in_child: Callable[[], None] | None = None,
 ) -> None:
-    """Call functions around each fork of the process; what they raise is lost."""
+    """Call functions around each fork of the process, however it is made. What they raise is lost."""
     if hasattr(os, "register_at_fork"):
         given = {"before": before, "after_in_parent": in_parent, "after_in_child": in_child}
         os.register_at_fork(**{name: each for name, each in given.items() if each is not None})
+
+
+def wrap_fork(around: Callable[[Callable[[], Any]], Any]) -> None:
+    """Let a function carry out each ``os.fork()`` and ``os.forkpty()``.
+
+    Unlike what :func:`on_fork` calls, it comes before other packages take their locks for the fork, and may raise.
+
+    Args:
+        around: Gets what forks, calls it and returns its result.
+    """
+    for name in ("fork", "forkpty"):
+        plain = getattr(os, name, None)
+        if plain is not None and not _is_ours(plain):
+            setattr(os, name, _wrapped_fork(plain, around))
+
+
+def _wrapped_fork(plain: Callable[[], Any], around: Callable[[Callable[[], Any]], Any]) -> Any:
+    def fork() -> Any:
+        return around(plain)
+
+    return _as_ours(fork, plain)
 
 
 def at_exit(call: Callable[[], None]) -> None:
@@ -104,87 +97,203 @@ def at_exit(call: Callable[[], None]) -> None:
     atexit.register(call)
 
 
-def follow_forks() -> None:
-    """Have forks wait for our threads; whoever starts one calls this before."""
-    for name in ("fork", "forkpty"):
-        plain = getattr(os, name, None)
-        if plain is not None and not getattr(plain, "_waits_for_threads", False):
-            setattr(os, name, _waiting(plain))
+# Threads, and exceptions that nobody caught
 
 
-def _waiting(plain: Callable[[], Any]) -> Callable[[], Any]:
-    @functools.wraps(plain)
-    def fork() -> Any:
-        _fork.deferred = []
-        try:
-            _hold_when_quiet()
-            return plain()
-        finally:
-            _let_go(in_child=False)  # done already, unless it did not come to the fork
-            deferred, _fork.deferred = _fork.deferred or (), None
-            for each in deferred:
-                each()
-
-    fork._waits_for_threads = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark on our own function
-    return fork
-
-
-def _hold_when_quiet() -> None:
-    """Hold all stores when none of our threads is importing, and no other thread writing."""
-    ends_at_s = time.monotonic() + LIMIT_S
-    while True:
-        _wait_for_quiet(ends_at_s)
-        _hold()
-        if not _is_busy() or time.monotonic() >= ends_at_s:
-            return
-        _let_go(in_child=False)  # while we waited for a store, its thread went on
-
-
-def _wait_for_quiet(until_s: float) -> None:
-    # Between two looks another thread runs on: one that is about to take a module's lock has it at the second.
-    quiet = 0
-    while quiet < 2 and (_our_threads() or _writing) and time.monotonic() < until_s:  # noqa: PLR2004
-        time.sleep(_LOOK_S)
-        quiet = 0 if _is_busy() else quiet + 1
-
-
-def _is_busy() -> bool:
-    """Tell whether one of our threads is importing, or another thread writing."""
-    # Which threads import, Python tells nobody in public.
-    locks: dict[str, Any] = getattr(getattr(importlib, "_bootstrap", None), "_module_locks", {})
-    importing = {getattr(reference(), "owner", None) for reference in list(locks.values())}
-    importing &= _our_threads()  # asked after that, since one of ours may have started another meanwhile
-    return bool(importing.union(_writing) - {threading.get_ident()})
-
-
-def _our_threads() -> set[int | None]:
-    return {each.ident for each in threading.enumerate() if each.name.startswith(OUR_THREADS)}
-
-
-def _hold() -> None:
-    """Hold all stores, unless that is done already."""
-    if _fork.held is not None:
+def on_thread_start(call: Callable[[threading.Thread], None]) -> None:
+    """Call a function with each thread that is about to start, in the thread that starts it."""
+    plain = threading.Thread.start
+    if _is_ours(plain):
         return
-    _fork.held = []
-    # valuerefs() is one atomic copy; iterating could meet another thread's change.
-    for each in [reference() for reference in _known.valuerefs()]:
-        if each is not None:
-            _fork.held.append(each)
-            each.before_fork()
+
+    def start(thread: threading.Thread) -> None:
+        call(thread)
+        plain(thread)
+
+    threading.Thread.start = _as_ours(start, plain)  # type: ignore[method-assign]
 
 
-def _let_go(*, in_child: bool) -> None:
-    held, _fork.held = _fork.held or [], None
-    if in_child:
-        _fork.deferred = None  # the signals were the parent's
-        _writing[:] = [each for each in _writing if each == threading.get_ident()]
-    while held:
-        held.pop().after_fork(in_child=in_child)
+def on_uncaught(report: Callable[[BaseException, str], None]) -> None:
+    """Call ``report(error, thread_name)`` for each uncaught exception, then the hook that was there before.
+
+    ``thread_name`` is "" for the main thread. ``SystemExit`` never comes here: Python does not call its hooks for it.
+    """
+    found_in_main, found_in_threads = sys.excepthook, threading.excepthook
+
+    def in_main(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        try:
+            report(error.with_traceback(trace), "")
+        finally:
+            found_in_main(kind, error, trace)
+            if kind is KeyboardInterrupt:
+                _remember_interrupt()
+
+    def in_thread(uncaught: threading.ExceptHookArgs) -> None:
+        try:
+            if uncaught.exc_value is not None and not isinstance(uncaught.exc_value, SystemExit):
+                report(uncaught.exc_value, uncaught.thread.name if uncaught.thread else "a thread")
+        finally:
+            found_in_threads(uncaught)
+
+    sys.excepthook = in_main
+    threading.excepthook = in_thread
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_hold,
-        after_in_parent=lambda: _let_go(in_child=False),
-        after_in_child=lambda: _let_go(in_child=True),
-    )
+def _remember_interrupt() -> None:
+    """Let Python end with the exit code of an interrupt (130), as it would without us.
+
+    It notes an interrupt that leaves the code it runs from text, and forgets it when more code is run from text
+    meanwhile, as each import of a named tuple does.
+    """
+    with suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")  # noqa: S102 - a constant text; only an interrupt from compiled text is noted
+
+
+# asyncio
+
+
+def on_asyncio_record(look: Callable[[logging.LogRecord], None]) -> None:
+    """Call a function with each record of asyncio's logger, where it reports exceptions that nobody retrieved.
+
+    Where that would load ``logging`` for nothing, the filter is added when asyncio, which loads it, is imported.
+    """
+    if "logging" in sys.modules:
+        _add_filter(look)
+    elif not any(isinstance(each, _AsyncioWatch) for each in sys.meta_path):
+        sys.meta_path.insert(0, _AsyncioWatch(look))
+
+
+class _AsyncioWatch:
+    """Stands first among the finders of modules; it finds none, but notices when asyncio is looked for."""
+
+    def __init__(self, look: Callable[[logging.LogRecord], None]) -> None:
+        self._look = look
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """Add the filter before asyncio logs anything."""
+        if name == "asyncio":
+            _add_filter(self._look)
+
+
+def _add_filter(look: Callable[[logging.LogRecord], None]) -> None:
+    import logging
+
+    logger = logging.getLogger("asyncio")
+    if not any(_is_ours(each) for each in logger.filters):
+        logger.addFilter(_passing_all(look))
+
+
+def _passing_all(look: Callable[[logging.LogRecord], None]) -> Any:
+    def let_pass(record: logging.LogRecord) -> bool:
+        look(record)
+        return True
+
+    return _as_ours(let_pass, look)
+
+
+# Records of loggers, and warnings
+
+_wrappers: list[tuple[Any, Any]] = []  # (ours, what it found); one for each function that was ever found
+
+
+def wrap_logging(call_handlers: Callable[[Any], Any], show_warning: Callable[[Any], Any]) -> None:
+    """Wrap what hands records to handlers and what shows warnings, unless that is done already.
+
+    Args:
+        call_handlers: Returns the replacement for the ``Logger.callHandlers`` that it gets.
+        show_warning: Returns the replacement for the ``warnings.showwarning`` that it gets.
+    """
+    for (owner, name), wrap in zip(_logging_functions(), (call_handlers, show_warning), strict=True):
+        now = getattr(owner, name)
+        if not any(now is ours for ours, _ in _wrappers):
+            setattr(owner, name, _wrapper_of(now, wrap))
+
+
+def unwrap_logging() -> None:
+    """Undo :func:`wrap_logging`; what somebody else has wrapped meanwhile stays, and calls our wrapper."""
+    for owner, name in _logging_functions():
+        now = getattr(owner, name)
+        for ours, found in _wrappers:
+            if now is ours:
+                setattr(owner, name, found)
+
+
+def _logging_functions() -> tuple[tuple[Any, str], tuple[Any, str]]:
+    import logging
+    import warnings
+
+    return (logging.Logger, "callHandlers"), (warnings, "showwarning")
+
+
+def _wrapper_of(now: Any, wrap: Callable[[Any], Any]) -> Any:
+    for ours, found in _wrappers:
+        if found is now:
+            return ours
+    _wrappers.append((wrap(now), now))
+    return _wrappers[-1][0]
+
+
+# Levels of loggers
+
+_INFO, _WARNING = 20, 30  # the numbers that logging documents for its levels
+
+
+class _Info(int):
+    """INFO, as only this module sets it: a script that sets INFO by itself is told apart, and left alone."""
+
+
+_LOWERED = _Info(_INFO)
+
+# For each logger, the level that was found, and how many callers want it lower. Changed under the lock of the caller.
+_found_levels: dict[logging.Logger, list[int]] = {}
+
+
+def lower_levels(names: Iterable[str]) -> list[logging.Logger]:
+    """Set loggers to INFO, if the level in force for them is WARNING: Python's default.
+
+    Args:
+        names: Their names; "" for the root logger.
+
+    Returns:
+        What :func:`restore_levels` takes.
+    """
+    import logging
+
+    loggers = [logging.getLogger(name or None) for name in names]
+    quiet = [each for each in loggers if each in _found_levels or _level_as_found(each) == _WARNING]
+    for logger in quiet:
+        if logger in _found_levels:
+            _found_levels[logger][1] += 1
+        else:
+            _found_levels[logger] = [logger.level, 1]
+            logger.setLevel(_LOWERED)
+    return quiet
+
+
+def restore_levels(loggers: Iterable[logging.Logger]) -> None:
+    """Undo :func:`lower_levels`; a level that the script set meanwhile stays."""
+    for logger in loggers:
+        entry = _found_levels[logger]
+        entry[1] -= 1
+        if not entry[1]:
+            del _found_levels[logger]
+            if logger.level is _LOWERED:
+                logger.setLevel(entry[0])
+
+
+def would_pass(logger: logging.Logger, level: int) -> bool:
+    """Tell whether a logger would let a record through if no level had been lowered."""
+    return level >= _WARNING or not _found_levels or level >= _level_as_found(logger)
+
+
+def _level_as_found(logger: logging.Logger) -> int:
+    """Return the level in force for a logger, as the script has it."""
+    each: logging.Logger | None = logger
+    while each is not None:
+        level = each.level
+        if level is _LOWERED:
+            level = _found_levels.get(each, [_WARNING])[0]
+        if level:
+            return level
+        each = each.parent
+    return 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from functools import cache
 from sys import modules
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,9 @@ if TYPE_CHECKING:
 
 _INFO, _WARNING, _ERROR = 20, 30, 40  # the numbers that logging documents for its levels
 
-_logger: logging.Logger | None = None
-
 
 def is_followed() -> bool:
     """Tell whether anybody hears more than warnings."""
-    if _logger is not None:
-        return _logger.isEnabledFor(_INFO)
     return "logging" in modules and _loaded().isEnabledFor(_INFO)
 
 
@@ -47,21 +44,19 @@ def error(text: str, *facts: object) -> None:
 def _say(level: int, text: str, facts: tuple[object, ...]) -> None:
     with suppress(Exception):
         try:
-            from supervisor._hooks import whole_line
+            from supervisor._forks import delaying_forks
 
             logger = _loaded()
         except (ImportError, OSError, MemoryError):  # a script that has used up its files cannot load anything
             if sys.stderr is not None:
                 print(text % facts if facts else text, file=sys.stderr)  # noqa: T201 - as logging does for nobody
         else:
-            with whole_line():
+            with delaying_forks():
                 logger.log(level, text, *facts, stacklevel=3)
 
 
+@cache  # every run asks whether it is followed
 def _loaded() -> logging.Logger:
-    global _logger  # noqa: PLW0603 - looked up once: every run asks whether it is followed
-    if _logger is None:
-        import logging
+    import logging
 
-        _logger = logging.getLogger("supervisor")
-    return _logger
+    return logging.getLogger("supervisor")

@@ -16,7 +16,7 @@ import attrs
 
 from supervisor._attachments import describe
 from supervisor._attachments.sources import Source, UnreadableError
-from supervisor._hooks import OUR_THREADS
+from supervisor._forks import THREAD_PREFIX
 from supervisor._messages.builder import message_for
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.values import Attachment
@@ -125,7 +125,7 @@ def within(limit_s: float, look: Callable[[], T]) -> T | None:
     if any(each.is_alive() for each in _hanging):
         return None
     found: list[T] = []
-    thread = threading.Thread(target=lambda: found.append(look()), name=f"{OUR_THREADS}looks at a log", daemon=True)
+    thread = threading.Thread(target=lambda: found.append(look()), name=f"{THREAD_PREFIX}looks at a log", daemon=True)
     try:
         thread.start()
     except RuntimeError:  # no threads any more

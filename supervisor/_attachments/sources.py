@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 
 from supervisor import _text
-from supervisor._hooks import OUR_THREADS
+from supervisor._forks import THREAD_PREFIX
 from supervisor.errors import SupervisorError
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def read_ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
     queue: Queue[Any] = Queue(_PIECES)
     stopped = threading.Event()
     thread = threading.Thread(
-        target=copy_context().run, args=(_make, pieces, queue, stopped), name=f"{OUR_THREADS}reads ahead", daemon=True
+        target=copy_context().run, args=(_make, pieces, queue, stopped), name=f"{THREAD_PREFIX}reads ahead", daemon=True
     )
     thread.start()
     try:

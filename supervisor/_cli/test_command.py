@@ -21,7 +21,7 @@ from supervisor._cli.configured_handlers import (
     silence,
 )
 from supervisor._cli.shared import line, paint
-from supervisor._hooks import OUR_THREADS
+from supervisor._forks import THREAD_PREFIX
 from supervisor._text import duration
 from supervisor.errors import DeliveryError
 
@@ -116,7 +116,7 @@ class _Test:
         self._built = handler
         self._began_s = monotonic()
         self._ended: Tried | None = None
-        self._thread = threading.Thread(target=self._try, name=f"{OUR_THREADS}test {handler.name}", daemon=True)
+        self._thread = threading.Thread(target=self._try, name=f"{THREAD_PREFIX}test {handler.name}", daemon=True)
 
     def start(self) -> None:
         self._began_s = monotonic()

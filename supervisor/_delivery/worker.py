@@ -19,7 +19,8 @@ from supervisor import _log
 from supervisor._attachments.names import redacting_with
 from supervisor._delivery.job import GIVE_UP_AFTER, Job, retry_delay_s
 from supervisor._exceptions import safe_text
-from supervisor._hooks import OUR_THREADS, at_exit, follow_forks, on_fork
+from supervisor._forks import THREAD_PREFIX, guard_forks
+from supervisor._hooks import at_exit, on_fork
 from supervisor._models.kinds import DeliveryState
 from supervisor._store.contract import LEASE_S, JournalUnavailable, warn_once
 from supervisor.errors import DeliveryError
@@ -159,13 +160,13 @@ class Worker:
         self._pool.changed.notify_all()
         if self._thread is not None:
             return None
-        self._thread = threading.Thread(target=self._serve, name=f"{OUR_THREADS}{self.name}", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=f"{THREAD_PREFIX}{self.name}", daemon=True)
         return self._thread
 
     def _start(self, thread: threading.Thread | None) -> None:
         if thread is None:
             return
-        follow_forks()
+        guard_forks()
         try:
             # In an empty context: whatever a handler does is not done in the run.
             Context().run(thread.start)

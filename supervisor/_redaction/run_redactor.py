@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import weakref
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from supervisor._redaction.names import kind_of
 
@@ -24,9 +24,15 @@ _PLAIN = (int, float, type(None))
 # Names that are words; no key of any vendor is so short without a digit.
 _WORDS = re.compile(r"[a-z_ ]{1,60}|[A-Za-z_ ]{1,19}")
 
-# The handlers of all runs of this process, as long as they live: a script that fails of what one of them needs may do
-# so in any run. It is replaced, never changed, so that it can be read without a lock.
-_known: dict[int, weakref.ref[Any]] = {}
+
+class _Known:
+    """The handlers of all runs of this process, as long as they live.
+
+    A script that fails because of what one of them needs may do so in any run. The dictionary is replaced, never
+    changed, so that it can be read without a lock.
+    """
+
+    handlers: ClassVar[dict[int, weakref.ref[Any]]] = {}
 
 
 class RunRedactor:
@@ -49,17 +55,17 @@ class RunRedactor:
 
     def __call__(self) -> Redactor:
         """Return what redacts."""
-        if self._redactor is None or self._seen is not _known:
-            self._seen = _known
+        if self._redactor is None or self._seen is not _Known.handlers:
+            self._seen = _Known.handlers
             self._redactor = self._made()
         return self._redactor
 
     def _made(self) -> Redactor:
         settings, patterns = self._run.settings, self._patterns()
         handlers = {}
-        if settings.handlers or _known:
+        if settings.handlers or _Known.handlers:
             handlers = {id(each): each for each in settings.handlers}  # most are among those of the process, too
-            handlers |= {key: each for key, ref in _known.items() if (each := ref()) is not None}
+            handlers |= {key: each for key, ref in _Known.handlers.items() if (each := ref()) is not None}
         if not (handlers or patterns or settings.redact_off):
             return _plain_redactor()
         from supervisor._redaction import redactor_for
@@ -130,14 +136,14 @@ def _is_word(name: str) -> bool:
 
 def _remember(handlers: Iterable[MessageHandler]) -> None:
     """Note handlers, so that their credentials are known to all runs of the process."""
-    global _known  # noqa: PLW0603 - it is the process's
     fresh: dict[int, weakref.ref[Any]] = {}
     for handler in handlers:
-        found = _known.get(id(handler))
+        found = _Known.handlers.get(id(handler))
         if found is None or found() is not handler:
             try:
                 fresh[id(handler)] = weakref.ref(handler)
             except TypeError:  # a class with __slots__; its own runs know it all the same
                 continue
     if fresh:
-        _known = {key: ref for key, ref in _known.items() if ref() is not None} | fresh
+        alive = {key: ref for key, ref in _Known.handlers.items() if ref() is not None}
+        _Known.handlers = alive | fresh

@@ -211,7 +211,7 @@ class Supervisor:
         self._process = Run(self._settings)
         lifecycle.start(state_of(self._process))
         if handle_errors:
-            from supervisor._run.threads import on_uncaught
+            from supervisor._hooks import on_uncaught
 
             on_uncaught(self._tell_uncaught)
 

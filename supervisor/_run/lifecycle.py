@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor import _log
 from supervisor._models.kinds import Kind, Outcome
-from supervisor._run import signals, tasks, threads
+from supervisor._run import signals, threads
 from supervisor._run.state import RunState, active_state, creating, shared
 from supervisor.errors import CommandError, RunSkipped, RunStateError
 
@@ -52,7 +52,7 @@ async def enter_async(state: RunState) -> None:
     if state.refusal is not None:
         await leave_async(state, state.refusal)
         raise state.refusal
-    tasks.enter_loop(state)
+    threads.enter_loop(state)
 
 
 def _enter(state: RunState) -> None:
@@ -110,8 +110,7 @@ def _begin(state: RunState) -> None:
 
 
 def _put_hooks_in_place() -> None:
-    threads.follow_threads(report_background_error)
-    tasks.follow_tasks(report_background_error)
+    threads.follow_threads_and_tasks(report_background_error)
     shared.has_hooks = True
 
 
@@ -189,7 +188,7 @@ def leave(state: RunState, error: BaseException | None) -> bool:
 
 async def leave_async(state: RunState, error: BaseException | None) -> bool:
     """Do as :func:`leave` does at the end of an ``async with`` block, and let the event loop go on meanwhile."""
-    tasks.leave_loop(state)
+    threads.leave_loop(state)
     ending = _ending(state, error)
     try:
         if state.outcome is not _SKIPPED:

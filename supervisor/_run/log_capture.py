@@ -7,8 +7,6 @@ handler of last resort would keep silent. Records are taken where a logger hands
 A logger whose level in force is WARNING, which is Python's default, lets nothing lower through; so it is set to INFO
 meanwhile, and what it would not have let through goes into the run's log only. Any other level is the script's own
 choice and stays.
-
-- Lower the level of loggers while runs keep their own logs, and put it back exactly as it was found.
 """
 
 from __future__ import annotations
@@ -16,11 +14,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import warnings
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from supervisor import _log
+from supervisor._hooks import lower_levels, on_fork, restore_levels, unwrap_logging, would_pass, wrap_logging
 from supervisor._run.log_records import KeyLines, formatted
 from supervisor._run.state import active_state
 from supervisor._store import log_files
@@ -32,68 +30,15 @@ if TYPE_CHECKING:
     from supervisor._run.state import RunState
 
 
-class _Info(int):
-    """INFO, as only this module sets it: a script that sets INFO by itself is told apart, and left alone."""
-
-
-_LOWERED = _Info(logging.INFO)
-
-# For each logger, the level that was found, and how many runs want it lower. Changed under the lock of the caller.
-_found: dict[logging.Logger, list[int]] = {}
-
-
-def lower(names: Iterable[str]) -> list[logging.Logger]:
-    """Let loggers say what is INFO, if the level in force for them is WARNING: Python's default.
-
-    Args:
-        names: Their names; "" for the root logger.
-
-    Returns:
-        What :func:`give_back` takes.
-    """
-    loggers = [logging.getLogger(name or None) for name in names]
-    quiet = [each for each in loggers if each in _found or _level_as_found(each) == logging.WARNING]
-    for logger in quiet:
-        if logger in _found:
-            _found[logger][1] += 1
-        else:
-            _found[logger] = [logger.level, 1]
-            logger.setLevel(_LOWERED)
-    return quiet
-
-
-def give_back(loggers: Iterable[logging.Logger]) -> None:
-    """Undo :func:`lower`; a level that the script set meanwhile stays."""
-    for logger in loggers:
-        entry = _found[logger]
-        entry[1] -= 1
-        if not entry[1]:
-            del _found[logger]
-            if logger.level is _LOWERED:
-                logger.setLevel(entry[0])
-
-
-def lets_through(logger: logging.Logger, level: int) -> bool:
-    """Tell whether a logger would let a record through if nothing had been lowered."""
-    return level >= logging.WARNING or not _found or level >= _level_as_found(logger)
-
-
-def _level_as_found(logger: logging.Logger) -> int:
-    """Return the level in force for a logger, as the script has it."""
-    each: logging.Logger | None = logger
-    while each is not None:
-        level = each.level
-        if level is _LOWERED:
-            level = _found.get(each, [logging.WARNING])[0]
-        if level:
-            return level
-        each = each.parent
-    return logging.NOTSET
-
-
 _WARNINGS = "py.warnings"
 
-_changing = threading.RLock()
+
+class _Changing:
+    """Guards the logs that are open; a signal handler may begin a run while its thread holds it."""
+
+    lock = threading.RLock()
+
+
 _open: dict[int, RunLog] = {}
 _warned: set[str] = set()
 
@@ -175,12 +120,12 @@ class RunLog:
 
     def close(self) -> None:
         """End the log, put logging back as it was found, and delete logs that are too old."""
-        with _changing:
+        with _Changing.lock:
             if _open.pop(id(self.run), None) is None:
                 return
-            give_back(self.lowered)
+            restore_levels(self.lowered)
             if not _open:
-                _unhook()
+                unwrap_logging()
         with self.lock:
             descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None and self.path is not None:
@@ -212,10 +157,10 @@ def open_log(
                 _warned.add(directory)
                 _log.warning("no log can be written in %r: %s; the run goes on", directory, error.strerror or error)
     opened = RunLog(run, names, file, redact)
-    with _changing:
-        opened.lowered = lower(opened.names)
+    with _Changing.lock:
+        opened.lowered = lower_levels(opened.names)
         _open[id(run)] = opened
-        _hook()
+        wrap_logging(_wrapped_handlers, _wrapped_warnings)
     return opened
 
 
@@ -249,35 +194,6 @@ class _Handing(threading.local):
 
 
 _handing = _Handing()
-_wrappers: list[tuple[Any, Any]] = []  # (ours, what it found); one for each function that was ever found
-
-
-def _hook() -> None:
-    """Wrap what hands on records and shows warnings, unless that is done already."""
-    for owner, name, wrap in (
-        (logging.Logger, "callHandlers", _wrapped_handlers),
-        (warnings, "showwarning", _wrapped_warnings),
-    ):
-        now = getattr(owner, name)
-        if not any(now is ours for ours, _ in _wrappers):
-            setattr(owner, name, _wrapper_of(now, wrap))
-
-
-def _unhook() -> None:
-    """Put back what was wrapped; what somebody else has wrapped meanwhile stays, and hands on what it gets."""
-    for owner, name in ((logging.Logger, "callHandlers"), (warnings, "showwarning")):
-        now = getattr(owner, name)
-        for ours, found in _wrappers:
-            if now is ours:
-                setattr(owner, name, found)
-
-
-def _wrapper_of(now: Any, wrap: Callable[[Any], Any]) -> Any:
-    for ours, found in _wrappers:
-        if found is now:
-            return ours
-    _wrappers.append((wrap(now), now))
-    return _wrappers[-1][0]
 
 
 def _wrapped_handlers(found: Any) -> Any:
@@ -288,7 +204,7 @@ def _wrapped_handlers(found: Any) -> Any:
             return
         for each in _takers(self.name):
             each.write(record)
-        if lets_through(self, record.levelno):
+        if would_pass(self, record.levelno):
             _handing.record = record
             try:
                 found(self, record)
@@ -315,11 +231,9 @@ def _wrapped_warnings(found: Any) -> Any:
 
 def _renew_locks_in_child() -> None:
     """Give a forked child locks that nobody holds; it writes to its parent's files."""
-    global _changing  # noqa: PLW0603 - the lock of the process
-    _changing = threading.RLock()
+    _Changing.lock = threading.RLock()
     for each in _open.values():
         each.lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks_in_child)
+on_fork(in_child=_renew_locks_in_child)

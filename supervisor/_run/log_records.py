@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import traceback
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from supervisor._text import cut_middle
@@ -18,23 +19,20 @@ _KEY, _BEGIN, _END = "PRIVATE KEY", "-BEGIN ", "-END "
 _KEY_LINE = re.compile(r"[A-Za-z0-9+/]{1,80}={0,2}\s*")
 _LONGEST_KEY = 250  # lines of 64 characters: twice an RSA key of 16,384 bits
 
-_second: tuple[int, str] = (-1, "")
-
 
 def formatted(record: logging.LogRecord) -> str:
     """Return a record as it is written: "2026-11-24 02:00:01.123 INFO parcels: text", and its traceback."""
-    global _second  # noqa: PLW0603 - the text of the second at hand, which most records share
-    second, stamp = _second
-    now = int(record.created)
-    if now != second:
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-        _second = (now, stamp)
-    text = f"{stamp}.{int(record.msecs):03} {record.levelname} {record.name}: {_message(record)}"
+    text = f"{_stamp(int(record.created))}.{int(record.msecs):03} {record.levelname} {record.name}: {_message(record)}"
     if record.exc_info and record.exc_info[1] is not None:
         text += f"\n{cut_middle(_traceback(record.exc_info[1]), TRACEBACK_LIMIT)}"
     elif record.exc_text:
         text += f"\n{record.exc_text}"
     return f"{text}\n{record.stack_info}" if record.stack_info else text
+
+
+@lru_cache(maxsize=1)  # most records share the second of the one before
+def _stamp(second: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
 
 
 class KeyLines:

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from supervisor._hooks import on_fork
 from supervisor._store.log_files import safe_name
 
 if TYPE_CHECKING:
@@ -124,5 +125,4 @@ def _forget_in_child() -> None:
     _held.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+on_fork(in_child=_forget_in_child)

@@ -6,7 +6,6 @@ It stands on stderr: what a script prints to stdout stays as it is, also in a pi
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -16,7 +15,8 @@ from rich.file_proxy import FileProxy
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from supervisor._hooks import whole_line
+from supervisor._forks import delaying_forks
+from supervisor._hooks import on_fork
 from supervisor._terminal import is_terminal
 from supervisor._text import number, one_line, rate
 
@@ -43,7 +43,7 @@ class _Console(Console):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with whole_line():
+        with delaying_forks():
             super().__exit__(kind, error, trace)
 
 
@@ -71,46 +71,54 @@ class _RunsBar(Progress):
         yield from super().get_renderables()
 
 
-_lock = threading.Lock()
-_bar: _RunsBar | None = None
+class _Terminal:
+    """Has the one bar of the terminal while runs are shown on it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bar: _RunsBar | None = None
+
+    def show(self, run: RunState) -> None:
+        with self._lock:
+            if self._bar is None:
+                self._bar = _RunsBar(_Console(stderr=True))
+                self._bar.start()
+            self._bar.shown[run] = self._bar.add_task(one_line(run.name), total=None, said="")
+
+    def hide(self, run: RunState) -> None:
+        with self._lock:
+            bar = self._bar
+            if bar is None or run not in bar.shown:
+                return
+            bar.refresh()
+            bar.stop_task(bar.shown.pop(run))
+            if not bar.shown:
+                bar.stop()
+                self._bar = None
+
+    def renew_in_child(self) -> None:
+        """Let a forked child print as if there were no bar: it is its parent's, as is the thread that may draw it."""
+        self._lock = threading.Lock()
+        if self._bar is None:
+            return
+        self._bar = None
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if isinstance(stream, FileProxy):
+                setattr(sys, name, stream.rich_proxied_file)
+
+
+_terminal = _Terminal()
 
 
 def show(run: RunState) -> None:
     """Give a run its line, and put up the bar if it is not there."""
-    global _bar  # noqa: PLW0603 - a terminal has one bar
-    with _lock:
-        if _bar is None:
-            _bar = _RunsBar(_Console(stderr=True))
-            _bar.start()
-        _bar.shown[run] = _bar.add_task(one_line(run.name), total=None, said="")
+    _terminal.show(run)
 
 
 def hide(run: RunState) -> None:
     """Leave a run's line as it is, and take down the bar when it was the last."""
-    global _bar  # noqa: PLW0603 - as above
-    with _lock:
-        if _bar is None or run not in _bar.shown:
-            return
-        _bar.refresh()
-        task = _bar.shown.pop(run)
-        _bar.stop_task(task)
-        if not _bar.shown:
-            _bar.stop()
-            _bar = None
+    _terminal.hide(run)
 
 
-def _leave_to_parent() -> None:
-    """Let a forked child print as if there were no bar: it is its parent's, and so is the thread that may draw it."""
-    global _bar, _lock  # noqa: PLW0603 - the parent's
-    _lock = threading.Lock()
-    if _bar is None:
-        return
-    _bar = None
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if isinstance(stream, FileProxy):
-            setattr(sys, name, stream.rich_proxied_file)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+on_fork(in_child=_terminal.renew_in_child)

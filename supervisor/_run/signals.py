@@ -7,7 +7,6 @@ shows for the signal: 143. A script with a handler of its own keeps it, and an i
 
 from __future__ import annotations
 
-import os
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,8 @@ try:
 except ImportError:
     import signal
 
-from supervisor._hooks import defer
+from supervisor._forks import defer
+from supervisor._hooks import on_fork, set_signal_handler
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _DEFAULT = int(signal.SIG_DFL)
 _NAMES = {int(getattr(signal, name)): name for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name)}
 _SIGNALS = tuple(_NAMES)
-_set_handler = signal.signal
 
 _runs: list[RunState] = []
 
@@ -54,7 +53,7 @@ def listen(run: RunState) -> bool:
         return True
     listening = False
     for number in _SIGNALS:
-        found = _set_handler(number, _terminate)
+        found = set_signal_handler(number, _terminate)
         if found == _DEFAULT:
             listening = True
         else:
@@ -72,7 +71,7 @@ def stop_listening(run: RunState) -> None:
     if _runs or threading.get_ident() != threading.main_thread().ident:
         return
     for number in _SIGNALS:
-        found = _set_handler(number, _DEFAULT)
+        found = set_signal_handler(number, _DEFAULT)
         if found is not _terminate:
             _put_back(number, found)
 
@@ -80,7 +79,7 @@ def stop_listening(run: RunState) -> None:
 def _put_back(number: int, found: Any) -> None:
     # None stands for a handler that was not installed from Python: it cannot be put back, and was not ours.
     if found is not None:
-        _set_handler(number, found)
+        set_signal_handler(number, found)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
@@ -121,9 +120,8 @@ def _forget_in_child() -> None:
         _runs.clear()
         for number in _SIGNALS:
             if signal.getsignal(number) is _terminate:
-                _set_handler(number, _DEFAULT)
+                set_signal_handler(number, _DEFAULT)
     _let_through()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_forget_in_child)
+on_fork(before=_hold_back, in_parent=_let_through, in_child=_forget_in_child)

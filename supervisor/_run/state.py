@@ -15,6 +15,7 @@ from time import monotonic, time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from supervisor._hooks import on_fork
 from supervisor._runtime import default_runtime
 from supervisor.errors import RunSkipped
 
@@ -63,8 +64,7 @@ class _Shared:
 
 shared = _Shared()
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=shared.count_fork)
+on_fork(in_child=shared.count_fork)
 
 
 class RunState:

@@ -1,54 +1,55 @@
-"""Let a run be found in the threads that it starts, and let their uncaught exceptions reach it.
+"""Let a run be found in the threads that it starts, and hear of exceptions that nobody caught there or in its tasks.
 
 A plain ``threading.Thread`` starts with an empty context up to Python 3.13, and from 3.14 on too unless
-``sys.flags.thread_inherit_context`` is set. So ``Thread.start`` is wrapped once for the process. Outside of runs
-the wrapper does nothing; inside, the thread runs in a copy of the context in which it was started, and an
-exception that nobody in the thread caught is told to the run before ``threading.excepthook`` has it.
+``sys.flags.thread_inherit_context`` is set. Inside of runs, a thread runs in a copy of the context in which it was
+started, and an exception that nobody in the thread caught is reported to the run before ``threading.excepthook`` gets
+it.
 
-- Uncaught exceptions of the whole process, for ``Supervisor(handle_errors=True)``.
+asyncio reports exceptions that nobody retrieved in one place, whatever the event loop: its logger, when the task is
+thrown away. That needs no patch, and works before asyncio is imported too. A loop with an exception handler of the
+script's own keeps them to itself: they count as caught.
 """
 
 from __future__ import annotations
 
-import functools
 import sys
-import threading
-from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from supervisor import _hooks
 from supervisor._run.state import current_state
 
 if TYPE_CHECKING:
+    import logging
+    import threading
     from collections.abc import Callable
-    from types import TracebackType
 
     from supervisor._run.state import RunState
 
+    Report = Callable[[RunState, BaseException, str], None]
 
-def follow_threads(report: Callable[[RunState, BaseException, str], None]) -> None:
-    """Wrap ``Thread.start``, unless that is done already.
+# The two texts that asyncio gives to an exception that was never retrieved, and the one of asyncio.run().
+_UNCAUGHT = ("Task exception was never", "Future exception was never", "unhandled exception during asyncio.run()")
+
+_runs_by_loop: dict[int, list[RunState]] = {}
+
+
+def follow_threads_and_tasks(report: Report) -> None:
+    """Follow the threads and the asyncio tasks of all runs of the process, unless that is done already.
 
     Args:
-        report: Is called with a run, an exception that nobody caught in a thread of it, and the thread's name.
+        report: Is called with a run, an exception that nobody caught in a thread or task of it, and that one's name.
     """
-    plain_start = threading.Thread.start
-    if getattr(plain_start, "_follows_runs", False):
+    _hooks.on_thread_start(partial(_follow, report))
+    _hooks.on_asyncio_record(partial(_report_uncaught, report))
+
+
+def _follow(report: Report, thread: threading.Thread) -> None:
+    """Make a thread that is about to start inside of a run do its work in the context of that run."""
+    run = current_state()
+    if run is None:
         return
-
-    @functools.wraps(plain_start)
-    def start(thread: threading.Thread) -> None:
-        run = current_state()
-        if run is not None:
-            _follow(thread, run, report)
-        plain_start(thread)
-
-    start._follows_runs = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark on our own function
-    threading.Thread.start = start  # type: ignore[assignment, method-assign]
-
-
-def _follow(thread: threading.Thread, run: RunState, report: Callable[[RunState, BaseException, str], None]) -> None:
-    """Make a thread that is about to start run in the context of ``run``."""
     target: Callable[[], Any] = thread.run
     context = copy_context()
 
@@ -65,37 +66,43 @@ def _follow(thread: threading.Thread, run: RunState, report: Callable[[RunState,
     thread.run = follow  # type: ignore[method-assign]
 
 
-def _remember_interrupt() -> None:
-    """Let Python end with the exit code of an interrupt (130), as it would without us.
-
-    It notes an interrupt that leaves the code it runs from text, and forgets it when more code is run from text
-    meanwhile, as each import of a named tuple does.
-    """
-    with suppress(KeyboardInterrupt):
-        exec("raise KeyboardInterrupt")  # noqa: S102 - our own words; only code from text is noted
+def _report_uncaught(report: Report, record: logging.LogRecord) -> None:
+    """Report the exception that a record of asyncio speaks of to its run."""
+    if record.exc_info and isinstance(record.exc_info[1], Exception) and record.getMessage().startswith(_UNCAUGHT):
+        run = current_state() or _run_of_this_loop()
+        if run is not None:
+            report(run, record.exc_info[1], "an asyncio task")
 
 
-def on_uncaught(tell: Callable[[BaseException, str], None]) -> None:
-    """Call ``tell(error, thread_name)`` for each uncaught exception, then the hook that was there before.
+def enter_loop(run: RunState) -> None:
+    """Remember that ``run`` is under way in the event loop that is running here."""
+    loop = _running_loop()
+    if loop is not None:
+        _runs_by_loop.setdefault(id(loop), []).append(run)
 
-    ``thread_name`` is "" for the main thread. ``SystemExit`` never comes here: Python does not call its hooks for it.
-    """
-    found_in_main, found_in_threads = sys.excepthook, threading.excepthook
 
-    def in_main(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        try:
-            tell(error.with_traceback(trace), "")
-        finally:
-            found_in_main(kind, error, trace)
-            if kind is KeyboardInterrupt:
-                _remember_interrupt()
+def leave_loop(run: RunState) -> None:
+    """Forget what :func:`enter_loop` remembered."""
+    for key, runs in list(_runs_by_loop.items()):
+        if run in runs:
+            runs.remove(run)
+            if not runs:
+                _runs_by_loop.pop(key, None)
 
-    def in_thread(uncaught: threading.ExceptHookArgs) -> None:
-        try:
-            if uncaught.exc_value is not None and not isinstance(uncaught.exc_value, SystemExit):
-                tell(uncaught.exc_value, uncaught.thread.name if uncaught.thread else "a thread")
-        finally:
-            found_in_threads(uncaught)
 
-    sys.excepthook = in_main
-    threading.excepthook = in_thread
+def _run_of_this_loop() -> RunState | None:
+    """Return the outermost run in this loop: a task is thrown away outside of any context of its own."""
+    loop = _running_loop()
+    runs = _runs_by_loop.get(id(loop), ()) if loop is not None else ()
+    return next((run for run in runs if not run.has_ended), None)
+
+
+def _running_loop() -> Any:
+    """Return asyncio's running loop, or None under another library or none."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return None
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

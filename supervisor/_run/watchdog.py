@@ -7,7 +7,6 @@ forked child has none: it is its parent's run.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from contextvars import Context
@@ -17,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from supervisor import _log
 from supervisor._alerts.run_messages import Finding
-from supervisor._hooks import OUR_THREADS, follow_forks
+from supervisor._forks import THREAD_PREFIX, guard_forks
+from supervisor._hooks import on_fork
 from supervisor._models.kinds import Kind
 from supervisor._run import interrupts
 from supervisor._run.stacks import calling_package, stacks_text
@@ -144,17 +144,24 @@ class Watcher:
     def __init__(self, clock: Callable[[], float] = time.monotonic, idle_s: float = IDLE_S) -> None:
         self._clock = clock
         self._idle_s = idle_s
+        self._begin_empty()
+
+    def _begin_empty(self) -> None:
         self._watches: dict[int, _Watch] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+
+    def renew_in_child(self) -> None:
+        """Leave the runs to the parent of a forked child: neither the thread nor its lock came along."""
+        self._begin_empty()
 
     def add(self, run: RunState, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
         """Watch over a run from now on."""
         with self._changed:
             self._watches[id(run)] = _Watch(run, on_finding, on_end, self._clock())
             if self._thread is None or not self._thread.is_alive():
-                follow_forks()
-                self._thread = threading.Thread(target=self._serve, name=f"{OUR_THREADS}limits", daemon=True)
+                guard_forks()
+                self._thread = threading.Thread(target=self._serve, name=f"{THREAD_PREFIX}limits", daemon=True)
                 Context().run(self._thread.start)  # it belongs to no run
             self._changed.notify_all()
 
@@ -300,11 +307,4 @@ def _is_on_its_way(found: _Watch, error: BaseException | None) -> bool:
     return time.monotonic() - found.interrupted_s < interrupts.ON_ITS_WAY_S
 
 
-def _forget_in_child() -> None:
-    """Leave the runs to the parent of a forked child: neither its thread nor its lock came along."""
-    global _watcher  # noqa: PLW0603 - one watcher for one process
-    _watcher = Watcher()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+on_fork(in_child=_watcher.renew_in_child)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import lru_cache
 from typing import NamedTuple
 
 ROUNDING_S = 2.0
@@ -31,15 +32,14 @@ class Process(NamedTuple):
     started: str
 
 
-_this = Process("", 0, "")
-
-
 def this_process() -> Process:
     """Return the process that asks; a forked child gets its own."""
-    global _this  # noqa: PLW0603 - one process has one identity
-    if _this.pid != os.getpid():
-        _this = Process(hostname(), os.getpid(), _started(os.getpid()) or "")
-    return _this
+    return _this_with(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _this_with(pid: int) -> Process:
+    return process_of(pid)
 
 
 def process_of(pid: int) -> Process:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import attrs
 
-from supervisor._hooks import whole_line
+from supervisor._forks import delaying_forks
 from supervisor._models.kinds import Kind
 from supervisor._text import one_line, size, without_controls
 from supervisor.errors import DeliveryError
@@ -73,7 +73,7 @@ def _print(stream: TextIO, details: MessageDetails) -> None:
         text = _coloured(stream, time, details.kind, subject, body)
     else:
         text = f"{time}  {details.kind.upper()}  {subject}\n{body}"
-    with whole_line():
+    with delaying_forks():
         stream.write(text)
         flush = getattr(stream, "flush", None)
         if flush is not None:

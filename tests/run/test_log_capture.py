@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from supervisor import Run, supervise
+from supervisor import Run, _hooks, supervise
 from supervisor._run import log_capture
 from supervisor._run.log_capture import RunLog, open_log
 from supervisor._store.log_files import LINE_LIMIT, TAIL_LINES
@@ -467,7 +467,7 @@ def test_a_level_that_the_script_sets_meanwhile_stays(keep: Keeping) -> None:
             log.close()
             assert root.level == level
             assert type(root.level) is int
-    assert not log_capture._found
+    assert not _hooks._found_levels
 
 
 # Faults

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 from supervisor import _log
-from supervisor._hooks import watch_forks
+from supervisor._forks import notify_of_forks
 from supervisor._store.contract import JournalUnavailable
 from supervisor._store.sqlite import schema
 from supervisor._store.sqlite.recovery import Identity, create, identity, set_aside
@@ -66,7 +66,7 @@ class Store:
         self._corrupt: sqlite3.Error | None = None
         self._warnings: list[str] = []
         self._alone = _Use(self, writes=True, alone=True)
-        watch_forks(self)
+        notify_of_forks(self)
 
     def open(self) -> None:
         """Make sure that the file can be opened.

@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from supervisor._hooks import OUR_THREADS
+from supervisor._forks import THREAD_PREFIX
 from supervisor.errors import DeliveryError
 from supervisor.message_handlers._email.protocol import LostError, Reply, Server
 
@@ -90,7 +90,7 @@ def resolve(host: str, port: int, timeout_s: float) -> Sequence[AddressInfo]:
             found.put(error)
 
     try:
-        Thread(target=ask, name=f"{OUR_THREADS}look-up", daemon=True).start()
+        Thread(target=ask, name=f"{THREAD_PREFIX}look-up", daemon=True).start()
     except RuntimeError:  # no threads any more: the interpreter is shutting down
         ask()
     try:

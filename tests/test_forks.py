@@ -85,7 +85,7 @@ def test_a_fork_does_not_wait_for_ever(tmp_path: Path) -> None:
             "(pathlib.Path(__file__).parent / 'imports').touch()\n__main__.goes_on.wait(30)\n"
         )
         + """
-    from supervisor import _hooks as forks
+    from supervisor import _forks as forks
     forks.LIMIT_S = 0.3
     goes_on = threading.Event()
     with supervise("night", handlers=[Late()]) as run:
