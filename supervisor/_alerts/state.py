@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from supervisor._alerts.run_messages import Finding
     from supervisor._models.alerts import AlertSummary, Notification
-    from supervisor._run.recorder import Keeper
+    from supervisor._run.recorder import Recorder
     from supervisor._run.state import RunState
     from supervisor._store import Journal
     from supervisor._store.records import AlertRecord
@@ -32,12 +32,12 @@ class Slowness:
 
     Args:
         run: The run.
-        keeper: Has its journal.
+        recorder: Has its journal.
     """
 
-    def __init__(self, run: RunState, keeper: Keeper) -> None:
+    def __init__(self, run: RunState, recorder: Recorder) -> None:
         self._run = run
-        self._keeper = keeper
+        self._recorder = recorder
         self._seen = FindingsInMemory(monotonic)
         self._went_on = False
         self._stalled_at: datetime | None = None
@@ -63,12 +63,12 @@ class Slowness:
         noted = self._seen.note(finding.kind, is_new=is_new)
         if tell is None:
             return False
-        journal = self._keeper.journal
+        journal = self._recorder.journal
         if journal is not None:
             try:
                 return self._found(journal, finding.kind, tell, is_new=is_new)
             except JournalUnavailable as error:
-                self._keeper.do_without(error)
+                self._recorder.stop_using_journal(error)
         if noted is not None:
             self._seen.await_recovery(finding.kind, tell(noted))
         return finding.kind is Kind.STALLED and self._seen.is_held_back
@@ -96,12 +96,12 @@ class Slowness:
         """
         self._went_on, self._lasted_s = True, lasted_s
         owed = self._seen.resolve_stall()
-        journal = self._keeper.journal
+        journal = self._recorder.journal
         if journal is None:
             if owed:
                 tell(owed)
             return
-        with self._keeper.fault_noted(), journal.one_commit():
+        with self._recorder.faults_logged(), journal.one_commit():
             if owed := journal.resolve_stall(self._run.id, only=ours) or ():
                 tell(owed)
 
@@ -127,17 +127,17 @@ class Slowness:
 
     def mark_recovery_notified(self, names: Collection[str]) -> None:
         """Note that handlers hear of a good end, in the commit that stores its messages."""
-        journal = self._keeper.journal
+        journal = self._recorder.journal
         if journal is not None:
-            with self._keeper.fault_noted():
+            with self._recorder.faults_logged():
                 for each in self._told():
                     if each.awaiting_recovery:
                         journal.mark_recovery_notified(each.key, names)
 
     def _told(self) -> tuple[AlertRecord, ...]:
-        journal = self._keeper.journal
+        journal = self._recorder.journal
         if journal is not None:
-            with self._keeper.fault_noted():
+            with self._recorder.faults_logged():
                 return journal.alerts_of(self._run.id)
         return ()
 

@@ -1,4 +1,4 @@
-"""Hold back what a script says when it says too much."""
+"""Limit how many notices a run sends when its script sends too many."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 BURST = 500
 PER_S = 1.0
 _REMEMBERED = 5
-_SUBJECT_LIMIT = 100_000  # more than is ever shown, since of half a secret nothing tells that it is one
+_SUBJECT_LIMIT = 100_000  # more than is ever shown: a secret that is cut in two is not recognised and redacted
 
 
-class FloodGate:
-    """Lets a burst of messages pass, then one a second, and counts the others.
+class RateLimiter:
+    """Allows a burst of messages, then one a second, and counts the others.
 
     Args:
-        burst: How many pass at once.
-        per_s: How many a second pass after that.
+        burst: How many are allowed at once.
+        per_s: How many a second are allowed after that.
         clock: Returns seconds from a clock that never goes back.
     """
 
@@ -33,8 +33,8 @@ class FloodGate:
         self.held_back = 0
         self.last_subjects: deque[str] = deque(maxlen=_REMEMBERED)
 
-    def passes(self, subject: object) -> bool:
-        """Tell whether a message may pass; otherwise count it and remember its subject for a while."""
+    def allows(self, subject: object) -> bool:
+        """Tell whether a message may be sent; otherwise count it and remember its subject for a while."""
         now = self._clock()
         self._left = min(self._burst, self._left + (now - self._looked_s) * self._per_s)
         self._looked_s = now

@@ -75,7 +75,7 @@ class Joined:
             return True
         return False
 
-    def give_sign(self) -> None:
+    def mark_alive(self) -> None:
         """Let `supervisor run` see that the program makes progress."""
         with suppress(OSError):
             os.utime(os.path.join(self._directory, TAKEN))  # noqa: PTH118 - as above

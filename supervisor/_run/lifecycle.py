@@ -106,7 +106,7 @@ def _begin(state: RunState) -> None:
         state.make_id()
         if state.reporter is None:
             state.reporter = _reporter_class()(state)
-        state.reporter.begin()
+        state.reporter.report_start()
 
 
 def _put_hooks_in_place() -> None:
@@ -118,7 +118,7 @@ def _begin_with_features(state: RunState) -> None:
     from supervisor._run.features import Features
 
     state.features = features = Features(state)
-    features.keep_others_out(lambda: reporter_of(state).other_run())
+    features.keep_others_out(lambda: reporter_of(state).describe_other_run())
     if isinstance(state.refusal, RunSkipped):
         _skip(state)
         return
@@ -126,7 +126,7 @@ def _begin_with_features(state: RunState) -> None:
         features.begin_log(reporter_of(state).redact)
     _begin(state)
     if state.refusal is None:
-        features.watch_limits(partial(_report_finding, state), partial(_report_end_of_stall, state))
+        features.watch_limits(partial(_report_alert, state), partial(_report_end_of_stall, state))
 
 
 def _skip(state: RunState) -> None:
@@ -135,7 +135,7 @@ def _skip(state: RunState) -> None:
     state.has_ended, state.outcome = True, _SKIPPED
     suspend(state)
     if state.settings.journal:
-        reporter_of(state).skip()
+        reporter_of(state).record_skipped()
 
 
 # While a generator waits for its consumer
@@ -241,7 +241,7 @@ def _report_end(state: RunState, error: BaseException | None) -> None:
     if _log.is_followed():
         _log.info("run %r ended: %s after %.3f s (%s)", state.name, state.outcome, state.duration_s, state.id)
     if state.reporter is not None or state.joined is not None or _is_end_wanted(state):
-        reporter_of(state).end(error)
+        reporter_of(state).report_end(error)
 
 
 def _is_end_wanted(state: RunState) -> bool:
@@ -334,31 +334,31 @@ def report_background_error(state: RunState, error: BaseException, thread: str) 
 
 
 def _report_background_error(state: RunState, error: BaseException, thread: str) -> None:
-    reporter_of(state).aside(error, thread)
+    reporter_of(state).report_background_error(error, thread)
 
 
-def _report_finding(state: RunState, finding: Finding) -> bool | None:
+def _report_alert(state: RunState, finding: Finding) -> bool | None:
     """Report that the run stalls or takes too long; return True for a stall that is to be reported later."""
-    held_back: bool | None = safely(state, lambda _: reporter_of(state).found(finding))
+    held_back: bool | None = safely(state, lambda _: reporter_of(state).report_alert(finding))
     return held_back
 
 
 def _report_end_of_stall(state: RunState, lasted_s: float) -> None:
     """Report that the run makes progress again after it had stalled."""
-    safely(state, lambda _: reporter_of(state).goes_on(lasted_s))
+    safely(state, lambda _: reporter_of(state).report_end_of_stall(lasted_s))
 
 
 def set_child_pid(state: RunState, pid: int) -> None:
     """Note the process of the program that the run stands for: it may outlive this process."""
     if state.settings.journal:
-        safely(state, lambda _: reporter_of(state).program(pid))
+        safely(state, lambda _: reporter_of(state).set_child_pid(pid))
 
 
 def note_output(state: RunState, line: str) -> None:
     """Note what the program that the run stands for printed last, as a sign of life."""
     state.mark_alive()
     state.message = line
-    safely(state, lambda _: reporter_of(state).keep_sign())
+    safely(state, lambda _: reporter_of(state).record_output())
 
 
 def pass_on_progress(state: RunState) -> None:
@@ -371,7 +371,7 @@ def pass_on_progress(state: RunState) -> None:
 def _pass_on_progress(state: RunState, now: float) -> None:
     if state.parent is not None:
         state.parent.mark_alive()
-    state.due_s = reporter_of(state).progress(now)
+    state.due_s = reporter_of(state).report_progress(now)
 
 
 # Inside

@@ -135,11 +135,11 @@ class Run:
         try:
             state.mark_alive()
             if attachments == () and html is None and blocks is None:
-                lifecycle.reporter_of(state).notice(subject, message)
+                lifecycle.reporter_of(state).notify(subject, message)
             else:
                 extras = {"attachments": attachments, "html": html, "blocks": blocks}
                 given = {name: each for name, each in extras.items() if each is not None and each != ()}
-                lifecycle.reporter_of(state).notice(subject, message, **given)
+                lifecycle.reporter_of(state).notify(subject, message, **given)
         except Exception:  # noqa: BLE001 - the run's boundary, here without the call of safely(), which takes its time
             lifecycle.note_fault(state)
 

@@ -1,4 +1,4 @@
-"""The flood gate: a burst passes, then one message a second, and the others are counted."""
+"""The rate limiter: a burst passes, then one message a second, and the others are counted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripts import run as run_script
 
-from supervisor._delivery.rate_limiter import BURST, PER_S, FloodGate
+from supervisor._delivery.rate_limiter import BURST, PER_S, RateLimiter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,37 +27,37 @@ class Clock:
         return self.now_s
 
 
-def passed(gate: FloodGate, count: int) -> int:
+def passed(limiter: RateLimiter, count: int) -> int:
     """Return how many of so many messages pass."""
-    return sum(gate.passes(f"number {i}") for i in range(count))
+    return sum(limiter.allows(f"number {i}") for i in range(count))
 
 
 def test_a_burst_passes_and_no_more() -> None:
     """While no time passes, a burst of 500 goes through; the rest is counted."""
-    gate = FloodGate(clock=Clock())
-    assert passed(gate, 2000) == BURST == 500
-    assert gate.held_back == 1500
+    limiter = RateLimiter(clock=Clock())
+    assert passed(limiter, 2000) == BURST == 500
+    assert limiter.held_back == 1500
 
 
 def test_after_the_burst_one_a_second_passes() -> None:
     """When the burst is used up, each second lets one more pass, and part of a second none."""
     clock = Clock()
-    gate = FloodGate(clock=clock)
-    passed(gate, BURST)
+    limiter = RateLimiter(clock=clock)
+    passed(limiter, BURST)
     for _ in range(10):
         clock.now_s += 0.5
-        assert passed(gate, 3) == 0
+        assert passed(limiter, 3) == 0
         clock.now_s += 0.5
-        assert passed(gate, 3) == 1 == PER_S
+        assert passed(limiter, 3) == 1 == PER_S
 
 
 def test_silence_earns_another_burst_and_no_more() -> None:
     """However long a script was silent, no more than one burst passes at once."""
     clock = Clock()
-    gate = FloodGate(clock=clock)
-    passed(gate, BURST)
+    limiter = RateLimiter(clock=clock)
+    passed(limiter, BURST)
     clock.now_s += 1e6
-    assert passed(gate, 2000) == BURST
+    assert passed(limiter, 2000) == BURST
 
 
 def test_the_last_subjects_are_remembered_in_short() -> None:
@@ -65,12 +65,12 @@ def test_the_last_subjects_are_remembered_in_short() -> None:
 
     They are cut where they are told, after secrets are taken out.
     """
-    gate = FloodGate(burst=0, clock=Clock())
+    limiter = RateLimiter(burst=0, clock=Clock())
     for i in range(100):
-        gate.passes(f"{i} " + "x" * 200_000)
-    assert not gate.passes(7)
-    assert [each.split()[0] for each in gate.last_subjects] == ["96", "97", "98", "99", "7"]
-    assert max(map(len, gate.last_subjects)) <= 100_000
+        limiter.allows(f"{i} " + "x" * 200_000)
+    assert not limiter.allows(7)
+    assert [each.split()[0] for each in limiter.last_subjects] == ["96", "97", "98", "99", "7"]
+    assert max(map(len, limiter.last_subjects)) <= 100_000
 
 
 @given(
@@ -83,15 +83,15 @@ def test_what_passes_is_bounded_and_the_rest_is_counted(
 ) -> None:
     """In any stretch of time no more than the burst and the rate pass, and passed and held back are all."""
     clock = Clock()
-    gate = FloodGate(burst=burst, per_s=per_s, clock=clock)
+    limiter = RateLimiter(burst=burst, per_s=per_s, clock=clock)
     through = 0
     for pause_s, count in steps:
         clock.now_s += pause_s
-        now = passed(gate, count)
+        now = passed(limiter, count)
         assert now <= burst
         through += now
     assert through <= burst + per_s * (clock.now_s - 1000.0) + 1e-6
-    assert through + gate.held_back == sum(count for _, count in steps)
+    assert through + limiter.held_back == sum(count for _, count in steps)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells how much memory another process had")

@@ -137,9 +137,9 @@ def notify():
     import threading
 
     from supervisor import supervise
-    from supervisor._delivery.rate_limiter import FloodGate
+    from supervisor._delivery.rate_limiter import RateLimiter
 
-    FloodGate.__init__.__defaults__ = (10**9, *FloodGate.__init__.__defaults__[1:])  # more than any user may
+    RateLimiter.__init__.__defaults__ = (10**9, *RateLimiter.__init__.__defaults__[1:])  # more than any user may
     hold = threading.Event()
 
     class Waits:
