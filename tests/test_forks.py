@@ -140,7 +140,11 @@ def test_a_child_can_write_where_a_courier_was_writing(tmp_path: Path, way: str)
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_signal_during_a_fork_ends_the_script(tmp_path: Path, name: str, code: int) -> None:
     """A request to end that comes while a fork waits is heard, and neither lost nor left to the child."""
-    module = "import pathlib, time\n(pathlib.Path(__file__).parent / 'imports').touch()\ntime.sleep(0.5)\n"
+    module = """if True:
+        import pathlib, time
+        (pathlib.Path(__file__).parent / "imports").touch()
+        while not (pathlib.Path(__file__).parent / "asked").exists(): time.sleep(0.01)
+    """
     body = (
         SLOW_IMPORT.format(module=module)
         + f"""
@@ -148,7 +152,10 @@ def test_a_signal_during_a_fork_ends_the_script(tmp_path: Path, name: str, code:
     with supervise("night", handlers=[Late()]) as run:
         run.notify("one")
         while not (folder / "imports").exists(): time.sleep(0.001)
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.{name})).start()
+        def ask():
+            os.kill(os.getpid(), signal.{name})
+            (folder / "asked").touch()
+        threading.Timer(0.1, ask).start()
         pid = os.fork()
         if pid == 0: os._exit(0)
         print("went on", flush=True)
