@@ -333,7 +333,7 @@ def test_a_server_that_is_down_loses_nothing(machine: Machine, hook: Hook) -> No
     """The message of a finding waits while its server is down; a later check delivers it, and tells nothing twice."""
     killed(machine)
     hook.status = 503
-    done = machine.check("--deadline", "0.2")
+    done = machine.check("--deadline", "1")
     assert done.returncode == 1
     assert "waiting   'nightly parcels died on" in done.stdout
     assert "503" in done.stdout
