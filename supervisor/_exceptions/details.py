@@ -89,7 +89,7 @@ def _own_details(
 def _without_secrets(details: ErrorDetails, redactor: Redactor | None) -> ErrorDetails:
     """Return details without secrets, each text within the bounds that hold for all."""
     if redactor is not None:
-        from supervisor._redaction.redacted_messages import redacted_error
+        from supervisor._redaction.redactor import redacted_error
 
         details = redacted_error(redactor, details)
     return attrs.evolve(

@@ -1,8 +1,8 @@
-"""Takes secrets out of everything before it is stored or sent.
+"""Remove secrets from everything that is stored or sent.
 
-A hint is looked for first, by few walks over the bytes (:mod:`.sieve`); only where there is one, a closer look is taken
-(:mod:`.keyed`, :mod:`.shapes`, :mod:`.urls`, :mod:`.pem`). So texts without hints cost little, and no pattern ever
-runs over a whole log. All works on bytes: a log need not be valid in any encoding.
+In go texts, values, models, or the bytes of a log; out come the same without secrets, see :class:`.redactor.Redactor`.
+A trigger, a short text that is near every secret, is looked for first (:mod:`.prefilter`); only where one is found are
+patterns applied (:mod:`.key_values`, :mod:`.shapes`). Everything works on bytes, since a log need not be valid text.
 """
 
 from __future__ import annotations
@@ -26,5 +26,5 @@ _MODULES = {
     "secrets_of": "credentials",
 }
 
-# Most runs only ask whether a name tells of a secret.
+# Loaded when used: most runs only check whether a name means a secret.
 __getattr__ = loads(__name__, _MODULES)

@@ -1,6 +1,6 @@
-"""The credentials of configured handlers.
+"""The credentials of handlers, and the forms in which a known secret may be written.
 
-- The ways in which a known secret may be written: as it is, quoted for URLs, JSON, HTML and Python, in base64.
+A secret may be quoted for a URL, JSON, HTML or Python, or encoded in base64.
 """
 
 from __future__ import annotations
@@ -13,27 +13,29 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from supervisor._redaction.names import kind_of
-from supervisor._redaction.scanner import marker
 from supervisor._redaction.shapes import looks_random
+from supervisor._redaction.spans import marker
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
 _NEVER_QUOTED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-")
 SHORTEST = 6
-"""Secrets with fewer characters are not looked for by themselves: they would blank parts of ordinary words."""
+"""Secrets with fewer characters are not looked for by themselves, since they occur within ordinary words."""
+
+_LONGEST_WORD_FOR_SECRET = 9
 
 
 def forms_of(secrets: Iterable[str], labels: Collection[str]) -> tuple[bytes, ...]:
-    """Return what to look for, each once, the longest first.
+    """Return all forms of some secrets, each once, the longest first.
 
-    Left out are secrets of fewer than six characters, those that are nothing but the word for one ("password"), and
-    those that stand in our own markers, which would be replaced again and again. A secret of several lines counts
-    line by line, since logs put other things before their lines.
+    Left out are secrets of fewer than six characters, those that are only the word for one ("password"), and those
+    that occur in markers, which would be replaced again and again. Each line of a secret of several lines counts by
+    itself, since logs may put something before each line.
 
     Args:
         secrets: The secrets as they are.
-        labels: What markers may say.
+        labels: The labels that may occur in markers.
     """
     markers = [marker(label).encode() for label in labels]
     lines = {line for each in secrets for line in each.splitlines() if _is_worth_it(line)}
@@ -44,8 +46,8 @@ def forms_of(secrets: Iterable[str], labels: Collection[str]) -> tuple[bytes, ..
 
 
 def _is_worth_it(line: str) -> bool:
-    is_frame = line.startswith("-----")  # of a private key
-    is_word = line.isalpha() and kind_of(line) is not None and len(line) < 10  # noqa: PLR2004 - longer ones are made up
+    is_frame = line.startswith("-----")  # the first or last line of a private key
+    is_word = line.isalpha() and kind_of(line) is not None and len(line) <= _LONGEST_WORD_FOR_SECRET
     return len(line.strip()) >= SHORTEST and not is_frame and not is_word
 
 
@@ -56,13 +58,13 @@ def _forms(secret: str) -> Iterator[bytes]:
     yield data
     if not _NEVER_QUOTED.issuperset(secret):
         for text in _quoted(secret, data):
-            for each in (text, json.dumps(text, ensure_ascii=False)[1:-1], _repr(text)):  # also in a text within a text
+            for each in (text, json.dumps(text, ensure_ascii=False)[1:-1], _repr(text)):  # possibly quoted twice
                 yield each.encode("utf-8", "surrogatepass")
     in_base64 = b2a_base64(data, newline=False).rstrip(b"=")
     yield in_base64
     yield in_base64.translate(bytes.maketrans(b"+/", b"-_"))
     if not secret.isascii() and secret[:1].isascii() and secret[-1:].isascii():
-        # In a log of old Windows. Between ASCII, such bytes cannot be met within characters of UTF-8.
+        # Logs of Windows may be written in cp1252. Between ASCII characters, such bytes are never part of UTF-8.
         with suppress(UnicodeEncodeError):
             yield secret.encode("cp1252")
 
@@ -86,7 +88,7 @@ def _quoted(secret: str, data: bytes) -> Iterator[str]:
 
 
 def _repr(text: str) -> str:
-    """Return a text as Python writes it within a longer one that has quotes of both kinds."""
+    """Return a text as ``repr`` writes it within a longer text that has quotes of both kinds."""
     return repr(f"{text}'\"")[1:-4]
 
 
@@ -97,13 +99,13 @@ _BETWEEN_PARTS = r"[/:@?&=#,;\s]+"
 def secrets_of(handler: object) -> frozenset[str]:
     """Return the credentials that a handler was configured with.
 
-    They are what its public fields hold that have ``repr=False`` (in classes of attrs and dataclasses), and what
-    attributes hold whose name tells that it is a secret: texts, several texts, and headers. A URL counts as a whole
-    and by its password and those parts of it that look random, since HTTP clients log host and path apart. Left out
-    is what has fewer than six characters, and what is no text: a callable makes its secrets later.
+    These are the values of its public fields with ``repr=False`` (in classes of attrs and dataclasses), and of
+    attributes whose name means a secret: texts, collections of texts, and headers. For a URL they are the whole URL,
+    its password, and those parts of it that look random, since HTTP clients log host and path separately. Secrets of
+    fewer than six characters are left out, and values that are no texts, such as callables that return a secret.
 
     Args:
-        handler: Any object; one without secrets has none.
+        handler: Any object; the result is empty if it has no credentials.
     """
     found: set[str] = set()
     for name, value in _secret_attributes(handler):
@@ -133,7 +135,7 @@ def _several(fields: Any) -> tuple[Any, ...]:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Yield the texts that a setting holds; of headers those that are no ordinary words."""
+    """Yield the texts of a setting; of headers, those that may be secret."""
     if isinstance(value, str) and not isinstance(value, Enum):
         yield value
     elif isinstance(value, (tuple, list, set, frozenset)):
@@ -143,11 +145,11 @@ def _texts(value: object) -> Iterator[str]:
         for name, text in value.items():
             if isinstance(text, str) and (kind_of(str(name)) is not None or looks_random(text.encode())):
                 yield text
-                yield from text.split(None, 1)[1:]  # without the scheme: "Bearer x"
+                yield from text.split(None, 1)[1:]  # the token without its scheme: "Bearer x"
 
 
 def _parts(text: str) -> Iterator[str]:
-    """Yield what of a URL is secret by itself, or of a signing key without its prefix."""
+    """Yield a text itself, a signing key without its prefix, and the parts of a URL that are secrets by themselves."""
     yield text.strip()
     yield text.strip().removeprefix("whsec_")
     if "://" not in text:
@@ -163,19 +165,19 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _host_and_password(url: str) -> tuple[str, str]:
-    """Return a URL's host, "" where it is no name of one (some of apprise's have a token there), and its password."""
+    """Return the host of a URL, "" if it has no dot (some URLs of apprise have a token there), and its password."""
     from urllib.parse import urlsplit
 
     try:
         parts = urlsplit(url)
-    except ValueError:  # brackets that do not match
+    except ValueError:  # its brackets do not match
         return "", ""
     host = parts.hostname or ""
     return host if "." in host else "", parts.password or ""
 
 
 def _logins(handler: object, password: str) -> Iterator[str]:
-    """Yield user and password as HTTP's Basic scheme and SMTP's AUTH PLAIN send them.
+    """Yield user and password as they are sent by HTTP's Basic scheme and SMTP's AUTH PLAIN.
 
     See https://www.rfc-editor.org/rfc/rfc7617#section-2 and https://www.rfc-editor.org/rfc/rfc4616#section-2.
     """

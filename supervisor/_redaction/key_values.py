@@ -1,29 +1,33 @@
-"""Values whose key tells that they are secret: ``password=x``, ``"token": "x"``, ``--api-key x``, headers, XML.
-
-- Keys whose name tells that their value is secret, and what ties the value to them.
-"""
+"""Find values whose key says that they are secret: ``password=x``, ``"token": "x"``, ``--api-key x``, headers, XML."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-from supervisor._redaction import placeholders
 from supervisor._redaction.names import LONGEST_NAME, kind_of
-from supervisor._redaction.scanner import Span
 from supervisor._redaction.shapes import looks_random
+from supervisor._redaction.spans import MARKER, Span
 from supervisor._redaction.value_syntax import (
     Value,
     bracketed,
+    is_attribute,
+    is_call,
+    is_code,
+    is_name,
+    is_number,
+    is_path,
+    is_word,
     quoted,
     rest_of_line,
+    says_nothing,
     unquoted,
     within_tags,
 )
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _QUOTE = rb"""\\{0,16}(?:["'`]|&quot;|&\#(?:34|39|x27);)"""
-# The rest of the name after a hint, and what ties a value to it.
+# The rest of the name after the trigger, and what connects the value to it.
 _TIE = re.compile(
     rb"(?P<rest>[\w-]{0,80}+)(?:(?P<close>(?:" + _QUOTE + rb"){1,2})\]?)?"
     rb"""
@@ -42,24 +46,24 @@ _TIE = re.compile(
     re.VERBOSE,
 )
 _NEXT_TIE = re.compile(b"(?:" + _QUOTE + rb")?\]?[ \t]{0,8}(?:[:=]|%3[dD])", re.VERBOSE)
-# What opens a pair, as in ('password', 'x'), but no call: f("password", "x").
+# The beginning of a pair, as in ('password', 'x'), but not of a call: f("password", "x").
 _PAIR = re.compile(rb"(?:\\[nrt]|(?<![\w-]))\((?:" + _QUOTE + rb")\Z", re.VERBOSE)
 _KEY = re.compile(rb"-{0,2}[A-Za-z_][\w-]*+")
 
 
 class Key(NamedTuple):
-    """A key, and how its value is tied to it.
+    """A key, and how its value is connected to it.
 
     Args:
         name: Its name.
-        kind: The kind of secret that the name tells of.
+        kind: The kind of secret that the name means.
         start: Where the name begins.
         end: Where the value begins, with its quotes.
-        tie: "=", ":", ",", ">" or " ".
-        is_quoted: Whether the name is within quotes, as in JSON.
-        is_spaced: Whether blanks stand behind the tie.
+        tie: What connects them: "=", ":", ",", ">" or " ".
+        is_quoted: Whether the name is quoted, as in JSON.
+        is_spaced: Whether blanks follow the tie.
         in_query: Whether it is a parameter of a URL.
-        in_url: Whether it stands in an address that is itself quoted in a URL.
+        in_url: Whether it is part of a URL that is itself quoted in a URL.
     """
 
     name: str
@@ -79,16 +83,16 @@ class Key(NamedTuple):
 
     @property
     def is_prose(self) -> bool:
-        """Return whether what follows may as well be a sentence."""
+        """Return whether a sentence may follow instead of a value."""
         return self.tie == ":" and not self.is_quoted
 
 
 def key_at(data: bytes, at: int) -> Key | None:
-    """Return the key that has a hint in its name, or None where its value is no secret.
+    """Return the key that has a trigger in its name, or None if its value is no secret.
 
     Args:
-        data: What to look at.
-        at: Where the hint begins.
+        data: The bytes.
+        at: Where the trigger begins.
     """
     tie = _TIE.match(data, at)
     if tie is None:
@@ -115,12 +119,12 @@ def key_at(data: bytes, at: int) -> Key | None:
 
 
 def is_key(data: bytes, end: int, text: bytes) -> bool:
-    """Tell whether what looks like a value is the key of the next one: ``token = "password": "x"``.
+    """Return whether what looks like a value is the key of the next one: ``token = "password": "x"``.
 
     Args:
-        data: What it stands in.
-        end: Where it ends.
-        text: What looks like a value.
+        data: The bytes.
+        end: Where the supposed value ends.
+        text: The supposed value.
     """
     name = text.rstrip(b" :=")
     is_name = len(name) <= LONGEST_NAME and _KEY.fullmatch(name) is not None and not looks_random(name)
@@ -130,12 +134,12 @@ def is_key(data: bytes, end: int, text: bytes) -> bool:
 
 
 def _kind_of_two_words(data: bytes, start: int, name: str) -> str | None:
-    """Return the kind of the only name of two words that is written so in prose: "API key"."""
+    """Return the kind of the only name that is written as two words: "API key"; None for any other."""
     return "api_key" if name.lower() == "key" and data[max(0, start - 4) : start].lower() == b"api " else None
 
 
 def _is_tied(data: bytes, start: int, name: str, tie: re.Match[bytes]) -> bool:
-    """Tell whether a comma, a tag or a blank ties a value to the name."""
+    """Return whether a comma, a tag or a blank really connects a value to the name."""
     if tie["comma"]:  # ('password', 'x') or ['--password', 'x']
         return bool(tie["close"]) and (
             name.startswith("-") or _PAIR.search(data, max(0, start - 40), start) is not None
@@ -145,32 +149,33 @@ def _is_tied(data: bytes, start: int, name: str, tie: re.Match[bytes]) -> bool:
     return True
 
 
-# A quote that closes the text that the key is in, as in getpass("Password: ") and "?token=" + token.
+# A quote that ends the text which contains the key, as in getpass("Password: ") and "?token=" + token.
 _CLOSES = re.compile(rb"""["'](?:\s*$|\ [+%]\ |\)(?:[\s,.)]|$)|\.format\(|,\ )""", re.MULTILINE)
 _SCHEME = re.compile(
     rb"[bBrR]?\\{0,16}[\"']?"
     rb"(?i:(?P<one>bearer|basic|token|negotiate|ntlm|api-?key|key|splunk)|digest|oauth|hawk|sharedkey(?:lite)?|aws4-hmac-sha256)"
     rb" +"
 )
-_TOKEN = re.compile(rb"""(?:\[redacted:\ [^\]\n]{1,60}\]|[^\s"'\\,;])++""")
+_TOKEN = re.compile(rb"""(?:""" + MARKER + rb"""|[^\s"'\\,;])++""")
 _LONGEST_WORD = 400
-_SHORTEST_NUMBER = 3  # that is a password
-# Of these kinds even one word in a sentence is a secret ...
+_SHORTEST_PIN = 3  # digits; a shorter number is no password
+_LONGEST_INDENT = 20
+# For these kinds, even a single word in a sentence is taken for a secret ...
 _CERTAIN = frozenset({"password", "api_key", "private_key", "access_key"})
-# ... and of these only what looks random, since their names mean other things too.
+# ... and for these only what looks random, since their names mean other things too.
 _DOUBTFUL = frozenset({"authorization", "session", "signature", "code"})
 _DOUBTFUL_NAMES = frozenset({"key", "pass"})
 
 
 def find_value(data: bytes, at: int) -> Span | None:
-    """Return the value of the key that has a hint in its name.
+    """Return the secret value of the key that has a trigger in its name, or None.
 
     Args:
-        data: What to look at. What may go on behind its end goes up to it.
-        at: Where the hint begins.
+        data: The bytes. A value without an end reaches up to theirs.
+        at: Where the trigger begins.
     """
     key = key_at(data, at)
-    # What is secret in a connection string has names of its own; a blank behind "?token=" begins a sentence.
+    # The secrets in a connection string have keys of their own; after "?token=", a blank begins a sentence.
     if key is None or key.kind == "connection_string" or (key.in_query and key.is_spaced):
         return None
     value = _value(data, key)
@@ -180,7 +185,7 @@ def find_value(data: bytes, at: int) -> Span | None:
 
 
 def _value(data: bytes, key: Key) -> Value | None:
-    """Return the value of a key, or None where there is none."""
+    """Return the value of a key, or None if it has none."""
     if key.tie == ">":
         return within_tags(data, key.end)
     if key.tie == " " and not _is_tied_by_blank(data, key):
@@ -197,9 +202,9 @@ def _value(data: bytes, key: Key) -> Value | None:
 
 
 def _is_tied_by_blank(data: bytes, key: Key) -> bool:
-    """Tell an option with its value, or SQL's PASSWORD 'x', from two words of a sentence."""
+    """Return whether a blank separates key and value, as in ``--token x`` and SQL's PASSWORD 'x'."""
     if key.is_option:
-        return data[key.end : key.end + 1] != b"-"  # the next option
+        return data[key.end : key.end + 1] != b"-"  # a hyphen begins the next option
     return key.kind == "password" and quoted(data, key.end) is not None
 
 
@@ -212,7 +217,7 @@ def _in_plain(data: bytes, key: Key) -> Value | None:
 
 
 def _in_header(data: bytes, key: Key) -> Value | None:
-    """Return what stands behind the scheme of an Authorization header, or the whole of a Cookie header."""
+    """Return what follows the scheme of an Authorization header, or all of a Cookie header; None for other keys."""
     if key.kind not in ("authorization", "cookie"):
         return None
     scheme = _SCHEME.match(data, key.end) if key.kind == "authorization" else None
@@ -227,41 +232,37 @@ def _in_header(data: bytes, key: Key) -> Value | None:
 
 
 def _has_credentials(data: bytes, key: Key) -> bool:
-    """Tell a header from a sentence, by its first words."""
+    """Return whether what follows is a header and no sentence, judging by its first words."""
     words = data[key.end : key.end + _LONGEST_WORD].partition(b"\n")[0].split(None, 6)[:6]
     return any(looks_random(each) or (key.kind == "cookie" and b"=" in each) for each in words)
 
 
 def _in_brackets(data: bytes, key: Key) -> Value | None:
-    """Return what a list, a pair or an ODBC driver's braces hold; the keys of an object tell for themselves."""
+    """Return the contents of a list, a pair or ODBC's braces; None for an object, since its own keys are found."""
     value = bracketed(data, key.end)
     if value is None:
         return unquoted(data, key.end)
     inner = data[value.start : value.end]
     if data[key.end : key.end + 1] == b"{":
-        return None if key.tie == ":" or placeholders.is_name(inner) else value
+        return None if key.tie == ":" or is_name(inner) else value
     is_code = b'"' not in inner and b"'" not in inner and not looks_random(inner)
     return None if is_code else value._replace(is_header=key.kind == "authorization")  # auth=("user", "password")
 
 
 def _begins_line(data: bytes, start: int) -> bool:
-    """Tell whether a name is the first of its line, as in YAML and INI, where a value may have blanks."""
-    before = data[max(0, start - 20) : start]
+    """Return whether a name is the first in its line, as in YAML and INI, where a value may contain blanks."""
+    before = data[max(0, start - _LONGEST_INDENT) : start]
     line = before.rpartition(b"\n")[2]
-    return (len(line) < len(before) or start < 20) and line.strip() in (b"", b"-")  # noqa: PLR2004 - as above
+    return (len(line) < len(before) or start < _LONGEST_INDENT) and line.strip() in (b"", b"-")
 
 
 def _is_secret(data: bytes, value: Value, key: Key) -> bool:
-    """Tell a secret from what stands in its place: nothing, a word, a number, a path, a piece of code."""
+    """Return whether a value is a secret: not empty, a word, a number, a path or source code."""
     text = data[value.start : value.end]
     if len(text) > _LONGEST_WORD:
-        return True  # no word is so long; and whoever looks on would look at each key in it
+        return True  # no word is so long, and examining each key within it would take quadratic time
     is_tight = key.tie == "=" and not key.is_spaced and not value.is_quoted
-    if (
-        (not is_tight and is_key(data, value.end, text))
-        or placeholders.says_nothing(text)
-        or _is_path_or_number(text, key)
-    ):
+    if (not is_tight and is_key(data, value.end, text)) or says_nothing(text) or _is_path_or_number(text, key):
         return False
     if not value.is_quoted and not value.is_header and _is_word_or_code(text, key):
         return False
@@ -272,20 +273,16 @@ def _is_secret(data: bytes, value: Value, key: Key) -> bool:
 
 
 def _is_path_or_number(text: bytes, key: Key) -> bool:
-    """Tell what a password may look like, but hardly a token; $PWD of a shell is a path too."""
+    """Return whether a value is a path or a number: no token looks like that, but passwords do, except in $PWD."""
     if key.kind != "password":
-        return placeholders.is_path(text) or placeholders.is_number(text)
-    is_directory = key.name.lower().endswith("pwd") and placeholders.is_path(text)
-    return is_directory or (len(text) < _SHORTEST_NUMBER and placeholders.is_number(text))
+        return is_path(text) or is_number(text)
+    is_directory = key.name.lower().endswith("pwd") and is_path(text)
+    return is_directory or (len(text) < _SHORTEST_PIN and is_number(text))
 
 
 def _is_word_or_code(text: bytes, key: Key) -> bool:
-    if placeholders.is_code(text, key.name) or (key.tie != "=" and placeholders.is_word(text)):
+    if is_code(text, key.name) or (key.tie != "=" and is_word(text)):
         return True
     if not key.is_spaced:
         return False
-    return (
-        placeholders.is_word(text)
-        or placeholders.is_call(text)
-        or (key.kind != "password" and placeholders.is_attribute(text))
-    )
+    return is_word(text) or is_call(text) or (key.kind != "password" and is_attribute(text))

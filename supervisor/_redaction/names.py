@@ -1,4 +1,4 @@
-"""Tells by its name whether a key, setting, header or option holds a secret."""
+"""Decide by its name whether a key, setting, header or option holds a secret."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from functools import cache, lru_cache
 
 LONGEST_NAME = 80
 _CAMEL = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
-# Every name of a secret has one of these in it. Most names have none, and then nothing more is loaded or compiled.
+# The name of a secret contains one of these. For other names, which are most, no pattern is compiled.
 _IN_ALL = (
     *("pass", "pwd", "token", "key", "secret", "auth", "cred"),
     *("cookie", "sess", "sig", "sas", "dsn", "conn", "code"),
 )
-# What stands before "key" where the key is a secret: a primary, foreign, sort, cache or public key is none.
+# These words before "key" make it a secret; a primary, foreign, sort, cache or public key is none.
 _KEYS = (
     "access|account|admin|aes|app|application|auth|client|consumer|crypto|decryption|deploy|encryption|functions|"
     "hmac|jwt|license|master|ping|secret|service|shared|signing|ssh|storage|subscription|webhook"
 )
-# The first that fits names the kind. Names come as lower-case words with underscores between them.
+# The first pattern that matches gives the kind. Names are converted to lower-case words with underscores first.
 _KINDS = (
     (
         "password",
@@ -35,7 +35,7 @@ _KINDS = (
     ("connection_string", r"conn(?:ection)?_?str(?:ing)?s?$|(?:^|_)dsn$"),
     ("signature", r"(?:^|_)sig(?:nature)?$|(?:^|_)sas$"),
 )
-# The name of something about a secret, which is none itself: password_file, token_url, session_timeout.
+# Names of something about a secret, which is no secret itself: password_file, token_url, session_timeout.
 _ABOUT = (
     r"(?:_|(?<=pass)|(?<=word)|(?<=token)|(?<=ecret)|(?<=key)|(?<=cookie)|(?<=session))"
     r"(?:age|algorithm|allowed|at|attempts?|backend|class|column|counts?|created|date|dir|directory|domain|enabled|"
@@ -45,7 +45,7 @@ _ABOUT = (
     r"status|store|strategy|table|timeout|ttl|types?|updated|uri|url|usage|used|valid|validator|version)$"
 )
 _IS_IDENTIFIER = r"(?:secret|session|sess)_?id$"
-# What is short for something else too, and a secret only as a parameter of a URL.
+# Names that are secrets only as parameters of a URL, since they mean other things too.
 _IN_QUERY = {"key": "api_key", "code": "code"}
 
 KINDS = frozenset(kind for kind, _ in _KINDS) | {"code"}
@@ -54,13 +54,13 @@ KINDS = frozenset(kind for kind, _ in _KINDS) | {"code"}
 
 @lru_cache(4096)
 def kind_of(name: str, *, in_query: bool = False) -> str | None:
-    """Return what kind of secret has such a name ("password", "api_key", ...), or None when it is no secret's.
+    """Return the kind of secret that a name means ("password", "api_key", ...), or None if it means none.
 
     Args:
         name: A key in any style: ``dbPassword``, ``AWS_SECRET_ACCESS_KEY``, ``X-Api-Key``.
         in_query: It is a parameter of a URL, where ``key`` and ``code`` mean secrets too.
     """
-    name = name[-LONGEST_NAME:]  # what a name is about stands at its end
+    name = name[-LONGEST_NAME:]  # the end of a name says what it means
     lower = name.lower()
     if not any(each in lower for each in _IN_ALL):
         return None

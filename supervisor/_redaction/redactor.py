@@ -1,7 +1,8 @@
-"""What takes secrets out of texts, values and logs."""
+"""Remove secrets from texts, values, logs, and the models: messages, reports, errors and progress."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -11,20 +12,26 @@ import attrs
 
 from supervisor._redaction.credentials import forms_of, secrets_of
 from supervisor._redaction.names import KINDS, kind_of
-from supervisor._redaction.scanner import CREDENTIAL, Scanner, marker, replaced
-from supervisor._redaction.shapes import SHAPES
-from supervisor._redaction.triggers import PRIVATE_KEY, URL_PASSWORD
+from supervisor._redaction.scanner import CREDENTIAL, Scanner
+from supervisor._redaction.shapes import PRIVATE_KEY, SHAPES, URL_PASSWORD
+from supervisor._redaction.spans import marker, replaced
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from supervisor._models.values import MessageHandler
+    from supervisor._models.values import (
+        Attachment,
+        ErrorDetails,
+        MessageDetails,
+        MessageHandler,
+        Progress,
+        RunReport,
+    )
     from supervisor._redaction.streaming import BytesFilter
 
 REDACTED = KINDS | {each.label for each in SHAPES} | {URL_PASSWORD, PRIVATE_KEY, CREDENTIAL}
-"""The names of all that is looked for without being asked: what markers say, and what ``off`` takes."""
+"""The names of everything that is looked for by default: the labels in markers, and what ``off`` accepts."""
 
 _DEEPEST = 20
-_APART = "\n\n"
 _LABEL = r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}"
 
 
@@ -78,24 +85,24 @@ def _scanner(
 
 @attrs.frozen
 class Redactor:
-    """Takes secrets out of whatever is stored or sent. Redacting twice changes nothing.
+    """Removes secrets from what is stored or sent. Redacting twice changes nothing.
 
-    In the place of a secret stands what it was, ``[redacted: api_key]``, and never a part of it. What is looked for:
+    A secret is replaced by its kind, ``[redacted: api_key]``, and no part of it is left. These are looked for:
 
     - ``secrets``, as they are, quoted for URLs, JSON, HTML and Python, and in base64;
-    - values whose key tells (``password=x``, ``"token": "x"``, ``--api-key x``, ``Authorization:``, ``Cookie:``, XML);
-    - passwords in URLs, and what is known by its look: private keys, JWTs, the keys and webhooks of vendors;
+    - values by their key (``password=x``, ``"token": "x"``, ``--api-key x``, ``Authorization:``, ``Cookie:``, XML);
+    - passwords in URLs, and secrets of a known form: private keys, JWTs, the keys and webhooks of vendors;
     - ``patterns``.
 
-    A secret that nothing tells of stays: a bare password in a sentence, unless it is among ``secrets``.
+    A secret that nothing indicates is not found: a password in a sentence, unless it is one of ``secrets``.
 
     Args:
-        secrets: Known secrets. Those of fewer than six characters are not looked for by themselves, since they would
-            blank parts of ordinary words; nor is the mere word "password".
-        patterns: Your own, by the name that stands in the place of what is found. Of a pattern with a group
-            ``secret`` only that is replaced. In logs a pattern sees several lines at once, but not always the same
-            ones, so it should not rely on more than one.
-        off: Names of what is not to be looked for, of ``REDACTED``.
+        secrets: Known secrets. Those of fewer than six characters are not looked for by themselves, since they occur
+            within ordinary words; nor is the word "password" itself.
+        patterns: The user's own patterns, by the label that replaces what is found. If a pattern has a group
+            ``secret``, only that group is replaced. In logs a pattern is applied to several lines at once, but not
+            always to the same ones, so it should match within one line.
+        off: Names from ``REDACTED`` that are not looked for.
 
     Raises:
         ConfigurationError: A pattern is no regular expression, or a name is wrong.
@@ -110,24 +117,18 @@ class Redactor:
         return _scanner(self.secrets, self.patterns, self.off)
 
     def text(self, text: str) -> str:
-        """Return a text without secrets; the very same object where there are none."""
+        """Return a text without secrets; the same object if it has none."""
         data = text.encode("utf-8", "surrogatepass")
         spans = self._scanner.spans(data)
         if not spans:
             return text
         return replaced(data, spans, 0, len(data)).decode("utf-8", "surrogatepass")
 
-    def texts(self, *texts: str) -> tuple[str, ...]:
-        """Return several texts without secrets, each as :meth:`text` does."""
-        # Mostly there is none in any of them, which one look at all tells.
-        is_clean = self._scanner.is_clean(_APART.join(texts).encode("utf-8", "surrogatepass"))
-        return texts if is_clean else tuple(map(self.text, texts))
-
     def value(self, key: str, value: Any) -> Any:
-        """Return a recorded value without secrets, or a marker where the key tells that it is one.
+        """Return a recorded value without secrets, or a marker if its key says that it is one.
 
-        Texts, bytes, and what lists, tuples, sets and mappings hold are looked at; anything else stays as it is, but
-        a number that is a password.
+        Texts, bytes, and the contents of lists, tuples, sets and mappings are examined. Anything else is returned
+        unchanged, except for a number whose key means a password.
 
         Args:
             key: The name that it was recorded under; "" for none.
@@ -136,11 +137,11 @@ class Redactor:
         return self._value(key, value, _DEEPEST)
 
     def mapping(self, values: Mapping[Any, Any]) -> dict[Any, Any]:
-        """Return several values by their keys, each as :meth:`value` does. Secrets in keys go too."""
+        """Return values by their keys without secrets, each like :meth:`value`; keys are redacted too."""
         return self._mapping("", values, _DEEPEST)
 
     def arguments(self, arguments: Sequence[str]) -> tuple[str, ...]:
-        """Return a command line without secrets; what follows an option like ``--password`` is one."""
+        """Return a command line without secrets, the values of options like ``--password`` included."""
         result: list[str] = []
         option = ""
         for each in arguments:
@@ -150,7 +151,7 @@ class Redactor:
         return tuple(result)
 
     def bytes_filter(self) -> BytesFilter:
-        """Return what redacts a log on its way through; each one is for one log."""
+        """Return a filter for one log, which is redacted piece by piece."""
         from supervisor._redaction.streaming import BytesFilter
 
         return BytesFilter(self._scanner)
@@ -174,7 +175,7 @@ class Redactor:
         if kind is None or _says_nothing(value.encode("utf-8", "surrogatepass")):
             return text
         if kind == "connection_string" and (text != value or "[redacted: " in value):
-            return text  # the password in it is gone, and the server is worth knowing
+            return text  # its password has been removed, and the name of the server is useful
         return marker(kind)
 
     def _bytes(self, key: str, value: bytes) -> bytes:
@@ -191,7 +192,7 @@ class Redactor:
         return items if isinstance(value, list) else type(value)(items) if type(value) in _PLAIN else tuple(items)
 
     def _mapping(self, outer: str, values: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
-        """Redact values by their own keys, and by the key of the whole where their own tell nothing."""
+        """Redact values by their own keys, or by the key of the whole mapping if their own mean no secret."""
         result = {}
         for key, value in list(values.items()):
             name = key if isinstance(key, str) else ""
@@ -201,7 +202,7 @@ class Redactor:
 
 
 def _says_nothing(value: bytes) -> bool:
-    from supervisor._redaction.placeholders import says_nothing
+    from supervisor._redaction.value_syntax import says_nothing
 
     return says_nothing(value)
 
@@ -214,15 +215,84 @@ def redactor_for(
     patterns: Mapping[str, str | re.Pattern[str]] | None = None,
     off: Collection[str] = (),
 ) -> Redactor:
-    """Return what redacts for a run: it knows the credentials of its handlers.
+    """Return a redactor that knows the credentials of some handlers.
 
     Args:
-        handlers: The handlers of the run.
+        handlers: The handlers.
         patterns: The user's own patterns; None for none.
-        off: Names of what is not to be looked for.
+        off: Names of what is not looked for.
 
     Raises:
         ConfigurationError: As for :class:`Redactor`.
     """
     secrets = frozenset[str]().union(*(secrets_of(each) for each in handlers))
     return Redactor(secrets, patterns or {}, off)
+
+
+# The models
+
+
+def redacted_message(redactor: Redactor, details: MessageDetails) -> MessageDetails:
+    """Return a message without secrets in its subject, text, HTML, blocks, parts, report and names of attachments.
+
+    The contents of attachments are redacted when they are packed. Their paths are kept, since they are needed to
+    find them.
+    """
+    return attrs.evolve(
+        details,
+        subject=redactor.text(details.subject),
+        message=redactor.text(details.own_text),
+        html=redactor.text(details.html) if details.html is not None else None,
+        blocks=_blocks(redactor, details.blocks_json),
+        attachments=tuple(_attachment(redactor, each) for each in details.attachments),
+        report=redacted_report(redactor, details.report) if details.report is not None else None,
+        parts=tuple(part.with_texts(redactor.text) for part in details.parts),
+    )
+
+
+def redacted_report(redactor: Redactor, report: RunReport) -> RunReport:
+    """Return a report without secrets in its name, values, progress, error and command line."""
+    return attrs.evolve(
+        report,
+        name=redactor.text(report.name),
+        values=redactor.mapping(report.values),
+        progress=redacted_progress(redactor, report.progress) if report.progress is not None else None,
+        error=redacted_error(redactor, report.error) if report.error is not None else None,
+        argv=redactor.arguments(report.argv),
+        log_tail=tuple(redactor.text(each) for each in report.log_tail),
+    )
+
+
+def redacted_progress(redactor: Redactor, progress: Progress) -> Progress:
+    """Return progress without secrets in its message."""
+    return attrs.evolve(progress, message=redactor.text(progress.message))
+
+
+def redacted_error(redactor: Redactor, error: ErrorDetails) -> ErrorDetails:
+    """Return an error without secrets in its texts; its fingerprint is computed from places and stays the same."""
+    return attrs.evolve(
+        error,
+        message=redactor.text(error.message),
+        source=redactor.text(error.source),
+        excerpt=redactor.text(error.excerpt),
+        notes=tuple(redactor.text(each) for each in error.notes),
+        local_variables=tuple((name, redactor.value(name, text)) for name, text in error.local_variables),
+        traceback=redactor.text(error.traceback),
+        thread=redactor.text(error.thread),
+    )
+
+
+def _attachment(redactor: Redactor, attachment: Attachment) -> Attachment:
+    return attrs.evolve(attachment, name=redactor.text(attachment.name), note=redactor.text(attachment.note))
+
+
+def _blocks(redactor: Redactor, blocks_json: str | None) -> str | None:
+    """Return Block Kit blocks without secrets, text by text, so that they are still JSON."""
+    if blocks_json is None:
+        return None
+    try:
+        blocks = json.loads(blocks_json)
+    except ValueError:  # a text that the script gave as blocks; Slack would refuse it too
+        return redactor.text(blocks_json)
+    redacted = redactor.value("", blocks)
+    return blocks_json if redacted == blocks else json.dumps(redacted)

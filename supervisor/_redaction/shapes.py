@@ -1,8 +1,4 @@
-"""Secrets that are known by their own look, whatever stands around them.
-
-- Private keys in PEM, the one secret that goes over several lines (https://www.rfc-editor.org/rfc/rfc7468).
-- Passwords in URLs.
-"""
+"""Find secrets of a known form: tokens and webhooks of vendors, private keys, and passwords in URLs."""
 
 from __future__ import annotations
 
@@ -10,37 +6,43 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from supervisor._redaction.scanner import Span, is_marked
-from supervisor._redaction.triggers import PRIVATE_KEY, URL_PASSWORD
+from supervisor._redaction.spans import MARKER, Span, is_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Not within a word; a "\n" that is written out, or a character that a URL quotes, may stand before.
+URL_PASSWORD = "url_password"  # noqa: S105 - the label of such passwords, none itself
+PRIVATE_KEY = "private_key"
+LONGEST_KEY_BYTES = 16 * 1024
+"""The most bytes that are searched for the end of a private key: one of 16,384 bits has 13 kB."""
+
+_SHORTEST_TOKEN = 6
+_LONGEST_WORD = 24
+# At the beginning of a word, or behind an escaped line break or a character that is quoted in a URL.
 _APART = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))"
 
 
 class Shape(NamedTuple):
-    """One kind of secret.
+    """One kind of secret that is known by its form.
 
     Args:
         label: Its name, by which it can be switched off.
-        hints: Texts in lower case, of which every secret of this kind has one at its very beginning.
-        pattern: What it looks like from there on. The group ``v``, where there is one, is what is replaced.
-        fits: Looks more closely at what was found; None takes all.
+        triggers: Texts in lower case; every secret of this kind begins with one of them.
+        pattern: The form, from the trigger on. Where it has a group ``v``, only that group is replaced.
+        fits: Whether what the pattern found is such a secret; None accepts everything.
     """
 
     label: str
-    hints: tuple[bytes, ...]
+    triggers: tuple[bytes, ...]
     pattern: bytes
     fits: Callable[[bytes], bool] | None = None
 
     def find(self, data: bytes, at: int) -> Span | None:
-        """Return the secret that begins at a hint.
+        """Return the secret that begins with a trigger, or None.
 
         Args:
-            data: What to look at.
-            at: Where the hint begins.
+            data: The bytes.
+            at: Where the trigger begins.
         """
         match = _compiled(self.pattern).match(data, at)
         if match is None:
@@ -57,17 +59,17 @@ def _compiled(pattern: bytes) -> re.Pattern[bytes]:
 
 
 def looks_random(value: bytes) -> bool:
-    """Tell whether a value is no word: it has digits or changes between small and capital letters, or is long."""
+    """Return whether a value is no word: it has digits, mixes small and capital letters, or is very long."""
     value = value.rstrip(b".,:;")
-    if len(value) < 6:  # noqa: PLR2004 - what is shorter is no token
+    if len(value) < _SHORTEST_TOKEN:
         return False
     has_digit = re.search(rb"\d", value) is not None
     is_mixed = re.search(rb"[a-z][A-Z][A-Za-z]*[a-z][A-Z]|[A-Z]{2}[a-z]+[A-Z]", value) is not None
-    return has_digit or is_mixed or len(value) >= 24  # noqa: PLR2004 - longer than words
+    return has_digit or is_mixed or len(value) >= _LONGEST_WORD
 
 
 def _is_user_and_password(value: bytes) -> bool:
-    """Tell whether a text is what HTTP's Basic scheme has: base64 of user:password."""
+    """Return whether a text is base64 of ``user:password``, as in HTTP's Basic scheme."""
     import base64
 
     try:
@@ -77,11 +79,11 @@ def _is_user_and_password(value: bytes) -> bool:
 
 
 def _has_long_run(value: bytes) -> bool:
-    """Tell a key from words with hyphens between them."""
+    """Return whether a text has twenty letters and digits in a row: words joined by hyphens have not."""
     return re.search(rb"[A-Za-z0-9]{20}", value) is not None
 
 
-# The vendors' own words on their tokens, where they say something:
+# Where the vendors document the form of their tokens:
 # https://docs.slack.dev/authentication/tokens, https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html,
 # https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github,
 # https://docs.stripe.com/keys, https://docs.gitlab.com/security/tokens/, https://www.rfc-editor.org/rfc/rfc7519
@@ -96,7 +98,7 @@ SHAPES = (
         (b"hooks.slack",),
         rb"(?i:hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/)(?P<v>[\w/-]{8,})",
     ),
-    # As HTTP clients log it, the host apart from the path.
+    # HTTP clients log the host and the path separately.
     Shape("slack_webhook", (b"services/t",), rb"services/(?P<v>T[A-Z0-9]{6,16}/B[A-Z0-9]{6,16}/[A-Za-z0-9]{12,64})"),
     Shape("teams_webhook", (b"webhookb2/",), rb"(?i:webhookb2)/(?P<v>[\w@-]{8,}(?:/[\w@-]+)*)"),
     Shape("discord_webhook", (b"api/webhooks/",), rb"(?i:api/webhooks)/\d{5,}/(?P<v>[\w-]{16,})"),
@@ -123,13 +125,12 @@ SHAPES = (
 )
 
 
-LONGEST_BYTES = 16 * 1024
-"""The most that is looked at for the end of a key: one of 16,384 bits has 13 kB."""
+# Private keys in PEM, the one kind of secret that spans several lines: https://www.rfc-editor.org/rfc/rfc7468
 
 _BEGINNING = re.compile(rb"-{4,5} ?(BEGIN|END) [A-Z0-9 ]{0,20}\Z")
 _FRAME = re.compile(rb"PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _NEXT = re.compile(rb"-{4,5} ?(BEGIN|END) ")
-# In one line, line breaks may be written out as \n. Lines may be indented or quoted.
+# Within one line, line breaks are escaped as \n. Lines may be indented or quoted.
 _BREAK = rb"(?:\s|\\[nr]|[\"'>|,])"
 _BODY = re.compile(
     rb"(?:" + _BREAK + rb"*+[A-Za-z0-9+/]{16,}+={0,2})++(?:" + _BREAK + rb"++[A-Za-z0-9+/]{1,80}+={1,2})?"
@@ -140,14 +141,14 @@ _LINE = re.compile(rb"[ \t]*[A-Za-z0-9+/]{1,80}={0,2}[ \t]*\r?\n?")
 
 
 def find_private_key(data: bytes, at: int, *, more: bool) -> Span | None:
-    """Return what stands between the BEGIN and END lines of a private key; the lines themselves stay.
+    """Return the contents of a private key, between its BEGIN and END lines, or None.
 
-    Where one of them is missing, as in a log that was cut, what looks like a key's lines is returned.
+    Where one of the lines is missing, as in a log that was cut, the lines that look like those of a key are returned.
 
     Args:
-        data: What to look at.
+        data: The bytes.
         at: Where "PRIVATE KEY" is.
-        more: Whether more may follow behind the end of ``data``.
+        more: Whether more bytes may follow ``data``.
     """
     frame = _FRAME.match(data, at)
     if frame is None:
@@ -156,13 +157,13 @@ def find_private_key(data: bytes, at: int, *, more: bool) -> Span | None:
     if beginning is None:
         return None
     if beginning[1] == b"END":
-        return _before(data, beginning.start())
-    return _behind(data, frame.end(), at, more=more)
+        return _key_above(data, beginning.start())
+    return _key_below(data, frame.end(), at, more=more)
 
 
-def _behind(data: bytes, start: int, origin: int, *, more: bool) -> Span | None:
-    closing = _NEXT.search(data, start, start + LONGEST_BYTES)
-    if closing is None and more and len(data) < start + LONGEST_BYTES:
+def _key_below(data: bytes, start: int, origin: int, *, more: bool) -> Span | None:
+    closing = _NEXT.search(data, start, start + LONGEST_KEY_BYTES)
+    if closing is None and more and len(data) < start + LONGEST_KEY_BYTES:
         return Span(start, len(data), PRIVATE_KEY, origin)
     if closing is not None and closing[1] == b"END":
         end = closing.start()
@@ -172,10 +173,10 @@ def _behind(data: bytes, start: int, origin: int, *, more: bool) -> Span | None:
     return _trimmed(data, start, end, origin)
 
 
-def _before(data: bytes, end: int) -> Span | None:
-    """Return the lines of a key before its END line; a whole key is found by its BEGIN."""
+def _key_above(data: bytes, end: int) -> Span | None:
+    """Return the lines of a key above its END line; a complete key is found by its BEGIN line."""
     start = end
-    while start > 0 and end - start < LONGEST_BYTES:
+    while start > 0 and end - start < LONGEST_KEY_BYTES:
         line = data.rfind(b"\n", 0, start - 1) + 1
         if _LINE.fullmatch(data, line, start) is None:
             break
@@ -189,35 +190,35 @@ def _trimmed(data: bytes, start: int, end: int, origin: int) -> Span | None:
     start = blank.end() if blank is not None else start
     while start < end and (data[end - 1] in b" \t\r\n" or data[end - 2 : end] in (rb"\n", rb"\r")):
         end -= 1 if data[end - 1] in b" \t\r\n" else 2
-    if start >= end or is_marked(data[start:end]) or _RUN.search(data, start, end) is None:
+    if start >= end or is_hidden(data[start:end]) or _RUN.search(data, start, end) is None:
         return None
     return Span(start, end, PRIVATE_KEY, min(origin, start))
 
 
-_LONGEST_BYTES = 2048
+_LONGEST_PASSWORD_BYTES = 2048
 _USER_BEFORE_PASSWORD = re.compile(rb"""://[^\s/:@?#"'<>\[\]{}(),;\\]{0,256}:(?=[^\s/])""")
-# A password may hold "@", "/" and "#", which belong quoted there but are not always.
-_REST = re.compile(rb"""(?:\[redacted: [^\]\n]{1,60}\]|[^\s"'<>\\?]|\\(?![nrt"']))++""")
+# A password may contain "@", "/" and "#"; they should be quoted in a URL, but often are not.
+_REST = re.compile(rb"""(?:""" + MARKER + rb"""|[^\s"'<>\\?]|\\(?![nrt"']))++""")
 _PORT = re.compile(rb"\d{1,5}(?:[/?#,;)\]}]|$)")
 _HOST = re.compile(rb"(?!sha256:)[\w\[.%-]")
 
 
 def find_url_password(data: bytes, at: int) -> Span | None:
-    """Return the password in ``scheme://user:password@host``, up to the last "@" before a blank or a query.
+    """Return the password in ``scheme://user:password@host``, up to the last "@" before a blank or a query, or None.
 
     Args:
-        data: What to look at.
+        data: The bytes.
         at: Where "://" is.
     """
     head = _USER_BEFORE_PASSWORD.match(data, at)
     if head is None:
         return None
-    next_url = data.find(b"://", head.end(), head.end() + _LONGEST_BYTES)
-    rest = _REST.match(data, head.end(), next_url if next_url >= 0 else head.end() + _LONGEST_BYTES)
+    next_url = data.find(b"://", head.end(), head.end() + _LONGEST_PASSWORD_BYTES)
+    rest = _REST.match(data, head.end(), next_url if next_url >= 0 else head.end() + _LONGEST_PASSWORD_BYTES)
     if rest is None or _PORT.match(rest[0]):
         return None
     start, end = rest.span()
     while (end := data.rfind(b"@", start, end)) > start:
         if _HOST.match(data, end + 1):
-            return None if is_marked(data[start:end]) else Span(start, end, URL_PASSWORD, at)
+            return None if is_hidden(data[start:end]) else Span(start, end, URL_PASSWORD, at)
     return None

@@ -1,21 +1,21 @@
-"""Redacts what comes in pieces, such as a log on its way into a compressed copy, in bounded memory."""
+"""Redact bytes that arrive in pieces, such as a log that is being compressed, in bounded memory."""
 
 from __future__ import annotations
 
 import codecs
 from typing import TYPE_CHECKING
 
-from supervisor._redaction.scanner import Span, replaced
+from supervisor._redaction.spans import Span, replaced
 
 if TYPE_CHECKING:
     from supervisor._redaction.scanner import Scanner
 
 BLOCK_BYTES = 256 * 1024
-"""How much is gathered before it is looked at, and how long a line may be before it is looked at in parts."""
+"""How many bytes are collected before they are scanned; a longer line is scanned in parts."""
 
-_OVERLAP_BYTES = 8 * 1024  # more than is needed to tell any secret by its beginning
-_MARGIN_BYTES = 256  # what ends that near to the end of the data may go on behind it
-_CONTEXT_BYTES = 128  # what stands before a secret may tell that it is one
+_OVERLAP_BYTES = 8 * 1024  # more than is needed to recognize any secret by its beginning
+_MARGIN_BYTES = 256  # a secret that ends so close to the end of the data may continue after it
+_CONTEXT_BYTES = 128  # so many bytes before a secret may be needed to recognize it
 _HELD_BYTES = 256 * 1024
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
@@ -23,13 +23,13 @@ _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 class BytesFilter:
     """Takes bytes in pieces of any size and returns them without secrets.
 
-    What has none comes out byte for byte, whatever its encoding is. Secrets are found across the borders of pieces,
-    and private keys across lines. Text is taken for ASCII, UTF-8 or another encoding that agrees with ASCII; UTF-16
-    is known by its byte order mark, which PowerShell's ``>`` writes. Binary files are not for it: a secret that is
-    replaced shifts what stands behind it.
+    Bytes without secrets are returned unchanged, whatever their encoding. Secrets are found across the borders of
+    pieces, and private keys across lines. Text is assumed to be ASCII, UTF-8 or another encoding that extends ASCII;
+    UTF-16 is recognized by its byte order mark, which PowerShell's ``>`` writes. It is not meant for binary files,
+    since replacing a secret moves everything after it.
 
-    It holds back some 300 KB, and of a secret that does not end at most 400 KB more: longer ones are shortened before
-    they are replaced.
+    At most some 300 KB are held back, and 400 KB more of a secret that does not end: a longer one is shortened before
+    it is replaced.
 
     Args:
         scanner: Finds the secrets.
@@ -42,7 +42,7 @@ class BytesFilter:
         self._begun = False
 
     def feed(self, data: bytes | bytearray | memoryview) -> bytes:
-        """Take a piece, and return what can be said of those so far; b"" where that is nothing yet."""
+        """Take a piece, and return the redacted bytes that are complete; b"" if none are yet."""
         if not self._begun:
             self._start += bytes(data)
             if len(self._start) < 2:  # noqa: PLR2004 - a byte order mark
@@ -54,7 +54,7 @@ class BytesFilter:
         return self._blocks.feed(piece)
 
     def flush(self) -> bytes:
-        """Return the rest. Nothing can be fed afterwards."""
+        """Return the remaining bytes; no more pieces can be fed afterwards."""
         rest = b"" if self._begun else self._begin()
         if self._transcoder is None:
             return self._blocks.feed(rest) + self._blocks.flush()
@@ -70,7 +70,7 @@ class BytesFilter:
 
 
 class _Utf16:
-    """Turns UTF-16 into UTF-8 and back, without a loss."""
+    """Converts UTF-16 into UTF-8 and back without loss."""
 
     def __init__(self, encoding: str) -> None:
         self._from = codecs.getincrementaldecoder(encoding)("surrogatepass")
@@ -84,19 +84,19 @@ class _Utf16:
         return self._from_utf8.decode(data, final).encode(self._encoding, "surrogatepass")
 
     def left_over(self) -> bytes:
-        """Return the beginning of a character that never came."""
+        """Return the bytes of a character at the end that is incomplete."""
         return self._from.getstate()[0]
 
 
 class _Blocks:
-    """Looks at one block of lines after the other."""
+    """Collects pieces and redacts them block by block."""
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
         self._pieces: list[bytes] = []
         self._size = 0
         self._due = BLOCK_BYTES
-        self._context = 0  # bytes at the beginning that were returned already
+        self._context = 0  # so many bytes at the beginning have been returned already
 
     def feed(self, data: bytes) -> bytes:
         self._pieces.append(data)
@@ -121,7 +121,7 @@ class _Blocks:
         self._due = self._size + BLOCK_BYTES
 
     def _cut(self, data: bytes, spans: list[Span]) -> int:
-        """Return up to where all is known: the last line break, or some way before the end of a long line."""
+        """Return up to where no secret can change any more: the last line break, or before the end of a long line."""
         cut = data.rfind(b"\n", self._context) + 1
         margin = 0
         if not cut:
@@ -134,13 +134,13 @@ class _Blocks:
         return max(cut, self._context)
 
     def _shortened(self, data: bytes, spans: list[Span], start: int, cut: int) -> bytes:
-        """Return what is kept; of a secret that has become too long to be held, the middle is left out."""
+        """Return the bytes to keep, without the middle of a secret that is too long to be kept."""
         last = spans[-1] if spans else None
         if last is None or last.origin < cut or last.end - last.start <= _HELD_BYTES:
             return data[start:]
         head, tail = last.start + _HELD_BYTES // 4, last.end - _HELD_BYTES // 4
         while data[head - 1 : head] == b"\\" and head > last.start:
-            head -= 1  # a backslash and what it escapes belong together
+            head -= 1  # a backslash and the character that it escapes stay together
         while data[tail - 1 : tail] == b"\\" and tail < last.end:
             tail += 1
         return data[start:head] + data[tail:]

@@ -1,4 +1,4 @@
-"""Where a value begins and ends, in all the ways in which values are written."""
+"""The syntax of values: where they begin and end, and which of them cannot be secrets, such as placeholders."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import re
 from functools import cache
 from typing import NamedTuple
 
+from supervisor._redaction.names import kind_of
+from supervisor._redaction.spans import MARKER, is_hidden
+
 
 class Value(NamedTuple):
-    """A place that holds a value.
+    """Where a value is.
 
     Args:
-        start: Where it begins, behind an opening quote.
+        start: Where it begins, after an opening quote.
         end: Where it ends, before a closing quote.
-        is_quoted: Whether it is within quotes.
-        is_header: Whether it stands where a header has its credentials.
+        is_quoted: Whether it is quoted.
+        is_header: Whether it is the credentials of an HTTP header.
     """
 
     start: int
@@ -23,15 +26,14 @@ class Value(NamedTuple):
     is_header: bool = False
 
 
-# Two or three quotes open a value where something follows; alone they are an empty one.
+# Two or three quotes begin a value if something follows them; otherwise they are an empty value.
 _OPENING = re.compile(
     rb"""[bBrRuUfF]{0,2}+(?P<quote>\\{0,16}(?:"{2,3}|'{2,3})(?=[^\s,;:)\]}"'\\])"""
     rb"""|(?P<one>\\{1,16}["']|\\{0,16}&(?:quot|\#34|\#39|\#x27);)(?P=one){1,2}(?=[^\s,;:)\]}&\\])"""
     rb"""|\\{0,16}(?:["'`]|&quot;|&\#(?:34|39|x27);))"""
 )
-_MARKER = rb"\[redacted: [^\]\n]{1,60}\]"
-# A value without quotes ends at a blank. Punctuation ends it where the next key follows or nothing does: passwords
-# have punctuation, and so have query strings, connection strings and calls.
+# A value without quotes ends at a blank. Punctuation ends it only if the next key or nothing follows, since passwords
+# contain punctuation, and values occur in query strings, connection strings and calls.
 _ENDS = (
     rb"""[,;](?:[\s"'`\\)\]}]|\Z|["']?[A-Za-z_][\w.-]{0,40}+(?:[ ][\w.-]{1,40}+)?["']?[ \t]{0,3}"""
     rb"""(?:=(?![=\r\n]|\Z)|:[\s"']))"""
@@ -42,8 +44,8 @@ _ENDS = (
     rb"""|\\{0,16}["'`](?:[\s,;:)\]}>.+\\]|\Z)"""
     rb"""|\\(?:r|n)|<(?:/|(?:br|td|tr|p|div|span|b|i)\b)"""
 )
-_UNQUOTED = re.compile(rb"(?:" + _MARKER + rb"|(?!" + _ENDS + rb")\S)++")
-_UNQUOTED_IN_URL = re.compile(rb"(?:" + _MARKER + rb"|(?!%26|" + _ENDS + rb")\S)++")
+_UNQUOTED = re.compile(rb"(?:" + MARKER + rb"|(?!" + _ENDS + rb")\S)++")
+_UNQUOTED_IN_URL = re.compile(rb"(?:" + MARKER + rb"|(?!%26|" + _ENDS + rb")\S)++")
 _IN_BRACKETS = re.compile(
     rb"(?!\[redacted: )"
     rb"(?:\((?P<a>[^()\n]{1,1000}+)\)|\[(?P<b>[^\[\]\n]{1,1000}+)\]|\{(?P<c>(?:[^{}\n]|\}\}){1,1000}+)\})"
@@ -54,7 +56,7 @@ _IN_TAGS = re.compile(rb"(?:(?!&lt;/)[^<\n]){1,512}+(?=</|&lt;/)")
 
 
 def quoted(data: bytes, at: int) -> Value | None:
-    """Return the value within quotes; it goes up to the end of the line where the closing quote is missing."""
+    """Return the value within quotes, or None; without a closing quote it ends with its line."""
     opening = _OPENING.match(data, at)
     if opening is None:
         return None
@@ -64,9 +66,9 @@ def quoted(data: bytes, at: int) -> Value | None:
 
 @cache
 def _body(quote: bytes) -> re.Pattern[bytes]:
-    """Return what stands within quotes of one kind: escaped and doubled ones belong to it."""
+    """Return a pattern of what is within quotes of one kind; escaped and doubled quotes are part of it."""
     closing = re.escape(quote)
-    if quote.startswith(b"\\"):  # escaped by a text that this one stands in: inner ones have more backslashes
+    if quote.startswith(b"\\"):  # the value is part of a quoted text; quotes within it have more backslashes
         backslashes = len(quote) - len(quote.lstrip(b"\\"))
         escaped = rb"\\{%d,%d}+[\"'`]" % (backslashes + 1, backslashes + 16)
         return re.compile(rb"(?:%s|(?!%s)[^\n]|%s)*+" % (escaped, closing, closing * 2))
@@ -74,30 +76,30 @@ def _body(quote: bytes) -> re.Pattern[bytes]:
 
 
 def unquoted(data: bytes, at: int, *, in_url: bool = False) -> Value | None:
-    """Return the value up to a blank or to what cannot belong to it.
+    """Return the value up to a blank or to what cannot belong to it, or None.
 
     Args:
-        data: What to look at.
+        data: The bytes.
         at: Where the value begins.
-        in_url: It stands in an address that is itself quoted in a URL, where ``%26`` is what separates.
+        in_url: The value is in a URL that is itself quoted in a URL, where ``%26`` separates parameters.
     """
     match = (_UNQUOTED_IN_URL if in_url else _UNQUOTED).match(data, at)
     return Value(*match.span()) if match is not None else None
 
 
 def bracketed(data: bytes, at: int) -> Value | None:
-    """Return what is within brackets, on one line."""
+    """Return what is within brackets, on one line, or None."""
     match = _IN_BRACKETS.match(data, at)
     return Value(*match.span(match.lastgroup or 0), is_quoted=True) if match is not None else None
 
 
 def rest_of_line(data: bytes, at: int, *, alone: bool = False) -> Value | None:
-    r"""Return all up to the end of the line, also one that is written out as ``\r\n``.
+    r"""Return everything up to the end of the line, which may be an escaped ``\r\n``, or None if that is nothing.
 
     Args:
-        data: What to look at.
-        at: Where it begins.
-        alone: Return None where another key follows in the line.
+        data: The bytes.
+        at: Where the value begins.
+        alone: Return None if another key follows in the line.
     """
     match = _REST.match(data, at)
     if match is None or (alone and _NEXT_KEY.search(data, *match.span())):
@@ -106,6 +108,99 @@ def rest_of_line(data: bytes, at: int, *, alone: bool = False) -> Value | None:
 
 
 def within_tags(data: bytes, at: int) -> Value | None:
-    """Return the text of an XML element, which may itself be quoted as text."""
+    """Return the text of an XML element, or None; its tags may be escaped."""
     match = _IN_TAGS.match(data, at)
     return Value(*match.span(), is_quoted=True) if match is not None else None
+
+
+# Placeholders: what stands in the place of a value and is no secret
+
+_NOTHING = re.compile(
+    rb"""\s*|(?i:none|null|nil|true|false|undefined|nan|n/a)|[xX]{3,}|(?:\xe2\x80\xa2)+"""
+    rb"""|[\[<(]?(?i:redacted|filtered|hidden|masked|removed|empty|unset|not[ ]set)[\])>]?"""
+    # Placeholders: ${X}, {{ x }}, <x>, %(x)s, %s, %X%, $X
+    rb"""|(?:\$\{|\{\{)[\w .:!-]*\}{0,2}|<[\w -]*>|%\(\w+\)[srd]|%[srdi]|%[A-Z_]+%|\$[A-Z_]+|\?"""
+    rb"""|[\[({})\]<>.,;:|&+*/=-]{1,3}"""
+)
+_WORDS = frozenset(
+    b"a accepted an and are at authentication been by can cannot changed check default denied did disabled does empty "
+    b"enabled end entered error expected expired failed failure for found from given has have in incorrect invalid is "
+    b"its locked mismatch missing must needed needs no none not of ok on only optional or prompt provided rejected "
+    b"required reset sent set should that the to too unexpected unknown unset updated used was were will with wrong "
+    b"your".split()
+)
+_TYPES = frozenset(b"str bytes int bool object Any String SecretStr string str,".split())
+# A value that begins like this is source code, as in tracebacks: password=self.password, token=os.environ["TOKEN"].
+_CODE = re.compile(
+    rb"""(?:self|cls|os|args?|opts?|options|config|cfg|conf|context|ctx|settings|environ|env|event|getpass|kwargs|params|"""
+    rb"""secrets|st|keyring|request|response|resp|data|row|form|creds?|credentials|user|auth|payload|json|yaml)"""
+    rb"""(?:\.[A-Za-z_]\w*[.(\[,)]|\.[a-z_]+\Z|\[["'\w]|\(["'\w)])"""
+    rb"""|(?:[a-z_]\w*\.)*(?:\w*_)?(?:get|load|read|fetch|decrypt|getenv|getpass|input|ask|prompt|Field|field)\w*\("""
+)
+_IDENTIFIER = re.compile(rb"_?[A-Za-z]+(?:_[A-Za-z]+)*")
+_PATH = re.compile(rb"(?:~|\.{1,2})?(?:/[a-z0-9._-]{1,40})+/?|[A-Za-z]:[\\/][^\r\n]*")
+_NUMBER = re.compile(rb"[+-]?\d{1,5}|0[xX][0-9A-Fa-f]{1,8}|\d+(?:\.\d+)+")
+# An assignment with blanks around "=", as in code: token = tokens.pop(0), signature = inspect.signature(f).
+# Passwords may contain brackets too, but hardly after a plain word.
+_CALL = re.compile(
+    rb"(?:[a-z_]+\.){0,8}(?:[a-z_]{3,40}|(?:[A-Z][a-z]+){1,8})(?:\((?:\Z|[\w\"')\[{(*])|\[(?:\Z|[\w\"':]))"
+)
+_ATTRIBUTE = re.compile(rb"[A-Za-z_]{1,40}(?:\.[A-Za-z_]{1,40}){1,8}[,)\]]?")
+
+
+def says_nothing(value: bytes) -> bool:
+    """Return whether a value is empty, already removed, a constant or a placeholder."""
+    return _NOTHING.fullmatch(value) is not None or is_hidden(value)
+
+
+def is_path(value: bytes) -> bool:
+    """Return whether a value is the path of a file; base64 may look similar, but rarely lacks capital letters."""
+    return _PATH.fullmatch(value) is not None
+
+
+def is_number(value: bytes) -> bool:
+    """Return whether a value is a number of at most five digits, a small hexadecimal constant or a version."""
+    return _NUMBER.fullmatch(value.rstrip(b".,:;")) is not None
+
+
+def is_call(value: bytes) -> bool:
+    """Return whether an assigned value is a call or an item of a container."""
+    return _CALL.match(value[:200]) is not None
+
+
+def is_attribute(value: bytes) -> bool:
+    """Return whether an assigned value is an attribute; two words of a passphrase look the same."""
+    return _ATTRIBUTE.fullmatch(value) is not None
+
+
+def is_word(value: bytes) -> bool:
+    """Return whether a value begins with an ordinary word, as where a sentence goes on after a colon."""
+    return value.split(None, 1)[0].rstrip(b".,:;!").lower() in _WORDS
+
+
+def is_code(value: bytes, name: str) -> bool:
+    """Return whether a value without quotes is source code.
+
+    Args:
+        value: The value.
+        name: The name of its key: ``password=password`` and ``password=db_password`` are code.
+    """
+    word = value.split(None, 1)[0].rstrip(b".,:;!")
+    if word in _TYPES or _CODE.match(value[:200]):
+        return True
+    if _IDENTIFIER.fullmatch(word) is None:
+        return False
+    text = word.decode("ascii")
+    if _letters(text) == _letters(name):
+        return True
+    return "_" in text.strip("_") and kind_of(text) is not None
+
+
+def is_name(value: bytes) -> bool:
+    """Return whether a value is the name of a variable that holds a secret, as within the braces of a template."""
+    last = value.partition(b"!")[0].rpartition(b".")[2]
+    return _IDENTIFIER.fullmatch(last) is not None and kind_of(last.decode("ascii")) is not None
+
+
+def _letters(text: str) -> str:
+    return "".join(c for c in text.lower() if c.isalpha())

@@ -11,7 +11,7 @@ import pytest
 
 from supervisor._redaction import Redactor
 from supervisor._redaction.names import kind_of
-from supervisor._redaction.redacted_messages import redacted_message, redacted_report
+from supervisor._redaction.redactor import redacted_message, redacted_report
 from supervisor.models import (
     Attachment,
     ErrorDetails,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import string
 
-import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -51,20 +50,6 @@ def test_many_secrets_in_one_text_are_all_found(planted: list[Planted]) -> None:
     """One secret never hides another one."""
     redacted = REDACTOR.text("".join(text for text, _ in planted))
     assert not any(survives(secret, redacted) for _, secret in planted)
-
-
-@THOROUGH
-@given(
-    st.lists(
-        st.lists(HARMLESS | MANY.map(lambda planted: "".join(text for text, _ in planted)), max_size=2), max_size=3
-    )
-)
-def test_several_texts_are_redacted_as_each_would_be(parts: list[list[str]]) -> None:
-    """One look at all of them finds what a look at each finds, and blanks nothing because of a neighbour."""
-    texts = ["".join(each) for each in parts]
-    known = Redactor(secrets=[text[-9:] for text in texts if len(text) > 20])
-    for redactor in (REDACTOR, known, attrs.evolve(known, patterns={"mine": r"\A\W+\Z"})):
-        assert redactor.texts(*texts) == tuple(map(redactor.text, texts))
 
 
 @THOROUGH
