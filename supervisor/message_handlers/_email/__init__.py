@@ -1,1 +1,5 @@
-"""How e-mail goes to an SMTP server: addresses, letters, the connection, and who of the recipients got it."""
+"""E-mail through an SMTP server.
+
+In: a message and the handler's settings. Out: the message in MIME form, accepted by the server for its recipients.
+From top to bottom: handler (settings), mailer (one message), connection and connect (SMTP), mime, protocol (values).
+"""

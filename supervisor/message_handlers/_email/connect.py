@@ -1,7 +1,7 @@
-"""From a server's address to a connection that takes letters: connected, greeted, encrypted, logged in.
+"""Opens an SMTP connection: finds the host's addresses, connects, starts TLS and logs in.
 
-``smtplib`` speaks the commands. Looking up, connecting and logging in are done here: ``smtplib`` waits for the name
-server as long as the system does, gives each of a host's addresses the whole timeout, and takes no password that is
+``smtplib`` sends the commands. Name resolution, connecting and logging in are done here: ``smtplib`` waits for name
+servers as long as the system does, gives each of a host's addresses the whole timeout, and refuses passwords that are
 not ASCII.
 """
 
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
 
 AddressInfo: TypeAlias = "tuple[Any, ...]"  # what socket.getaddrinfo returns
 
-# In the order of preference. CRAM-MD5 is left out: servers that offer nothing else died out with TLS.
+# In the order of preference. CRAM-MD5 is left out: since TLS is common, no server offers it alone.
 PASSWORD_MECHANISMS = ("PLAIN", "LOGIN")
-# What tells OpenSSL other authorities than the system's: https://docs.openssl.org/master/man7/openssl-env/
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+# With these, OpenSSL trusts other authorities than the system's: https://docs.openssl.org/master/man7/openssl-env/
+_CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def open_connection(server: Server) -> smtplib.SMTP:
-    """Return a connection that takes letters.
+    """Return a connection that is ready for e-mails.
 
     Raises:
-        DeliveryError: It could not be had; permanent where only another setting helps.
+        DeliveryError: It could not be opened; permanent where only another setting helps.
     """
     smtp = smtplib.SMTP(local_hostname="localhost", timeout=server.timeout_s)  # does not connect yet
-    with ExitStack() as undo:
-        undo.callback(smtp.close)
+    with ExitStack() as on_error:
+        on_error.callback(smtp.close)
         smtp.sock = _connect(server)
         smtp.local_hostname = _helo_name(smtp.sock)
         if server.security == "tls":
             _encrypt(smtp, server)
-        reply = server.ask("the connection", smtp.getreply)
-        if reply.code != 220:  # noqa: PLR2004 - "ready"
-            raise server.refusal("the connection", reply)
+        reply = server.run("the connection", smtp.getreply)
+        if reply.code != 220:  # noqa: PLR2004 - RFC 5321, 4.2.3: "service ready"
+            raise server.refusal_error("the connection", reply)
         _say_hello(smtp, server)
         if server.security == "starttls":
             _start_tls(smtp, server)
         if server.username is not None:
             _log_in(smtp, server, server.username)
-        undo.pop_all()
+        on_error.pop_all()
     return smtp
 
 
@@ -74,43 +74,43 @@ def _connect(server: Server) -> socket.socket:
 
 
 def resolve(host: str, port: int, timeout_s: float) -> Sequence[AddressInfo]:
-    """Return the addresses of a host, from a thread of its own since the system's look-up heeds no timeout.
+    """Return the addresses of a host; a thread of its own resolves it, because ``getaddrinfo`` takes no timeout.
 
     Raises:
         TimeoutError: The name servers did not answer in time.
         OSError: There is no such host.
-        ValueError: The name cannot be one of a host.
+        ValueError: The name is not valid for a host.
     """
     found: SimpleQueue[Sequence[AddressInfo] | OSError | ValueError] = SimpleQueue()
 
-    def ask() -> None:
+    def call_getaddrinfo() -> None:
         try:
             found.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, ValueError) as error:
             found.put(error)
 
     try:
-        Thread(target=ask, name=f"{THREAD_PREFIX}look-up", daemon=True).start()
-    except RuntimeError:  # no threads any more: the interpreter is shutting down
-        ask()
+        Thread(target=call_getaddrinfo, name=f"{THREAD_PREFIX}look-up", daemon=True).start()
+    except RuntimeError:  # the interpreter is shutting down and starts no threads any more
+        call_getaddrinfo()
     try:
-        answer = found.get(timeout=timeout_s)
+        result = found.get(timeout=timeout_s)
     except Empty:
-        raise TimeoutError(f"no name server told the address of {host!r} within {timeout_s:g} s") from None
-    if isinstance(answer, (OSError, ValueError)):
-        raise answer
-    return answer
+        raise TimeoutError(f"no name server gave an address of {host!r} within {timeout_s:g} s") from None
+    if isinstance(result, (OSError, ValueError)):
+        raise result
+    return result
 
 
 def connect_socket(addresses: Sequence[AddressInfo], timeout_s: float) -> socket.socket:
-    """Connect to the first address that answers; each gets its share of the time, so that none uses up all of it.
+    """Connect to the first address that answers; each gets a share of the time, so that none can use up all of it.
 
     Args:
-        addresses: What :func:`look_up` returned.
+        addresses: The result of :func:`resolve`.
         timeout_s: The most seconds for all together, and later for each step on the connection.
 
     Raises:
-        OSError: None answered; what the last one said.
+        OSError: No address answered; this is the error of the last one.
     """
     until = time.monotonic() + timeout_s
     failure: OSError = OSError("the host has no address")
@@ -120,7 +120,7 @@ def connect_socket(addresses: Sequence[AddressInfo], timeout_s: float) -> socket
             sock.settimeout(max(0.01, (until - time.monotonic()) / (len(addresses) - index)))
             sock.connect(address)
             sock.settimeout(timeout_s)
-            # The last piece of a letter is small: it must not wait until the pieces before it are acknowledged.
+            # The last piece of an e-mail is small: it must not wait until the pieces before it are acknowledged.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             sock.close()
@@ -131,7 +131,7 @@ def connect_socket(addresses: Sequence[AddressInfo], timeout_s: float) -> socket
 
 
 def _helo_name(sock: socket.socket) -> str:
-    """Return this host's full name, or where it has none its address (RFC 5321, 4.1.3). Asks no name server."""
+    """Return this host's full name, or its address without one (RFC 5321, 4.1.3). No name server is queried."""
     name = socket.gethostname()
     if "." in name and re.fullmatch(r"[A-Za-z0-9.-]+", name):
         return name
@@ -140,33 +140,33 @@ def _helo_name(sock: socket.socket) -> str:
 
 
 def _say_hello(smtp: smtplib.SMTP, server: Server) -> None:
-    reply = server.ask("EHLO", smtp.ehlo)
-    if reply.is_permanent:  # it knows no extensions
-        reply = server.ask("HELO", smtp.helo)
-    if reply.code != 250:  # noqa: PLR2004 - "ok"
-        raise server.refusal("the greeting", reply)
+    reply = server.run("EHLO", smtp.ehlo)
+    if reply.is_permanent:  # an old server, which knows no extensions
+        reply = server.run("HELO", smtp.helo)
+    if reply.code != 250:  # noqa: PLR2004 - RFC 5321, 4.2.3: "completed"
+        raise server.refusal_error("the greeting", reply)
 
 
 def _start_tls(smtp: smtplib.SMTP, server: Server) -> None:
-    """Encrypt the connection, and greet anew: what was heard before may have been anybody's (RFC 3207, 4.2)."""
+    """Encrypt the connection and repeat EHLO: the first reply could have been forged (RFC 3207, 4.2)."""
     if not smtp.has_extn("starttls"):
         raise DeliveryError(
             f"{server} offers no STARTTLS, so nothing was sent; give security='tls' if it is encrypted from the start "
-            "(port 465), or security='none' if letters may go unencrypted, as version 3 sent them",
+            "(port 465), or security='none' if messages may go unencrypted, as version 3 sent them",
             permanent=True,
         )
-    reply = server.ask("STARTTLS", smtp.docmd, "STARTTLS")
-    if reply.code != 220:  # noqa: PLR2004 - "ready"
-        raise server.refusal("STARTTLS", reply)
+    reply = server.run("STARTTLS", smtp.docmd, "STARTTLS")
+    if reply.code != 220:  # noqa: PLR2004 - RFC 3207, 4: "ready to start TLS"
+        raise server.refusal_error("STARTTLS", reply)
     _encrypt(smtp, server)
     _say_hello(smtp, server)
 
 
 def _encrypt(smtp: smtplib.SMTP, server: Server) -> None:
-    """Put TLS on a connection.
+    """Start TLS on a connection.
 
     Raises:
-        DeliveryError: The certificate is not to be trusted, or there is no TLS at the other end (both permanent).
+        DeliveryError: The certificate is not trusted, or the server expects no TLS here (both permanent).
     """
     assert smtp.sock is not None
     context = _context(server)
@@ -179,24 +179,25 @@ def _encrypt(smtp: smtplib.SMTP, server: Server) -> None:
             permanent=True,
         ) from error
     except ssl.SSLError as error:
-        speaks_no_tls = error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
-        remedy = "; it is not encrypted from the start: try security='starttls'" if speaks_no_tls else ""
+        expects_no_tls = error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
+        remedy = "; it is not encrypted from the start: try security='starttls'" if expects_no_tls else ""
         reason = f"{server} could not be encrypted: {error}{remedy}"
-        raise DeliveryError(reason, permanent=speaks_no_tls) from error
+        raise DeliveryError(reason, permanent=expects_no_tls) from error
     except OSError as error:
-        raise server.lost("the TLS handshake", error) from error
-    smtp.file = None  # what smtplib had read ahead of TLS is not to be believed
+        raise server.lost_error("the TLS handshake", error) from error
+    smtp.file = None  # drop bytes that smtplib has read ahead: they came unencrypted and could be forged
 
 
 def _context(server: Server) -> ssl.SSLContext:
     try:
-        return _cached_context(server.ca_file, *map(os.environ.get, _CERTIFICATES), verify=server.verify_certificate)
+        variables = map(os.environ.get, _CERTIFICATE_VARIABLES)
+        return _cached_context(server.ca_file, *variables, verify=server.verify_certificate)
     except OSError as error:
         raise DeliveryError(f"ca_file {server.ca_file!r} holds no certificates: {error}", permanent=True) from error
 
 
-@lru_cache(maxsize=8)  # loading the system's authorities takes longer than sending a letter
-def _cached_context(ca_file: str | None, *said_by_environment: str | None, verify: bool) -> ssl.SSLContext:
+@lru_cache(maxsize=8)  # loading the system's authorities takes longer than sending an e-mail
+def _cached_context(ca_file: str | None, *_environment: str | None, verify: bool) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file)
     if not verify:
         context.check_hostname = False
@@ -208,33 +209,33 @@ def _log_in(smtp: smtplib.SMTP, server: Server, username: str) -> None:
     """Log in with a password or an access token.
 
     Raises:
-        DeliveryError: The server refused; permanent for 5yz (535 and 534 among them) until somebody mends it.
+        DeliveryError: The server refused; permanent for 5yz (535 and 534 among them), until a setting is corrected.
     """
     offered = smtp.esmtp_features.get("auth", "").upper().split()
     usable = ("XOAUTH2",) if server.oauth2_token else PASSWORD_MECHANISMS
     mechanism = next((each for each in usable if each in offered), None)
     if mechanism is None:
         offer = ", ".join(dict.fromkeys(offered)) or "none"
-        reason = (
-            f"{server} offers no login by {' or '.join(usable)} (it offers: {offer}), so {username!r} cannot log in"
-        )
+        wanted = " or ".join(usable)
+        reason = f"{server} offers no login by {wanted} (it offers: {offer}), so {username!r} cannot log in"
         raise DeliveryError(reason, permanent=True)
     secret = server.oauth2_token() if server.oauth2_token else server.password or ""
-    first, answers = _auth_exchange(mechanism, username, secret)
-    reply = server.ask("AUTH", smtp.docmd, "AUTH", " ".join((mechanism, *first)))
-    for answer in answers:
-        if reply.code == 334:  # noqa: PLR2004 - "go on"
-            reply = server.ask("AUTH", smtp.docmd, answer)
-    if reply.code not in (235, 503):  # "logged in", "already logged in"
+    initial, responses = _auth_exchange(mechanism, username, secret)
+    reply = server.run("AUTH", smtp.docmd, "AUTH", " ".join((mechanism, *initial)))
+    for response in responses:
+        if reply.code == 334:  # noqa: PLR2004 - RFC 4954, 4: "continue"
+            reply = server.run("AUTH", smtp.docmd, response)
+    if reply.code not in (235, 503):  # "authentication succeeded", "already authenticated"
         remedy = "mend oauth2_token" if server.oauth2_token else "mend username and password"
-        raise server.refusal(f"the login of {username!r}", _without_secrets(reply, [secret, *first, *answers]), remedy)
+        shown = _without_secrets(reply, [secret, *initial, *responses])
+        raise server.refusal_error(f"the login of {username!r}", shown, remedy)
 
 
 def _auth_exchange(mechanism: str, username: str, secret: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what stands on the AUTH line, and what answers each 334 that follows.
+    """Return the arguments of AUTH, and the response to each 334 that follows.
 
-    PLAIN is RFC 4616. A server that refuses an XOAUTH2 token tells why in a 334, and wants an empty line before it
-    says 535: https://developers.google.com/workspace/gmail/imap/xoauth2-protocol#error_response_2
+    PLAIN is RFC 4616. A server that refuses an XOAUTH2 token explains it in a 334, and expects an empty line before it
+    replies 535: https://developers.google.com/workspace/gmail/imap/xoauth2-protocol#error_response_2
     """
     if mechanism == "XOAUTH2":
         return (_base64(f"user={username}\1auth=Bearer {secret}\1\1"),), ("",)
@@ -248,7 +249,7 @@ def _base64(text: str) -> str:
 
 
 def _without_secrets(reply: Reply, secrets: Iterable[str]) -> Reply:
-    """Return a reply without the secrets that a server may have repeated in it."""
+    """Return a reply without secrets that the server may have repeated in it."""
     text = reply.text
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")

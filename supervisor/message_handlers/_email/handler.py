@@ -26,7 +26,7 @@ LIMIT_BYTES = 25_000_000
 
 
 def _number(value: object) -> object:
-    """Return a number that is written as text, as in an environment variable, as a number."""
+    """Return a number that is given as text, as in an environment variable, as an integer."""
     return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
 
 
@@ -39,46 +39,47 @@ def _yes_or_no(handler: object, field: _validation.Field, value: object) -> None
 class EmailHandler:
     """Sends messages as e-mail, as text and as HTML, through an SMTP server.
 
-    One connection serves many messages and is mended when it went stale. A repeat has the same ``Message-ID``; the
-    messages of a run form a thread where readers go by ``References``.
+    One connection serves many messages; it is replaced when the server has closed it. A repeat has the same
+    ``Message-ID``; the messages of a run form a thread in mail programs that follow ``References``.
 
-    Every answer 4yz, a lost connection and a timeout are temporary; 5yz (RFC 5321, 4.2.1), a server without STARTTLS
-    where that is asked for, and a certificate that is not to be trusted are permanent. When some recipients are
-    refused, the others get the message once: those refused for good are logged as a warning, and those put off for
-    later are tried again alone, as long as the process lasts.
+    Replies 4yz, a lost connection and a timeout are temporary; 5yz (RFC 5321, 4.2.1), a server without STARTTLS where
+    that is required, and a certificate that is not trusted are permanent. When some recipients are refused, the others
+    get the message once: permanent refusals are logged as a warning, and recipients that were refused temporarily are
+    tried again alone, as long as the process lasts.
 
-    The settings of version 3 fit, with ``smtpServer`` and ``smtpPort`` for ``smtp_server`` and ``smtp_port``. It sent
-    everything unencrypted; where the server has no STARTTLS, say ``security="none"`` to go on like that.
+    The settings of version 3 are accepted, with ``smtpServer`` and ``smtpPort`` for ``smtp_server`` and ``smtp_port``.
+    Version 3 sent everything unencrypted; where the server has no STARTTLS, ``security="none"`` does the same.
 
     Args:
         smtp_server: The server's name or address.
-        smtp_port: Its port; by default what ``security`` usually takes: 587, 465 or 25.
+        smtp_port: Its port; by default the usual one for ``security``: 587, 465 or 25.
         security: "starttls" encrypts the connection before anything is sent, or sends nothing; "tls" is encrypted from
-            the start; "none" is not encrypted at all, the password neither.
-        username: Who logs in, with a password or a token; None sends without.
-        password: The password. Gmail and Microsoft 365 want a token or an app password instead.
+            the start; "none" encrypts nothing, not even the password.
+        username: The user who logs in, with a password or a token; None sends without a login.
+        password: The password. Gmail and Microsoft 365 require a token or an app password instead.
         oauth2_token: Returns an access token (XOAUTH2); called for each new connection.
         from_address: The sender, "name@example.com" or "Name <name@example.com>". Bounces go there.
         to_addresses: One recipient or many.
-        cc: Who gets a copy; none by default.
-        bcc: Who gets a copy that the others do not see; none by default.
-        prefix: Stands before each subject.
-        client_name: What the last line calls the sending program; empty leaves the line out.
+        cc: Recipients of a copy; none by default.
+        bcc: Recipients of a copy whom the others do not see; none by default.
+        prefix: The text before each subject.
+        client_name: The name of the sending program in the last line; empty leaves the line out.
         client_version: Its version, in the same line.
-        timeout_s: The most seconds for each step with the server; only its verdict on a whole message has six times
-            as much, since a message is sent twice if one gives up too early.
-        verify_certificate: False takes any certificate, and so any server that says it is the right one.
+        timeout_s: The most seconds for each step with the server. Its final reply to a whole message may take six times
+            as long, because a message is sent twice when the client gives up too early.
+        verify_certificate: False accepts any certificate, and so any server that pretends to be the right one.
         ca_file: The certificates (PEM) of the authorities to trust instead of the system's; None for those.
-        limit_bytes: The most that a message may have with its attachments, if the server announces no less (SIZE).
-            25 MB is what large providers take: https://support.google.com/mail/answer/6584
-        name: Finds the handler again for a stored message; by default "email:" and the recipients in short.
+        limit_bytes: The most that a message may have with its attachments, unless the server announces less (SIZE).
+            25 MB is what large providers accept: https://support.google.com/mail/answer/6584
+        name: Identifies the handler when a stored message is sent later; by default "email:" and the recipients in
+            short.
 
     Raises:
         ConfigurationError: A setting is missing, blank or cannot be used.
     """
 
-    _old_server: str = attrs.field(default="", alias="smtpServer", repr=False)
-    _old_port: Any = attrs.field(default=None, alias="smtpPort", repr=False)
+    _v3_server: str = attrs.field(default="", alias="smtpServer", repr=False)
+    _v3_port: Any = attrs.field(default=None, alias="smtpPort", repr=False)
     security: str = attrs.field(default="starttls")
     smtp_server: str = attrs.field()
     smtp_port: int = attrs.field(converter=_number)
@@ -108,12 +109,12 @@ class EmailHandler:
     _mailers: dict[int, Mailer] = attrs.field(init=False, factory=dict, repr=False)
 
     @smtp_server.default
-    def _server_of_old(self) -> str:
-        return self._old_server
+    def _default_server(self) -> str:
+        return self._v3_server
 
     @smtp_port.default
-    def _usual_port(self) -> Any:
-        return PORTS.get(str(self.security)) if self._old_port is None else self._old_port
+    def _default_port(self) -> Any:
+        return PORTS.get(str(self.security)) if self._v3_port is None else self._v3_port
 
     @security.validator
     def _is_known(self, field: _validation.Field, value: object) -> None:
@@ -144,7 +145,7 @@ class EmailHandler:
 
     @ca_file.validator
     def _is_a_file(self, field: _validation.Field, value: str | os.PathLike[str] | None) -> None:
-        if value is not None and not os.path.isfile(value):  # noqa: PTH113 - pathlib costs more than the handler
+        if value is not None and not os.path.isfile(value):  # noqa: PTH113 - importing pathlib takes longer than everything else here
             raise _validation.setting_error(self, field, "a file that exists", value)
 
     def __attrs_post_init__(self) -> None:
@@ -153,50 +154,48 @@ class EmailHandler:
         if self.password is not None and self.oauth2_token is not None:
             raise ConfigurationError("EmailHandler: password and oauth2_token must not both be given")
         self._head = CommonHeaders(
-            sender=self._mailboxes("from_address", (self.from_address,))[0],
-            to=self._mailboxes("to_addresses", self.to_addresses),
-            cc=self._mailboxes("cc", self.cc),
+            sender=self._parse("from_address", (self.from_address,))[0],
+            to=self._parse("to_addresses", self.to_addresses),
+            cc=self._parse("cc", self.cc),
             prefix=self.prefix,
             client=_client(self.client_name, self.client_version),
         )
         unique: dict[str, MailAddress] = {}
-        for each in (*self._head.to, *self._head.cc, *self._mailboxes("bcc", self.bcc)):
+        for each in (*self._head.to, *self._head.cc, *self._parse("bcc", self.bcc)):
             unique.setdefault(each.address.lower(), each)
         self._recipients = tuple(unique.values())
         self.name = self.name or _name([each.address for each in self._recipients])
 
-    def _mailboxes(self, field: str, addresses: tuple[str, ...]) -> tuple[MailAddress, ...]:
+    def _parse(self, field: str, addresses: tuple[str, ...]) -> tuple[MailAddress, ...]:
         try:
-            return tuple(map(MailAddress.of, addresses))
+            return tuple(map(MailAddress.parse, addresses))
         except ValueError as error:
             raise ConfigurationError(
                 f"EmailHandler: {field} must be addresses like name@example.com: {error}"
             ) from error
 
     def send_message(self, details: MessageDetails, /) -> None:
-        """Send one message and return when the server has taken it for everybody whom it does not refuse.
+        """Send one message and return when the server has accepted it for all recipients but those that it refuses.
 
         Raises:
-            DeliveryError: The server did not take it, or put off some of the recipients.
+            DeliveryError: The server did not accept it, or refused some recipients temporarily.
         """
         refused = self._own_mailer().send(details)
         if refused:
-            told = ", ".join(f"{address} ({reply})" for address, reply in refused.items())
-            _log.warning(
-                "%s: %r went out, but not to whom the server refused: %s", self.name, one_line(details.subject), told
-            )
+            replies = ", ".join(f"{address} ({reply})" for address, reply in refused.items())
+            _log.warning("%s: %r was sent, but refused for: %s", self.name, one_line(details.subject), replies)
 
     def close(self) -> None:
-        """Take leave of the server, after the message that may be on its way; the next one connects anew."""
+        """Close the connection after the message that is being sent; the next one opens a new connection."""
         mailer = self._mailers.get(os.getpid())
         if mailer is not None:
             mailer.close()
 
     def _own_mailer(self) -> Mailer:
-        """Return this process's own: a forked child would talk into its parent's connection."""
+        """Return the mailer of this process; a forked child must not use its parent's connection."""
         own = os.getpid()
         for pid in [each for each in self._mailers if each != own]:
-            self._mailers.pop(pid).forget()
+            self._mailers.pop(pid).drop()
         mailer = self._mailers.get(own)
         return mailer if mailer is not None else self._mailers.setdefault(own, self._new_mailer())
 
@@ -219,7 +218,7 @@ class EmailHandler:
 
 
 def _name(addresses: list[str]) -> str:
-    """Return a name that tells handlers with different recipients apart, and is short however many there are."""
+    """Return a name that differs between handlers with other recipients, and is short however many there are."""
     if len(addresses) == 1:
         return f"email:{addresses[0]}"
     return f"email:{addresses[0]}+{len(addresses) - 1}.{crc32(','.join(sorted(addresses)).encode()):08x}"

@@ -207,15 +207,15 @@ def test_a_connection_that_was_idle_for_long_is_not_even_tried(server: MailServe
     """After a minute a firewall may have forgotten it, and we would wait for an answer until the timeout."""
     now_s = 0.0
     here = Server(host="127.0.0.1", port=server.port, security="none", timeout_s=10.0)
-    line = SmtpConnection(here, clock=lambda: now_s)
-    line.open()
+    connection = SmtpConnection(here, clock=lambda: now_s)
+    connection.open()
     now_s = 59.0
-    line.open()
+    connection.open()
     assert server.connections == 1
     now_s = 120.0
-    line.open()
+    connection.open()
     assert server.connections == 2
-    line.close()
+    connection.close()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A letter says what the message said, whatever it said, and in a form that every server takes."""
+"""An e-mail holds the whole message, whatever its text, in a form that every server accepts."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 25_000_000
 HEAD = CommonHeaders(
-    sender=MailAddress.of("Jobs <jobs@example.com>"),
-    to=(MailAddress.of("ops@example.com"),),
+    sender=MailAddress.parse("Jobs <jobs@example.com>"),
+    to=(MailAddress.parse("ops@example.com"),),
     cc=(),
     prefix="",
     client="",
@@ -39,16 +39,16 @@ HOSTILE = st.text(st.characters() | st.sampled_from("\r\n\0.=<>&\"'\ud800\udc00 
 patiently = settings(deadline=None, max_examples=60)
 
 
-def letter(
+def encoded(
     details: MessageDetails, attached: PackedAttachments | None = None, limit_bytes: int = LIMIT_BYTES
 ) -> EncodedMessage:
-    """Return the letter for a message."""
+    """Return the e-mail for a message."""
     return encode_message(details, HEAD, attached or PackedAttachments(), utf8=False, limit_bytes=limit_bytes)
 
 
-def received(letter: EncodedMessage) -> bytes:
-    """Return what a server makes of a letter, having checked that it may be sent like that (RFC 5321, 4.5)."""
-    wire = b"".join(letter.pieces())
+def received(message: EncodedMessage) -> bytes:
+    """Return the e-mail that a server stores, after checking that it may be sent like that (RFC 5321, 4.5)."""
+    wire = b"".join(message.pieces())
     assert wire.endswith(b"\r\n.\r\n")
     *lines, dot, nothing = wire.split(b"\r\n")
     assert (dot, nothing) == (b".", b"")
@@ -61,9 +61,9 @@ def received(letter: EncodedMessage) -> bytes:
     return b"".join((line[1:] if line.startswith(b".") else line) + b"\r\n" for line in lines)
 
 
-def parsed(letter: EncodedMessage) -> EmailMessage:
-    """Return the letter as a mail reader sees it."""
-    mail = message_from_bytes(received(letter), policy=policy.default)
+def parsed(message: EncodedMessage) -> EmailMessage:
+    """Return the e-mail as a mail program parses it."""
+    mail = message_from_bytes(received(message), policy=policy.default)
     assert mail.defects == []
     return mail
 
@@ -86,7 +86,7 @@ def cleaned(text: str) -> str:
 @given(HOSTILE)
 def test_any_text_arrives(text: str) -> None:
     """Every text arrives as it was, but for what no mail can carry."""
-    mail = parsed(letter(MessageDetails("s", f"x{text}")))
+    mail = parsed(encoded(MessageDetails("s", f"x{text}")))
     assert body(mail, "plain").rstrip("\n") == cleaned(f"x{text}").rstrip("\n")
 
 
@@ -94,7 +94,7 @@ def test_any_text_arrives(text: str) -> None:
 @given(HOSTILE)
 def test_any_html_arrives(text: str) -> None:
     """HTML arrives as it was."""
-    mail = parsed(letter(MessageDetails("s", "t", html=text)))
+    mail = parsed(encoded(MessageDetails("s", "t", html=text)))
     assert body(mail, "html").rstrip("\n") == cleaned(text).rstrip("\n")
 
 
@@ -102,8 +102,8 @@ def test_any_html_arrives(text: str) -> None:
 @given(HOSTILE)
 def test_no_subject_makes_a_header(subject: str) -> None:
     """Whatever a subject holds, it is one header, of one line, and adds no other."""
-    plain = parsed(letter(MessageDetails("s", "t", id="a")))
-    mail = parsed(letter(MessageDetails(f"{subject}\r\nBcc: evil@example.com\r\n\r\nbody", "t", id="a")))
+    plain = parsed(encoded(MessageDetails("s", "t", id="a")))
+    mail = parsed(encoded(MessageDetails(f"{subject}\r\nBcc: evil@example.com\r\n\r\nbody", "t", id="a")))
     assert mail.keys() == plain.keys()  # lists, with a name as often as there are headers of it
     assert "\n" not in mail["Subject"]
     assert body(mail, "plain").endswith("t\n")
@@ -115,7 +115,7 @@ def test_an_encoded_word_stays_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"x")
     part = PackedFile(path=path, name=f"{trick}.gz", content_type="application/gzip", size_bytes=1)
-    full = letter(MessageDetails(trick, "t"), PackedAttachments(parts=(part,)))
+    full = encoded(MessageDetails(trick, "t"), PackedAttachments(parts=(part,)))
     mail = parsed(full)
     assert mail["Subject"] == trick
     assert mail["Bcc"] is None
@@ -128,21 +128,21 @@ def test_an_encoded_word_stays_what_it_is(tmp_path: Path) -> None:
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "M"]), min_size=1, max_size=180))
 def test_a_decent_subject_arrives_as_it_is(subject: str) -> None:
     """Letters, signs and emoji of all scripts arrive."""
-    mail = parsed(letter(MessageDetails(f"a{subject}b", "t")))
+    mail = parsed(encoded(MessageDetails(f"a{subject}b", "t")))
     assert mail["Subject"] == f"a{subject}b"
 
 
 @patiently
 @given(st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)))
 def test_a_date_is_written_as_python_writes_it(instant: datetime) -> None:
-    """Any moment stands in the letter as ``email.utils.format_datetime`` has it."""
-    assert parsed(letter(MessageDetails("s", "t", created_at=instant)))["Date"] == format_datetime(instant)
+    """Any instant is written as ``email.utils.format_datetime`` writes it."""
+    assert parsed(encoded(MessageDetails("s", "t", created_at=instant)))["Date"] == format_datetime(instant)
 
 
 def test_a_long_subject_is_cut_and_stands_in_full_in_the_text() -> None:
     """10,000 characters are too many for a subject, but nothing of them is lost."""
     subject = "".join(f"word{index} " for index in range(1_200))
-    mail = parsed(letter(MessageDetails(subject, "the text")))
+    mail = parsed(encoded(MessageDetails(subject, "the text")))
     assert len(mail["Subject"]) <= 200
     assert mail["Subject"].endswith("…")
     for kind in ("plain", "html"):
@@ -152,16 +152,16 @@ def test_a_long_subject_is_cut_and_stands_in_full_in_the_text() -> None:
 
 def test_a_message_without_words_has_some() -> None:
     """An empty subject and an empty text are filled, since readers show them as broken."""
-    mail = parsed(letter(MessageDetails("\r\n\0", "")))
+    mail = parsed(encoded(MessageDetails("\r\n\0", "")))
     assert mail["Subject"]
-    assert body(parsed(letter(MessageDetails("the subject", ""))), "plain") == "the subject\n"
+    assert body(parsed(encoded(MessageDetails("the subject", ""))), "plain") == "the subject\n"
 
 
 @pytest.mark.parametrize("unit", ["a line of a log\n", "ü", "😀", "<&>", "\ud800", "x"])
 def test_a_body_of_10_mb_is_cut_with_a_note(unit: str) -> None:
-    """Beginning and end of a huge text arrive, and how much is missing, in a letter of bounded size."""
+    """Beginning and end of a huge text arrive, and how much is missing, in an e-mail of bounded size."""
     text = "first\n" + unit * (10_000_000 // len(unit)) + "\nlast"
-    small = letter(MessageDetails("s", text))
+    small = encoded(MessageDetails("s", text))
     mail = parsed(small)
     for kind in ("plain", "html"):
         assert "characters left out ...]" in body(mail, kind)
@@ -174,12 +174,12 @@ def test_a_body_of_10_mb_is_cut_with_a_note(unit: str) -> None:
 def test_a_long_text_fits_into_the_limit_in_any_encoding(unit: str) -> None:
     """Text and HTML together never pass what the server takes."""
     details = MessageDetails("s", unit * (1_000_000 // len(unit)), html=unit * 30_000)
-    assert letter(details, limit_bytes=400_000).size_bytes <= 400_000
+    assert encoded(details, limit_bytes=400_000).size_bytes <= 400_000
 
 
 def test_html_that_is_too_long_is_made_anew_from_the_text() -> None:
     """HTML cannot be cut in its middle; the text can."""
-    mail = parsed(letter(MessageDetails("s", "the <text>", html="<p>" + "x" * 2_000_000)))
+    mail = parsed(encoded(MessageDetails("s", "the <text>", html="<p>" + "x" * 2_000_000)))
     assert "the &lt;text&gt;" in body(mail, "html")
 
 
@@ -213,8 +213,8 @@ def composed(text: str, **changes: Any) -> MessageDetails:
 def test_whatever_a_script_says_is_only_said(text: str) -> None:
     """A composed message arrives as text and HTML whatever is in it, and nothing of that becomes a header or a tag."""
     evil = f"{text}\r\nBcc: evil@example.com\r\n\r\n<script>{text}</script>"
-    mail = parsed(letter(composed(evil)))
-    assert set(mail.keys()) == set(parsed(letter(composed("a"))).keys())
+    mail = parsed(encoded(composed(evil)))
+    assert set(mail.keys()) == set(parsed(encoded(composed("a"))).keys())
     assert "\n" not in mail["Subject"]
     assert "<script" not in body(mail, "html")
     assert "&lt;script&gt;" in body(mail, "html")
@@ -223,20 +223,20 @@ def test_whatever_a_script_says_is_only_said(text: str) -> None:
 
 def test_a_composed_message_has_a_page_of_its_own() -> None:
     """HTML is made of what the message is made of, not of its text."""
-    html = body(parsed(letter(composed("x"))), "html")
+    html = body(parsed(encoded(composed("x"))), "html")
     assert "<h1" in html
     assert "max-width:640px" in html
 
 
 def test_a_composed_message_of_any_length_fits() -> None:
     """Texts of 10 MB in every place, and subjects of 10,000 characters, are cut with a note, in text and HTML."""
-    mail = parsed(letter(composed("🏔 <b> " * 1_500_000)))
+    mail = parsed(encoded(composed("🏔 <b> " * 1_500_000)))
     assert len(mail["Subject"]) <= 200
     assert mail["Subject"].endswith("…")
     assert "left out" in body(mail, "plain")
     assert "left out" in body(mail, "html")
     assert len(body(mail, "html")) < 102_000
-    small = letter(composed("x" * 60_000), limit_bytes=200_000)
+    small = encoded(composed("x" * 60_000), limit_bytes=200_000)
     assert small.size_bytes < 200_000
     assert "<pre" in body(parsed(small), "html")
 
@@ -263,7 +263,7 @@ def test_files_arrive_byte_for_byte(tmp_path: Path) -> None:
     parts[0] = attrs.evolve(parts[0], content_type="multipart/mixed")
     parts[1] = attrs.evolve(parts[1], content_type="text/plain")
     parts[2] = attrs.evolve(parts[2], content_type="x\r\nEvil: 1")
-    full = letter(MessageDetails("s", "t"), PackedAttachments(parts=tuple(parts)))
+    full = encoded(MessageDetails("s", "t"), PackedAttachments(parts=tuple(parts)))
     mail = parsed(full)
     attached = list(mail.iter_attachments())
     assert [each.get_payload(decode=True) for each in attached] == [each.path.read_bytes() for each in parts]
@@ -278,7 +278,7 @@ def test_a_file_that_grows_or_shrinks_does_no_harm(tmp_path: Path) -> None:
     path.write_bytes(b"x" * 1_000)
     for announced in (100, 5_000):
         part = PackedFile(path=path, name="a", content_type="text/plain", size_bytes=announced)
-        mail = parsed(letter(MessageDetails("s", "t"), PackedAttachments(parts=(part,))))
+        mail = parsed(encoded(MessageDetails("s", "t"), PackedAttachments(parts=(part,))))
         (attached,) = mail.iter_attachments()
         assert len(attached.get_payload(decode=True)) == min(announced, 1_000)
 
@@ -289,10 +289,10 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(20_000_000)
     part = PackedFile(path=path, name="a", content_type="application/gzip", size_bytes=20_000_000)
-    letter(MessageDetails("s", "t"))  # loads what it needs
+    encoded(MessageDetails("s", "t"))  # loads what it needs
     tracemalloc.start()
     try:
-        sent = sum(map(len, letter(MessageDetails("s", "t"), PackedAttachments(parts=(part,))).pieces()))
+        sent = sum(map(len, encoded(MessageDetails("s", "t"), PackedAttachments(parts=(part,))).pieces()))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -302,8 +302,8 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit_bytes", [50_000, 1_000_000, 25_000_000])
 def test_the_budget_leaves_room_for_all_that_is_not_a_file(tmp_path: Path, limit_bytes: int) -> None:
-    """Files that use up the budget make a letter that is just within the limit."""
-    bare = letter(MessageDetails("s", "t" * 1_000), limit_bytes=limit_bytes)
+    """Files that use up the budget make an e-mail that is just within the limit."""
+    bare = encoded(MessageDetails("s", "t" * 1_000), limit_bytes=limit_bytes)
     budget = attachments_budget(bare, 3, limit_bytes)
     path = tmp_path / "a"
     with path.open("wb") as file:
@@ -313,7 +313,7 @@ def test_the_budget_leaves_room_for_all_that_is_not_a_file(tmp_path: Path, limit
         PackedFile(path=path, name=name, content_type="application/gzip", size_bytes=budget // 3) for _ in range(3)
     )
     notes = tuple(f"{name}: cut" for _ in parts)
-    full = letter(
+    full = encoded(
         MessageDetails("s", "t" * 1_000), PackedAttachments(parts=parts, notes=notes), limit_bytes=limit_bytes
     )
     assert limit_bytes - 25_000 < full.size_bytes <= limit_bytes
@@ -334,12 +334,12 @@ def test_the_budget_leaves_room_for_all_that_is_not_a_file(tmp_path: Path, limit
 )
 def test_addresses_are_taken_apart(text: str, display: str, address: str) -> None:
     """An address may stand alone or behind a name."""
-    mailbox = MailAddress.of(text)
-    assert (mailbox.display, mailbox.address) == (display, address)
+    parsed = MailAddress.parse(text)
+    assert (parsed.display, parsed.address) == (display, address)
 
 
 @pytest.mark.parametrize("text", ["", "a", "@", "a@", "@b", "a b@c", "a@b c", "<a@b", "a@b>", "a@b> SIZE=1", "a@b\nc"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     """Nothing that could be read as part of a command is taken for an address."""
     with pytest.raises(ValueError, match="is no address"):
-        MailAddress.of(text)
+        MailAddress.parse(text)
