@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import pydoc
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,3 +185,53 @@ def test_arguments_become_settings() -> None:
     """The name may come first without its keyword."""
     assert settings_from(("parcels",), {}).name == "parcels"
     assert settings_from((), {"name": "parcels"}).name == "parcels"
+
+
+# What explains the settings
+
+
+def explained(owner: Any) -> dict[str, str]:
+    """Return the parameters that a docstring explains, each with its explanation on one line."""
+    text = (inspect.getdoc(owner) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    parts = re.split(r"^    (\w+): ", text, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def settable() -> list[attrs.Attribute[Any]]:
+    """Return what a setting is, for all of them."""
+    return [field for field in attrs.fields(Settings) if field.init]
+
+
+def test_each_setting_is_explained_with_its_default_and_its_unit() -> None:
+    """The docstring of ``Settings`` has each setting in order, with its default, and says that times are seconds."""
+    texts = explained(Settings)
+    assert list(texts) == [field.name for field in settable()]
+    for field in settable():
+        default = str(field.default) if not isinstance(field.default, str) else f'"{field.default}"'
+        assert f"Default {default}" in texts[field.name], field.name
+        assert not field.name.endswith("_s") or "seconds" in texts[field.name].lower(), field.name
+
+
+@pytest.mark.parametrize("entrance", [supervise, supervised])
+def test_help_explains_each_setting(entrance: Callable[..., Any]) -> None:
+    """``help(supervise)`` and ``help(supervised)`` show and explain each setting as ``Settings`` does."""
+    assert explained(entrance) == explained(Settings)
+    shown = pydoc.render_doc(entrance, renderer=pydoc.plaintext)
+    for field in settable():
+        assert f"{field.name}: " in shown.partition("Args:")[0]
+
+
+def test_help_explains_each_setting_of_supervisor() -> None:
+    """``help(Supervisor)`` does so too, and has ``handle_errors`` besides."""
+    assert explained(Supervisor) == {"handle_errors": explained(Supervisor)["handle_errors"], **explained(Settings)}
+    assert "Default False" in explained(Supervisor)["handle_errors"]
+    parameters = inspect.signature(Supervisor).parameters
+    assert [*parameters] == [*inspect.signature(Settings).parameters, "handle_errors"]
+
+
+@pytest.mark.parametrize("method", ["supervise", "supervised"])
+def test_methods_of_supervisor_show_the_settings(method: str) -> None:
+    """What ``Supervisor``'s methods take stands in their signatures by name."""
+    names = [field.name for field in settable()]
+    assert list(inspect.signature(getattr(Supervisor(), method)).parameters) == names
+    assert list(inspect.signature(getattr(Supervisor, method)).parameters) == ["self", *names]

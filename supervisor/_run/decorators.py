@@ -53,9 +53,13 @@ def _method_takes_settings(
     return _explained_method
 
 
+_SETTINGS = inspect.signature(Settings)
+_HANDLE_ERRORS = inspect.Parameter("handle_errors", inspect.Parameter.KEYWORD_ONLY, default=False, annotation="bool")
+
+
 def _explained(function: Any) -> Any:
     """Show the settings as parameters of a function, and explain them in its docstring before what it raises."""
-    function.__wrapped__ = Settings  # inspect.signature follows it
+    function.__signature__ = _SETTINGS.replace(return_annotation=function.__annotations__["return"])
     settings = (Settings.__doc__ or "").partition("Args:")[2].partition("Raises:")[0]
     summary, raises, errors = (function.__doc__ or "").partition("Raises:")
     if settings and raises:  # python -OO leaves no docstrings
@@ -64,7 +68,9 @@ def _explained(function: Any) -> Any:
 
 
 def _explained_method(method: Any) -> Any:
-    method.__wrapped__ = Settings.__init__  # with its self, which inspect.signature takes away from bound methods
+    """Show the settings as parameters of a method, after ``self``."""
+    parameters = (inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY), *_SETTINGS.parameters.values())
+    method.__signature__ = inspect.Signature(parameters, return_annotation=method.__annotations__["return"])
     return method
 
 
@@ -134,17 +140,6 @@ def _wrapped(function: Any, settings: tuple[Any, ...], more_settings: dict[str, 
     return wrap(function, functools.partial(Run, settings_for((name_of(function), *settings), more_settings)))
 
 
-class _SupervisorSignature:
-    """Adds ``handle_errors`` to the settings when somebody asks for the signature: no run needs it."""
-
-    def __get__(self, instance: object, owner: type) -> inspect.Signature:
-        settings = inspect.signature(Settings)
-        handle_errors = inspect.Parameter(
-            "handle_errors", inspect.Parameter.KEYWORD_ONLY, default=False, annotation="bool"
-        )
-        return settings.replace(parameters=[*settings.parameters.values(), handle_errors])
-
-
 class Supervisor:
     """The same settings for many runs, and for the whole process if it is asked to.
 
@@ -202,7 +197,7 @@ class Supervisor:
         ConfigurationError: A setting is unknown, of the wrong type or out of range; the message names it.
     """
 
-    __signature__ = _SupervisorSignature()
+    __signature__ = inspect.Signature((*_SETTINGS.parameters.values(), _HANDLE_ERRORS))
 
     @_method_takes_settings(SupervisorSettings)
     def __init__(self, name: str | None = None, *, handle_errors: bool = False, **settings: Any) -> None:
