@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from supervisor.settings import settings_from
+from supervisor._settings import settings_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from supervisor._delivery.worker import WorkerPool
     from supervisor._redaction import Redactor
     from supervisor._store import Journal
-    from supervisor.settings import Settings
+    from supervisor._settings import Settings
 
 
 class Configuration(Protocol):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from supervisor._models.kinds import Outcome
     from supervisor._models.values import MessageDetails, RunReport
-    from supervisor.settings import Settings
+    from supervisor._settings import Settings
 
 __all__ = ["RecordingHandler", "SupervisedRun", "recording", "supervised_run"]
 

@@ -15,7 +15,7 @@ from recorders import Recorder
 
 from supervisor import ConfigurationError, Supervisor, supervise, supervised
 from supervisor.models import Kind
-from supervisor.settings import ALWAYS_REPORTED, Settings, settings_from
+from supervisor._settings import ALWAYS_REPORTED, Settings, settings_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import attrs
 import pytest
 
-from supervisor.settings import Settings
+from supervisor._settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

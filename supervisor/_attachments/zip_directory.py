@@ -15,13 +15,7 @@ from supervisor import _text
 from supervisor._attachments.file_types import detect_type
 from supervisor._attachments.gzip_file import TooBigError
 from supervisor._attachments.names import distinct, entry_name, new_redaction_filter, redacted_name
-from supervisor._attachments.sources import (
-    Source,
-    UnreadableError,
-    as_unreadable,
-    error_text,
-    stat_readable,
-)
+from supervisor._attachments.sources import Source, UnreadableError, as_unreadable, error_text, stat_readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from supervisor import _log
 from supervisor._config import Configuration, load
 from supervisor._runtime import default_runtime
 from supervisor.errors import ConfigurationError, DeliveryError
-from supervisor.settings import Settings, settings_from
+from supervisor._settings import Settings, settings_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

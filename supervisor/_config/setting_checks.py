@@ -1,4 +1,4 @@
-"""Which settings there are, and what they may be: as :class:`supervisor.settings.Settings` says, and nowhere else."""
+"""Which settings there are, and what they may be: as :class:`supervisor._settings.Settings` says, and nowhere else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 from supervisor._config.problems import meant
 from supervisor._config.secret_references import absolute
 from supervisor.errors import ConfigurationError
-from supervisor.settings import Settings
+from supervisor._settings import Settings
 
 NONE = "none"
 FIELDS = {each.name: each for each in attrs.fields(Settings) if each.init and each.name != "name"}

@@ -10,7 +10,16 @@ import attrs
 
 from supervisor._models.kinds import FAILED, Kind, Outcome
 from supervisor._models.summary import LAST_RUNS, MOST_IN_A_ROW, Bars, Baseline
-from supervisor._text import counted, duration, duration_range, local_time, number_range, one_line, ordinal, value_text
+from supervisor._text import (
+    counted,
+    duration,
+    duration_range,
+    local_time,
+    number_range,
+    one_line,
+    ordinal,
+    value_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

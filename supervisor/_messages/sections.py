@@ -11,7 +11,16 @@ from supervisor._messages.baseline import anomalies, baseline_text, duration_bas
 from supervisor._messages.subjects import VERBS, progress_line, progress_text
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import Code, Facts, Row, Summary, Text
-from supervisor._text import counted, cut_middle, duration, local_time, number, one_line, size, value_text
+from supervisor._text import (
+    counted,
+    cut_middle,
+    duration,
+    local_time,
+    number,
+    one_line,
+    size,
+    value_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

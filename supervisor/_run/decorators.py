@@ -12,7 +12,7 @@ from supervisor._run import lifecycle
 from supervisor._run.run import Run, current_run, state_of
 from supervisor._run.wrapping import looks_decorated, name_of, wrap
 from supervisor._runtime import default_runtime
-from supervisor.settings import Settings
+from supervisor._settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

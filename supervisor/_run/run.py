@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from supervisor._models.kinds import Outcome
     from supervisor._models.values import Attachable, MessageDetails, RunReport
     from supervisor._runtime import Runtime
-    from supervisor.settings import Settings
+    from supervisor._settings import Settings
 
 T = TypeVar("T")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from supervisor._run.join import Joined
     from supervisor._runtime import Runtime
     from supervisor.errors import OverdueError, OverlapError
-    from supervisor.settings import Settings
+    from supervisor._settings import Settings
 
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})
 creating = threading.Lock()

@@ -8,7 +8,7 @@ import pytest
 from configuration_kit import OPS, Machine
 
 from supervisor.errors import ConfigurationError
-from supervisor.settings import Settings
+from supervisor._settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 from configuration_kit import OPS, Machine
 
 from supervisor._config.setting_checks import FIELDS, fits_a_variable
-from supervisor.settings import Settings
+from supervisor._settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from configuration_kit import Machine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor.settings import Settings
+from supervisor._settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

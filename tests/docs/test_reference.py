@@ -13,7 +13,7 @@ import documents
 import pytest
 
 import supervisor
-from supervisor import _exceptions, message_handlers, settings
+from supervisor import _exceptions, message_handlers, _settings
 from supervisor._cli.main import main
 from supervisor._models import values
 from supervisor.message_handlers import _webhook
@@ -48,7 +48,7 @@ def fields(kind: type) -> Iterator[tuple[str, Any]]:
             yield name, field.default
 
 
-TABLES = [pytest.param(kind.__name__, kind, id=kind.__name__) for kind in (settings.Settings, *VALUES, *HANDLERS)]
+TABLES = [pytest.param(kind.__name__, kind, id=kind.__name__) for kind in (_settings.Settings, *VALUES, *HANDLERS)]
 
 
 @pytest.mark.parametrize(("title", "kind"), TABLES)
@@ -126,7 +126,7 @@ def test_every_kind_has_its_row() -> None:
     told = {kind: sent for kinds, sent in shown if kinds != "kind" for kind in kinds.split(", ")}
     assert set(told) == {str(kind) for kind in values.Kind}
     always = {kind for kind, sent in told.items() if sent.startswith("always")} - {"notice"}
-    assert always == settings.ALWAYS_REPORTED - {"stalled", "overdue", "missed"}
+    assert always == _settings.ALWAYS_REPORTED - {"stalled", "overdue", "missed"}
 
 
 def test_every_command_has_help_and_stands_in_the_reference() -> None:
@@ -170,7 +170,7 @@ def test_limits_are_as_they_are_told() -> None:
         "The run": f"cut at {_exceptions.VALUE_LIMIT:,} characters",
         "ErrorDetails": f"above {_exceptions.TRACEBACK_LIMIT:,} characters",
         "Showing progress": f"each {pace.LOG_EVERY_PERCENT:.0f} %, and each {pace.LOG_EVERY_S:.0f} s",
-        "Settings": f"each {settings.DEFAULT_PROGRESS_EVERY_S:.0f} s",
+        "Settings": f"each {_settings.DEFAULT_PROGRESS_EVERY_S:.0f} s",
         "Floods": f"The first {rate_limiter.BURST} notices of a run pass, and after that one a second",
         "HealthchecksHandler": f"up to {_healthchecks.BODY_LIMIT_BYTES // 1000} kB",
         "The journal": f"{runs.KEEP_RUNS:,} runs of each name and {runs.KEEP_DAYS:.0f} days",

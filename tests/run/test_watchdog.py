@@ -17,7 +17,7 @@ from supervisor._models.kinds import Kind
 from supervisor._run import interrupts, watchdog
 from supervisor._run.state import current_state
 from supervisor._run.watchdog import Watcher
-from supervisor.settings import Settings
+from supervisor._settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -250,7 +250,7 @@ class Check:
         from supervisor._config.active import active
         from supervisor._delivery.dispatcher import Dispatcher
         from supervisor._runtime import default_runtime
-        from supervisor.settings import ALWAYS_REPORTED
+        from supervisor._settings import ALWAYS_REPORTED
 
         who = tuple(map(id, handlers))
         if who not in self._dispatchers:

@@ -26,7 +26,7 @@ class Asked(NamedTuple):
 
     Args:
         command: The program and its arguments.
-        settings: What the run is to have of :class:`supervisor.settings.Settings`; the rest comes from the
+        settings: What the run is to have of :class:`supervisor._settings.Settings`; the rest comes from the
             configuration.
         timeout_s: After how many seconds the program is asked to end; None for never.
         kill_after_s: How many seconds after that it is killed.

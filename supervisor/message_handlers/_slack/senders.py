@@ -17,7 +17,7 @@ from supervisor.message_handlers._slack.web_api import (
     SlackError,
     SlackWebhook,
 )
-from supervisor.settings import ALWAYS_REPORTED
+from supervisor._settings import ALWAYS_REPORTED
 
 if TYPE_CHECKING:
     from datetime import datetime

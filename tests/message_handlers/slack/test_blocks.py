@@ -16,7 +16,14 @@ from supervisor._messages.builder import message_for, message_from_parts
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import Code, MessagePart, Summary, Text
 from supervisor._models.summary import Past, PastRun
-from supervisor.message_handlers._slack.block_sections import TEXT_LIMIT, clean, escaped, linked, shortened, split
+from supervisor.message_handlers._slack.block_sections import (
+    TEXT_LIMIT,
+    clean,
+    escaped,
+    linked,
+    shortened,
+    split,
+)
 from supervisor.message_handlers._slack.blocks import (
     MESSAGE_BYTES,
     PLAIN_BYTES,
