@@ -11,6 +11,8 @@ import os
 import sys
 from contextlib import suppress
 
+__all__ = ["main"]
+
 _SIGNED = 1 << 31  # the exit codes of Windows go beyond what Python takes for one
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from supervisor._delivery.worker import WorkerPool
     from supervisor._redaction import Redactor
-    from supervisor._store import Journal
     from supervisor._settings import Settings
+    from supervisor._store import Journal
 
 
 class Configuration(Protocol):

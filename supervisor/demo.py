@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from supervisor._models.values import RunReport
 
+__all__ = ["check_library", "check_parcels", "main"]
+
 LONGEST_S = 6.0
 
 console = ConsoleHandler()

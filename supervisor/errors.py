@@ -7,7 +7,6 @@
     ├── RunStateError        a run was used in a way its state does not allow
     ├── OverlapError         an earlier run is still under way, and overlap="fail"
     ├── OverdueError         a run took too long or stalled, and was interrupted: on_overdue="interrupt"
-    ├── CommandError         what `supervisor run` has started did not end well; nobody but it sees this
     └── DeliveryError        a handler could not hand its message to the destination
 
 They reach the caller only where the caller's own input is wrong, while a script is being set up, and where a setting
@@ -17,11 +16,15 @@ asks for it: ``overlap`` and ``on_overdue``. Once a run has started, a fault of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from supervisor._models.kinds import Outcome
-    from supervisor._models.values import ErrorDetails
+__all__ = [
+    "ConfigurationError",
+    "DeliveryError",
+    "OverdueError",
+    "OverlapError",
+    "RunSkipped",
+    "RunStateError",
+    "SupervisorError",
+]
 
 
 class SupervisorError(Exception):
@@ -46,26 +49,6 @@ class OverdueError(SupervisorError, TimeoutError):
     It is what leaves the run. Inside, the script sees a ``KeyboardInterrupt``, in asyncio a ``CancelledError``, so that
     an ``except Exception`` on the way does not swallow it.
     """
-
-
-class CommandError(SupervisorError):
-    """Tell how a command ended that ``supervisor run`` has started, when it did not end well.
-
-    Args:
-        outcome: How its run ended.
-        exit_code: What ``supervisor run`` ends with.
-        details: What is told of it, instead of a traceback of supervisor's own.
-    """
-
-    def __init__(self, outcome: Outcome, exit_code: int, details: ErrorDetails) -> None:
-        super().__init__(str(details))
-        self.outcome = outcome
-        self.exit_code = exit_code
-        self.details = details
-
-    def __supervisor_error_details__(self) -> ErrorDetails:
-        """Return what is told of it."""
-        return self.details
 
 
 class RunSkipped(SystemExit):

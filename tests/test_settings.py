@@ -14,8 +14,8 @@ import pytest
 from recorders import Recorder
 
 from supervisor import ConfigurationError, Supervisor, supervise, supervised
-from supervisor.models import Kind
 from supervisor._settings import ALWAYS_REPORTED, Settings, settings_from
+from supervisor.models import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,7 +216,7 @@ def test_each_setting_is_explained_with_its_default_and_its_unit() -> None:
 def test_help_explains_each_setting(entrance: Callable[..., Any]) -> None:
     """``help(supervise)`` and ``help(supervised)`` show and explain each setting as ``Settings`` does."""
     assert explained(entrance) == explained(Settings)
-    shown = pydoc.render_doc(entrance, renderer=pydoc.plaintext)
+    shown = pydoc.render_doc(entrance, renderer=pydoc.plaintext)  # type: ignore[attr-defined]  # typeshed lacks it
     for field in settable():
         assert f"{field.name}: " in shown.partition("Args:")[0]
 

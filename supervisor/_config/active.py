@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from supervisor import _log
 from supervisor._config import Configuration, load
 from supervisor._runtime import default_runtime
-from supervisor.errors import ConfigurationError, DeliveryError
 from supervisor._settings import Settings, settings_from
+from supervisor.errors import ConfigurationError, DeliveryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

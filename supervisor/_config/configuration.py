@@ -32,8 +32,8 @@ class Configuration:
     """What files and environment say, as far as it is usable.
 
     Args:
-        settings: Keyword arguments for :class:`supervisor._settings.Settings`, for all runs, but for ``handlers``: these
-            are names, to be looked up by :meth:`spec`.
+        settings: Keyword arguments of :class:`supervisor.settings.Settings` for all runs; ``handlers`` are names here,
+            to be looked up by :meth:`spec`.
         runs: The same for the runs of one name, less what a stronger source says for all: see :meth:`for_run`.
         handlers: The named handlers.
         profile: The chosen profile; None when none is.

@@ -10,8 +10,8 @@ import attrs
 
 from supervisor._config.problems import meant
 from supervisor._config.secret_references import absolute
-from supervisor.errors import ConfigurationError
 from supervisor._settings import Settings
+from supervisor.errors import ConfigurationError
 
 NONE = "none"
 FIELDS = {each.name: each for each in attrs.fields(Settings) if each.init and each.name != "name"}

@@ -16,7 +16,7 @@ from supervisor import _log
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._run import signals, threads
 from supervisor._run.state import RunState, active_state, creating, shared
-from supervisor.errors import CommandError, RunSkipped, RunStateError
+from supervisor.errors import RunSkipped, RunStateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -292,7 +292,7 @@ def ending_of(  # noqa: PLR0911 - one return for each kind of ending
     """Return the outcome that an exception stands for, and the exit code that the script asked for."""
     if error is None or isinstance(error, GeneratorExit):
         return _ENDED_WELL
-    if isinstance(error, CommandError):
+    if isinstance(error, signals.CommandError):
         return error.outcome, error.exit_code
     if isinstance(error, signals.Terminated):
         return Outcome.TERMINATED, error.code  # type: ignore[return-value]  # it is a number there

@@ -19,10 +19,13 @@ except ImportError:
 
 from supervisor._forks import defer
 from supervisor._hooks import on_fork, set_signal_handler
+from supervisor.errors import SupervisorError
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from supervisor._models.kinds import Outcome
+    from supervisor._models.values import ErrorDetails
     from supervisor._run.state import RunState
 
 _DEFAULT = int(signal.SIG_DFL)
@@ -42,6 +45,26 @@ class Terminated(SystemExit):
     def __str__(self) -> str:
         """Return why, for whoever reads it at night: the code alone says nothing."""
         return f"asked to end by {_NAMES.get(self.signum, self.signum)}"
+
+
+class CommandError(SupervisorError):
+    """Ends the run of a command that ``supervisor run`` has started and that did not end well; no script sees it.
+
+    Args:
+        outcome: How the run ended.
+        exit_code: The exit code of ``supervisor run``.
+        details: What is reported, instead of a traceback of supervisor's own.
+    """
+
+    def __init__(self, outcome: Outcome, exit_code: int, details: ErrorDetails) -> None:
+        super().__init__(str(details))
+        self.outcome = outcome
+        self.exit_code = exit_code
+        self.details = details
+
+    def __supervisor_error_details__(self) -> ErrorDetails:
+        """Return what is reported."""
+        return self.details
 
 
 def listen(run: RunState) -> bool:

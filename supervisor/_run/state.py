@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from supervisor._models.values import MessageHandler
     from supervisor._run.join import Joined
     from supervisor._runtime import Runtime
-    from supervisor.errors import OverdueError, OverlapError
     from supervisor._settings import Settings
+    from supervisor.errors import OverdueError, OverlapError
 
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})
 creating = threading.Lock()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from configuration_kit import OPS, Machine
 
-from supervisor.errors import ConfigurationError
 from supervisor._settings import Settings
+from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path

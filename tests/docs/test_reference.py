@@ -13,7 +13,7 @@ import documents
 import pytest
 
 import supervisor
-from supervisor import _exceptions, message_handlers, _settings
+from supervisor import _exceptions, _settings, message_handlers
 from supervisor._cli.main import main
 from supervisor._models import values
 from supervisor.message_handlers import _webhook

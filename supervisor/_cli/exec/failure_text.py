@@ -10,8 +10,8 @@ import attrs
 
 from supervisor._models.kinds import Outcome
 from supervisor._models.values import ErrorDetails
+from supervisor._run.signals import CommandError
 from supervisor._text import duration
-from supervisor.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,8 @@ from supervisor._config.active import active
 from supervisor._run.decorators import Run
 from supervisor._run.lifecycle import set_child_pid
 from supervisor._run.run import state_of
-from supervisor._run.signals import Terminated
-from supervisor.errors import CommandError, ConfigurationError, OverlapError, RunSkipped
+from supervisor._run.signals import CommandError, Terminated
+from supervisor.errors import ConfigurationError, OverlapError, RunSkipped
 
 if sys.platform == "win32":
     from supervisor._cli.exec.windows import start

@@ -9,6 +9,7 @@ import attrs
 from supervisor import _log
 from supervisor._attachments import packed
 from supervisor._models.kinds import Kind
+from supervisor._settings import ALWAYS_REPORTED
 from supervisor.message_handlers._slack.blocks import Post, notes_text
 from supervisor.message_handlers._slack.web_api import (
     EDIT_REFUSED,
@@ -17,7 +18,6 @@ from supervisor.message_handlers._slack.web_api import (
     SlackError,
     SlackWebhook,
 )
-from supervisor._settings import ALWAYS_REPORTED
 
 if TYPE_CHECKING:
     from datetime import datetime
