@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from supervisor._models.alerts import AlertSummary, Notification
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
     from supervisor._run.state import RunState
-    from supervisor._settings import Settings
     from supervisor._store import EndedRun
     from supervisor._store.records import RunRecord
 
