@@ -1,4 +1,4 @@
-"""What the runs of a process share: the journal, the configuration, the threads that deliver, and the clocks.
+"""What the runs of a process share: the journal, the configuration, the threads that deliver, and the clock.
 
 A run is made with one :class:`Runtime` and hands it down to whatever needs a part of it. A process has one runtime by
 default, which ``import supervisor`` puts in place; tests and the demo put another one in its place for a while.
@@ -65,8 +65,8 @@ class Runtime:
         configuration: What is configured outside of scripts. None for nothing.
         state_directory: Where the journal, the locks and the logs of runs are kept. None for what the environment
             says, or else the platform's own place.
-        time: Returns seconds since 1970.
-        monotonic: Returns seconds from a clock that never goes back.
+        clock: Returns seconds since 1970. It dates runs and what the journal holds; durations are measured by
+            ``time.monotonic`` everywhere.
     """
 
     def __init__(
@@ -74,14 +74,12 @@ class Runtime:
         configuration: Configuration | None = None,
         *,
         state_directory: str | os.PathLike[str] | None = None,
-        time: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.configuration: Configuration = configuration if configuration is not None else NoConfiguration()
         self._state_directory = state_directory
         self._journal: Journal | None = None
-        self.time = time
-        self.monotonic = monotonic
+        self.clock = clock
 
     def state_path(self) -> str:
         """Return the absolute path of the state directory; nothing is created.
@@ -111,7 +109,7 @@ class Runtime:
         from supervisor._store.sqlite.journal import open_journal
 
         try:
-            self._journal = open_journal(self.state_path(), **limits())
+            self._journal = open_journal(self.state_path(), clock=self.clock, **limits())
         except JournalUnavailable as error:
             warn_once(error)
         return self._journal
@@ -124,7 +122,7 @@ class Runtime:
             from supervisor._delivery.worker import WorkerPool
 
             # setdefault() is atomic: two threads that come here at the same time get the same one.
-            found = vars(self).setdefault("_workers", WorkerPool(self.monotonic))
+            found = vars(self).setdefault("_workers", WorkerPool())
         return found
 
     def close(self) -> None:

@@ -139,16 +139,18 @@ def _journal(configuration: Configuration) -> Journal | None:
     """Return the journal, or None when there is none and nothing that should ever start."""
     from pathlib import Path
 
-    from supervisor._store.paths import limits, state_directory
+    from supervisor._runtime import default_runtime
+    from supervisor._store.paths import limits
     from supervisor._store.sqlite.database import FILE_NAME
     from supervisor._store.sqlite.journal import open_journal
 
-    directory = state_directory()
+    runtime = default_runtime()
+    directory = runtime.state_directory()
     if not Path(directory, FILE_NAME).exists() and not any(
         each.get("schedule") for each in configuration.runs.values()
     ):
         return None
-    return open_journal(directory, **limits())
+    return open_journal(directory, clock=runtime.clock, **limits())
 
 
 def _usable(configuration: Configuration, name: str) -> MessageHandler:

@@ -62,7 +62,8 @@ class Features:
         outer = self._run.parent
         while outer is not None:
             features: Features | None = outer.features
-            if features is not None and features._lock is not None and outer.name == self._run.name:  # noqa: SLF001 - of the same class
+            is_alike = outer.name == self._run.name and outer.runtime is self._run.runtime
+            if is_alike and features is not None and features._lock is not None:  # noqa: SLF001 - of the same class
                 return True
             outer = outer.parent
         return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from functools import cache, partial
-from time import monotonic, process_time, time
+from time import monotonic, process_time
 from typing import TYPE_CHECKING, Any
 
 from supervisor import _log
@@ -76,7 +76,7 @@ def start(state: RunState, like: RunState | None = None) -> None:
     """Note the time as the start of the run, or the time at which another run started."""
     state.forks = shared.forks
     if like is None:
-        state.started_at_s = time()
+        state.started_at_s = state.runtime.clock()
         state.cpu_started_s = process_time()
         state.started_s = monotonic()
     else:
@@ -221,7 +221,7 @@ def _end(state: RunState, error: BaseException | None) -> None:
     state.ended_s = monotonic()
     state.has_ended = True
     # A clock that was set back meanwhile must not let the run end before its start.
-    state.ended_at_s = max(time(), state.started_at_s + state.duration_s)
+    state.ended_at_s = max(state.runtime.clock(), state.started_at_s + state.duration_s)
     state.outcome, state.exit_code = ending_of(error, state.signum)
     if state.outcome is _SUCCESS and state.background_error is not None:
         state.outcome = Outcome.FAILURE

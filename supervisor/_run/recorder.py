@@ -219,7 +219,8 @@ class Recorder:
             return False
         with self.faults_logged():
             reported_at, _ = journal.repeats(self._run.name, error.fingerprint)
-            if reported_at is None or datetime.now(UTC) - reported_at >= timedelta(seconds=within_s):
+            now = datetime.fromtimestamp(self._run.runtime.clock(), UTC)
+            if reported_at is None or now - reported_at >= timedelta(seconds=within_s):
                 return False
             # After a success in between, the handlers were notified of the recovery: the next failure is news.
             in_this_run = reported_at.timestamp() >= self._run.started_at_s

@@ -11,7 +11,7 @@ import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import isfinite
-from time import monotonic, time
+from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -194,7 +194,7 @@ class RunState:
         self.settings = attrs.evolve(self.settings, name=joined.name)
 
     def _new_id(self) -> str:
-        return f"{int((self.started_at_s or time()) * 1000):011x}{os.urandom(5).hex()}"
+        return f"{int((self.started_at_s or self.runtime.clock()) * 1000):011x}{os.urandom(5).hex()}"
 
     @property
     def name(self) -> str:

@@ -83,13 +83,16 @@ class Journal(RunStore, RunHistory, OutboxAdmin, AlertLog):
         self._store.close()
 
 
-def open_journal(directory: str | os.PathLike[str], **limits: float) -> Journal:
+def open_journal(
+    directory: str | os.PathLike[str], *, clock: Callable[[], float] = time.time, **limits: float
+) -> Journal:
     """Open the journal of a directory, and begin it where there is none.
 
     A corrupt file is renamed ("journal.sqlite3.corrupt-..."), a warning logged, and a fresh one begun.
 
     Args:
         directory: Where the file is; see :func:`~supervisor._store.state_directory`.
+        clock: Returns seconds since 1970.
         limits: ``keep_runs``, ``keep_days`` and ``copies_limit_bytes`` of :class:`Journal`, where they are not to be
             what they are by default.
 
@@ -97,6 +100,6 @@ def open_journal(directory: str | os.PathLike[str], **limits: float) -> Journal:
         JournalUnavailable: The directory cannot be used, or the file was written by a newer version; the file
             is left alone then.
     """
-    journal = Journal(directory, **limits)  # type: ignore[arg-type]  # what is counted comes as whole numbers
+    journal = Journal(directory, clock=clock, **limits)  # type: ignore[arg-type]  # what is counted comes as whole numbers
     journal._store.open()  # noqa: SLF001 - of the same package
     return journal
