@@ -29,7 +29,7 @@ from supervisor._run.outgoing import (
     reserve_descriptors,
     value_types,
 )
-from supervisor._run.pace import ProgressPace
+from supervisor._run.progress import ProgressPace
 from supervisor._run.recorder import Recorder, finished_run
 from supervisor._store.memory import MemoryOutbox
 

@@ -195,8 +195,8 @@ class Run:
         from supervisor._run import progress  # a run without a loop does without
 
         if isinstance(iterable, AsyncIterable):
-            return progress.track_async(self._state, iterable, total, message)
-        return progress.track(self._state, iterable, total, message)
+            return progress.track_async(self._state, iterable, total, message, lifecycle.pass_on_progress)
+        return progress.track(self._state, iterable, total, message, lifecycle.pass_on_progress)
 
     # Its block
 

@@ -159,7 +159,7 @@ def _keys(value: Any) -> Any:
 def test_limits_are_as_they_are_told() -> None:
     """Numbers in the text are those of the code."""
     from supervisor._delivery import job, rate_limiter, worker
-    from supervisor._run import outgoing, pace
+    from supervisor._run import outgoing, progress
     from supervisor._store import contract
     from supervisor._store.sqlite import runs
     from supervisor.message_handlers import _apprise, _healthchecks
@@ -169,7 +169,7 @@ def test_limits_are_as_they_are_told() -> None:
         "MessageDetails": f"above {outgoing.TEXT_LIMIT:,} characters",
         "The run": f"cut at {_exceptions.VALUE_LIMIT:,} characters",
         "ErrorDetails": f"above {_exceptions.TRACEBACK_LIMIT:,} characters",
-        "Showing progress": f"each {pace.LOG_EVERY_PERCENT:.0f} %, and each {pace.LOG_EVERY_S:.0f} s",
+        "Showing progress": f"each {progress.LOG_EVERY_PERCENT:.0f} %, and each {progress.LOG_EVERY_S:.0f} s",
         "Settings": f"each {_settings.DEFAULT_PROGRESS_EVERY_S:.0f} s",
         "Floods": f"The first {rate_limiter.BURST} notices of a run pass, and after that one a second",
         "HealthchecksHandler": f"up to {_healthchecks.BODY_LIMIT_BYTES // 1000} kB",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor import supervise
-from supervisor._run.pace import ProgressPace
+from supervisor._run.progress import ProgressPace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,9 @@ def pace(run: Run) -> ProgressPace:
 def lines(log: pytest.LogCaptureFixture) -> list[str]:
     """Return the log lines that speak of progress."""
     return [
-        each.getMessage() for each in log.records if each.name == "supervisor._run.pace" or ": " in each.getMessage()
+        each.getMessage()
+        for each in log.records
+        if each.name == "supervisor._run.progress" or ": " in each.getMessage()
     ]
 
 
