@@ -242,11 +242,11 @@ def test_no_text_takes_long() -> None:
     ]
     units += ["-----BEGIN PRIVATE KEY-----\n", "-----END PRIVATE KEY-----", "password>", "auth=(", "[redacted: ", "sk-"]
     fillings = ["\\", "a=", ";", "&amp;", "a.", "''", '\\"', "get_", " ", "@", "[redacted: x]", "A" * 70 + "\n"]
-    texts = [unit * (100_000 // len(unit)) for unit in units]
+    texts = [unit * (25_000 // len(unit)) for unit in units]
     texts += [
-        start + filling * (100_000 // len(filling)) for filling in fillings for start in ("token=", "://a:", "auth=(")
+        start + filling * (25_000 // len(filling)) for filling in fillings for start in ("token=", "://a:", "auth=(")
     ]
     for text in texts:
         begin_s = time.process_time()
         REDACTOR.text(text)
-        assert time.process_time() - begin_s < 10, text[:40]  # a fifth of a second; quadratic it would be minutes
+        assert time.process_time() - begin_s < 2.5, text[:40]  # 50 ms; quadratic it would be many seconds
