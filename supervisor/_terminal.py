@@ -1,4 +1,4 @@
-"""Whether a person may be looking."""
+"""Whether a stream is a terminal, whether it shows colours, and whether a person may be watching."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ import sys
 from typing import Any
 
 
-def is_watched() -> bool:
-    """Tell whether a person may be looking: stderr is a terminal that can move its cursor."""
-    return is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
-
-
 def is_terminal(stream: Any) -> bool:
-    """Tell whether a stream is a terminal; one that is closed, missing or of the script's own make is none."""
+    """Tell whether a stream, or a descriptor, is a terminal; a stream that is closed, missing or custom is none."""
     try:
-        return bool(stream.isatty())
+        return os.isatty(stream) if isinstance(stream, int) else bool(stream.isatty())
     except (AttributeError, ValueError, OSError):
         return False
+
+
+def shows_colour(stream: Any) -> bool:
+    """Tell whether a stream is a terminal with colours, and the user did not turn them off (https://no-color.org)."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR") and _can_move_cursor()
+
+
+def is_watched() -> bool:
+    """Tell whether a person may be watching a live display: stderr is a terminal that can move its cursor."""
+    return is_terminal(sys.stderr) and _can_move_cursor()
+
+
+def _can_move_cursor() -> bool:
+    return os.environ.get("TERM") != "dumb"

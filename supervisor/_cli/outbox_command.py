@@ -12,6 +12,7 @@ from supervisor._cli import shared
 from supervisor._cli.completion_command import deliveries
 from supervisor._cli.shared import Column, Styled, line
 from supervisor._models.kinds import DeliveryState
+from supervisor._terminal import is_terminal
 from supervisor._text import duration
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def _each(keys: Sequence[int], act: Callable[[Journal, int], bool]) -> list[int]
 
 def _ask(waiting: Sequence[WaitingDelivery]) -> None:
     """Ask whether these are to be dropped, and end the command when not."""
-    if not shared.is_terminal(sys.stdin):
+    if not is_terminal(sys.stdin):
         raise click.UsageError("nobody is there to be asked whether to drop them: say --yes")
     for each in delivery_table(waiting[:SHOWN]):
         shared.say(each)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,7 @@ import click
 from supervisor._cli import run_facts, shared
 from supervisor._cli.shared import Column, Styled, line, paint
 from supervisor._cli.snapshot import Memory, Now, UnderWay, document, look
+from supervisor._terminal import is_terminal
 from supervisor._text import counted, duration, size
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def command(watch: bool, as_json: bool) -> None:
 
     When nothing runs, the last run of each name is shown.
     """
-    if watch and (as_json or not shared.is_terminal()):
+    if watch and (as_json or not is_terminal(sys.stdout)):
         raise click.UsageError("--watch needs a terminal, and goes without --json")
     reader = shared.journal()
     with shared.faults_told():

@@ -6,13 +6,13 @@ nothing is taken for markup.
 
 from __future__ import annotations
 
-import os
 import sys
 import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from supervisor._terminal import is_terminal, shows_colour
 from supervisor._text import one_line
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _drawn(columns: Sequence[Column], rows: Sequence[Sequence[Styled]], most: in
     console = Console(
         file=file,
         width=most,
-        color_system="standard" if shows_colour() else None,
+        color_system="standard" if shows_colour(sys.stdout) else None,
         force_terminal=True,
         legacy_windows=False,  # click translates colours for old consoles
     )
@@ -103,21 +103,9 @@ def paint(text: str, style: str, stream: Any = None) -> str:
     return click.style(text, fg=colour, bold="bold" in words or None, dim="dim" in words or None)
 
 
-def is_terminal(stream: Any = None) -> bool:
-    """Tell whether stdout (or another stream) is a terminal."""
-    stream = sys.stdout if stream is None else stream
-    isatty = getattr(stream, "isatty", None)
-    return not getattr(stream, "closed", False) and isatty is not None and bool(isatty())
-
-
-def shows_colour(stream: Any = None) -> bool:
-    """Tell whether a stream shows colours: a terminal that can, and whose user wants them."""
-    return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
 def width(stream: Any = None) -> int | None:
     """Return the columns of the terminal; None where stdout (or another stream) is none, and nothing need be cut."""
-    if not is_terminal(stream):
+    if not is_terminal(sys.stdout if stream is None else stream):
         return None
     from shutil import get_terminal_size
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -10,6 +9,7 @@ import attrs
 
 from supervisor._forks import delaying_forks
 from supervisor._models.kinds import Kind
+from supervisor._terminal import shows_colour
 from supervisor._text import one_line, size, without_controls
 from supervisor.errors import DeliveryError
 
@@ -69,7 +69,7 @@ def _print(stream: TextIO, details: MessageDetails) -> None:
     time = f"{details.created_at.astimezone():%H:%M:%S}"
     subject = _showable(one_line(details.subject), stream)
     body = _showable("".join(f"{line}\n" for line in _body(details)), stream)
-    if _shows_colour(stream):
+    if shows_colour(stream):
         text = _coloured(stream, time, details.kind, subject, body)
     else:
         text = f"{time}  {details.kind.upper()}  {subject}\n{body}"
@@ -95,11 +95,6 @@ def _attachment(attachment: Attachment) -> str:
     if attachment.note:
         facts.append(attachment.note)
     return ", ".join(facts)
-
-
-def _shows_colour(stream: TextIO) -> bool:
-    isatty = getattr(stream, "isatty", None)
-    return isatty is not None and isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _coloured(stream: TextIO, time: str, kind: Kind, subject: str, body: str) -> str:

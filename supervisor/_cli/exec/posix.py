@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor._cli.exec.exit_status import NOT_EXECUTABLE, NOT_FOUND, CannotStartError, Ended
 from supervisor._exceptions import used
+from supervisor._terminal import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -165,7 +166,7 @@ def start(command: Sequence[str], stdout: int, stderr: int, variables: Mapping[s
     Raises:
         CannotStartError: There is no such program, or it cannot be run.
     """
-    has_group = not _is_on_terminal()
+    has_group = not is_terminal(0)
     options: dict[str, Any] = {
         "file_actions": [(os.POSIX_SPAWN_DUP2, stdout, 1), (os.POSIX_SPAWN_DUP2, stderr, 2)],
         "setsigdef": _OURS,
@@ -200,13 +201,6 @@ def _is_binary(path: str) -> bool:
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 3 ms
             return b"\0" in file.read(_BINARY_BYTES)
-    except OSError:
-        return False
-
-
-def _is_on_terminal() -> bool:
-    try:
-        return os.isatty(0)
     except OSError:
         return False
 
