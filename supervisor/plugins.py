@@ -1,4 +1,4 @@
-"""What writers of handlers need: a message as HTML or part by part, the names of what is redacted, handlers by scheme.
+"""For writers of handlers: a message as HTML or in its parts, the redaction patterns, and handlers by scheme.
 
 Another package offers a handler by an entry point in the group ``supervisor.message_handlers``; its name is the scheme.
 """

@@ -1,4 +1,4 @@
-"""Handlers: each takes a message to one destination, and lives in a module of its own.
+"""Handlers: each sends messages to one destination, and is a module or package of its own.
 
 A handler's module is loaded when the handler is first named, and its client library when it first sends.
 """
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from supervisor._lazy import loads
 from supervisor._models.values import MessageHandler
+from supervisor.message_handlers._registry import MODULES
 
 if TYPE_CHECKING:
     from supervisor.message_handlers._apprise import AppriseHandler
@@ -30,17 +31,7 @@ __all__ = [
     "WebhookHandler",
 ]
 
-_MODULES = {
-    "AppriseHandler": "_apprise",
-    "ConsoleHandler": "_console",
-    "EmailHandler": "_email.handler",
-    "HealthchecksHandler": "_healthchecks",
-    "SendGridHandler": "_sendgrid.handler",
-    "SlackHandler": "_slack.handler",
-    "WebhookHandler": "_webhook",
-}
-
-__getattr__ = loads(__name__, _MODULES)
+__getattr__ = loads(__name__, MODULES)
 
 
 def __dir__() -> list[str]:

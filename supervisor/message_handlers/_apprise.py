@@ -1,4 +1,4 @@
-"""Messages to the many services that the ``apprise`` library knows: Teams, Discord, Telegram, ntfy, and others."""
+"""Messages to the services that the ``apprise`` library supports: Teams, Discord, Telegram, ntfy, and others."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from supervisor._attachments import PackedAttachments, PackedFile
     from supervisor._models.values import MessageDetails
 
-ATTACHMENTS_LIMIT_BYTES = 8_000_000  # what most services take; Discord refuses more than 10 MB
+ATTACHMENTS_LIMIT_BYTES = 8_000_000  # most services accept this; Discord refuses more than 10 MB
 MOST_PIECES = 10
-_TITLE_LENGTH = 270  # some services have no place for a title, so it stands in the body
-_REMEMBERED = 100
+_TITLE_LENGTH = 270  # some services have no field for a title, so apprise puts it into the body
+_UNFINISHED_AT_MOST = 100
 _TYPES = {
     Kind.FAILURE: "failure",
     Kind.DIED: "failure",
@@ -51,29 +51,28 @@ def _looks_like_urls(handler: object, field: attrs.Attribute[Any], value: tuple[
 
 @attrs.define(kw_only=True, eq=False)
 class AppriseHandler:
-    """Sends messages to services that are named by URL: https://github.com/caronc/apprise/wiki tells how.
+    """Sends messages to services that are named by URLs, which https://github.com/caronc/apprise/wiki describes.
 
-    The subject is the title, and the kind decides which of apprise's types it is: failure and died are failures;
-    stalled, overdue and missed are warnings; success and recovery are successes; all else is information. A text that
-    is too long for a service is sent in pieces (a URL's own ``overflow`` goes before that), at most ten, with the
-    middle left out of what is longer. Attachments go along where the service takes files, up to 8 MB together;
-    elsewhere the text names them.
+    The subject becomes the title, and the kind becomes one of apprise's types: failure and died are failures; stalled,
+    overdue and missed are warnings; success and recovery are successes; all others are information. A text that is too
+    long for a service is sent in pieces (unless the URL sets ``overflow``), at most ten; the middle of a longer text is
+    left out. Attachments are sent where the service accepts files, up to 8 MB together; elsewhere the text names them.
 
-    What supervisor composed arrives in the form that suits the service: as HTML where mails are sent (if it fits one
-    message), as Markdown where chats show it, with code in fences that are closed in every piece, and else as text.
-    What a script wrote itself is text, and goes as it is.
+    Messages that supervisor composed are sent in the format that suits the service: as HTML to mail services (if it
+    fits one message), as Markdown to chats, with code fences that are closed in every piece, and else as text. A
+    script's own text is sent as it is.
 
-    Apprise does not tell a refusal from a lost connection, so both are temporary, and the error holds what apprise
-    logged. Of several URLs only those that failed are tried again, as long as the process lives; one handler per URL
-    remembers it longer. A URL that apprise does not know shows itself when the first message is sent, as a permanent
-    error, since apprise is not imported before; and so does a missing apprise.
+    Apprise does not distinguish a refusal from a lost connection, so both are temporary, and the error holds what
+    apprise has logged. Of several URLs only those that failed are tried again, as long as the process lives; with one
+    handler per URL this holds across processes too. A URL that apprise does not know, and a missing apprise, are found
+    when the first message is sent, as a permanent error, because apprise is not imported before.
 
     Args:
-        urls: One URL or many; each is a text of its own, since commas have a meaning within some. They hold secrets,
-            which appear in no error and no log of supervisor; what apprise itself logs is its own affair.
-        timeout_s: The most seconds to wait for a connection, and for each answer; a URL's own ``cto`` and ``rto`` go
-            before it.
-        name: Finds the handler again for a stored message; None means "apprise".
+        urls: One URL or many; each is a text of its own, because commas have a meaning within some. They hold secrets,
+            which appear in no error and no log of supervisor's; apprise's own logs are not redacted.
+        timeout_s: The most seconds to connect, and to wait for each response; a URL's own ``cto`` and ``rto`` have
+            precedence.
+        name: Identifies the handler when a stored message is sent later; None means "apprise".
 
     Raises:
         ConfigurationError: ``urls`` is missing or holds something that is no URL.
@@ -116,7 +115,7 @@ class AppriseHandler:
             except ImportError as exc:
                 missing = "AppriseHandler needs apprise: pip install 'agrc-supervisor[apprise]'"
                 raise DeliveryError(missing, permanent=True) from exc
-            # One after the other and in this thread: supervisor has threads enough.
+            # Services are called one after the other in this thread, which already is a background thread.
             asset = apprise.AppriseAsset(async_mode=False)
             self._services = [self._service(index, url, asset) for index, url in enumerate(self.urls)]
         return self._services
@@ -128,28 +127,28 @@ class AppriseHandler:
             service = apprise.Apprise.instantiate(url, asset=asset)
         if service is None:
             scheme = url.partition("://")[0]
-            said = self._hidden(log.getvalue())
-            reason = f"AppriseHandler: urls[{index}] ({scheme}://...) is no URL that apprise can use: {said}"
+            logged = self._redacted(log.getvalue())
+            reason = f"AppriseHandler: urls[{index}] ({scheme}://...) is no URL that apprise can use: {logged}"
             raise DeliveryError(reason.rstrip(": "), permanent=True)
-        told = vars(service)  # what the URL itself asked for is an attribute of the object, not of its class
-        if "overflow_mode" not in told:
+        set_by_url = vars(service)  # a setting in the URL is an attribute of the object; defaults are of its class
+        if "overflow_mode" not in set_by_url:
             service.overflow_mode = apprise.OverflowMode.SPLIT
-        if "socket_connect_timeout" not in told:
+        if "socket_connect_timeout" not in set_by_url:
             service.socket_connect_timeout = self.timeout_s
-        if "socket_read_timeout" not in told:
+        if "socket_read_timeout" not in set_by_url:
             service.socket_read_timeout = self.timeout_s
         return service
 
     def _reached_by(self, message_id: str) -> dict[int, int]:
-        """Return how many pieces of a message each URL has; what was never finished is forgotten in the end."""
-        while len(self._reached) >= _REMEMBERED:
+        """Return how many pieces of a message each URL has accepted; the oldest unfinished messages are dropped."""
+        while len(self._reached) >= _UNFINISHED_AT_MOST:
             self._reached.popitem(last=False)
         return self._reached.setdefault(message_id, {})
 
     def _refusal(
         self, service: Any, details: MessageDetails, attached: PackedAttachments, reached: dict[int, int], index: int
     ) -> str:
-        """Send to one service what it does not have yet; return "" when it accepted all, and else why not."""
+        """Send the pieces that a service does not have yet; return "" when it accepted all, else the reason."""
         takes_files = getattr(service, "attachment_support", False)
         body_format, bodies = fitting(service, details, _notes(attached, takes_files=takes_files))
         for number in range(reached.get(index, 0), len(bodies)):
@@ -157,20 +156,20 @@ class AppriseHandler:
             with _captured() as log:
                 result = _notify(service, details, body_format, bodies[number], files)
             if not result:
-                said = self._hidden(log.getvalue())
-                return f"{service.service_name} did not take it: {said or 'apprise does not say why'}"
+                logged = self._redacted(log.getvalue())
+                return f"{service.service_name} did not take it: {logged or 'apprise does not say why'}"
             reached[index] = number + 1
         return ""
 
-    def _hidden(self, text: str) -> str:
-        """Return a text in one line, without anything that stands in the URLs."""
+    def _redacted(self, text: str) -> str:
+        """Return a text in one line, without any part of the URLs."""
         from supervisor.message_handlers._http import redact_secrets
 
         return one_line(redact_secrets(text, [url.partition("://")[2] for url in self.urls]), 300)
 
 
 def _notify(service: Any, details: MessageDetails, body_format: str, body: str, files: Iterable[PackedFile]) -> bool:
-    """Let apprise send one body to one service."""
+    """Send one body to one service."""
     import apprise
 
     one = apprise.Apprise()
@@ -187,7 +186,7 @@ def _notify(service: Any, details: MessageDetails, body_format: str, body: str, 
 
 
 def _captured() -> Any:
-    """Capture what apprise logs, which is the only place where it says why something failed."""
+    """Capture apprise's log, the only place where it says why something failed."""
     import logging
 
     import apprise
@@ -208,7 +207,7 @@ def _files(parts: Iterable[PackedFile]) -> Any:
 
 
 def _notes(attached: PackedAttachments, *, takes_files: bool) -> list[str]:
-    """Return what is said of the attachments."""
+    """Return the notes about the attachments."""
     notes = list(attached.notes)
     if not takes_files:
         notes += [f"{part.name}: not sent, since this service takes no files" for part in attached.parts]
@@ -216,12 +215,13 @@ def _notes(attached: PackedAttachments, *, takes_files: bool) -> list[str]:
 
 
 def fitting(service: Any, details: MessageDetails, notes: list[str]) -> tuple[str, list[str]]:
-    """Return the format that suits a service ("html", "markdown" or "text"), and the bodies in it, mostly one.
+    """Return the format that suits a service ("html", "markdown" or "text"), and the message in it, mostly one body.
 
     Args:
-        service: One of apprise's, which says by ``notify_format`` what it takes, its favourite first.
+        service: A service of apprise's; its ``notify_format`` lists the formats that it accepts, the preferred one
+            first.
         details: The message.
-        notes: What is said of the attachments.
+        notes: The notes about the attachments.
     """
     if details.parts and not details.own_text:
         from supervisor._messages.sections import parts_of
@@ -243,14 +243,14 @@ def fitting(service: Any, details: MessageDetails, notes: list[str]) -> tuple[st
 
 
 def _formats(service: Any) -> list[str]:
-    """Return what formats a service takes, its favourite first; what a URL asks for by ``format=`` is the only one."""
-    told = getattr(service, "_format_override", None) or service.notify_format
-    many = told if isinstance(told, (tuple, list)) else (told,)
+    """Return the formats that a service accepts, the preferred one first; ``format=`` in the URL leaves only that."""
+    accepted = getattr(service, "_format_override", None) or service.notify_format
+    many = accepted if isinstance(accepted, (tuple, list)) else (accepted,)
     return [str(getattr(each, "value", each)).lower() for each in many] or ["text"]
 
 
 def _body(details: MessageDetails, notes: list[str], piece_length: int) -> str:
-    """Return the text: never empty, bounded, and with what happened to the attachments."""
+    """Return the text: never empty, bounded, and with the notes about the attachments."""
     text = valid_unicode(details.message)
     if not text.strip():
         text = one_line(valid_unicode(details.subject)) or "(no text)"

@@ -41,9 +41,9 @@ class ConsoleHandler:
     under pythonw, or closed) it prints nothing, and characters that the console cannot show are replaced.
 
     Args:
-        stream: Where to print; None means what ``sys.stdout`` is when a message comes.
+        stream: The stream to print to; None means ``sys.stdout`` at the time of each message.
         kinds: The kinds to print; None prints all that the run sends.
-        name: What logs and the outbox call this handler.
+        name: The handler's name in logs and in the outbox.
     """
 
     stream: TextIO | None = None
@@ -54,7 +54,7 @@ class ConsoleHandler:
         """Print one message.
 
         Raises:
-            DeliveryError: The console broke off (a closed pipe).
+            DeliveryError: The stream could not be written (a closed pipe).
         """
         stream = self.stream if self.stream is not None else sys.stdout
         if stream is None or getattr(stream, "closed", False):
@@ -88,7 +88,7 @@ def _body(details: MessageDetails) -> Iterator[str]:
 
 
 def _attachment(attachment: Attachment) -> str:
-    """Return an attachment as a person would name it ("report.csv, 12 KB", "parcels.log, missing")."""
+    """Return an attachment's name, size and note ("report.csv, 12 KB", "parcels.log, missing")."""
     facts = [one_line(attachment.name)]
     if attachment.size_bytes is not None:
         facts.append(size(attachment.size_bytes))
@@ -98,7 +98,7 @@ def _attachment(attachment: Attachment) -> str:
 
 
 def _coloured(stream: TextIO, time: str, kind: Kind, subject: str, body: str) -> str:
-    """Return the text in colours, by rich, which knows how each terminal wants them."""
+    """Return the text with the terminal's codes for colours, which rich knows."""
     from rich.console import Console
     from rich.text import Text
 
@@ -107,10 +107,10 @@ def _coloured(stream: TextIO, time: str, kind: Kind, subject: str, body: str) ->
     console = Console(file=stream, soft_wrap=True, highlight=False)
     with console.capture() as printed:
         console.print(text, end="")
-    return printed.get()  # written by ourselves: rich's own write goes round what a live bar has put before the stream
+    return printed.get()  # not printed by rich, which would bypass the stream that a progress bar has put in between
 
 
 def _showable(text: str, stream: Any) -> str:
-    """Return the text with what the stream cannot encode replaced."""
+    """Return the text with escapes for the characters that the stream cannot encode."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -1,8 +1,6 @@
-"""What the settings of handlers must look like: converters and validators that name what is wrong.
+"""Converters and validators for the settings of handlers, and texts that every service accepts.
 
-Every message has the form ``EmailHandler: smtp_port must be 1-65535, got 0``, and no secret is ever quoted.
-
-- Texts that every service can take, whatever a script put into them.
+Every error has the form ``EmailHandler: smtp_port must be 1-65535, got 0``, and no secret is ever quoted.
 """
 
 from __future__ import annotations
@@ -31,33 +29,33 @@ def not_blank(handler: object, field: Field, value: object) -> None:
 
 
 def optional_not_blank(handler: object, field: Field, value: object) -> None:
-    """Refuse a text that is blank; None stands for "not given"."""
+    """Refuse a text that is blank; None means that the setting is not given."""
     if value is not None:
         not_blank(handler, field, value)
 
 
 def at_least_one_address(handler: object, field: Field, value: tuple[str, ...]) -> None:
-    """Refuse an empty list of addresses, and one with something else in it."""
+    """Refuse an empty list of addresses, and one that holds anything else."""
     if not value:
         raise setting_error(handler, field, "at least one address", value)
     only_addresses(handler, field, value)
 
 
 def only_addresses(handler: object, field: Field, value: tuple[str, ...]) -> None:
-    """Refuse a list with something in it that is no address."""
+    """Refuse a list that holds anything but addresses."""
     for address in value:
         if not isinstance(address, str) or "@" not in address or any(c in address for c in "\r\n\0"):
             raise setting_error(handler, field, "addresses like name@example.com", address)
 
 
 def http_url(handler: object, field: Field, value: object) -> None:
-    """Refuse what is no http or https URL. A URL may hold a secret, so it is not quoted."""
+    """Refuse anything but an http or https URL. A URL may hold a secret, so it is not quoted."""
     if not isinstance(value, str) or not value.lower().startswith(("https://", "http://")):
         raise setting_error(handler, field, "a URL that starts with https://", value)
 
 
 def requestable_url(handler: object, field: Field, value: object) -> None:
-    """Refuse a URL that no request can be made of: without a host, with a wrong port, blanks or control characters."""
+    """Refuse a URL that cannot be requested: without a host, with a wrong port, blanks or control characters."""
     http_url(handler, field, value)
     from urllib.parse import urlsplit
 
@@ -65,21 +63,21 @@ def requestable_url(handler: object, field: Field, value: object) -> None:
     try:
         parts = urlsplit(text)
         labels = (parts.hostname or "").rstrip(".").split(".")
-        fits = parts.port != 0 and all(0 < len(label) < 64 for label in labels)  # noqa: PLR2004 - RFC 1035, 2.3.4
-    except ValueError:  # a port that is no number, brackets that do not match
+        fits = parts.port != 0 and all(0 < len(label) < 64 for label in labels)  # noqa: PLR2004 - RFC 1035, 2.3.4: 63 octets
+    except ValueError:  # a port that is no number, or brackets that do not match
         fits = False
     if not fits or not all("!" <= c <= "~" for c in text):
         raise setting_error(handler, field, "a URL like https://example.com/path, in ASCII and without blanks", value)
 
 
 def positive(handler: object, field: Field, value: object) -> None:
-    """Refuse what is no number above 0."""
+    """Refuse anything but a number above 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise setting_error(handler, field, "a number above 0", value)
 
 
 def split_addresses(value: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return one address or many as a tuple; a text may hold several, with commas or semicolons between."""
+    """Return one address or many as a tuple; a text may hold several, separated by commas or semicolons."""
     if value is None:
         return ()
     if isinstance(value, str):
@@ -88,17 +86,17 @@ def split_addresses(value: str | Iterable[str] | None) -> tuple[str, ...]:
 
 
 def setting_error(handler: object, field: Field, expected: str, value: object) -> ConfigurationError:
-    """Return the error that tells which setting is wrong; a field with ``repr=False`` keeps its value to itself."""
+    """Return the error for a setting that is wrong; the value of a field with ``repr=False`` is not shown."""
     got = "nothing" if value is None or value in ("", ()) else repr(value) if field.repr else "something else"
     return ConfigurationError(f"{type(handler).__name__}: {field.name} must be {expected}, got {got}")
 
 
 def valid_unicode(text: str) -> str:
-    """Return a text in valid Unicode and without NUL, with U+FFFD for what had to go.
+    """Return a text in valid Unicode and without NUL; U+FFFD replaces what is not allowed.
 
-    Half characters (lone surrogates) come from file names that are not UTF-8; JSON parsers of other languages refuse
-    them. Two halves that belong together become one character. NUL ends texts early in what is written in C, and
-    databases refuse it.
+    Lone surrogates come from file names that are not UTF-8; JSON parsers of other languages refuse them. A pair of
+    surrogates becomes the character that it stands for. NUL ends a text early in programs written in C, and databases
+    refuse it.
     """
     if not text.isascii():
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,1 +1,4 @@
-"""E-mail through Twilio SendGrid: the handler, and messages as the JSON that it takes."""
+"""E-mail through SendGrid's Web API.
+
+In: a message and the handler's settings. Out: a mail as JSON (mail_send), accepted by SendGrid (handler).
+"""
