@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from supervisor._cli.check.check_result import Result
     from supervisor._cli.check.checker import Told
-    from supervisor._config import Configuration
+    from supervisor._config.configuration import Configuration
     from supervisor._models.values import MessageHandler
     from supervisor._store import Journal
     from supervisor.message_handlers import HealthchecksHandler

@@ -72,9 +72,9 @@ def _refusal(name: str) -> str:
         return f"say which shell: there is completion for {known}"
     if name in _OTHERS:
         return f"there is no completion for {name}: click, which supervisor is built on, offers {known} only"
-    from supervisor._config.problems import meant
+    from supervisor._config.problems import suggestion
 
-    return f"{shared.line(name)!r} is no shell that is known here; {meant(name, _HINTS)}"
+    return f"{shared.line(name)!r} is no shell that is known here; {suggestion(name, _HINTS)}"
 
 
 _LOOK_S = 0.5  # somebody has pressed a key and waits
@@ -102,7 +102,7 @@ def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Co
 
 def handlers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of the configured handlers that begin so."""
-    from supervisor._config import load
+    from supervisor._config.active import load
 
     known = load().handlers
     return _items(((name, spec.type) for name, spec in known.items()), incomplete)

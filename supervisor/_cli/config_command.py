@@ -17,13 +17,13 @@ from supervisor._cli import shared
 from supervisor._cli.completion_command import run_names
 from supervisor._cli.configured_handlers import built, configuration, names_of
 from supervisor._cli.shared import Column, Styled, line
-from supervisor._config.loading import CONFIG
-from supervisor._config.search import FILE, PYPROJECT, _elsewhere, _linux, is_file
+from supervisor._config.search import CONFIG, FILE, PYPROJECT, _platform_directories, _xdg_directories, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from supervisor._config import Configuration, Entry, Problem
+    from supervisor._config.configuration import Configuration, ConfiguredValue
+    from supervisor._config.problems import Problem
 
 _script = click.option(
     "--script",
@@ -103,7 +103,7 @@ def path(given: dict[str, Any], script: str | None, as_json: bool) -> None:
 
 def _write_first(target: Path, *, force: bool) -> None:
     """Write the first file, for its owner alone; the one that is there stays whole until the new one is."""
-    from supervisor._config import example
+    from supervisor._config.template import example
 
     if not force and (target.exists() or target.is_symlink()):
         shared.fail(f"{line(str(target))} is there; --force overwrites it", shared.WRONG_USE)
@@ -125,7 +125,7 @@ class _Shown:
     """What is in force, for all runs or for those of one name."""
 
     def __init__(self, known: Configuration, run: str | None) -> None:
-        from supervisor._config import masked
+        from supervisor._config.configuration import masked
 
         self.known = known
         self.run = run
@@ -133,7 +133,7 @@ class _Shown:
         faults = [problem for name in handlers for problem in built(known, name).problems]
         self.problems: tuple[Problem, ...] = tuple(dict.fromkeys([*known.problems, *faults]))
         entries = masked(known)
-        self.entries: tuple[Entry, ...] = tuple(_of_run(known, run, entries)) if run is not None else entries
+        self.entries: tuple[ConfiguredValue, ...] = tuple(_of_run(known, run, entries)) if run is not None else entries
 
     def document(self) -> dict[str, Any]:
         """Return what programs are told."""
@@ -173,7 +173,7 @@ class _Shown:
         shared.say("`supervisor config init` writes a first file; `supervisor config path` lists where it may be.")
 
 
-def _of_run(known: Configuration, run: str, entries: Sequence[Entry]) -> Iterable[Entry]:
+def _of_run(known: Configuration, run: str, entries: Sequence[ConfiguredValue]) -> Iterable[ConfiguredValue]:
     """Yield what holds for the runs of one name, and the handlers that these use."""
     from supervisor._config.problems import dotted
 
@@ -239,7 +239,7 @@ def user_file() -> Path | None:
 
 
 def _directories() -> tuple[list[str], list[str]]:
-    return _linux(os.environ) if sys.platform == "linux" else _elsewhere()
+    return _xdg_directories(os.environ) if sys.platform == "linux" else _platform_directories()
 
 
 def _upwards(script: str | None) -> Iterator[str]:

@@ -19,7 +19,8 @@ from supervisor.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from supervisor._config import Configuration, Problem
+    from supervisor._config.configuration import Configuration
+    from supervisor._config.problems import Problem
 
 
 @attrs.frozen(kw_only=True)
@@ -46,7 +47,7 @@ def configuration(script: str | None = None) -> Configuration:
         script: The script that it is for. None looks from the working directory upwards: the program that runs is
             `supervisor` itself, wherever that is installed.
     """
-    from supervisor._config import load
+    from supervisor._config.active import load
 
     return load(script)
 
@@ -59,7 +60,8 @@ def names_of(known: Configuration) -> tuple[str, ...]:
 
 def built(known: Configuration, name: str) -> Built:
     """Return a handler that is built as the configuration says, or what is wrong with it."""
-    from supervisor._config import ConfigurationProblems, Problem, build
+    from supervisor._config.handler_specs import build
+    from supervisor._config.problems import ConfigurationProblems, Problem
     from supervisor.message_handlers._registry import handler_class
 
     kind = known.handlers[name].type if name in known.handlers else ""

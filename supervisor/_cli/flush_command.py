@@ -93,10 +93,10 @@ def _chosen(waiting: Sequence[WaitingDelivery], names: Sequence[str]) -> list[Wa
         known.update(names_of(configuration()))
         strange = [each for each in missing if each not in known]
         if strange:
-            from supervisor._config.problems import meant
+            from supervisor._config.problems import suggestion
 
             raise click.BadParameter(
-                f"there is no handler {strange[0]!r}; {meant(strange[0], known)}", param_hint="--handler"
+                f"there is no handler {strange[0]!r}; {suggestion(strange[0], known)}", param_hint="--handler"
             )
     return [each for each in waiting if not names or each.handler in names]
 

@@ -28,7 +28,7 @@ from supervisor.errors import DeliveryError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from supervisor._config import Configuration
+    from supervisor._config.configuration import Configuration
     from supervisor._models.values import MessageDetails
 
 DEADLINE_S = 60.0
@@ -95,9 +95,9 @@ def _check(known: Configuration, names: Sequence[str], chosen: Sequence[str]) ->
     there = {*names_of(known), "console"}
     for name in names:
         if name not in there:
-            from supervisor._config.problems import meant
+            from supervisor._config.problems import suggestion
 
-            raise click.BadParameter(f"there is no handler {name!r}; {meant(name, there)}", param_hint="HANDLER")
+            raise click.BadParameter(f"there is no handler {name!r}; {suggestion(name, there)}", param_hint="HANDLER")
     if not chosen:
         problems = "".join(f"\n  {line(str(each), 500)}" for each in known.problems)
         files = ", ".join(known.files) or ("see below" if known.problems else "no configuration file was found")

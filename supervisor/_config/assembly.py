@@ -12,37 +12,37 @@ from supervisor._config import setting_checks
 from supervisor._config.configuration import Configuration
 from supervisor._config.handler_specs import HandlerSpec, without_table
 from supervisor._config.layers import (
-    BROKEN,
     DEFAULTS,
     HANDLERS,
+    INVALID,
+    PROFILE,
     RUNS,
+    FileReader,
     Layer,
-    Origin,
-    laid_over,
+    merged,
 )
-from supervisor._config.loading import CONFIG, PREFIX
 from supervisor._config.problems import (
     Key,
-    Notes,
     Problem,
+    ProblemCollector,
     dotted,
-    meant,
-    safe,
+    suggestion,
+    without_secrets,
 )
-from supervisor._config.toml_file import Source, read
-from supervisor._config.toml_reader import PROFILE, Reader
+from supervisor._config.search import CONFIG, PREFIX
+from supervisor._config.toml_file import ConfigFile, Origin, read_file
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from supervisor._config.search import Place
+    from supervisor._config.search import CandidateFile
 
 PROFILE_VARIABLE = "SUPERVISOR_PROFILE"
 _CLOSE = 0.85
 
 
-def layer_of(variables: Mapping[str, str], notes: Notes) -> Layer:
+def layer_of(variables: Mapping[str, str], notes: ProblemCollector) -> Layer:
     """Return the settings that variables give. One that is blank counts as not set.
 
     A variable is called like the setting, in capitals: ``SUPERVISOR_REPORT_ON=start,success`` for a list,
@@ -53,7 +53,7 @@ def layer_of(variables: Mapping[str, str], notes: Notes) -> Layer:
         notes: Get what is wrong with their values, and a warning of each that is probably misspelt.
     """
     layer = Layer()
-    known = {PREFIX + name.upper(): name for name in setting_checks.FIELDS if setting_checks.fits_a_variable(name)}
+    known = {PREFIX + name.upper(): name for name in setting_checks.FIELDS if setting_checks.has_variable(name)}
     for variable, text in variables.items():
         name = known.get(variable)
         if name is None:
@@ -62,13 +62,15 @@ def layer_of(variables: Mapping[str, str], notes: Notes) -> Layer:
             try:
                 layer.settings[name] = setting_checks.from_text(name, text.strip())
             except ConfigurationError as error:
-                notes.problems.append(Problem(f"environment variable {variable}: {safe(str(error))}", key=variable))
+                notes.problems.append(
+                    Problem(f"environment variable {variable}: {without_secrets(str(error))}", key=variable)
+                )
             else:
                 layer.origins[DEFAULTS, name] = Origin(variable=variable)
     return layer
 
 
-def _warn_if_misspelt(variable: str, known: set[str], notes: Notes) -> None:
+def _warn_if_misspelt(variable: str, known: set[str], notes: ProblemCollector) -> None:
     """Warn of a variable that nearly has a known name. Any other may belong to a program of somebody else."""
     if variable in known:
         return
@@ -80,7 +82,9 @@ def _warn_if_misspelt(variable: str, known: set[str], notes: Notes) -> None:
         notes.warnings.append(Problem(text, key=variable))
 
 
-def assemble(standing: Sequence[Place], upwards: Iterable[Place], variables: Mapping[str, str]) -> Configuration:
+def assemble(
+    standing: Sequence[CandidateFile], upwards: Iterable[CandidateFile], variables: Mapping[str, str]
+) -> Configuration:
     """Return what files and variables say together.
 
     Args:
@@ -88,9 +92,9 @@ def assemble(standing: Sequence[Place], upwards: Iterable[Place], variables: Map
         upwards: Of these the first counts that says something of supervisor.
         variables: Those whose names begin with ``SUPERVISOR_``.
     """
-    notes = Notes()
+    notes = ProblemCollector()
     sources = _sources(standing, upwards, notes)
-    readers = [Reader(each, notes) for each in sources]
+    readers = [FileReader(each, notes) for each in sources]
     layers = [each.plain() for each in readers]
     profiles = [each.profiles() for each in readers]
     profile, origin = _profile(readers, variables)
@@ -98,21 +102,23 @@ def assemble(standing: Sequence[Place], upwards: Iterable[Place], variables: Map
     layers.append(layer_of(variables, notes))
     for reader in readers:
         reader.warn_of_literals()
-    whole = laid_over(layers)
+    whole = merged(layers)
     if origin is not None:
         whole.origins[PROFILE,] = origin
         _check_profile(profile, origin, {name for each in profiles for name in each}, sources, notes)
     return _configuration(whole, profile, sources, notes)
 
 
-def _sources(standing: Iterable[Place], upwards: Iterable[Place], notes: Notes) -> list[Source]:
-    found = {each.path: source for each in standing if (source := read(each, notes)) is not None}
+def _sources(
+    standing: Iterable[CandidateFile], upwards: Iterable[CandidateFile], notes: ProblemCollector
+) -> list[ConfigFile]:
+    found = {each.path: source for each in standing if (source := read_file(each, notes)) is not None}
     for place in upwards:
         if place.path in found:  # the script lives in the directory of the machine or the user
             found[place.path] = found.pop(place.path)
             break
         problems = len(notes.problems)
-        source = read(place, notes)
+        source = read_file(place, notes)
         if source is not None:
             found[place.path] = source
         if source is not None or len(notes.problems) > problems:
@@ -120,7 +126,7 @@ def _sources(standing: Iterable[Place], upwards: Iterable[Place], notes: Notes) 
     return list(found.values())
 
 
-def _profile(readers: Iterable[Reader], variables: Mapping[str, str]) -> tuple[str | None, Origin | None]:
+def _profile(readers: Iterable[FileReader], variables: Mapping[str, str]) -> tuple[str | None, Origin | None]:
     """Return the chosen profile and who chose it: the variable, else the strongest file."""
     chosen: tuple[str | None, Origin | None] = (None, None)
     for reader in readers:
@@ -132,11 +138,11 @@ def _profile(readers: Iterable[Reader], variables: Mapping[str, str]) -> tuple[s
 
 
 def _check_profile(
-    profile: str | None, origin: Origin, known: set[str], sources: Sequence[Source], notes: Notes
+    profile: str | None, origin: Origin, known: set[str], sources: Sequence[ConfigFile], notes: ProblemCollector
 ) -> None:
     """Note a profile that no file has: a misspelt "development" would send to whom production sends."""
     if sources and profile is not None and profile not in known:
-        text = f"there is no profile {profile!r}; {meant(profile, known)} (an empty {_header(profile)} is enough)"
+        text = f"there is no profile {profile!r}; {suggestion(profile, known)} (an empty {_header(profile)} is enough)"
         notes.problems.append(_told(origin, text, PROFILE))
 
 
@@ -144,7 +150,9 @@ def _header(profile: str) -> str:
     return f"[{dotted(('profiles', profile))}]"
 
 
-def _configuration(whole: Layer, profile: str | None, sources: Iterable[Source], notes: Notes) -> Configuration:
+def _configuration(
+    whole: Layer, profile: str | None, sources: Iterable[ConfigFile], notes: ProblemCollector
+) -> Configuration:
     handlers = _handlers(whole, notes)
     unusable = frozenset(whole.handlers.keys() - handlers.keys())
     names = _Names(whole, handlers, unusable, notes)
@@ -163,7 +171,7 @@ def _configuration(whole: Layer, profile: str | None, sources: Iterable[Source],
     )
 
 
-def _handlers(whole: Layer, notes: Notes) -> dict[str, HandlerSpec]:
+def _handlers(whole: Layer, notes: ProblemCollector) -> dict[str, HandlerSpec]:
     """Return the handlers that have a type and no mistakes."""
     found = {}
     for name, options in whole.handlers.items():
@@ -172,7 +180,7 @@ def _handlers(whole: Layer, notes: Notes) -> dict[str, HandlerSpec]:
             header = dotted((HANDLERS, name))
             text = f'[{header}] type is missing: say which kind of handler it is, like type = "email"'
             notes.problems.append(_told(origin, text, header))
-        elif not any(each is BROKEN for each in options.values()):
+        elif not any(each is INVALID for each in options.values()):
             given = {key: value for key, value in options.items() if key != "type"}
             origins = {key: whole.origins[HANDLERS, name, key] for key in options}
             found[name] = HandlerSpec(
@@ -189,7 +197,7 @@ class _Names:
     """Sees to it that the handlers that settings name are there."""
 
     def __init__(
-        self, whole: Layer, handlers: Mapping[str, HandlerSpec], unusable: frozenset[str], notes: Notes
+        self, whole: Layer, handlers: Mapping[str, HandlerSpec], unusable: frozenset[str], notes: ProblemCollector
     ) -> None:
         self._whole = whole
         self._handlers = handlers
@@ -210,7 +218,7 @@ class _Names:
 
     def _note(self, key: Key, name: str) -> None:
         known = {*self._handlers, *self._unusable, "console"}
-        text = f"there is no handler {name!r}; {meant(name, known)} ([{dotted((HANDLERS, name))}] would make one)"
+        text = f"there is no handler {name!r}; {suggestion(name, known)} ([{dotted((HANDLERS, name))}] would make one)"
         origin = self._whole.origins[key]
         text = f"environment variable {origin.variable}: {text}" if origin.variable else f"[{dotted(key[:-1])}] {text}"
         self._notes.problems.append(_told(origin, text, origin.variable or dotted(key)))

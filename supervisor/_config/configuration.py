@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor._config.problems import dotted, quoted
+from supervisor._config.problems import ConfigurationProblems, dotted, quoted, suggestion
 from supervisor._config.secret_references import Secret
+from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from supervisor._config.handler_specs import HandlerSpec
-    from supervisor._config.layers import Origin
     from supervisor._config.problems import Problem
+    from supervisor._config.toml_file import Origin
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -67,12 +68,24 @@ class Configuration:
         """
         if name in self.handlers:
             return self.handlers[name]
-        from supervisor._config.handler_specs import missing, without_table
+        from supervisor._config.handler_specs import without_table
 
         bare = without_table(name) if name not in self.unusable else None
         if bare is None:
-            raise missing(self, name)
+            raise self._missing(name)
         return bare
+
+    def _missing(self, name: str) -> ConfigurationError:
+        """Return the error for a handler that does not exist, or that has problems."""
+        from supervisor._config.handler_specs import WITHOUT_SETTINGS
+
+        key = dotted(("handlers", name))
+        problems = [each for each in self.problems if f"{key}." in f"{each.key}."]
+        if name in self.unusable and problems:
+            return ConfigurationProblems(problems)
+        known = {*self.handlers, *WITHOUT_SETTINGS}
+        files = ", ".join(self.files) or "no configuration file was found"
+        return ConfigurationError(f"there is no handler {name!r}; {suggestion(name, known)} ({files})")
 
     def checked(self) -> Configuration:
         """Return this configuration when nothing is wrong with it.
@@ -81,14 +94,12 @@ class Configuration:
             ConfigurationProblems: Something is wrong; it tells all at once.
         """
         if self.problems:
-            from supervisor._config.problems import ConfigurationProblems
-
             raise ConfigurationProblems(self.problems)
         return self
 
 
 @attrs.frozen
-class Entry:
+class ConfiguredValue:
     """One thing that is configured.
 
     Args:
@@ -102,14 +113,14 @@ class Entry:
     origin: str
 
 
-def masked(configuration: Configuration) -> tuple[Entry, ...]:
+def masked(configuration: Configuration) -> tuple[ConfiguredValue, ...]:
     """Return all that is in force: profile, settings of all runs and of some, and handlers.
 
     A literal secret is shown as asterisks, one that is elsewhere by where it is. Secrets are known by the name of
     their option, and passwords in URLs and keys of well-known services by their looks.
     """
     return tuple(
-        Entry(dotted(key), _shown(value), str(configuration.origins.get(dotted(key), "")))
+        ConfiguredValue(dotted(key), _shown(value), str(configuration.origins.get(dotted(key), "")))
         for key, value in _values(configuration)
     )
 

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor._config.layers import Origin
-from supervisor._config.problems import ConfigurationProblems, Problem, dotted, meant, safe
+from supervisor._config.problems import ConfigurationProblems, Problem, dotted, suggestion, without_secrets
 from supervisor._config.secret_references import Secret
+from supervisor._config.toml_file import Origin
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-
-    from supervisor._config.configuration import Configuration
 
 WITHOUT_SETTINGS = frozenset({"console"})
 """Types of handlers that need no table: their name is their type."""
@@ -76,17 +74,6 @@ def without_table(name: str) -> HandlerSpec | None:
     return HandlerSpec(name=name, type=name) if name in WITHOUT_SETTINGS else None
 
 
-def missing(configuration: Configuration, name: str) -> ConfigurationError:
-    """Return the error for a handler that there is not, or that has problems."""
-    key = dotted(("handlers", name))
-    problems = [each for each in configuration.problems if f"{key}." in f"{each.key}."]
-    if name in configuration.unusable and problems:
-        return ConfigurationProblems(problems)
-    known = {*configuration.handlers, *WITHOUT_SETTINGS}
-    files = ", ".join(configuration.files) or "no configuration file was found"
-    return ConfigurationError(f"there is no handler {name!r}; {meant(name, known)} ({files})")
-
-
 def _resolved(value: Any, environ: Mapping[str, str]) -> Any:
     if isinstance(value, Secret):
         return value.value(environ)
@@ -138,7 +125,7 @@ def check_options(spec: HandlerSpec, fields: Iterable[str | attrs.Attribute[Any]
     """
     known = set(_option_names(fields))
     problems = [
-        spec.problem(f"there is no option {each!r} for handlers of type {spec.type!r}; {meant(each, known)}", each)
+        spec.problem(f"there is no option {each!r} for handlers of type {spec.type!r}; {suggestion(each, known)}", each)
         for each in spec.options
         if each not in known
     ]
@@ -175,13 +162,11 @@ def _without_secrets(error: Exception, spec: HandlerSpec, options: Mapping[str, 
     from supervisor._redaction import Redactor
 
     secrets = {text for name, value in spec.options.items() for text in _hidden(value, options[name])}
-    return safe(Redactor(frozenset(secrets)).text(str(error) or type(error).__name__))
+    return without_secrets(Redactor(frozenset(secrets)).text(str(error) or type(error).__name__))
 
 
 def _hidden(described: Any, value: Any) -> Iterator[str]:
     """Yield the secrets among the values of an option, as the configuration describes them."""
-    from supervisor._config.secret_references import Secret
-
     if isinstance(described, Secret):
         yield str(value)
     elif isinstance(described, dict):

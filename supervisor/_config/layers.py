@@ -1,21 +1,28 @@
-"""What one source says, and how a stronger one is laid over it.
-
-- Where a value came from.
-"""
+"""One layer of a configuration: what one file says, checked, and how a stronger layer is merged over a weaker one."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
-import attrs
+from supervisor._config import secret_references, setting_checks
+from supervisor._config.problems import (
+    Key,
+    Problem,
+    ProblemCollector,
+    dotted,
+    suggestion,
+    without_secrets,
+)
+from supervisor._config.secret_references import WAYS, Secret, absolute, looks_like_reference, reference
+from supervisor._config.toml_file import ConfigFile, Origin
+from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from supervisor._config.problems import Key
-    from supervisor._config.toml_file import Source
 
-BROKEN = object()
+INVALID = object()
 """Stands for an option of a handler that is wrong, until a stronger source gives another."""
 
 DEFAULTS, RUNS, HANDLERS = "defaults", "runs", "handlers"
@@ -38,7 +45,7 @@ class Layer:
         self.origins: dict[Key, Origin] = {}
 
 
-def laid_over(layers: Iterable[Layer]) -> Layer:
+def merged(layers: Iterable[Layer]) -> Layer:
     """Return what several sources say together, each stronger than those before it.
 
     What a stronger source says of all runs goes over what a weaker one says of the runs of one name: whoever chooses
@@ -47,13 +54,13 @@ def laid_over(layers: Iterable[Layer]) -> Layer:
     """
     whole = Layer()
     for layer in layers:
-        _lay_settings(whole, layer)
-        _lay_handlers(whole, layer)
+        _merge_settings(whole, layer)
+        _merge_handlers(whole, layer)
         whole.origins.update(layer.origins)
     return whole
 
 
-def _lay_settings(whole: Layer, layer: Layer) -> None:
+def _merge_settings(whole: Layer, layer: Layer) -> None:
     whole.settings.update(layer.settings)
     for run, settings in whole.runs.items():
         for name in settings.keys() & layer.settings.keys():
@@ -63,42 +70,167 @@ def _lay_settings(whole: Layer, layer: Layer) -> None:
         whole.runs.setdefault(run, {}).update(settings)
 
 
-def _lay_handlers(whole: Layer, layer: Layer) -> None:
+def _merge_handlers(whole: Layer, layer: Layer) -> None:
     for name, options in layer.handlers.items():
         known = whole.handlers.setdefault(name, {})
-        before, now = known.get("type", BROKEN), options.get("type", BROKEN)
-        if before != now and BROKEN not in {before, now}:
+        before, now = known.get("type", INVALID), options.get("type", INVALID)
+        if before != now and INVALID not in {before, now}:
             for key in [key for key in whole.origins if key[:2] == (HANDLERS, name)]:
                 del whole.origins[key]
             known.clear()
         known.update(options)
 
 
-@attrs.frozen(eq=False)
-class Origin:
-    """The file or the variable that a value came from.
+PROFILE, PROFILES = "profile", "profiles"
+_TABLES = (DEFAULTS, HANDLERS, RUNS)
+_OTHERS_READ = 0o044
+
+
+class FileReader:
+    """Reads one file.
 
     Args:
-        source: The file; None for a variable.
-        key: The value's key in it.
-        variable: The environment variable; "" for a file.
+        source: The file.
+        notes: Get what is wrong.
     """
 
-    source: Source | None = attrs.field(default=None, repr=False)
-    key: Key = ()
-    variable: str = ""
+    def __init__(self, source: ConfigFile, notes: ProblemCollector) -> None:
+        self.source = source
+        self._notes = notes
+        self._literals: list[Key] = []
 
-    @property
-    def file(self) -> str:
-        """Return the file's path; "" for a variable."""
-        return self.source.path if self.source is not None else ""
+    def plain(self) -> Layer:
+        """Return what the file says apart from its profiles."""
+        return self._layer(self.source.table, self.source.base, (PROFILE, PROFILES))
 
-    @property
-    def line(self) -> int | None:
-        """Return the line in the file, looked for only now; None where it is not known."""
-        return self.source.line_of(self.key) if self.source is not None else None
+    def profiles(self) -> dict[str, Layer]:
+        """Return what each profile of the file says; all are checked, chosen or not."""
+        found = self._tables(self.source.table, PROFILES, self.source.base)
+        return {name: self._layer(table, key) for name, table, key in found}
 
-    def __str__(self) -> str:
-        if self.source is None:
-            return f"environment variable {self.variable}"
-        return self.file if self.line is None else f"{self.file}:{self.line}"
+    def profile(self) -> str | None:
+        """Return the profile that the file chooses; None when it chooses none."""
+        chosen = self.source.table.get(PROFILE)
+        if chosen is None or (isinstance(chosen, str) and chosen.strip()):
+            return chosen
+        self._wrong((*self.source.base, PROFILE), f"profile must be the name of a profile, got {chosen!r}")
+        return None
+
+    def warn_of_literals(self) -> None:
+        """Warn when others can read secrets that are in the file; to be called after all has been read."""
+        if sys.platform == "win32" or not self._literals or not self.source.mode & _OTHERS_READ:
+            return
+        path, first = self.source.path, self._literals[0]
+        names = ", ".join(dict.fromkeys(map(dotted, self._literals)))
+        text = f"holds secrets ({names}) and others can read it: chmod 600 {path}, or say where they are by {WAYS}"
+        self._notes.warnings.append(Problem(text, path, self.source.line_of(first), dotted(first)))
+
+    def _layer(self, table: Mapping[str, Any], key: Key, more: tuple[str, ...] = ()) -> Layer:
+        layer = Layer()
+        for name in table.keys() - {*_TABLES, *more}:
+            self._wrong((*key, name), _unknown_key(name, (*_TABLES, *more), key))
+        defaults = self._table(table, DEFAULTS, key)
+        layer.settings.update(self._settings(defaults, (*key, DEFAULTS), (DEFAULTS,), layer))
+        for name, settings, inner in self._tables(table, RUNS, key):
+            layer.runs[name] = self._settings(settings, inner, (RUNS, name), layer)
+        for name, options, inner in self._tables(table, HANDLERS, key, layer):
+            layer.handlers[name] = self._handler(options, inner, (HANDLERS, name), layer)
+        return layer
+
+    def _table(self, outer: Mapping[str, Any], name: str, key: Key) -> dict[str, Any]:
+        table = outer.get(name, {})
+        if isinstance(table, dict):
+            return table
+        example = f"[{dotted((*key, name))}]" if name == DEFAULTS else f"tables like [{dotted((*key, name))}.NAME]"
+        hint = f"; what runs use goes under [{dotted((*key, DEFAULTS))}]" if name == HANDLERS else ""
+        self._wrong((*key, name), f"{name} must be {example}, got {_type_name(table)}{hint}")
+        return {}
+
+    def _tables(
+        self, outer: Mapping[str, Any], name: str, key: Key, layer: Layer | None = None
+    ) -> Iterator[tuple[str, dict[str, Any], Key]]:
+        """Yield the tables in a table, with their names and keys. A handler that is no table is broken in ``layer``."""
+        for each, table in self._table(outer, name, key).items():
+            inner = (*key, name, each)
+            if isinstance(table, dict):
+                yield each, table, inner
+                continue
+            self._wrong(inner, f"{each} must be a table, got {_type_name(table)}")
+            if layer is not None:
+                layer.handlers[each] = {"type": INVALID}
+
+    def _settings(self, table: Mapping[str, Any], key: Key, effective: Key, layer: Layer) -> dict[str, Any]:
+        found = {}
+        for name, value in table.items():
+            try:
+                if name not in setting_checks.FIELDS:
+                    raise ConfigurationError(setting_checks.unknown_setting(name))
+                found[name] = setting_checks.checked(name, value, self.source.folder)
+            except ConfigurationError as error:
+                self._wrong((*key, name), without_secrets(str(error)))
+            else:
+                layer.origins[*effective, name] = Origin(self.source, (*key, name))
+        return found
+
+    def _handler(self, table: Mapping[str, Any], key: Key, effective: Key, layer: Layer) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        layer.origins[effective] = Origin(self.source, key)
+        for name, value in table.items():
+            inner = (*key, name)
+            layer.origins[*effective, name] = Origin(self.source, inner)
+            found[name] = self._option(name, value, inner) if name != "type" else self._type(value, inner)
+        return found
+
+    def _type(self, value: Any, key: Key) -> Any:
+        if isinstance(value, str) and value.strip():
+            return value
+        self._wrong(key, f'type must be the kind of handler, like "email", got {value!r}')
+        return INVALID
+
+    def _option(self, name: str, value: Any, key: Key) -> Any:
+        """Return an option with its secrets hidden; ``BROKEN`` when it is wrong."""
+        if isinstance(value, dict) and secret_references.takes_text(name) and not looks_like_reference(value):
+            keys = ", ".join(value) or "no keys"
+            self._wrong(key, f"{name} must be a text, or say where it is by {WAYS}; got a table with {keys}")
+            return INVALID
+        try:
+            hidden = secret_references.hides(name)
+            found = self._plain(value, (name,), hidden, key)
+        except ConfigurationError as error:
+            self._wrong(key, f"{name} {error}")
+            return INVALID
+        is_path = isinstance(found, str) and name.endswith(("_file", "_path"))
+        return absolute(found, self.source.folder) if is_path else found
+
+    def _plain(self, value: Any, way: Key, hidden: bool, key: Key) -> Any:
+        if isinstance(value, dict):
+            if looks_like_reference(value):
+                return reference(value, self.source.folder)
+            return {each: self._plain(inner, (*way, each), hidden, key) for each, inner in value.items()}
+        if isinstance(value, list):
+            return [self._plain(each, way, hidden, key) for each in value]
+        if not hidden:
+            return value
+        if secret_references.is_credential(way, value):
+            self._literals.append(key)
+        return Secret("literal", value)
+
+    def _wrong(self, key: Key, text: str) -> None:
+        table = dotted(key[:-1])
+        self._notes.problems.append(self.source.problem(key, f"[{table}] {text}" if table else text))
+
+
+def _unknown_key(name: str, known: tuple[str, ...], key: Key) -> str:
+    """Return the text for a key that there is not at this place."""
+    if name in setting_checks.FIELDS:
+        return f"{name} belongs under [{dotted((*key, DEFAULTS))}], or under [{dotted((*key, RUNS))}.NAME] for one run"
+    if name in {PROFILE, PROFILES}:
+        return f"{name} cannot stand in a profile"
+    return f"there is no key {name!r} here; {suggestion(name, known)}"
+
+
+def _type_name(value: Any) -> str:
+    """Return what a value is, without quoting it."""
+    return {str: "a text", list: "a list", bool: "true or false", dict: "a table"}.get(
+        type(value), "a number or a date"
+    )

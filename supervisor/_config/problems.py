@@ -12,8 +12,6 @@ from supervisor.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from supervisor._config.toml_file import Source
-
 Key = tuple[str, ...]
 """The way to a value: the names of the tables that it is in, and its own."""
 
@@ -61,16 +59,12 @@ class ConfigurationProblems(ConfigurationError):  # noqa: N818 - it tells severa
         super().__init__(lines[0] if len(lines) == 1 else "\n- ".join((several, *lines)))
 
 
-class Notes:
+class ProblemCollector:
     """Gathers what is wrong while a configuration is read."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
-
-    def wrong(self, source: Source, key: Key, text: str) -> None:
-        """Note a mistake at a key of a file."""
-        self.problems.append(Problem(text, source.path, source.line_of(key), dotted(key)))
 
 
 def dotted(key: Key) -> str:
@@ -83,7 +77,7 @@ def quoted(text: str) -> str:
     return f'"{text.translate(_ESCAPES)}"'
 
 
-def meant(name: str, known: Collection[str]) -> str:
+def suggestion(name: str, known: Collection[str]) -> str:
     """Return the end of a sentence that says which name was probably meant, or which there are."""
     from difflib import get_close_matches
 
@@ -93,7 +87,7 @@ def meant(name: str, known: Collection[str]) -> str:
     return f"there are {', '.join(sorted(known))}" if known else "there are none"
 
 
-def safe(text: str) -> str:
+def without_secrets(text: str) -> str:
     """Return a text that quotes what a person wrote without what looks like a secret."""
     from supervisor._redaction import Redactor
 

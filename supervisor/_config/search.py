@@ -12,13 +12,32 @@ if TYPE_CHECKING:
 
     AnyPath = str | os.PathLike[str]
 
+PREFIX = "SUPERVISOR_"
+CONFIG = "SUPERVISOR_CONFIG"
+UNRELATED = frozenset(
+    {
+        CONFIG,
+        # The journal's own, and those of commands.
+        "SUPERVISOR_STATE",
+        "SUPERVISOR_KEEP_RUNS",
+        "SUPERVISOR_KEEP_DAYS",
+        "SUPERVISOR_KEEP_COPIES_MB",
+        "SUPERVISOR_PING_URL",
+        # What the process manager of the same name gives to its children:
+        # https://supervisord.org/subprocess.html#subprocess-environment
+        "SUPERVISOR_ENABLED",
+        "SUPERVISOR_PROCESS_NAME",
+        "SUPERVISOR_GROUP_NAME",
+        "SUPERVISOR_SERVER_URL",
+    }
+)
 FILE = "supervisor.toml"
 PYPROJECT = "pyproject.toml"
 MOST_BYTES = 1_000_000
 _NOBODY = -1
 
 
-class Place(NamedTuple):
+class CandidateFile(NamedTuple):
     """A file that may be read.
 
     Args:
@@ -33,7 +52,9 @@ class Place(NamedTuple):
     owner: int | None = None
 
 
-def standing_places(environ: Mapping[str, str], directories: Sequence[AnyPath] | None = None) -> Iterator[Place]:
+def machine_and_user_files(
+    environ: Mapping[str, str], directories: Sequence[AnyPath] | None = None
+) -> Iterator[CandidateFile]:
     """Yield the files of the machine and of the user that exist, the stronger last.
 
     Args:
@@ -41,7 +62,7 @@ def standing_places(environ: Mapping[str, str], directories: Sequence[AnyPath] |
         directories: The directories to look in instead, the user's own last.
     """
     if directories is None:
-        machine, user = _linux(environ) if sys.platform == "linux" else _elsewhere()
+        machine, user = _xdg_directories(environ) if sys.platform == "linux" else _platform_directories()
         known = [*dict.fromkeys((*machine, *user))]
     else:
         known = [os.fspath(each) for each in directories]
@@ -49,10 +70,10 @@ def standing_places(environ: Mapping[str, str], directories: Sequence[AnyPath] |
     for folder in known:
         path = os.path.join(folder, FILE)  # noqa: PTH118 - pathlib costs 3 ms that most runs need not pay
         if is_file(path):
-            yield Place(path, of_machine=folder not in user)
+            yield CandidateFile(path, of_machine=folder not in user)
 
 
-def places_upwards(script: AnyPath | None) -> Iterator[Place]:
+def files_upwards(script: AnyPath | None) -> Iterator[CandidateFile]:
     """Yield the files that exist from the script's folder to the root, the nearest first.
 
     Args:
@@ -67,8 +88,8 @@ def places_upwards(script: AnyPath | None) -> Iterator[Place]:
     while True:
         for name in (FILE, PYPROJECT):
             path = os.path.join(folder, name)  # noqa: PTH118 - as above
-            if is_file(path) and (name == FILE or _mentions_us(path)):
-                yield Place(path, owner=owner)
+            if is_file(path) and (name == FILE or _mentions_supervisor(path)):
+                yield CandidateFile(path, owner=owner)
         above = os.path.dirname(folder)  # noqa: PTH120 - as above
         if above == folder:
             return
@@ -82,7 +103,7 @@ def _owner(script: str) -> int:
         return _NOBODY
 
 
-def _mentions_us(path: str) -> bool:
+def _mentions_supervisor(path: str) -> bool:
     """Tell whether a pyproject.toml may have a part for us: most are of projects that have not, and need no parsing."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - as above
@@ -99,7 +120,7 @@ def is_file(path: str) -> bool:
         return False
 
 
-def _linux(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
+def _xdg_directories(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Return the directories of the machine and of the user, without the 8 ms that platformdirs takes to load.
 
     It follows https://specifications.freedesktop.org/basedir-spec/latest/: of ``XDG_CONFIG_DIRS`` the first is the
@@ -114,7 +135,7 @@ def _linux(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
     return [f"{each}/supervisor" for each in reversed(machine)], [f"{each}/supervisor" for each in own]
 
 
-def _elsewhere() -> tuple[list[str], list[str]]:
+def _platform_directories() -> tuple[list[str], list[str]]:
     from platformdirs import site_config_path, user_config_path
 
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from supervisor._config.problems import meant
+from supervisor._config.problems import suggestion
 from supervisor._config.secret_references import absolute
 from supervisor._settings import Settings
 from supervisor.errors import ConfigurationError
@@ -24,7 +24,7 @@ _SEVERAL = frozenset({"Collection", "Iterable", "Sequence", "frozenset", "list",
 _TABLES = frozenset({"Mapping", "dict"})
 
 
-def usable(name: str, value: Any, folder: str | None = None) -> Any:
+def checked(name: str, value: Any, folder: str | None = None) -> Any:
     """Return the value of a setting, as :class:`Settings` takes it.
 
     Args:
@@ -59,24 +59,24 @@ def from_text(name: str, text: str) -> Any:
     if text.lower() == NONE and "None" in words:
         return None
     if words & _SEVERAL:
-        return usable(name, [each.strip() for each in text.split(",") if each.strip()])
+        return checked(name, [each.strip() for each in text.split(",") if each.strip()])
     if "bool" in words:
-        return usable(name, _yes_or_no(name, text))
+        return checked(name, _yes_or_no(name, text))
     if words & _NUMBERS:
-        return usable(name, _number(name, text))
-    return usable(name, os.path.expanduser(text) if name.endswith("_path") else text)  # noqa: PTH111 - a text
+        return checked(name, _number(name, text))
+    return checked(name, os.path.expanduser(text) if name.endswith("_path") else text)  # noqa: PTH111 - a text
 
 
-def fits_a_variable(name: str) -> bool:
+def has_variable(name: str) -> bool:
     """Tell whether the text of an environment variable can give a setting."""
     return not _words(name) & _TABLES
 
 
-def unknown(name: str) -> str:
+def unknown_setting(name: str) -> str:
     """Return the text for a setting that there is not."""
     if name == "name":
         return "name belongs where the run is, in the script; [runs.NAME] has the settings of one run"
-    return f"there is no setting {name!r}; {meant(name, FIELDS)}"
+    return f"there is no setting {name!r}; {suggestion(name, FIELDS)}"
 
 
 def _words(name: str) -> frozenset[str]:

@@ -10,8 +10,10 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from supervisor._config.problems import Key, Notes, Problem, dotted
-from supervisor._config.search import MOST_BYTES, PYPROJECT, Place, is_file
+import attrs
+
+from supervisor._config.problems import Key, Problem, ProblemCollector, dotted
+from supervisor._config.search import MOST_BYTES, PYPROJECT, CandidateFile, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 _SECTION = ("tool", "supervisor")
 
 
-class Source:
+class ConfigFile:
     """A file that could be read.
 
     Args:
@@ -49,8 +51,42 @@ class Source:
             self._lines.update(lines_of_keys(self._text))
         return next((self._lines[key[:end]] for end in range(len(key), 0, -1) if key[:end] in self._lines), None)
 
+    def problem(self, key: Key, text: str) -> Problem:
+        """Return a mistake at a key of the file."""
+        return Problem(text, self.path, self.line_of(key), dotted(key))
 
-def read(place: Place, notes: Notes) -> Source | None:
+
+@attrs.frozen(eq=False)
+class Origin:
+    """The file or the variable that a value came from.
+
+    Args:
+        source: The file; None for a variable.
+        key: The value's key in it.
+        variable: The environment variable; "" for a file.
+    """
+
+    source: ConfigFile | None = attrs.field(default=None, repr=False)
+    key: Key = ()
+    variable: str = ""
+
+    @property
+    def file(self) -> str:
+        """Return the file's path; "" for a variable."""
+        return self.source.path if self.source is not None else ""
+
+    @property
+    def line(self) -> int | None:
+        """Return the line in the file, looked for only now; None where it is not known."""
+        return self.source.line_of(self.key) if self.source is not None else None
+
+    def __str__(self) -> str:
+        if self.source is None:
+            return f"environment variable {self.variable}"
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+def read_file(place: CandidateFile, notes: ProblemCollector) -> ConfigFile | None:
     """Return the file at a place; None when it is of no use, which is noted unless it just does not concern us."""
     import tomllib  # which a run that has variables and no file does without
 
@@ -71,10 +107,10 @@ def read(place: Place, notes: Notes) -> Source | None:
         if table is not None or place.owner is None:  # None else: the file is there for other programs
             notes.problems.append(Problem(f"has no table [{dotted(base)}]", place.path, key=dotted(base)))
         return None
-    return Source(place.path, text, table, base, mode)
+    return ConfigFile(place.path, text, table, base, mode)
 
 
-def _content(place: Place, notes: Notes) -> tuple[bytes, int] | None:
+def _content(place: CandidateFile, notes: ProblemCollector) -> tuple[bytes, int] | None:
     """Return the bytes and the permissions of a file that may be believed."""
     path = place.path
     try:
@@ -83,8 +119,8 @@ def _content(place: Place, notes: Notes) -> tuple[bytes, int] | None:
             raise OSError("is no regular file")
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib is not loaded
             status = os.fstat(file.fileno())
-            if not _is_believed(status, place):
-                notes.warnings.append(_not_believed(path, status))
+            if not _is_trusted(status, place):
+                notes.warnings.append(_not_trusted(path, status))
                 return None
             data = file.read(MOST_BYTES + 1)
             if len(data) > MOST_BYTES:
@@ -96,7 +132,7 @@ def _content(place: Place, notes: Notes) -> tuple[bytes, int] | None:
     return data, status.st_mode
 
 
-def _is_believed(status: os.stat_result, place: Place) -> bool:
+def _is_trusted(status: os.stat_result, place: CandidateFile) -> bool:
     """Tell whether nobody but the user, root or the owner of the script can have written a file.
 
     The search upwards may come through a folder where everybody can put a file, like /tmp; what it says could send
@@ -107,7 +143,7 @@ def _is_believed(status: os.stat_result, place: Place) -> bool:
     return place.owner is None or status.st_uid in {0, os.geteuid(), place.owner}
 
 
-def _not_believed(path: str, status: os.stat_result) -> Problem:
+def _not_trusted(path: str, status: os.stat_result) -> Problem:
     return Problem(
         f"is left out, since it belongs to another user (uid {status.st_uid}): change its owner, "
         "or name it by SUPERVISOR_CONFIG",

@@ -15,7 +15,7 @@ from scripts import Script, run
 
 from supervisor import supervise
 from supervisor._cli.check.checker import Check
-from supervisor._config import Configuration
+from supervisor._config.configuration import Configuration
 from supervisor._models import alerts
 from supervisor._models.kinds import Kind
 from supervisor._run import watchdog

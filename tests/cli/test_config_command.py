@@ -12,7 +12,8 @@ import pytest
 from hooks import configured
 from journalled import document, invoke, is_harmless
 
-from supervisor._config import example, load
+from supervisor._config.active import load
+from supervisor._config.template import example
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ import attrs
 import pytest
 from configuration_kit import OPS, Machine
 
-from supervisor._config import ConfigurationProblems, build, check_options
-from supervisor._config.handler_specs import options_of
+from supervisor._config.handler_specs import build, check_options, options_of
+from supervisor._config.problems import ConfigurationProblems
 from supervisor.errors import ConfigurationError
 from supervisor.message_handlers import EmailHandler, SendGridHandler, SlackHandler
 from supervisor.message_handlers._registry import BUILT_IN, handler_class

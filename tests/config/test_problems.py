@@ -10,7 +10,7 @@ from configuration_kit import OPS, Machine
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from supervisor._config import ConfigurationProblems, Problem
+from supervisor._config.problems import ConfigurationProblems, Problem
 from supervisor._config.setting_checks import FIELDS
 from supervisor.errors import ConfigurationError
 

@@ -13,9 +13,10 @@ import platformdirs
 import pytest
 from configuration_kit import Machine
 
-from supervisor._config import Configuration, load
-from supervisor._config.search import Place, _elsewhere, _linux
-from supervisor._config.toml_file import _is_believed
+from supervisor._config.active import load
+from supervisor._config.configuration import Configuration
+from supervisor._config.search import CandidateFile, _platform_directories, _xdg_directories
+from supervisor._config.toml_file import _is_trusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -310,9 +311,9 @@ def test_a_file_of_a_stranger_is_not_believed(machine: Machine) -> None:
 def test_whom_one_believes(owner: int, place_owner: int | None, believed: bool) -> None:
     """Root, the owner of the script and the user are believed; and any file that is not found by chance."""
     status = os.stat_result((0o100644, 1, 1, 1, owner, 0, 0, 0, 0, 0))
-    assert _is_believed(status, Place("/x", owner=place_owner)) is believed
+    assert _is_trusted(status, CandidateFile("/x", owner=place_owner)) is believed
     own = os.stat_result((0o100644, 1, 1, 1, posix.geteuid(), 0, 0, 0, 0, 0))
-    assert _is_believed(own, Place("/x", owner=place_owner))
+    assert _is_trusted(own, CandidateFile("/x", owner=place_owner))
 
 
 # The platform's own places
@@ -335,17 +336,17 @@ def test_the_places_are_those_of_platformdirs(variables: dict[str, str], monkeyp
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    machine, user = _linux(os.environ)
+    machine, user = _xdg_directories(os.environ)
     assert user == [platformdirs.user_config_dir("supervisor", appauthor=False)]
     assert machine[::-1] == platformdirs.site_config_dir("supervisor", multipath=True).split(":")
-    assert _elsewhere() == (machine[-1:], user)
+    assert _platform_directories() == (machine[-1:], user)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG is Linux's")
 def test_a_missing_home_is_no_fault(machine: Machine, tmp_path: Path) -> None:
     """Without HOME the user database tells it; a home or a directory that is no path is left out."""
-    assert _linux({})[1] == [f"{Path('~').expanduser()}/.config/supervisor"]
-    assert _linux({"HOME": "nowhere", "XDG_CONFIG_DIRS": "relative"}) == (["/etc/xdg/supervisor"], [])
+    assert _xdg_directories({})[1] == [f"{Path('~').expanduser()}/.config/supervisor"]
+    assert _xdg_directories({"HOME": "nowhere", "XDG_CONFIG_DIRS": "relative"}) == (["/etc/xdg/supervisor"], [])
     for name in ("strong", "weak"):
         (tmp_path / name / "supervisor").mkdir(parents=True)
         machine.write(logger(name), tmp_path / name / "supervisor" / "supervisor.toml")

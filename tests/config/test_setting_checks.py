@@ -8,7 +8,7 @@ import attrs
 import pytest
 from configuration_kit import OPS, Machine
 
-from supervisor._config.setting_checks import FIELDS, fits_a_variable
+from supervisor._config.setting_checks import FIELDS, has_variable
 from supervisor._settings import Settings
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def test_each_setting_has_a_variable(machine: Machine) -> None:
     """All settings but the name and those that are mappings can be given by a variable; a wrong one is told."""
     assert {*FIELDS, "name"} == {field.name for field in attrs.fields(Settings) if field.init}
     for name in FIELDS:
-        if not fits_a_variable(name):
+        if not has_variable(name):
             continue
         configuration = machine.load(**{f"SUPERVISOR_{name.upper()}": "-1"})
         assert configuration.settings.get(name) or configuration.problems, name

@@ -9,8 +9,10 @@ import attrs
 import pytest
 from configuration_kit import Machine, plain
 
-from supervisor._config import Entry, build, example, masked
+from supervisor._config.configuration import ConfiguredValue, masked
+from supervisor._config.handler_specs import build
 from supervisor._config.setting_checks import FIELDS
+from supervisor._config.template import example
 from supervisor.message_handlers._registry import BUILT_IN, handler_class
 
 if TYPE_CHECKING:
@@ -72,7 +74,9 @@ def test_what_is_in_force_is_shown_with_its_origin(machine: Machine) -> None:
         ("handlers.ops.places", '["a", { b = true }]', "15"),
         ("handlers.ops.nothing", "{}", "16"),
     ]
-    assert attrs.asdict(masked(configuration)[0]) == attrs.asdict(Entry("profile", '"dev"', f"{machine.file}:2"))
+    assert attrs.asdict(masked(configuration)[0]) == attrs.asdict(
+        ConfiguredValue("profile", '"dev"', f"{machine.file}:2")
+    )
 
 
 def test_nothing_is_shown_of_nothing(machine: Machine) -> None:

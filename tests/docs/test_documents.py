@@ -105,7 +105,8 @@ def test_each_block_is_of_a_kind_that_is_looked_after(name: str) -> None:
 )
 def test_configurations_hold_as_they_stand(text: str, tmp_path: Path) -> None:
     """A configuration that is shown has no mistake in it, and its handlers can be built."""
-    from supervisor._config import build, load
+    from supervisor._config.active import load
+    from supervisor._config.handler_specs import build
     from supervisor.message_handlers._registry import handler_class
 
     (tmp_path / "supervisor.toml").write_text(text)

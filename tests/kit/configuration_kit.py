@@ -5,10 +5,12 @@ from __future__ import annotations
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
-from supervisor._config import Configuration, load
+from supervisor._config.active import load
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from supervisor._config.configuration import Configuration
 
 OPS = """
     [handlers.ops]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from supervisor._cli.check.finder import Finding
-    from supervisor._config import Configuration
+    from supervisor._config.configuration import Configuration
     from supervisor._delivery.dispatcher import Dispatcher
     from supervisor._delivery.job import Job
     from supervisor._models.values import MessageDetails, MessageHandler

@@ -16,8 +16,8 @@ from recorders import Recorder
 
 from supervisor._cli.check.checker import Check, Delivered, Looked
 from supervisor._cli.check.finder import HEAD_START_S
-from supervisor._config import Configuration
 from supervisor._config.active import UnusableHandler
+from supervisor._config.configuration import Configuration
 from supervisor._models.kinds import DeliveryState, Kind, Outcome
 from supervisor._store import EndedRun, Journal, StartedRun, log_files
 from supervisor._store.processes import Process, hostname

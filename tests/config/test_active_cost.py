@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 from configuration_kit import Machine
 
-import supervisor._config
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -31,7 +29,7 @@ def loaded_by(machine: Machine, **variables: str) -> set[str]:
 import sys
 import supervisor, inspect
 before = set(sys.modules)
-from supervisor._config import load
+from supervisor._config.active import load
 load({str(machine.script)!r})
 after = set(sys.modules)
 import json
@@ -71,13 +69,3 @@ def test_a_usual_configuration_loads_what_it_needs(machine: Machine) -> None:
     loaded = loaded_by(machine)
     assert loaded & HEAVY == {"tomllib"}
     assert not {each for each in loaded if each.startswith(("supervisor._redaction", "supervisor.message_handlers"))}
-
-
-def test_all_that_is_public_can_be_imported() -> None:
-    """``__all__`` is complete and sorted, and what is loaded late is there."""
-    names = supervisor._config.__all__
-    assert list(names) == sorted(names)
-    for name in names:
-        assert getattr(supervisor._config, name).__doc__
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        supervisor._config.nothing  # noqa: B018 - on purpose
