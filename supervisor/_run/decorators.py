@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import attrs
 
 from supervisor._run import lifecycle
+from supervisor._run.boundary import report_background_error
 from supervisor._run.run import Run, current_run, state_of
 from supervisor._run.wrapping import looks_decorated, name_of, wrap
 from supervisor._runtime import default_runtime
@@ -289,6 +290,6 @@ class Supervisor:
         state = state_of(Run(self._settings))
         lifecycle.start(state, like=state_of(self._process))
         if thread:
-            lifecycle.report_background_error(state, error, thread)
+            report_background_error(state, error, thread)
         else:
             lifecycle.finish(state, error)

@@ -1,32 +1,31 @@
 """The life of a run: it starts, is suspended and activated again, and finishes with an outcome.
 
 This module is on the path of every supervised call, so it loads and does only what a run without anything to
-report needs. What goes to people (reports, messages, deliveries) is in :mod:`supervisor._run.reporter`, which is loaded
-when a run first has something to say.
+report needs.
 """
 
 from __future__ import annotations
 
-import sys
-from functools import cache, partial
+from functools import partial
 from time import monotonic, process_time
-from typing import TYPE_CHECKING, Any
 
 from supervisor import _log
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._run import signals, threads
-from supervisor._run.state import RunState, active_state, creating, shared
+from supervisor._run.boundary import (
+    note_fault,
+    report_alert,
+    report_background_error,
+    report_end_of_stall,
+    reporter_class,
+    reporter_of,
+    safely,
+)
+from supervisor._run.state import RunState, active_state, shared
 from supervisor.errors import RunSkipped, RunStateError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from supervisor._alerts.run_messages import Finding
-    from supervisor._run.reporter import Reporter
 
 # Looked up once: on the path of an empty run, an enum's member costs as much as a clock.
 _SUCCESS, _SKIPPED, _KIND_START, _KIND_SUCCESS = Outcome.SUCCESS, Outcome.SKIPPED, Kind.START, Kind.SUCCESS
-_ENDED_WELL = Outcome.SUCCESS, None
 
 
 # The start
@@ -105,7 +104,7 @@ def _begin(state: RunState) -> None:
         # Without the lock, which right after a commit costs as much as making both: nobody else has the run yet.
         state.make_id()
         if state.reporter is None:
-            state.reporter = _reporter_class()(state)
+            state.reporter = reporter_class()(state)
         state.reporter.report_start()
 
 
@@ -126,7 +125,7 @@ def _begin_with_features(state: RunState) -> None:
         features.begin_log(reporter_of(state).redact)
     _begin(state)
     if state.refusal is None:
-        features.watch_limits(partial(_report_alert, state), partial(_report_end_of_stall, state))
+        features.watch_limits(partial(report_alert, state), partial(report_end_of_stall, state))
 
 
 def _skip(state: RunState) -> None:
@@ -222,7 +221,7 @@ def _end(state: RunState, error: BaseException | None) -> None:
     state.has_ended = True
     # A clock that was set back meanwhile must not let the run end before its start.
     state.ended_at_s = max(state.runtime.clock(), state.started_at_s + state.duration_s)
-    state.outcome, state.exit_code = ending_of(error, state.signum)
+    state.outcome, state.exit_code = signals.ending_of(error, state.signum)
     if state.outcome is _SUCCESS and state.background_error is not None:
         state.outcome = Outcome.FAILURE
     try:
@@ -256,7 +255,7 @@ def _ending(state: RunState, error: BaseException | None) -> BaseException | Non
     """Return the exception that ends the run; an interrupt because of a limit becomes that run's OverdueError."""
     if state.features is not None:
         state.features.leave_limits(error)
-    if error is None or isinstance(error, Exception) or not _is_interrupt(error):
+    if error is None or isinstance(error, Exception) or not signals.is_interrupt(error):
         return error
     each: RunState | None = state
     while each is not None:
@@ -281,134 +280,3 @@ def _is_suppressed(state: RunState, error: BaseException | None, ending: BaseExc
     if state.settings.reraise:
         raise overdue from None
     return True
-
-
-# How an exception ends a run
-
-
-def ending_of(  # noqa: PLR0911 - one return for each kind of ending
-    error: BaseException | None, signum: int
-) -> tuple[Outcome, int | None]:
-    """Return the outcome that an exception stands for, and the exit code that the script asked for."""
-    if error is None or isinstance(error, GeneratorExit):
-        return _ENDED_WELL
-    if isinstance(error, signals.CommandError):
-        return error.outcome, error.exit_code
-    if isinstance(error, signals.Terminated):
-        return Outcome.TERMINATED, error.code  # type: ignore[return-value]  # it is a number there
-    if isinstance(error, SystemExit):
-        code = 0 if error.code is None else error.code if isinstance(error.code, int) else 1
-        return (Outcome.FAILURE if code else Outcome.SUCCESS), int(code)
-    if isinstance(error, KeyboardInterrupt):
-        return Outcome.INTERRUPTED, None
-    if _is_cancellation(error):
-        # SIGTERM under asyncio.run() reaches the coroutine as a cancellation.
-        return (Outcome.TERMINATED, 128 + signum) if signum else (Outcome.CANCELLED, None)
-    return Outcome.FAILURE, None
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and isinstance(error, asyncio.CancelledError)
-
-
-def _is_interrupt(error: BaseException) -> bool:
-    """Tell whether this is how a run is interrupted, by a person or for taking too long."""
-    return isinstance(error, KeyboardInterrupt) or _is_cancellation(error)
-
-
-# What others notice of the run
-
-
-def report_background_error(state: RunState, error: BaseException, thread: str) -> None:
-    """Report at once an exception that nobody caught in a thread or task of the run; its outcome is then failure.
-
-    Args:
-        state: The run.
-        error: The exception.
-        thread: Where it came from, in words.
-    """
-    if state.forks == shared.forks:
-        state.background_error = state.background_error or error
-        safely(state, _report_background_error, error, thread)
-
-
-def _report_background_error(state: RunState, error: BaseException, thread: str) -> None:
-    reporter_of(state).report_background_error(error, thread)
-
-
-def _report_alert(state: RunState, finding: Finding) -> bool | None:
-    """Report that the run stalls or takes too long; return True for a stall that is to be reported later."""
-    held_back: bool | None = safely(state, lambda _: reporter_of(state).report_alert(finding))
-    return held_back
-
-
-def _report_end_of_stall(state: RunState, lasted_s: float) -> None:
-    """Report that the run makes progress again after it had stalled."""
-    safely(state, lambda _: reporter_of(state).report_end_of_stall(lasted_s))
-
-
-def set_child_pid(state: RunState, pid: int) -> None:
-    """Note the process of the program that the run stands for: it may outlive this process."""
-    if state.settings.journal:
-        safely(state, lambda _: reporter_of(state).set_child_pid(pid))
-
-
-def note_output(state: RunState, line: str) -> None:
-    """Note what the program that the run stands for printed last, as a sign of life."""
-    state.mark_alive()
-    state.message = line
-    safely(state, lambda _: reporter_of(state).record_output())
-
-
-def pass_on_progress(state: RunState) -> None:
-    """Show, log, keep or send the progress where that is due, and note when to look again."""
-    now = monotonic()
-    state.due_s = now + 1.0  # first, so that a second thread does not come here too
-    safely(state, _pass_on_progress, now)
-
-
-def _pass_on_progress(state: RunState, now: float) -> None:
-    if state.parent is not None:
-        state.parent.mark_alive()
-    state.due_s = reporter_of(state).report_progress(now)
-
-
-# Inside
-
-
-def reporter_of(state: RunState) -> Reporter:
-    """Return what reports for the run; it is made when the run first has something to report."""
-    if state.reporter is None:
-        make = _reporter_class()
-        with creating:
-            state.reporter = state.reporter or make(state)
-    reporter: Reporter = state.reporter
-    return reporter
-
-
-@cache  # when run again, an import statement takes as long as all that a run without handlers reports
-def _reporter_class() -> type[Reporter]:
-    from supervisor._run.reporter import Reporter
-
-    return Reporter
-
-
-def safely(state: RunState, step: Callable[..., Any], *args: Any) -> Any:
-    """Do one step of supervision, ``step(state, *args)``; a fault in it is logged and never reaches the script."""
-    try:
-        return step(state, *args)
-    except Exception:  # noqa: BLE001 - the run's boundary: the script's result wins over supervision
-        note_fault(state)
-        return None
-
-
-def note_fault(state: RunState) -> None:
-    """Log the exception at hand as a fault of supervision, without secrets."""
-    try:
-        from supervisor._redaction.run_redactor import RunRedactor
-
-        fault = RunRedactor(state).fault()
-    except Exception as error:  # noqa: BLE001 - the run's boundary: no file is left to load it with
-        fault = f"its traceback cannot be shown ({type(error).__name__})"
-    _log.warning("supervision of %r went on without one step\n%s", state.settings.name, fault)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from weakref import ref
 
 from supervisor._run import lifecycle
+from supervisor._run.boundary import note_fault, pass_on_progress, reporter_of, safely
 from supervisor._run.state import RunState, current_state
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Run:
 
     def report(self) -> RunReport:
         """Return what is known of the run at this moment."""
-        report: RunReport | None = lifecycle.safely(self._state, _report)
+        report: RunReport | None = safely(self._state, _report)
         return report if report is not None else _shortest_report(self._state)
 
     # What a script says
@@ -135,13 +136,13 @@ class Run:
         try:
             state.mark_alive()
             if attachments == () and html is None and blocks is None:
-                lifecycle.reporter_of(state).notify(subject, message)
+                reporter_of(state).notify(subject, message)
             else:
                 extras = {"attachments": attachments, "html": html, "blocks": blocks}
                 given = {name: each for name, each in extras.items() if each is not None and each != ()}
-                lifecycle.reporter_of(state).notify(subject, message, **given)
+                reporter_of(state).notify(subject, message, **given)
         except Exception:  # noqa: BLE001 - the run's boundary, here without the call of safely(), which takes its time
-            lifecycle.note_fault(state)
+            note_fault(state)
 
     def record(self, /, **values: Any) -> None:
         """Keep values for the summary: they stand in reports, messages and the journal in the order given.
@@ -149,11 +150,11 @@ class Run:
         Numbers, texts, dates and None are kept as they are; of anything else its text is kept, at most 1,000
         characters. A value recorded again replaces the one before.
         """
-        lifecycle.safely(self._state, _record, values)
+        safely(self._state, _record, values)
 
     def attach(self, path: Attachable) -> None:
         """Attach a file or directory to the message about the run's end; it is read then, not now."""
-        lifecycle.safely(self._state, _attach, path)
+        safely(self._state, _attach, path)
 
     def progress(self, done: float | None = None, total: float | None = None, message: str | None = None) -> None:
         """Say how far the run has come.
@@ -174,7 +175,7 @@ class Run:
         if message is not None:
             state.message = message
         if monotonic() >= state.due_s:
-            lifecycle.pass_on_progress(state)
+            pass_on_progress(state)
 
     @overload
     def track(self, iterable: Iterable[T], total: float | None = None, message: str | None = None) -> Iterator[T]: ...
@@ -195,8 +196,8 @@ class Run:
         from supervisor._run import progress  # a run without a loop does without
 
         if isinstance(iterable, AsyncIterable):
-            return progress.track_async(self._state, iterable, total, message, lifecycle.pass_on_progress)
-        return progress.track(self._state, iterable, total, message, lifecycle.pass_on_progress)
+            return progress.track_async(self._state, iterable, total, message, pass_on_progress)
+        return progress.track(self._state, iterable, total, message, pass_on_progress)
 
     # Its block
 
@@ -245,7 +246,7 @@ def state_of(run: Run) -> RunState:
 
 
 def _report(state: RunState) -> RunReport:
-    return lifecycle.reporter_of(state).report()
+    return reporter_of(state).report()
 
 
 def _shortest_report(state: RunState) -> RunReport:
@@ -261,7 +262,7 @@ def _shortest_report(state: RunState) -> RunReport:
 
 def _record(state: RunState, values: dict[str, Any]) -> None:
     plain = {
-        name: value if type(value) in _NUMBERS else lifecycle.reporter_of(state).plain(name, value)
+        name: value if type(value) in _NUMBERS else reporter_of(state).plain(name, value)
         for name, value in values.items()
     }
     state.values = {**(state.values or {}), **plain}

@@ -1,12 +1,13 @@
-"""Turn a request to terminate (SIGTERM, on Windows SIGBREAK too) into an exception, so that it can be reported.
+"""How a run ends: requests to terminate become exceptions, and exceptions stand for an outcome.
 
-By default SIGTERM ends Python at once: no ``finally``, no report. While a run is under way in the main thread,
-it raises :class:`Terminated` there instead, which unwinds the script and ends it with the exit code that a shell
-shows for the signal: 143. A script with a handler of its own keeps it, and an ignored signal stays ignored.
+By default SIGTERM (on Windows SIGBREAK too) ends Python at once: no ``finally``, no report. While a run is under way in
+the main thread, it raises :class:`Terminated` there instead, which unwinds the script and ends it with the exit code
+that a shell shows for the signal: 143. A script's own handler stays in place, and an ignored signal stays ignored.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,12 @@ except ImportError:
 
 from supervisor._forks import defer
 from supervisor._hooks import on_fork, set_signal_handler
+from supervisor._models.kinds import Outcome
 from supervisor.errors import SupervisorError
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from supervisor._models.kinds import Outcome
     from supervisor._models.values import ErrorDetails
     from supervisor._run.state import RunState
 
@@ -148,3 +149,40 @@ def _forget_in_child() -> None:
 
 
 on_fork(before=_hold_back, in_parent=_let_through, in_child=_forget_in_child)
+
+
+# How an exception ends a run
+
+# Looked up once: on the path of an empty run, an enum's member costs as much as a clock.
+_ENDED_WELL = Outcome.SUCCESS, None
+
+
+def ending_of(  # noqa: PLR0911 - one return for each kind of ending
+    error: BaseException | None, signum: int
+) -> tuple[Outcome, int | None]:
+    """Return the outcome that an exception stands for, and the exit code that the script asked for."""
+    if error is None or isinstance(error, GeneratorExit):
+        return _ENDED_WELL
+    if isinstance(error, CommandError):
+        return error.outcome, error.exit_code
+    if isinstance(error, Terminated):
+        return Outcome.TERMINATED, error.code  # type: ignore[return-value]  # it is a number there
+    if isinstance(error, SystemExit):
+        code = 0 if error.code is None else error.code if isinstance(error.code, int) else 1
+        return (Outcome.FAILURE if code else Outcome.SUCCESS), int(code)
+    if isinstance(error, KeyboardInterrupt):
+        return Outcome.INTERRUPTED, None
+    if _is_cancellation(error):
+        # SIGTERM under asyncio.run() reaches the coroutine as a cancellation.
+        return (Outcome.TERMINATED, 128 + signum) if signum else (Outcome.CANCELLED, None)
+    return Outcome.FAILURE, None
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Tell whether this is how a run is interrupted, by a person or for taking too long."""
+    return isinstance(error, KeyboardInterrupt) or _is_cancellation(error)

@@ -18,7 +18,7 @@ from recorders import Recorder
 from supervisor import supervise
 from supervisor._alerts import deaths
 from supervisor._attachments import packed
-from supervisor._run.lifecycle import reporter_of
+from supervisor._run.boundary import reporter_of
 from supervisor._store import log_files
 from supervisor._store.processes import Process, process_of, this_process
 from supervisor._store.records import RunRecord

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor import supervise
-from supervisor._run import lifecycle, state
+from supervisor._run import boundary, lifecycle, state
 from supervisor._run import progress as tracking
 from supervisor._run import run as running
 
@@ -70,7 +70,7 @@ def done(run: Run) -> float:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let runs look at a clock of the test's own."""
     clock = Clock()
-    for module in (running, lifecycle, state, tracking):
+    for module in (boundary, lifecycle, running, state, tracking):
         monkeypatch.setattr(module, "monotonic", clock)
     return clock
 
@@ -209,7 +209,7 @@ def test_a_loop_that_turns_slow_is_noticed_soon(phases: list[tuple[float, int]])
     durations = [item_s for item_s, number in phases for _ in range(number)]
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch, quiet("night") as run:
-        for module in (running, lifecycle, state, tracking):
+        for module in (boundary, lifecycle, running, state, tracking):
             patch.setattr(module, "monotonic", clock)
         looked = looked_at(run, clock, durations)
     fast = blind = allowed = 0
@@ -240,7 +240,7 @@ def ages_of_signs(outer: Callable[[], Run]) -> list[float]:
     """Return how old the outer run's last sign is after each item of an inner one, whose last forty are slow."""
     clock, ages = Clock(), []
     with pytest.MonkeyPatch.context() as patch:
-        for module in (running, lifecycle, state, tracking):
+        for module in (boundary, lifecycle, running, state, tracking):
             patch.setattr(module, "monotonic", clock)
         with outer() as run, quiet("inner") as inner:
             for item in inner.track(range(1040)):

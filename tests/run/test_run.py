@@ -398,8 +398,7 @@ def test_durations_do_not_follow_the_clock(tmp_path: Path) -> None:
         import time
         real = time.time
         with supervise("night", handlers=[told], report_on=["success"]) as run:
-            import supervisor._run.lifecycle
-            supervisor._run.lifecycle.time = lambda: real() - 3600
+            run._state.runtime.clock = lambda: real() - 3600
             time.sleep(0.05)
         print(run.duration_s, run.report().duration_s, run.report().ended_at < run.report().started_at)
     """

@@ -7,7 +7,7 @@ import sys
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from supervisor._run.lifecycle import note_output
+from supervisor._run.boundary import note_output
 
 if sys.platform == "win32":
     from supervisor._cli.exec.windows import ASKED_BY, Signals

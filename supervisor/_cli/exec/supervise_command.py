@@ -12,8 +12,8 @@ from supervisor._cli.exec.exit_status import CannotStartError, Ended
 from supervisor._cli.exec.offer import Offer
 from supervisor._cli.exec.output import STDERR, STDOUT, Output
 from supervisor._config.active import active
+from supervisor._run.boundary import set_child_pid
 from supervisor._run.decorators import Run
-from supervisor._run.lifecycle import set_child_pid
 from supervisor._run.run import state_of
 from supervisor._run.signals import CommandError, Terminated
 from supervisor.errors import ConfigurationError, OverlapError, RunSkipped
