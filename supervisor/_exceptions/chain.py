@@ -1,8 +1,4 @@
-"""What an exception bears, read past whatever its class puts in the way.
-
-- The one place that stops whatever a hostile exception raises while it is looked at.
-- The line in which Python says what was raised.
-"""
+"""Read exceptions safely: their chain, groups, notes and texts, even if their class raises when it is examined."""
 
 from __future__ import annotations
 
@@ -21,19 +17,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def attempt(make: Callable[..., T], *arguments: Any, otherwise: T) -> T:
-    """Return what a function makes, or something else where it raises.
+def safely(make: Callable[..., T], *arguments: Any, otherwise: T) -> T:
+    """Return what a function returns, or another value if it raises.
 
-    What is looked at is a script's: it may raise whatever it likes, memory may be gone, and the stack exhausted.
+    The function examines objects of the script, which may raise anything; memory or stack may be exhausted, too.
 
     Args:
         make: The function.
-        arguments: What it gets.
-        otherwise: What is returned instead.
+        arguments: Its arguments.
+        otherwise: What is returned if it raises.
     """
     try:
         return make(*arguments)
-    except BaseException:  # noqa: BLE001 - the run's boundary: no fault of a report may replace what it is about
+    except BaseException:  # noqa: BLE001 - the run's boundary: a fault of a report must not replace the error itself
         return otherwise
 
 
@@ -43,7 +39,7 @@ MOST_NOTES = 20
 
 _MOST_LINKS = 20
 _LONGEST_CHAIN = 10_000
-# An exception class may define properties of these names; what Python itself knows stands in the base.
+# The class of an exception may override these attributes; the base class has the values that Python uses.
 _TRACE, _CAUSE, _CONTEXT, _SUPPRESSED = (
     vars(BaseException)[name] for name in ("__traceback__", "__cause__", "__context__", "__suppress_context__")
 )
@@ -55,7 +51,7 @@ class Link(NamedTuple):
 
     Args:
         error: The exception.
-        sentence: What stands between it and the one that came after it; "" for the last one.
+        sentence: The text between it and the exception that it led to; "" for the last one.
     """
 
     error: BaseException
@@ -69,7 +65,7 @@ def trace_of(error: BaseException) -> TracebackType | None:
 
 
 def group_of(error: BaseException) -> tuple[BaseException, ...] | None:
-    """Return the exceptions of a group; None where it is none."""
+    """Return the exceptions of a group; None if it is no group."""
     if not issubclass(type(error), BaseExceptionGroup):
         return None
     errors: tuple[BaseException, ...] = _EXCEPTIONS.__get__(error)
@@ -77,16 +73,16 @@ def group_of(error: BaseException) -> tuple[BaseException, ...] | None:
 
 
 def chain_of(error: BaseException, seen: set[int]) -> list[Link]:
-    """Return an exception and what led to it, newest first; of a long chain the two ends.
+    """Return an exception and those that led to it, newest first; only the two ends of a long chain.
 
     Args:
         error: The newest exception.
-        seen: The ids of those that were shown, which are not shown again; these are added.
+        seen: The ids of exceptions that are not shown again; those of the chain are added.
     """
     links: list[Link] = [Link(error, "")]
     seen.add(id(error))
     while len(links) < _LONGEST_CHAIN:
-        earlier = before(error)
+        earlier = previous(error)
         if earlier is None or id(earlier.error) in seen:
             break
         seen.add(id(earlier.error))
@@ -99,8 +95,8 @@ def chain_of(error: BaseException, seen: set[int]) -> list[Link]:
     return [*links[:half], links[-half]._replace(sentence=left_out), *links[-half + 1 :]]
 
 
-def before(error: BaseException) -> Link | None:
-    """Return the exception that led to another one; None where none did, or where it is not to be shown."""
+def previous(error: BaseException) -> Link | None:
+    """Return the exception that led to another one; None if none did or if it is suppressed."""
     cause = _CAUSE.__get__(error)
     if cause is not None:
         return Link(cause, CAUSE)
@@ -109,8 +105,8 @@ def before(error: BaseException) -> Link | None:
 
 
 def notes_of(error: BaseException) -> list[str]:
-    """Return what was added to an exception with ``add_note``, at most twenty; a last one tells of more."""
-    notes = attempt(_notes_attribute, error, otherwise=None)
+    """Return the notes that were added with ``add_note``, at most twenty; if there are more, a last one says so."""
+    notes = safely(_notes_attribute, error, otherwise=None)
     if notes is None:
         return []
     if not issubclass(type(notes), (list, tuple)):
@@ -120,31 +116,31 @@ def notes_of(error: BaseException) -> list[str]:
 
 
 def _notes_attribute(error: BaseException) -> Any:
-    """Return the notes of an exception; its class may give some to all."""
+    """Return the notes of an exception or of its class."""
     return object.__getattribute__(error, "__notes__")
 
 
-def kind_of(error: BaseException) -> str:
-    """Return the name of an exception's class; "exception" where a metaclass does not tell."""
-    return attempt(type_name, type(error), otherwise="exception")
+def class_name_of(error: BaseException) -> str:
+    """Return the name of an exception's class; "exception" if its metaclass raises."""
+    return safely(type_name, type(error), otherwise="exception")
 
 
 _LONGEST_CODE = 1_000
 _LONGEST_NAME_ERROR = 1_000
 
 
-def text_of(error: BaseException, redactor: Redactor | None) -> str:
-    """Return the text of an exception; it may still have secrets, but none that quotes within quotes would hide.
+def message_text(error: BaseException, redactor: Redactor | None) -> str:
+    """Return the message of an exception, in which no secret is hidden by quoting.
 
-    A ``KeyError`` and exceptions with several arguments quote what they are given, so their arguments are looked at
-    before that.
+    A ``KeyError`` and exceptions with several arguments show the ``repr`` of their arguments, so secrets are removed
+    from the arguments first. Other secrets may still be in the message.
     """
-    text = None if redactor is None else attempt(_of_arguments, error, redactor, otherwise=None)
+    text = None if redactor is None else safely(_of_arguments, error, redactor, otherwise=None)
     return safe_text(error) if text is None else text
 
 
 def _of_arguments(error: BaseException, redactor: Redactor) -> str | None:
-    """Return a text that is made of arguments as Python makes it; None where they have no secrets, or it is not."""
+    """Return the message built from redacted arguments as Python does it; None if there is nothing to redact."""
     arguments = vars(BaseException)["args"].__get__(error)
     is_key = type(error).__str__ is KeyError.__str__ and len(arguments) == 1
     if not is_key and not (type(error).__str__ is BaseException.__str__ and len(arguments) > 1):
@@ -155,42 +151,42 @@ def _of_arguments(error: BaseException, redactor: Redactor) -> str | None:
     return repr(clean[0] if is_key else clean)
 
 
-def last_words(error: BaseException, redactor: Redactor | None) -> str:
-    """Return an exception as Python says it below the traceback: type and text, for a syntax error with its place.
+def exception_text(error: BaseException, redactor: Redactor | None) -> str:
+    """Return an exception as Python shows it below the traceback: type and message, and the place of a syntax error.
 
     Args:
         error: The exception.
-        redactor: As for :func:`text_of`.
+        redactor: As for :func:`message_text`.
     """
-    kind, text = kind_of(error), text_of(error, redactor)
+    kind, text = class_name_of(error), message_text(error, redactor)
     line = f"{kind}: {text}" if text else kind
     if issubclass(type(error), SyntaxError):
-        return attempt(_syntax, error, line, otherwise=line)
+        return safely(_syntax, error, line, otherwise=line)
     if sys.version_info >= (3, 12) and issubclass(type(error), (NameError, AttributeError, ImportError)):
-        return attempt(_with_suggestion, error, line, otherwise=line)
+        return safely(_with_suggestion, error, line, otherwise=line)
     return line
 
 
 def _syntax(error: SyntaxError, line: str) -> str:
-    """Return the file, the line of code and the mark below it, as this version of Python shows them."""
-    message = f"{kind_of(error)}: {safe_text(error.msg or '<no detail available>')}"
+    """Return the file, the source line and the marks of a syntax error, as this version of Python shows them."""
+    message = f"{class_name_of(error)}: {safe_text(error.msg or '<no detail available>')}"
     if error.lineno is None:
         return message if error.filename is None else f"{message} ({error.filename})"
     if not isinstance(error.text, (str, type(None))) or len(error.text or "") > _LONGEST_CODE:
         return line
-    # A new one, since Python looks at all of an exception's chain before it says a word.
+    # A new exception, since Python would examine the whole chain of the original one.
     details = (error.filename, error.lineno, error.offset, error.text, error.end_lineno, error.end_offset)
     bare = SyntaxError("x", details if error.end_lineno is not None else details[:4])
     return "".join([*traceback.format_exception_only(bare)[:-1], message])
 
 
 def _with_suggestion(error: BaseException, line: str) -> str:
-    """Return the line with what was probably meant, as this version of Python guesses."""
+    """Return the line with a suggestion of what was meant, as this version of Python makes it."""
     trace = trace_of(error)
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    if len(line) > _LONGEST_NAME_ERROR or trace is None or before(error) is not None:
-        return line  # Python would look at the whole chain, however long that is
+    if len(line) > _LONGEST_NAME_ERROR or trace is None or previous(error) is not None:
+        return line  # Python would examine the whole chain, which may be very long
     whole = traceback.TracebackException(type(error), error, trace, lookup_lines=False, compact=True)
-    said = next(iter(whole.format_exception_only())).rstrip("\n")
-    return said if said.startswith(line) else line
+    text = next(iter(whole.format_exception_only())).rstrip("\n")
+    return text if text.startswith(line) else line

@@ -1,24 +1,28 @@
-"""Where the frames of a traceback stand: in the script, in a library, in Python's own, or in supervisor."""
+"""The frames of a traceback: to whom their code belongs, which of them are shown, and the fingerprint they make."""
 
 from __future__ import annotations
 
 import os
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from supervisor._text import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import CodeType, FrameType, TracebackType
 
-_OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120 - pathlib is slower
-_STDLIB_FOLDER = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - the same
+_OUR_FOLDER = f"{Path(__file__).parent.parent}{os.sep}"
+_STDLIB_FOLDER = f"{Path(os.__file__).parent}{os.sep}"
 _LIBRARY_FOLDERS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_MOST_FRAMES = 10_000  # of a longer traceback the beginning and the end
+_MOST_FRAMES = 10_000  # of a longer traceback, only the beginning and the end are looked at
 
 
 class Owner(Enum):
-    """Who wrote the code of a frame."""
+    """To whom the code of a frame belongs."""
 
     SCRIPT = "script"
     LIBRARY = "site-packages"
@@ -26,15 +30,15 @@ class Owner(Enum):
     OURS = "supervisor"
 
 
-class Seen(NamedTuple):
-    """One frame of a traceback, at the line where it was left.
+class Frame(NamedTuple):
+    """One frame of a traceback, at the line that was executed.
 
     Args:
         trace: Its part of the traceback.
-        path: Its file, as the code knows it.
-        function: Its function.
-        line: The number of the line; 0 where Python knows none.
-        owner: Who wrote it.
+        path: The path of its file, as its code object has it.
+        function: The name of its function.
+        line: The number of the line; 0 if Python knows none.
+        owner: To whom its code belongs.
         package: The package or module that it belongs to; "" in a script.
     """
 
@@ -47,37 +51,37 @@ class Seen(NamedTuple):
 
     @property
     def code(self) -> CodeType:
-        """Return its code."""
+        """Return its code object."""
         return self.trace.tb_frame.f_code
 
     @property
     def is_script(self) -> bool:
-        """Tell whether it is the script's own."""
+        """Return whether its code belongs to the script."""
         return self.owner is Owner.SCRIPT
 
 
-def frames_of(trace: TracebackType | None, own: str = "") -> list[Seen]:
+def frames_of(trace: TracebackType | None, own: str = "") -> list[Frame]:
     """Return the frames of a traceback, outermost first, without those of supervisor.
 
     Args:
         trace: The traceback.
-        own: The installed package that is the script itself, which is no library then; "" for none.
+        own: The installed package that is the script itself and therefore no library; "" for none.
     """
-    traces = _bounded(trace)
-    places = [place_of(_file(each.tb_frame)) for each in traces]
+    traces = _bounded_traces(trace)
+    owners = [owner_of(_file(each.tb_frame)) for each in traces]
     return [
-        _seen(each, Owner.SCRIPT if package and package == own and owner is Owner.LIBRARY else owner, package)
-        for each, (owner, package) in zip(traces, places, strict=True)
+        _frame(each, Owner.SCRIPT if package and package == own and owner is Owner.LIBRARY else owner, package)
+        for each, (owner, package) in zip(traces, owners, strict=True)
         if owner is not Owner.OURS
     ]
 
 
-def _seen(trace: TracebackType, owner: Owner, package: str) -> Seen:
+def _frame(trace: TracebackType, owner: Owner, package: str) -> Frame:
     code = trace.tb_frame.f_code
-    return Seen(trace, code.co_filename, code.co_name, trace.tb_lineno or 0, owner, package)
+    return Frame(trace, code.co_filename, code.co_name, trace.tb_lineno or 0, owner, package)
 
 
-def _bounded(trace: TracebackType | None) -> Sequence[TracebackType]:
+def _bounded_traces(trace: TracebackType | None) -> Sequence[TracebackType]:
     traces = []
     while trace is not None:
         traces.append(trace)
@@ -86,13 +90,12 @@ def _bounded(trace: TracebackType | None) -> Sequence[TracebackType]:
 
 
 def own_package(trace: TracebackType | None) -> str:
-    """Return the package that is the script itself, where it is installed like a library; "" where it is not.
+    """Return the package that is the script itself, if it is installed like a library; else "".
 
-    The traceback of what left a supervised block or function begins in it, or in the module that Python was started
-    with.
+    Such a package contains the outermost frame of the traceback, apart from frames of supervisor and Python.
     """
     while trace is not None:
-        owner, package = place_of(_file(trace.tb_frame))
+        owner, package = owner_of(_file(trace.tb_frame))
         if owner is Owner.LIBRARY:
             return package
         if owner is Owner.SCRIPT or not (owner is Owner.OURS or trace.tb_frame.f_code.co_filename.startswith("<")):
@@ -102,9 +105,9 @@ def own_package(trace: TracebackType | None) -> str:
 
 
 @lru_cache(4096)
-def place_of(path: str) -> tuple[Owner, str]:
-    """Return who wrote a file, and the package or module that it belongs to."""
-    if path.startswith(_OUR_FOLDER):  # the demo is a script like any other
+def owner_of(path: str) -> tuple[Owner, str]:
+    """Return to whom a file belongs, and its package or module."""
+    if path.startswith(_OUR_FOLDER):  # the demo is treated as a script
         return (Owner.SCRIPT if path.endswith("demo.py") else Owner.OURS), ""
     if path.startswith("<frozen "):
         return Owner.PYTHON, path[len("<frozen ") : -1].partition(".")[0]
@@ -123,28 +126,28 @@ def _first_part(path: str) -> str:
 
 
 def _file(frame: FrameType) -> str:
-    """Return the file of a frame; extension modules name a source file that is not there, and their module knows."""
+    """Return the file of a frame; for an extension module, whose source file does not exist, that of the module."""
     path = frame.f_code.co_filename
-    if path.startswith(("/", "<")) or os.path.isabs(path):  # noqa: PTH117 - text only
+    if path.startswith(("/", "<")) or Path(path).is_absolute():
         return path
     module = dict.get(frame.f_globals, "__file__")
     return module if isinstance(module, str) else path
 
 
-def innermost(frames: Sequence[Seen]) -> Seen | None:
-    """Return where it happened: in the script if possible, else where it was raised; None without frames."""
+def innermost(frames: Sequence[Frame]) -> Frame | None:
+    """Return the innermost frame of the script, or else the innermost of all; None without frames."""
     return next((each for each in reversed(frames) if each.is_script), frames[-1] if frames else None)
 
 
-def said(frame: Seen | None) -> str:
-    """Return a place as a person says it ("parcels.py:41 in load"); "" for none."""
-    return "" if frame is None else f"{os.path.basename(frame.path)}:{frame.line} in {frame.function}"  # noqa: PTH119 - text
+def location_text(frame: Frame | None) -> str:
+    """Return where a frame is as text ("parcels.py:41 in load"); "" for None."""
+    return "" if frame is None else f"{file_name(frame.path)}:{frame.line} in {frame.function}"
 
 
-def fingerprint(kind: str, frames: Iterable[Seen]) -> str:
-    """Return the same text for failures of one kind at one place.
+def fingerprint(kind: str, frames: Iterable[Frame]) -> str:
+    """Return a text that is equal for errors of the same type at the same place.
 
-    Neither lines that were added above meanwhile nor the depth of a recursion make a difference.
+    It depends on files and functions only, so that neither added lines nor the depth of a recursion change it.
 
     Args:
         kind: The exception's type.
@@ -152,11 +155,123 @@ def fingerprint(kind: str, frames: Iterable[Seen]) -> str:
     """
     import hashlib
 
-    places = "\n".join(dict.fromkeys(_places(frames)))
+    places = "\n".join(dict.fromkeys(_script_places(frames)))
     return hashlib.sha256(f"{kind}\n{places}".encode(errors="replace")).hexdigest()[:16]
 
 
-def _places(frames: Iterable[Seen]) -> Iterator[str]:
+def _script_places(frames: Iterable[Frame]) -> Iterator[str]:
     for each in frames:
         if each.is_script:
-            yield f"{os.path.basename(each.path)} {each.function}"  # noqa: PTH119 - text only
+            yield f"{file_name(each.path)} {each.function}"
+
+
+# Frame folding
+
+_MOST_STEPS = 200
+_MOST_PACKAGES = 4
+_LONGEST_PERIOD = 12
+_LEAST_REPEATED = 3
+
+
+class OmittedFrames(NamedTuple):
+    """Frames that are not shown.
+
+    Args:
+        frames: How many there are.
+        text: The text that replaces them.
+    """
+
+    frames: int
+    text: str
+
+
+Step: TypeAlias = "Frame | OmittedFrames"
+"""A step of a folded traceback."""
+
+
+def folded_frames(frames: Sequence[Frame]) -> list[Step]:
+    """Return what is shown of a traceback, outermost first.
+
+    Shown are all frames of the script, the frame that each of them called, and the last one. Frames of libraries
+    between them are folded into one line. A recursion is shown once, and only the two ends of a very long traceback.
+    """
+    return _bounded(_without_repeats(list(_without_libraries(frames))))
+
+
+def _without_libraries(frames: Sequence[Frame]) -> Iterator[Step]:
+    last = len(frames) - 1
+    has_script = any(each.is_script for each in frames)
+    hidden: list[Frame] = []
+    follows_script = not has_script  # without any, the first frame is shown
+    for number, frame in enumerate(frames):
+        if not (frame.is_script or follows_script or number == last):
+            hidden.append(frame)
+            continue
+        if hidden:
+            yield from _folded(hidden)
+            hidden = []
+        yield frame
+        follows_script = frame.is_script
+
+
+def _folded(hidden: list[Frame]) -> Sequence[Step]:
+    """Return one line for several frames; a single frame is shown itself, since that takes no more space."""
+    return hidden if len(hidden) == 1 else [OmittedFrames(len(hidden), f"{len(hidden)} frames in {_packages(hidden)}")]
+
+
+def _packages(frames: Iterable[Frame]) -> str:
+    """Return the packages of some frames ("sqlalchemy, pandas (site-packages), asyncio (standard library)")."""
+    names = list(dict.fromkeys((each.owner is Owner.PYTHON, each.package) for each in frames))
+    kept = sorted(names[:_MOST_PACKAGES], key=lambda name: name[0])  # libraries first, in the order of calls
+    parts = []
+    for is_python, some in groupby(kept, key=lambda name: name[0]):
+        place = Owner.PYTHON if is_python else Owner.LIBRARY
+        parts.append(f"{', '.join(package for _, package in some)} ({place.value})")
+    more = len(names) - len(kept)
+    return ", ".join(parts) + (f" and {more} more" if more else "")
+
+
+def _without_repeats(steps: list[Step]) -> list[Step]:
+    """Return steps with each repeated sequence shown once, followed by a line that says how often it was repeated."""
+    ids: dict[object, int] = {}
+    keys = [ids.setdefault((id(each.code), each.line) if isinstance(each, Frame) else each, len(ids)) for each in steps]
+    if len(ids) == len(steps):
+        return steps
+    shown: list[Step] = []
+    at = 0
+    while at < len(steps):
+        period, times = _repeated(keys, at)
+        shown += steps[at : at + period]
+        if times:
+            count = sum(_count(each) for each in steps[at : at + period])
+            what = "the last frame" if count == 1 else f"the last {count} frames"
+            shown.append(OmittedFrames(count * times, f"{what} repeated {times:,} times"))
+        at += period * (times + 1)
+    return shown
+
+
+def _repeated(keys: list[int], at: int) -> tuple[int, int]:
+    """Return the length of the sequence at a step, and how many more times it is repeated; (1, 0) if it is not."""
+    for period in range(1, _LONGEST_PERIOD + 1):
+        end = at + period
+        if end >= len(keys) or keys[at] != keys[end]:
+            continue
+        block = keys[at:end]
+        while keys[end : end + period] == block:
+            end += period
+        times = (end - at) // period - 1
+        if times * period >= _LEAST_REPEATED:
+            return period, times
+    return 1, 0
+
+
+def _bounded(steps: list[Step]) -> list[Step]:
+    if len(steps) <= _MOST_STEPS:
+        return steps
+    half = _MOST_STEPS // 2
+    count = sum(_count(each) for each in steps[half:-half])
+    return [*steps[:half], OmittedFrames(count, f"{count:,} more frames"), *steps[-half:]]
+
+
+def _count(step: Step) -> int:
+    return 1 if isinstance(step, Frame) else step.frames

@@ -1,6 +1,6 @@
-"""Texts of whatever a script has, without secrets and of bounded size.
+"""Texts of a script's own objects, without secrets and of bounded size.
 
-Secrets are taken out before anything is cut: of half a secret nothing tells any more that it is one.
+Secrets are removed before a text is cut, since half a secret cannot be recognized any more.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ MESSAGE_LIMIT = 4_000
 TRACEBACK_LIMIT = 60_000
 VALUE_LIMIT = 1_000
 
-_WINDOW = 100_000  # of a longer text only its beginning and its end are looked at, which is all that is ever shown
-_MARGIN = 20_000  # longer than any secret that is to be told from a part of it
+_WINDOW = 100_000  # of a longer text, only so much of its beginning and end is examined, and less is shown
+_MARGIN = 20_000  # a secret at the border of the window is shorter than this
 
 
 def type_name(kind: type) -> str:
-    """Return a class's name, qualified unless it is a builtin, the script's own or ours."""
+    """Return a class's name, qualified unless it is a builtin or belongs to the script or supervisor."""
     if kind.__module__ in ("builtins", "__main__") or kind.__module__.startswith("supervisor."):
         return kind.__qualname__
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def safe_text(value: object) -> str:
-    """Return ``str(value)``, or a stand-in when that raises."""
+    """Return ``str(value)``, or a text that says that it raised."""
     try:
         return str(value)
     except BaseException as fault:  # noqa: BLE001 - the run's boundary: a script's own __str__ may raise anything
         return f"<{type_name(type(value))} whose str() raised {type_name(type(fault))}>"
 
 
-def redacted(text: str, redactor: Redactor | None) -> str:
-    """Return a text without secrets; the very same object where there are none."""
+def redacted_text(text: str, redactor: Redactor | None) -> str:
+    """Return a text without secrets; the same object if it has none."""
     return text if redactor is None else redactor.text(text)
 
 
 def fit(text: str, limit: int, redactor: Redactor | None) -> str:
-    """Return a text without secrets, its middle left out above ``limit`` characters, which must be under 80,000."""
-    from supervisor._text import cut_middle  # the names above are needed far more often
+    """Return a text without secrets; above ``limit`` characters (less than 80,000), its middle is left out."""
+    from supervisor._text import cut_middle  # loaded only where a text is to be cut
 
     if redactor is None:
         return cut_middle(text, limit)
@@ -55,30 +55,30 @@ def fit(text: str, limit: int, redactor: Redactor | None) -> str:
 
 
 def fit_line(line: str, limit: int, redactor: Redactor | None) -> str:
-    """Return a line without secrets, its end left out above ``limit`` characters, which must be under 80,000."""
+    """Return a line without secrets; above ``limit`` characters (less than 80,000), its end is left out."""
     if redactor is not None:
         line = beginning(line, redactor.text)
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 
 def beginning(text: str, clean: Callable[[str], str]) -> str:
-    """Return the beginning of a text without secrets; one that reaches over the end of what is looked at goes too."""
+    """Return the beginning of a text without secrets, nor parts of one at the end of what is examined."""
     return clean(text) if len(text) <= 2 * _WINDOW else clean(text[:_WINDOW])[:-_MARGIN] or "[redacted]"
 
 
 def plain_value(value: Any, *, name: str = "", redactor: Redactor | None = None) -> Any:
-    """Return a recorded value as something frozen: a number, text, date or None; anything else as bounded text.
+    """Return a recorded value as an immutable one: a number, text, date or None; anything else as bounded text.
 
     Args:
         value: The value.
-        name: What it is recorded as, which may tell that it is secret.
-        redactor: Takes secrets out, before the value is cut; None leaves them.
+        name: The name that it is recorded under, which may mean a secret.
+        redactor: Removes secrets before the value is cut; None keeps them.
     """
     if value is None or isinstance(value, (bool, int, float, str)) or _is_date(value):
         return _plain(value, name, redactor)
     try:
         value = value.item()  # the scalars of numpy, pandas and torch
-    except Exception:  # noqa: BLE001 - the run's boundary: whatever a script records, it is told something
+    except Exception:  # noqa: BLE001 - the run's boundary: an object of the script may raise anything
         return _plain(safe_text(value), name, redactor)
     return _plain(value if isinstance(value, (bool, int, float, str)) else safe_text(value), name, redactor)
 
@@ -92,6 +92,6 @@ def _plain(value: Any, name: str, redactor: Redactor | None) -> Any:
 
 
 def _is_date(value: object) -> bool:
-    """Tell whether a value is a date or datetime, without loading their module for those who have none."""
+    """Return whether a value is a date or datetime, without importing ``datetime`` if the script has not."""
     datetime = sys.modules.get("datetime")
     return datetime is not None and isinstance(value, datetime.date)

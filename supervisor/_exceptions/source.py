@@ -1,4 +1,4 @@
-"""Lines of source code at frames of a traceback, and where in a line it happened."""
+"""The source code at the frames of a traceback, and the marks below the part of a line that failed."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from typing import TYPE_CHECKING
 from supervisor._exceptions.plain import fit_line
 
 if TYPE_CHECKING:
-    from supervisor._exceptions.frames import Seen
+    from supervisor._exceptions.frames import Frame
     from supervisor._redaction import Redactor
 
 LINE_LIMIT = 200
 AROUND = 2
-"""How many lines stand before and after the one where it happened."""
+"""How many lines are shown before and after the one that failed."""
 
-_NEAR = 5  # a value may stand in another line than its name
-_FAR = 80  # and a private key has many
+_NEAR = 5  # so many lines around are redacted together, since a value may be on another line than its key
+_FAR = 80  # so many in a file with a private key, which has many lines
 _FAR_LIMIT = 100_000
 _KEY = "-----BEGIN "
 
 
 class Sources:
-    """The files of one traceback; each is looked at once.
+    """The source files of one traceback; each is read once.
 
     Args:
-        redactor: Takes secrets out of lines; None leaves them.
+        redactor: Removes secrets from lines; None keeps them.
     """
 
     def __init__(self, redactor: Redactor | None) -> None:
         self._redactor = redactor
         self._files: dict[str, tuple[list[str], int]] = {}
 
-    def line(self, frame: Seen) -> str:
-        """Return the line at a frame as it stands in its file; "" where it cannot be read.
+    def line(self, frame: Frame) -> str:
+        """Return the source line of a frame; "" if it cannot be read.
 
-        It may have secrets, but none that only the lines around would tell.
+        It may contain secrets, but none that can be recognized only by the lines around it.
         """
         lines, reach = self._file(frame)
         if not 0 < frame.line <= len(lines):
@@ -46,12 +46,12 @@ class Sources:
         return lines[frame.line - 1].rstrip()
 
     def bounded(self, line: str) -> str:
-        """Return a line without its indentation; of a long one its beginning, without secrets."""
+        """Return a line without its indentation; only the beginning of a long one, without secrets."""
         text = line.strip()
         return text if len(text) <= LINE_LIMIT else fit_line(text, LINE_LIMIT, self._redactor)
 
-    def marks(self, frame: Seen, line: str) -> str:
-        """Return what underlines the part of a line that failed; "" where that is all of it or not known."""
+    def marks(self, frame: Frame, line: str) -> str:
+        """Return the marks below the part of a line that failed; "" if that is all of it or not known."""
         if len(line) > LINE_LIMIT:
             return ""
         columns = _columns(frame, line)
@@ -63,8 +63,8 @@ class Sources:
             return ""
         return " " * _width(line[indentation:start]) + "^" * _width(line[start:end])
 
-    def excerpt(self, frame: Seen) -> tuple[str, str]:
-        """Return the line at a frame, and it with those around it, numbered and marked; no secrets are in either."""
+    def excerpt(self, frame: Frame) -> tuple[str, str]:
+        """Return the source line of a frame, and the same with the lines around it, numbered; both without secrets."""
         lines, reach = self._file(frame)
         if not 0 < frame.line <= len(lines):
             return "", ""
@@ -78,8 +78,8 @@ class Sources:
         marks = self.marks(frame, line) if there == line.expandtabs() else ""
         return there.strip(), _numbered(shown, first, frame.line, marks)
 
-    def _file(self, frame: Seen) -> tuple[list[str], int]:
-        """Return the lines of a frame's file, and how many around one are needed to tell a secret."""
+    def _file(self, frame: Frame) -> tuple[list[str], int]:
+        """Return the lines of a frame's file, and how many lines around one are needed to recognize a secret."""
         found = self._files.get(frame.path)
         if found is None:
             lines = _read(frame)
@@ -88,26 +88,26 @@ class Sources:
         return found
 
 
-def _read(frame: Seen) -> list[str]:
-    """Return the lines of a frame's file, as they are now; none where they cannot be read."""
+def _read(frame: Frame) -> list[str]:
+    """Return the current lines of a frame's file; [] if they cannot be read."""
     try:
         linecache.checkcache(frame.path)
         if frame.path not in linecache.cache:
-            linecache.lazycache(frame.path, frame.trace.tb_frame.f_globals)  # a module within a ZIP file
+            linecache.lazycache(frame.path, frame.trace.tb_frame.f_globals)  # for a module in a ZIP file
         return linecache.getlines(frame.path)
-    except Exception:  # noqa: BLE001 - the run's boundary: a module's own loader is asked, and a path may be none
+    except Exception:  # noqa: BLE001 - the run's boundary: a module's own loader may raise, and a path may be invalid
         return []
 
 
-def _columns(frame: Seen, line: str) -> tuple[int, int] | None:
-    """Return from where to where in a line it happened, in characters; None where that is not known."""
+def _columns(frame: Frame, line: str) -> tuple[int, int] | None:
+    """Return the beginning and end of the part of a line that failed, in characters; None if not known."""
     position = next(islice(frame.code.co_positions(), frame.trace.tb_lasti // 2, None), None)
     if position is None:
         return None
     first, last, start, end = position
     if first != frame.line or last is None or start is None or end is None:
         return None
-    if not line.isascii():  # Python counts bytes
+    if not line.isascii():  # Python gives the columns in bytes
         data = line.encode("utf-8", "surrogatepass")
         start, end = (len(data[:at].decode("utf-8", "replace")) for at in (start, end))
     if last != first:
@@ -116,7 +116,7 @@ def _columns(frame: Seen, line: str) -> tuple[int, int] | None:
 
 
 def _width(text: str) -> int:
-    """Return how many columns a text takes: characters of East Asia take two."""
+    """Return how many columns a text takes; East Asian characters take two."""
     if text.isascii():
         return len(text)
     from unicodedata import east_asian_width
@@ -125,12 +125,12 @@ def _width(text: str) -> int:
 
 
 def _clean(lines: list[str], first: int, last: int, redactor: Redactor | None, reach: int) -> list[str]:
-    """Return lines without secrets, bounded. They are looked at together with those around."""
+    """Return lines without secrets, bounded; they are redacted together with the lines around them."""
     shown = [each.rstrip() for each in lines[first - 1 : last]]
     if redactor is not None:
         start = max(0, first - 1 - reach)
         around = "\n".join(each.rstrip() for each in lines[start : last + reach])
-        if len(around) > _FAR_LIMIT:  # no program that a person wrote
+        if len(around) > _FAR_LIMIT:  # generated code
             shown = [fit_line(each, LINE_LIMIT, redactor) for each in shown]
         else:
             shown = _clean_within(around, first - 1 - start, shown, redactor)
@@ -138,25 +138,25 @@ def _clean(lines: list[str], first: int, last: int, redactor: Redactor | None, r
 
 
 def _clean_within(around: str, at: int, shown: list[str], redactor: Redactor) -> list[str]:
-    """Return lines without the secrets that are found in all those around.
+    """Return lines without the secrets that are found in the whole text around them.
 
     Args:
-        around: The lines around, with these among them.
-        at: Where among them these begin.
+        around: The lines around, including these.
+        at: The number of lines before these.
         shown: The lines.
-        redactor: Finds the secrets.
+        redactor: Removes the secrets.
     """
     redacted = redactor.text(around)
     after = redacted.split("\n")
     if len(after) == around.count("\n") + 1:
         return after[at : at + len(shown)]
-    # A secret of several lines has become one: only those that are still there can be told apart from it.
+    # A secret of several lines was replaced by one marker; only lines that still occur were not part of it.
     left = set(after)
     return [each if each in left else "[redacted]" for each in shown]
 
 
 def _numbered(lines: list[str], first: int, failed: int, marks: str) -> str:
-    """Return lines with their numbers, without the indentation that they share; the one that failed is marked."""
+    """Return lines with their numbers, without common indentation; ">" marks the one that failed."""
     shared = min((len(each) - len(each.lstrip()) for each in lines if each.strip()), default=0)
     digits = len(str(first + len(lines) - 1))
     numbered = []

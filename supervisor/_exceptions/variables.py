@@ -1,10 +1,7 @@
-"""What local variables hold, in short, without running any code of the script.
+"""Local variables as short texts, without executing any code of the script.
 
-A ``__repr__`` may ask a database, wait for a lock or make a gigabyte. So objects are shown by their attributes, large
-ones by their type and size, and only Python's own values as they are.
-
-- What an object is, told without asking it: its own class may do anything when it is asked.
-- The local variables of a frame, in short.
+A ``__repr__`` may query a database, wait for a lock or return a gigabyte. Therefore objects are shown by their
+attributes, large ones by their type and size, and only Python's own values by their ``repr``.
 """
 
 from __future__ import annotations
@@ -16,8 +13,8 @@ from itertools import chain, islice
 from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from supervisor._exceptions.chain import attempt
-from supervisor._exceptions.frames import Owner, place_of
+from supervisor._exceptions.chain import safely
+from supervisor._exceptions.frames import Owner, owner_of
 from supervisor._exceptions.plain import beginning, fit_line, type_name
 
 if TYPE_CHECKING:
@@ -27,13 +24,13 @@ if TYPE_CHECKING:
     from supervisor._redaction import Redactor
 
 PYTHON_VALUES = frozenset({"datetime", "decimal", "fractions", "uuid", "pathlib", "pathlib._local", "ipaddress"})
-"""Modules of Python whose values say in a few words what they are."""
+"""Modules of Python whose values have a short ``repr``."""
 
 _ARRAYS = ("numpy", "pandas", "polars", "pyarrow", "torch", "xarray", "geopandas", "scipy", "jax", "tensorflow", "dask")
 
 
 def own_repr(kind: type, value: object) -> str:
-    """Return what Python's own class says of a value, whatever a class derived from it says."""
+    """Return the ``repr`` of a value by Python's own class, ignoring that of a class derived from it."""
     modules = ("builtins", *PYTHON_VALUES)
     base = next(each for each in kind.__mro__ if each.__module__ in modules and "__repr__" in vars(each))
     text: str = vars(base)["__repr__"](value)
@@ -41,18 +38,18 @@ def own_repr(kind: type, value: object) -> str:
 
 
 def is_date(kind: type) -> bool:
-    """Tell whether a class is one of dates or times, without loading their module for those who have none."""
+    """Return whether a class is one of dates or times, without importing ``datetime`` if the script has not."""
     datetime = sys.modules.get("datetime")
     return datetime is not None and issubclass(kind, (datetime.date, datetime.time, datetime.timedelta))
 
 
 def is_array(kind: type) -> bool:
-    """Tell whether a class comes from a library for tables and numbers, whose texts may be long in the making."""
+    """Return whether a class comes from a library for tables and arrays, whose ``repr`` may take long."""
     return any(each.__module__.partition(".")[0] in _ARRAYS for each in kind.__mro__)
 
 
-def array(kind: type, value: Any) -> str:
-    """Return the type and the shape of what a library for tables and numbers has; of its scalars what they are."""
+def array_text(kind: type, value: Any) -> str:
+    """Return the type and shape of a table or array; for a scalar, its value."""
     shape = getattr(value, "shape", None)
     if shape == ():
         item = value.item()
@@ -63,18 +60,18 @@ def array(kind: type, value: Any) -> str:
     return f"<{type_name(kind)}>"
 
 
-def is_open(kind: type) -> bool:
-    """Tell whether the attributes of a class's objects say something to a reader: those of libraries rarely do."""
+def shows_attributes(kind: type) -> bool:
+    """Return whether the attributes of a class's objects are shown: those of data classes and the script's classes."""
     if hasattr(kind, "__attrs_attrs__") or hasattr(kind, "__dataclass_fields__"):
         return True
     path = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    return kind.__module__ != "builtins" and (path is None or place_of(path)[0] is Owner.SCRIPT)
+    return kind.__module__ != "builtins" and (path is None or owner_of(path)[0] is Owner.SCRIPT)
 
 
 def attributes(kind: type, value: object) -> Iterator[tuple[str, Any]]:
-    """Yield names and values of an object's attributes, those in slots too, without asking the object.
+    """Yield names and values of an object's attributes and slots, without calling methods of the object.
 
-    What its class leaves out of its ``repr`` is left out.
+    Fields that its class excludes from its ``repr`` are left out.
     """
     hidden = _hidden(kind)
     for name, attribute in chain(_slots(kind, value), _instance_dict(value)):
@@ -86,7 +83,7 @@ def _slots(kind: type, value: object) -> Iterator[tuple[str, Any]]:
     for each in reversed(kind.__mro__):
         for name, slot in vars(each).items():
             if type(slot) is MemberDescriptorType and name != "__weakref__":
-                with suppress(AttributeError):  # it has no value
+                with suppress(AttributeError):  # the slot is empty
                     yield name, slot.__get__(value)
 
 
@@ -98,40 +95,40 @@ def _instance_dict(value: object) -> Iterable[tuple[str, Any]]:
 
 
 def _hidden(kind: type) -> set[str]:
-    """Return the fields that attrs and dataclasses were told to keep out of texts."""
+    """Return the fields of a class of attrs or dataclasses that have ``repr=False``."""
     fields = [*getattr(kind, "__attrs_attrs__", ()), *getattr(kind, "__dataclass_fields__", {}).values()]
     return {each.name for each in fields if not each.repr}
 
 
 SHOWN_LIMIT = 200
 NAMED = (ModuleType, FunctionType, BuiltinFunctionType, MethodType, type)
-"""What has a name of its own, which is all that is to be said of it."""
+"""Values that are shown by their names."""
 
-_MOST_ITEMS = 50  # of a larger container only its size is told
+_MOST_ITEMS = 50  # of a larger container, only the size is shown
 _MOST_ATTRIBUTES = 10
 _DEEPEST = 4
-_ENOUGH = 5 * SHOWN_LIMIT  # more is never shown
+_ENOUGH = 5 * SHOWN_LIMIT  # no more text is built, since it would be cut
 _LARGEST_INT_BITS = 1_000
-_SHORTEST_SECRET = 6  # by itself, without a name that tells
+_SHORTEST_SECRET = 6  # a shorter text is no secret by itself
 _BRACKETS = {list: "[]", tuple: "()", set: "{}", frozenset: "{}"}
 _SIZED = frozenset({"collections", "array"})
 _PROBE = "xq7Kd2Vw9"
 
 
-class Shower:
-    """Says what values are.
+class ValueFormatter:
+    """Formats values as short texts.
 
     Args:
-        redactor: Takes secrets out, by the names and by the looks of values; None leaves them.
+        redactor: Removes secrets, by the names of values and by their form; None keeps them.
     """
 
     def __init__(self, redactor: Redactor | None) -> None:
         self._redactor = redactor
         self._room = 0
         self._names: dict[str, bool] = {}
-        self._ways: tuple[tuple[Any, Callable[[str, type, Any, int], str]], ...] = (
+        self._formats: tuple[tuple[Any, Callable[[str, type, Any, int], str]], ...] = (
             (Enum, _member),
-            (str, self._text),
+            (str, self._string),
             ((int, float, complex, type(None)), self._number),
             ((bytes, bytearray), _bytes),
             ((dict, *_BRACKETS), self._container),
@@ -140,19 +137,19 @@ class Shower:
             (object, self._object),
         )
 
-    def show(self, name: str, value: object) -> str:
-        """Return what a variable holds, in at most 200 characters and on one line."""
+    def text(self, name: str, value: object) -> str:
+        """Return the value of a variable, in at most 200 characters and on one line."""
         self._room = _ENOUGH
-        return fit_line(self._of(name if self._tells(name) else "", value, _DEEPEST), SHOWN_LIMIT, self._redactor)
+        return fit_line(self._of(name if self._is_secret(name) else "", value, _DEEPEST), SHOWN_LIMIT, self._redactor)
 
     def _of(self, key: str, value: Any, depth: int) -> str:
-        """Return what a value is; ``key`` is the name that tells that it is secret, or ""."""
-        kind = type(value)  # not its __class__, which a script may have made a property
-        shown = next(way for bases, way in self._ways if issubclass(kind, bases))(key, kind, value, depth)
+        """Return a value as text; ``key`` is a name that means a secret, or ""."""
+        kind = type(value)  # not its __class__, which the script may have overridden
+        shown = next(text_of for bases, text_of in self._formats if issubclass(kind, bases))(key, kind, value, depth)
         self._room -= len(shown)
         return shown
 
-    def _text(self, key: str, _kind: type, value: Any, _depth: int) -> str:
+    def _string(self, key: str, _kind: type, value: Any, _depth: int) -> str:
         redactor, text = self._redactor, str.__str__(value)
         if redactor is not None and key:
             text = beginning(text, lambda part: str(redactor.value(key, part)))
@@ -199,8 +196,8 @@ class Shower:
         if kind.__module__ in _SIZED:
             return f"<{type_name(kind)}, {len(value):,} items>"
         if is_array(kind):
-            return array(kind, value)
-        if not is_open(kind) or "secret" in kind.__qualname__.lower():  # made to hide what it holds
+            return array_text(kind, value)
+        if not shows_attributes(kind) or "secret" in kind.__qualname__.lower():  # a class that hides a secret
             return f"<{type_name(kind)}>"
         found = self._joined(self._fields(key, islice(attributes(kind, value), _MOST_ATTRIBUTES), depth - 1))
         return f"<{type_name(kind)}{' ' if found else ''}{found}>"
@@ -208,17 +205,17 @@ class Shower:
     def _pairs(self, key: str, items: Iterable[tuple[Any, Any]], depth: int) -> Iterator[str]:
         for name, value in items:
             text = str.__str__(name) if issubclass(type(name), str) else ""
-            own = text if text and self._tells(text) else key
+            own = text if text and self._is_secret(text) else key
             yield f"{self._of('', name, depth - 1)}: {self._of(own, value, depth - 1)}"
 
     def _fields(self, key: str, fields: Iterable[tuple[str, Any]], depth: int) -> Iterator[str]:
         if depth <= 0:
             return
         for name, value in fields:
-            yield f"{name}={self._of(name if self._tells(name) else key, value, depth - 1)}"
+            yield f"{name}={self._of(name if self._is_secret(name) else key, value, depth - 1)}"
 
     def _joined(self, parts: Iterable[str]) -> str:
-        """Return parts with commas; no more than can be shown."""
+        """Return parts separated by commas, until there is enough text."""
         some: list[str] = []
         for each in parts:
             some.append(each)
@@ -227,8 +224,8 @@ class Shower:
                 break
         return ", ".join(some)
 
-    def _tells(self, name: str) -> bool:
-        """Tell whether a name says that its value is secret."""
+    def _is_secret(self, name: str) -> bool:
+        """Return whether a name means that its value is secret."""
         if self._redactor is None:
             return False
         if name not in self._names:
@@ -253,27 +250,27 @@ MOST_VARIABLES = 30
 _NAME_LIMIT = 60
 
 
-def local_variables(frame: FrameType, shower: Shower, most: int = MOST_VARIABLES) -> list[tuple[str, str]]:
-    """Return names and values of what a frame has in its variables, in their order.
+def local_variables(frame: FrameType, formatter: ValueFormatter, most: int = MOST_VARIABLES) -> list[tuple[str, str]]:
+    """Return names and values of the local variables of a frame, in their order.
 
     Modules, functions, classes and names with two underscores on both sides are left out.
 
     Args:
         frame: The frame.
-        shower: Says what they hold, without secrets.
-        most: How many; where there are more, the last one says so.
+        formatter: Formats the values, without secrets.
+        most: How many are returned; if there are more, the last one says so.
     """
     variables = [(name, value) for name, value in _items(frame.f_locals) if _is_of_interest(name, value)]
     left_out = len(variables) - most
     shown = [
-        (fit_line(name, _NAME_LIMIT, None), attempt(shower.show, name, value, otherwise="<it cannot be shown>"))
+        (fit_line(name, _NAME_LIMIT, None), safely(formatter.text, name, value, otherwise="<it cannot be shown>"))
         for name, value in (variables if left_out <= 0 else variables[: most - 1])
     ]
     return shown if left_out <= 0 else [*shown, ("...", f"{left_out + 1:,} more")]
 
 
 def _items(namespace: Any) -> Iterable[tuple[Any, Any]]:
-    """Return names and values, without asking what a metaclass may have put in the place of a dictionary."""
+    """Return names and values; none if a metaclass has replaced the dictionary by an object of its own."""
     if issubclass(type(namespace), dict):
         return list(dict.items(namespace))
     return list(namespace.items()) if type(namespace).__name__ == "FrameLocalsProxy" else []

@@ -6,12 +6,11 @@ The models know nothing of what stands above them. What converts the parts of a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from supervisor._models.values import MessageDetails
 
-render_text: Callable[[MessageDetails], str]
+render_text: Callable[[Any], str]
 """Returns the text of a message that consists of parts."""

@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from supervisor._exceptions.frames import Owner, place_of
+from supervisor._exceptions.frames import Owner, owner_of
 from supervisor._text import cut_middle, one_line
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def calling_package() -> str:
     frame: FrameType | None = sys._getframe()  # noqa: SLF001 - documented
     is_decorated = False
     while frame is not None:
-        owner, package = place_of(frame.f_code.co_filename)
+        owner, package = owner_of(frame.f_code.co_filename)
         if owner is not Owner.OURS:
             return package if owner is Owner.LIBRARY and not is_decorated else ""
         is_decorated = frame.f_code.co_filename.endswith("wrapping.py")
@@ -133,7 +133,7 @@ def _awaiting(coroutine: Any) -> Iterator[_Frame]:
 
 def _seen(frame: FrameType) -> _Frame:
     path = frame.f_code.co_filename
-    return _Frame(path, frame.f_lineno or 0, frame.f_code.co_name, *place_of(path))
+    return _Frame(path, frame.f_lineno or 0, frame.f_code.co_name, *owner_of(path))
 
 
 def _is_our_own(stack: list[_Frame]) -> bool:

@@ -17,11 +17,11 @@ import attrs
 import pytest
 
 from supervisor._exceptions import error_details
-from supervisor._exceptions.variables import Shower
+from supervisor._exceptions.variables import ValueFormatter
 from supervisor._redaction import Redactor
 
-SHOWER = Shower(None)
-REDACTING = Shower(Redactor())
+FORMATTER = ValueFormatter(None)
+REDACTING = ValueFormatter(Redactor())
 
 
 class Color(enum.Enum):
@@ -138,7 +138,7 @@ SHOWN: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("value", "text"), SHOWN, ids=[text[:40] for _, text in SHOWN])
 def test_values_are_told_in_short(value: Any, text: str) -> None:
     """Python's own values as they are, objects by their attributes, large ones by type and size."""
-    assert SHOWER.show("x", value) == text
+    assert FORMATTER.text("x", value) == text
 
 
 def test_texts_are_bounded() -> None:
@@ -147,7 +147,7 @@ def test_texts_are_bounded() -> None:
     endless += [endless] * 40
     wide = {f"key {number}": ["x" * 1000] * 40 for number in range(40)}
     for value in ("x" * 10_000_000, ["x" * 1000] * 50, wide, endless, Parcel("y" * 5000)):
-        assert 150 < len(SHOWER.show("x", value)) <= 200 or value is endless
+        assert 150 < len(FORMATTER.text("x", value)) <= 200 or value is endless
 
 
 def test_a_hanging_repr_is_never_called() -> None:
@@ -160,21 +160,21 @@ def test_a_hanging_repr_is_never_called() -> None:
             lock.acquire()
             return "never"
 
-    assert SHOWER.show("x", [Waiting()]).endswith("Waiting>]")
+    assert FORMATTER.text("x", [Waiting()]).endswith("Waiting>]")
 
 
 def test_values_whose_name_tells_are_redacted() -> None:
     """By the variable's name, by a key, by an attribute's name, however deep; and by their look."""
-    assert REDACTING.show("password", "hunter2abc") == "'[redacted: password]'"
-    assert REDACTING.show("password", 123456) == "[redacted: password]"
-    assert "hunter2abc" not in REDACTING.show("api_key", {"a": ["hunter2abc"]})
-    assert "hunter2abc" not in REDACTING.show("settings", {"db": {"password": "hunter2abc", "user": "me"}})
-    assert "'user': 'me'" in REDACTING.show("settings", {"db": {"password": "hunter2abc", "user": "me"}})
-    assert "hunter2abc" not in REDACTING.show("x", type("Login", (), {})())
+    assert REDACTING.text("password", "hunter2abc") == "'[redacted: password]'"
+    assert REDACTING.text("password", 123456) == "[redacted: password]"
+    assert "hunter2abc" not in REDACTING.text("api_key", {"a": ["hunter2abc"]})
+    assert "hunter2abc" not in REDACTING.text("settings", {"db": {"password": "hunter2abc", "user": "me"}})
+    assert "'user': 'me'" in REDACTING.text("settings", {"db": {"password": "hunter2abc", "user": "me"}})
+    assert "hunter2abc" not in REDACTING.text("x", type("Login", (), {})())
     login = Row(1)
     vars(login)["token"] = "hunter2abc"
-    assert REDACTING.show("login", login) == f"<{__name__}.Row number=1, token='[redacted: token]'>"
-    assert "hunter2abc" not in REDACTING.show("url", "postgresql://me:hunter2abc@db/x")
+    assert REDACTING.text("login", login) == f"<{__name__}.Row number=1, token='[redacted: token]'>"
+    assert "hunter2abc" not in REDACTING.text("url", "postgresql://me:hunter2abc@db/x")
 
 
 def test_objects_that_hide_a_secret_stay_hidden() -> None:
@@ -184,15 +184,15 @@ def test_objects_that_hide_a_secret_stay_hidden() -> None:
         def __init__(self) -> None:
             self.inside = "hunter2abc"
 
-    assert SHOWER.show("x", SecretStr()).endswith("SecretStr>")
+    assert FORMATTER.text("x", SecretStr()).endswith("SecretStr>")
 
 
 def test_a_secret_is_redacted_before_it_is_cut() -> None:
     """One that reaches over the end of what is shown does not leave its beginning there."""
-    shower = Shower(Redactor(["k9Q" * 30]))
+    shower = ValueFormatter(Redactor(["k9Q" * 30]))
     for before in range(100, 210, 7):
-        assert "k9Qk9Q" not in shower.show("x", "y" * before + "k9Q" * 30)
-        assert "k9Qk9Q" not in shower.show("x", ["y" * before, "k9Q" * 30])
+        assert "k9Qk9Q" not in shower.text("x", "y" * before + "k9Q" * 30)
+        assert "k9Qk9Q" not in shower.text("x", ["y" * before, "k9Q" * 30])
 
 
 def test_the_variables_of_the_place_are_told(script: Any, details: Any) -> None:
