@@ -1,13 +1,14 @@
-"""Makes files and directories ready to be attached: compressed, named safely, within a budget of bytes.
+"""Packs files and directories as attachments: compressed, redacted, with safe names, within a budget of bytes.
 
-A bad attachment never stops a message. What happened to it is told in the notes, which handlers add to the text.
+In: attachments that name a path. Out: files in a temporary directory, and notes that handlers add to the message.
+A bad attachment never stops a message; a note says what happened to it.
 
-- A file becomes ``name.gz``, a directory ``name.zip``; what is compressed already goes as it is.
-- Whatever is handed to a handler is a copy of our own. The original may grow, shrink, vanish or become a named pipe
-  while a handler reads; the copy keeps the size that was announced to the destination.
-- A file is read up to the size it has when it is opened, in pieces, so that memory stays bounded.
-- An empty file is told, not attached: Slack and SendGrid refuse one of no bytes (``length`` 0 in
-  https://docs.slack.dev/reference/methods/files.getUploadURLExternal/, ``content`` of no characters in
+- A file becomes ``name.gz``, a directory ``name.zip``; a file that is compressed already is copied as it is.
+- Handlers get a copy. The original may grow, shrink, vanish or become a named pipe while a handler reads; the copy
+  keeps the size that was announced to the destination.
+- A file is read in pieces, up to the size it had when it was opened, so that memory stays bounded.
+- An empty file is mentioned in a note, not attached: Slack and SendGrid refuse one (``length`` 0 in
+  https://docs.slack.dev/reference/methods/files.getUploadURLExternal/, ``content`` without characters in
   https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send).
 """
 

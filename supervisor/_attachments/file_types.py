@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SAMPLE_BYTES = 64 * 1024
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _OASIS = "application/vnd.oasis.opendocument"
-# By suffix. Written down here rather than asked of the machine, so that each one answers alike.
+# By suffix. Not from the ``mimetypes`` module, whose results differ between machines.
 _TYPES = {
     "7z": "application/x-7z-compressed",
     "aac": "audio/aac",
@@ -62,7 +62,7 @@ _TYPES = {
     "zip": "application/zip",
     "zst": "application/zstd",
 }
-# By the first bytes, for files whose name tells nothing.
+# By the first bytes, for files without a known suffix.
 _BEGINNINGS = tuple(
     (re.compile(pattern, re.DOTALL), content_type)
     for pattern, content_type in (
@@ -86,14 +86,14 @@ _BEGINNINGS = tuple(
 
 @attrs.frozen
 class FileType:
-    """What a file is.
+    """The type of a file.
 
     Args:
         compressed_as: The media type of a file that is compressed already; "" for one that is worth compressing.
-        is_text: No NUL byte was seen at its beginning, middle and end, so that its last lines make sense by
-            themselves. (UTF-16 has NUL bytes, and is not cut.)
-        can_be_redacted: It is text, UTF-16 with its byte order mark too. In anything else, what is put in the place of
-            a secret would break what stands behind it.
+        is_text: Whether its beginning, middle and end hold no NUL byte, so that its last lines alone are of use.
+            (UTF-16 has NUL bytes, and is not cut.)
+        can_be_redacted: Whether it is text, UTF-16 with a byte order mark included. In other files, a placeholder of
+            another length than the secret would destroy the format.
     """
 
     compressed_as: str
@@ -102,13 +102,13 @@ class FileType:
 
 
 def detect_type(source: Source, name: str) -> FileType:
-    """Tell what an open file is, by its name and by samples of its content."""
+    """Return the type of an open file, from its name and from samples of its content."""
     head = source.sample(0, _SAMPLE_BYTES)
     compressed_as = _by_suffix(name) or _by_beginning(head)
     if compressed_as:
         return FileType(compressed_as, is_text=False, can_be_redacted=False)
-    places = (source.size_bytes // 2, max(0, source.size_bytes - _SAMPLE_BYTES))
-    samples = (head, *(source.sample(place, _SAMPLE_BYTES) for place in places))
+    offsets = (source.size_bytes // 2, max(0, source.size_bytes - _SAMPLE_BYTES))
+    samples = (head, *(source.sample(offset, _SAMPLE_BYTES) for offset in offsets))
     is_text = not any(b"\0" in sample for sample in samples)
     return FileType("", is_text, can_be_redacted=is_text or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)))
 

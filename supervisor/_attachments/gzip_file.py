@@ -1,7 +1,4 @@
-"""Compresses a file as gzip, whole or the last part that fits, in bounded memory.
-
-- Lets what makes pieces of content work beside what takes them.
-"""
+"""Compresses a file as gzip, whole or the last part that fits, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,18 +11,18 @@ if TYPE_CHECKING:
     from supervisor._attachments.sources import Source
 
 GZIP_TYPE = "application/gzip"
-# Deflate makes at best one byte of 1,032.
-_MOST_DENSE = 1100
+# The best ratio of deflate is 1,032 to 1: https://zlib.net/zlib_tech.html
+_MAX_RATIO = 1100
 _SAMPLE_BYTES = 256 * 1024
 _STEP_BYTES = 4 * _SAMPLE_BYTES
 _TRIES = 4
 _LINE_BYTES = 64 * 1024
-_GZIP_FRAME = 31  # zlib's "window bits" for a gzip header without name and time, and a checksum at the end
-_ZLIB_LEVEL = 4  # twice as fast as the usual 6, a tenth larger, still smaller than what isal makes
+_GZIP_WINDOW_BITS = 31  # tells zlib to write a gzip header without name and time, and a checksum at the end
+_ZLIB_LEVEL = 4  # twice as fast as the default 6; a tenth larger, but still smaller than the output of isal
 
 
 class TooBigError(Exception):
-    """Tell that something does not fit into the bytes that it was allowed."""
+    """An attachment does not fit into the bytes that it may have."""
 
 
 class _Compressor(Protocol):
@@ -35,12 +32,12 @@ class _Compressor(Protocol):
 
 @attrs.frozen
 class Compressed:
-    """What went into a gzip file.
+    """A source that was compressed, or its last part.
 
     Args:
-        start: Where in the source it begins; above 0 when only its last part fits.
-        read_bytes: How much of the source it holds.
-        written_bytes: The size of the gzip file, or more than the limit where that was passed.
+        start: The offset in the source where the part begins; above 0 when only the last part fits.
+        read_bytes: The number of bytes that were read from there.
+        written_bytes: The size of the gzip file; above the limit where compression stopped because of it.
     """
 
     start: int
@@ -52,13 +49,13 @@ def compress(source: Source, output: BinaryIO, *, limit_bytes: int | None, may_c
     """Write a source as gzip: whole, or else the last lines that fit.
 
     Args:
-        source: What to compress.
+        source: The file to compress.
         output: An empty file, open for writing.
-        limit_bytes: The most that it may grow to; None for no bound.
+        limit_bytes: The largest size of ``output``; None for no limit.
         may_cut: Whether the last part alone is of use.
 
     Raises:
-        TooBigError: It does not fit, and may not be cut.
+        TooBigError: The source does not fit, and may not be cut.
         OSError: ``output`` cannot be written.
     """
     if limit_bytes is None:
@@ -73,15 +70,15 @@ def compress(source: Source, output: BinaryIO, *, limit_bytes: int | None, may_c
 
 
 def estimated_bytes(source: Source) -> int:
-    """Return about how large a source gets as gzip, from samples of at most 2 MB."""
+    """Return the approximate size of a source as gzip, from samples of at most 2 MB."""
     steps = max(1, min(8, source.size_bytes // _SAMPLE_BYTES))
     return int(_density(source, [source.size_bytes * step // steps for step in range(steps)]) * source.size_bytes)
 
 
 def _may_fit(source: Source, limit_bytes: int, *, may_cut: bool) -> bool:
-    """Tell whether the whole may fit. Trying costs no more than what fits, so an estimate only spares clear cases."""
+    """Return whether the whole may fit. A try stops at the limit, so the estimate only has to exclude clear cases."""
     if not may_cut:
-        return source.size_bytes <= limit_bytes * _MOST_DENSE
+        return source.size_bytes <= limit_bytes * _MAX_RATIO
     return source.size_bytes <= limit_bytes or estimated_bytes(source) < 1.3 * limit_bytes
 
 
@@ -107,15 +104,18 @@ def _compress_tail(source: Source, output: BinaryIO, limit_bytes: int) -> Compre
         tail = _compress_from(source, output, start, limit_bytes)
         if tail.written_bytes <= limit_bytes:
             return tail
-        # The samples promised too much: keep what this try got through, and a tenth less, as it stopped in its middle.
-        # At last, as much as fits even where nothing can be compressed.
+        # The samples were too optimistic: take a tenth less than the part that this try has compressed. The last try
+        # takes as many bytes as fit without any compression.
         kept = tail.read_bytes * limit_bytes // tail.written_bytes if tries_left > 1 else limit_bytes
         start = max(start, source.size_bytes - kept * 9 // 10)
     raise TooBigError
 
 
 def _start_of_tail(source: Source, limit_bytes: int) -> int:
-    """Walk back from the end in steps, each weighed by a sample of a quarter, until the limit is used up."""
+    """Return the offset from which on about ``limit_bytes`` of gzip are left.
+
+    Goes back from the end in steps, and estimates the compressed size of each from a sample of a quarter.
+    """
     start, left = source.size_bytes, limit_bytes * 0.98
     while start > 0:
         step = min(_STEP_BYTES, start)
@@ -127,7 +127,7 @@ def _start_of_tail(source: Source, limit_bytes: int) -> int:
 
 
 def _start_of_line(source: Source, start: int) -> int:
-    """Return the next beginning of a line, or of a character where lines are longer than 64 KiB."""
+    """Return the offset of the next line, or of the next character where lines are longer than 64 KiB."""
     if start <= 0:
         return 0
     following = source.sample(start - 1, _LINE_BYTES)
@@ -138,11 +138,11 @@ def _start_of_line(source: Source, start: int) -> int:
     return start + len(beginning) - len(beginning.lstrip(bytes(range(0x80, 0xC0))))
 
 
-def _density(source: Source, places: list[int]) -> float:
-    """Return the bytes of gzip per byte of content, at some places together."""
+def _density(source: Source, offsets: list[int]) -> float:
+    """Return the bytes of gzip per byte of content, from samples at some offsets."""
     read = written = 0
-    for place in places:
-        sample = source.sample(place, _SAMPLE_BYTES)
+    for offset in offsets:
+        sample = source.sample(offset, _SAMPLE_BYTES)
         compressor = _compressor()
         read += len(sample)
         written += len(compressor.compress(sample)) + len(compressor.flush())
@@ -151,13 +151,13 @@ def _density(source: Source, places: list[int]) -> float:
 
 def _compressor() -> _Compressor:
     library, level = _library()
-    compressor: _Compressor = library.compressobj(level, library.DEFLATED, _GZIP_FRAME)
+    compressor: _Compressor = library.compressobj(level, library.DEFLATED, _GZIP_WINDOW_BITS)
     return compressor
 
 
 @cache
 def _library() -> tuple[Any, int]:
-    """Return isal, several times as fast, or zlib where isal is not installed, with the level to use."""
+    """Return isal, which is several times as fast, or else zlib, with the compression level to use."""
     try:
         from isal import isal_zlib
     except ImportError:

@@ -1,7 +1,4 @@
-"""File names that are safe in headers and on the receiver's disk.
-
-- What takes secrets out of the text that is attached, while it is copied.
-"""
+"""Names of attachments that are safe in headers and on the receiver's disk, and the redactor for names and content."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ if TYPE_CHECKING:
 
     from supervisor._redaction import BytesFilter, Redactor
 
-# Leaves room for ".gz" and "-123", so that no name passes 120 characters.
+# With ".gz" and "-123" added, no name is longer than 120 characters.
 LONGEST = 110
 # Quotes, semicolons and slashes break headers; SendGrid refuses ";" and CR/LF in names
 # (https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors). Windows cannot save the others.
@@ -27,12 +24,12 @@ _EXTENSIONS = re.compile(r"(?<=.)(?:\.(?:[A-Za-z][A-Za-z0-9]{0,7}|7z)){0,2}(?:\.
 def safe_name(name: str) -> str:
     """Return a name as one line of at most 110 printable characters with its extensions, letters of all scripts kept.
 
-    Format characters vanish (among them those that reverse the reading direction, to pass "exe.png" for "gnp.exe");
-    other unsafe ones become "_"; a name of nothing else becomes "attachment".
+    Format characters are removed (some reverse the reading direction, which makes "gnp.exe" look like "exe.png"); other
+    unsafe ones become "_"; a name that would be empty becomes "attachment".
     """
     if len(name) > 10 * LONGEST:
         name = name[: 5 * LONGEST] + name[-LONGEST:]
-    # Normalised first: a Greek question mark turns into a semicolon.
+    # Normalised first, because NFC turns a Greek question mark into a semicolon.
     kept = "".join(_safe(c) for c in unicodedata.normalize("NFC", name))
     kept = " ".join(kept.split()).rstrip(" .")
     stem, extensions = split(kept)
@@ -41,18 +38,19 @@ def safe_name(name: str) -> str:
 
 
 def entry_name(name: str) -> str:
-    """Return one part of a path inside an archive: printable, and no separator on any platform."""
+    """Return one part of a path in an archive: printable, and without separators of any platform."""
     kept = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in name)
     return "_" if kept in {"", ".", ".."} else kept
 
 
 def distinct(name: str, taken: dict[str, int], *, key: Callable[[str], str] = str.casefold) -> str:
-    """Return a name that nobody took before: "a.log.gz", then "a-2.log.gz", "a-3.log.gz".
+    """Return a name that was not used before: "a.log.gz", then "a-2.log.gz", "a-3.log.gz".
 
     Args:
-        name: The name that is wanted.
-        taken: What was taken before, by key, with the last number tried; the answer is added.
-        key: What must differ; without upper and lower case by default, as some disks do not tell them apart.
+        name: The preferred name.
+        taken: The keys of the names in use, each with the last number tried; the returned name is added.
+        key: Returns what must differ; by default names in other upper and lower case count as equal, because some file
+            systems do not distinguish them.
     """
     stem, extensions = split(name)
     number = taken.get(key(name), 0)
@@ -66,7 +64,7 @@ def distinct(name: str, taken: dict[str, int], *, key: Callable[[str], str] = st
 
 
 def split(name: str) -> tuple[str, str]:
-    """Return a name as what may be cut and the extensions that tell what it is ("parcels", ".log.gz")."""
+    """Return a name as its stem, which may be cut, and its extensions ("parcels", ".log.gz")."""
     found = _EXTENSIONS.search(name)
     at = found.start() if found else len(name)
     return name[:at], name[at:]
@@ -85,10 +83,11 @@ _redactor: ContextVar[Callable[[], Redactor] | None] = ContextVar("supervisor_re
 
 @contextmanager
 def redacting_with(redactor: Callable[[], Redactor] | None) -> Iterator[None]:
-    """Let a redactor look at all text that is attached in the block.
+    """Redact all text that is attached within the block with this redactor.
 
     Args:
-        redactor: Returns it; it is asked only when there is text to look at. None for one that knows no credentials.
+        redactor: Returns the redactor; it is called only when there is text to redact. None for a redactor without
+            the handlers' credentials.
     """
     token = _redactor.set(redactor)
     try:
@@ -98,12 +97,12 @@ def redacting_with(redactor: Callable[[], Redactor] | None) -> Iterator[None]:
 
 
 def new_redaction_filter() -> BytesFilter:
-    """Return what redacts one text on its way through."""
+    """Return a filter that redacts one file's content piece by piece."""
     return _current_redactor().bytes_filter()
 
 
 def redacted_name(name: str) -> str:
-    """Return the name of a file without secrets."""
+    """Return a file's name without secrets."""
     return _current_redactor().text(name)
 
 

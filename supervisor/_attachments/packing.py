@@ -1,7 +1,4 @@
-"""Packs all attachments of a message into one budget.
-
-- Shares a budget of bytes among the attachments of one message.
-"""
+"""Packs all attachments of a message, and divides a budget of bytes among them."""
 
 from __future__ import annotations
 
@@ -25,11 +22,11 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class PackedAttachments:
-    """What became of all attachments of a message.
+    """All attachments of a message, packed.
 
     Args:
         parts: The files to attach, in the order of the attachments.
-        notes: One line for each attachment that something happened to, for the message's text
+        notes: A line for the message's text about each attachment that is changed or left out
             ("parcels.log: missing", "big.log: the last 18 MB of 512 MB").
     """
 
@@ -39,10 +36,10 @@ class PackedAttachments:
 
 @attrs.frozen(kw_only=True)
 class SpaceRequest:
-    """What one attachment needs.
+    """The space that one attachment needs.
 
     Args:
-        need_bytes: Its size as a part, as far as it can be told before it is packed.
+        need_bytes: Its packed size, as far as it is known before packing.
         may_cut: Whether its last part alone is of use.
     """
 
@@ -50,35 +47,35 @@ class SpaceRequest:
     may_cut: bool
 
 
-def serving_order(claims: Sequence[SpaceRequest]) -> list[int]:
-    """Return the places of the claims in the order to serve them.
+def serving_order(requests: Sequence[SpaceRequest]) -> list[int]:
+    """Return the indexes of the requests in the order in which they get space.
 
-    What is whole or nothing comes before what can be cut, as cutting loses less than leaving out; small before large.
+    Attachments that cannot be cut come first, because cutting loses less than leaving out; small ones before large.
     """
-    return sorted(range(len(claims)), key=lambda place: (claims[place].may_cut, claims[place].need_bytes))
+    return sorted(range(len(requests)), key=lambda index: (requests[index].may_cut, requests[index].need_bytes))
 
 
-def reserved_bytes(claims: Sequence[SpaceRequest], limit_bytes: int) -> int:
-    """Return what nobody takes from what can be cut: half of an even share, where it needs as much."""
-    return limit_bytes // (2 * len(claims)) if claims else 0
+def reserved_bytes(requests: Sequence[SpaceRequest], limit_bytes: int) -> int:
+    """Return the bytes that stay reserved for each attachment that can be cut: half of an even share."""
+    return limit_bytes // (2 * len(requests)) if requests else 0
 
 
-def allowance(claim: SpaceRequest, waiting: Sequence[SpaceRequest], left_bytes: int, sure_bytes: int) -> int:
-    """Return the bytes that a claim may use.
+def allowance(request: SpaceRequest, waiting: Sequence[SpaceRequest], left_bytes: int, reserve_bytes: int) -> int:
+    """Return the bytes that an attachment may use.
 
     Args:
-        claim: The one to be served now.
-        waiting: Those that :func:`in_order` puts after it.
-        left_bytes: What is left of the budget.
-        sure_bytes: What :func:`sure_of_each` said of all claims.
+        request: The request of this attachment.
+        waiting: The requests that :func:`serving_order` puts after it.
+        left_bytes: The bytes that are left of the budget.
+        reserve_bytes: The result of :func:`reserved_bytes` for all requests.
 
     Returns:
-        For what can be cut, an even share: what a small one leaves goes to the larger ones after it. For the rest,
-        all that is left, except what is sure for those that can be cut.
+        If it can be cut, an even share: the bytes that a small one leaves go to the larger ones after it. Otherwise all
+        that is left, except the bytes that are reserved for those that can be cut.
     """
-    if claim.may_cut:
+    if request.may_cut:
         return left_bytes // (1 + len(waiting))
-    return left_bytes - sum(min(each.need_bytes, sure_bytes) for each in waiting if each.may_cut)
+    return left_bytes - sum(min(each.need_bytes, reserve_bytes) for each in waiting if each.may_cut)
 
 
 @contextmanager
@@ -89,63 +86,63 @@ def packed(
     file_limit_bytes: int | None = None,
     directory: Path | None = None,
 ) -> Iterator[PackedAttachments]:
-    """Make attachments ready to be sent, for as long as the block lasts.
+    """Pack attachments into a temporary directory, which is removed at the end of the block.
 
     Args:
-        attachments: What shall be attached; one that stands here twice is attached once.
-        limit_bytes: The most that all parts may have together, before base64; None for no bound.
-        file_limit_bytes: The most that each may have; None for no bound.
-        directory: Where the temporary directory is made; None for the system's usual place.
+        attachments: The attachments; one that is given twice is attached once.
+        limit_bytes: The most bytes of all packed files together, before base64; None for no limit.
+        file_limit_bytes: The most bytes of each packed file; None for no limit.
+        directory: The parent of the temporary directory; None for the system's.
 
     Yields:
-        The parts and what there is to say. Nothing about an attachment ever raises.
+        The packed files and the notes. A bad attachment never raises.
     """
     wanted = tuple(dict.fromkeys(attachments))
     with ExitStack() as stack:
         try:
-            place = _make_directory(stack, directory) if wanted else Path()
+            folder = _make_directory(stack, directory) if wanted else Path()
         except OSError as error:
             results = [PackingResult(part=None, note=not_packed(error)) for _ in wanted]
         else:
-            results = _pack_all(wanted, place, limit_bytes, file_limit_bytes)
+            results = _pack_all(wanted, folder, limit_bytes, file_limit_bytes)
         yield _collect(wanted, results)
 
 
 def _make_directory(stack: ExitStack, directory: Path | None) -> Path:
     from tempfile import TemporaryDirectory
 
-    # Without complaint: on Windows a file that a client library still holds open cannot be removed.
+    # Errors are ignored: on Windows a file that a client library still has open cannot be removed.
     temporary = TemporaryDirectory(prefix="supervisor-", dir=directory, ignore_cleanup_errors=True)
     return Path(stack.enter_context(temporary))
 
 
 def _pack_all(
-    wanted: Sequence[Attachment], place: Path, limit_bytes: int | None, file_limit_bytes: int | None
+    wanted: Sequence[Attachment], folder: Path, limit_bytes: int | None, file_limit_bytes: int | None
 ) -> list[PackingResult]:
     if limit_bytes is None:
-        return [pack(each, place, limit_bytes=file_limit_bytes) for each in wanted]
-    claims = _requests(wanted, limit_bytes, file_limit_bytes)
+        return [pack(each, folder, limit_bytes=file_limit_bytes) for each in wanted]
+    requests = _requests(wanted, limit_bytes, file_limit_bytes)
     results = [PackingResult(part=None)] * len(wanted)
-    order, left, sure = serving_order(claims), limit_bytes, reserved_bytes(claims, limit_bytes)
-    for at, which in enumerate(order):
-        allowed = allowance(claims[which], [claims[later] for later in order[at + 1 :]], left, sure)
+    order, left, reserve = serving_order(requests), limit_bytes, reserved_bytes(requests, limit_bytes)
+    for position, index in enumerate(order):
+        allowed = allowance(requests[index], [requests[later] for later in order[position + 1 :]], left, reserve)
         if file_limit_bytes is not None:
             allowed = min(allowed, file_limit_bytes)
-        results[which] = pack(wanted[which], place, limit_bytes=allowed)
-        part = results[which].part
+        results[index] = pack(wanted[index], folder, limit_bytes=allowed)
+        part = results[index].part
         left -= part.size_bytes if part else 0
     return results
 
 
 def _requests(wanted: Sequence[Attachment], limit_bytes: int, file_limit_bytes: int | None) -> list[SpaceRequest]:
-    """Return what each attachment needs. Content is looked into only where not all fit even uncompressed."""
+    """Return the requests of all attachments. Content is read only if they may not all fit uncompressed."""
     sizes = [size_bytes_of(each) for each in wanted]
     if sum(sizes) < limit_bytes:
         return [SpaceRequest(need_bytes=size, may_cut=False) for size in sizes]
-    claims = [_request(each, size) for each, size in zip(wanted, sizes, strict=True)]
+    requests = [_request(each, size) for each, size in zip(wanted, sizes, strict=True)]
     if file_limit_bytes is None:
-        return claims
-    return [attrs.evolve(each, need_bytes=min(each.need_bytes, file_limit_bytes)) for each in claims]
+        return requests
+    return [attrs.evolve(each, need_bytes=min(each.need_bytes, file_limit_bytes)) for each in requests]
 
 
 def _request(attachment: Attachment, size_bytes: int) -> SpaceRequest:
@@ -160,16 +157,16 @@ def _request(attachment: Attachment, size_bytes: int) -> SpaceRequest:
 
 
 def _collect(wanted: Sequence[Attachment], results: Sequence[PackingResult]) -> PackedAttachments:
-    """Give each part a name of its own and each note the name that it is about."""
+    """Return the packed files with distinct names, and the notes with the names of their attachments."""
     taken: dict[str, int] = {}
     parts = [
         attrs.evolve(result.part, name=distinct(result.part.name, taken))
         for result in results
         if result.part is not None
     ]
-    notes = [_line(each, result.note) for each, result in zip(wanted, results, strict=True) if result.note]
+    notes = [_note_line(each, result.note) for each, result in zip(wanted, results, strict=True) if result.note]
     return PackedAttachments(parts=tuple(parts), notes=tuple(notes))
 
 
-def _line(attachment: Attachment, note: str) -> str:
+def _note_line(attachment: Attachment, note: str) -> str:
     return f"{safe_name(attachment.name)}: {'the ' if note.startswith('last ') else ''}{note}"

@@ -1,7 +1,4 @@
-"""Packs one attachment.
-
-- What packing hands out.
-"""
+"""Packs one attachment: a directory as zip, a file as gzip, or a copy of a file that is compressed already."""
 
 from __future__ import annotations
 
@@ -29,14 +26,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class PackedFile:
-    """One file, ready to be attached.
+    """A file that is ready to be attached.
 
     Args:
         path: A regular file that nobody else writes to.
-        name: What the receiver sees, safe in headers ("parcels.log.gz").
+        name: The name that the receiver sees, safe in headers ("parcels.log.gz").
         content_type: Its media type, without parameters.
         size_bytes: The size of ``path``.
-        note: What the receiver should know ("last 18 MB of 512 MB"); "" when all is well.
+        note: What is different from the original ("last 18 MB of 512 MB"); "" when nothing is.
     """
 
     path: Path
@@ -48,11 +45,11 @@ class PackedFile:
 
 @attrs.frozen(kw_only=True)
 class PackingResult:
-    """What became of one attachment.
+    """The result of packing one attachment.
 
     Args:
-        part: The file to attach; None when there is none.
-        note: What happened to it; "" when all is well, never "" without a part.
+        part: The file to attach; None when nothing can be attached.
+        note: What is different from the original, or why nothing is attached; "" only with an unchanged part.
     """
 
     part: PackedFile | None
@@ -60,26 +57,27 @@ class PackingResult:
 
 
 def pack_one(attachment: Attachment, directory: Path, *, limit_bytes: int | None = None) -> PackedFile | None:
-    """Pack one attachment into a directory, where the part stays.
+    """Pack one attachment into a directory, where the packed file stays.
 
     Args:
-        attachment: What to pack.
-        directory: Where the part is written, under a name of its own, readable for its owner alone.
-        limit_bytes: The most that it may have; None for no bound.
+        attachment: The attachment.
+        directory: The directory for the packed file, which gets a new name and is readable for its owner alone.
+        limit_bytes: The most bytes that the packed file may have; None for no limit.
 
     Returns:
-        The part; None where nothing can be attached (:func:`pack` says why). Nothing is left behind then.
+        The packed file; None when nothing can be attached, and then no file is left in the directory. :func:`pack`
+        returns the reason too.
     """
     return pack(attachment, directory, limit_bytes=limit_bytes).part
 
 
 def pack(attachment: Attachment, directory: Path, *, limit_bytes: int | None = None) -> PackingResult:
-    """Pack one attachment as :func:`pack_one` does, and say what happened to it.
+    """Pack one attachment as :func:`pack_one` does, and return a note about it too.
 
     Args:
-        attachment: What to pack.
-        directory: Where the part is written.
-        limit_bytes: The most that it may have; None for no bound.
+        attachment: The attachment.
+        directory: The directory for the packed file.
+        limit_bytes: The most bytes that the packed file may have; None for no limit.
     """
     try:
         info = sources.stat_readable(attachment.path)
@@ -98,7 +96,7 @@ def pack(attachment: Attachment, directory: Path, *, limit_bytes: int | None = N
 
 
 def size_bytes_of(attachment: Attachment) -> int:
-    """Return how large an attachment is before it is packed; 0 where nothing can be read."""
+    """Return the size of an attachment before it is packed; 0 where nothing can be read."""
     try:
         info = sources.stat_readable(attachment.path)
         return zip_directory.directory_size_bytes(attachment.path) if stat.S_ISDIR(info.st_mode) else info.st_size
@@ -148,14 +146,14 @@ def _gzip(
     attachment: Attachment, source: Source, directory: Path, limit_bytes: int | None, *, may_cut: bool
 ) -> PackedFile:
     with _new_file(directory, ".gz") as (path, output):
-        squeezed = gzip_file.compress(source, output, limit_bytes=limit_bytes, may_cut=may_cut)
+        compressed = gzip_file.compress(source, output, limit_bytes=limit_bytes, may_cut=may_cut)
         _require_content(source)
-    last = f"last {_text.size(squeezed.read_bytes)} of {_text.size(source.size_bytes)}" if squeezed.start else ""
+    last = f"last {_text.size(compressed.read_bytes)} of {_text.size(source.size_bytes)}" if compressed.start else ""
     return PackedFile(
         path=path,
         name=f"{safe_name(attachment.name)}.gz",
         content_type=GZIP_TYPE,
-        size_bytes=squeezed.written_bytes,
+        size_bytes=compressed.written_bytes,
         note="; ".join(filter(None, (last, source.trouble))),
     )
 
@@ -167,7 +165,7 @@ def _require_content(source: Source) -> None:
 
 @contextmanager
 def _new_file(directory: Path, suffix: str) -> Iterator[tuple[Path, BinaryIO]]:
-    """Open a new file for its owner alone, and remove it when the block fails."""
+    """Open a new file that only its owner may read, and remove it when the block fails."""
     from tempfile import mkstemp
 
     number, name = mkstemp(suffix=suffix, dir=directory)
@@ -186,12 +184,12 @@ def _left_out(attachment: Attachment, limit_bytes: int) -> str:
 
 
 def not_packed(error: OSError) -> str:
-    """Return the note for trouble on our own side: no room, no temporary directory."""
+    """Return the note for an error while packing: a full disk, or no temporary directory."""
     return f"left out, could not be packed: {sources.error_text(error)}"
 
 
 def _earlier_note(note: str) -> str:
-    """Return what an attachment's own note still has to say, now that there is something to attach."""
+    """Return the note from when the message was written, or "" if it no longer matters."""
     if note == sources.DIRECTORY:
         return ""
     return f"{note} when the message was written" if sources.describes_state(note) else note

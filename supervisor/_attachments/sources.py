@@ -1,7 +1,4 @@
-"""Looks at what shall be attached, and reads it no further than is safe.
-
-- Tells by its look what a file is: compressed already, text, or something else.
-"""
+"""Reads the files to attach, up to the size they had when they were opened, and never from pipes or devices."""
 
 from __future__ import annotations
 
@@ -29,12 +26,14 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 256 * 1024
 _AHEAD_FROM_BYTES = 8 * 1024 * 1024
+_AHEAD_PIECES = 4
+_AHEAD_POLL_S = 0.1
 MISSING = "missing"
 EMPTY = "empty"
 DIRECTORY = "a directory"
 _NOT_READABLE = "not readable"
 _NOT_READ = ", not read"
-# Of these, Windows knows O_BINARY alone. Without waiting: a named pipe can take the file's place after the look at it.
+# Of these, Windows knows O_BINARY alone. O_NONBLOCK: a named pipe may have replaced the file since it was checked.
 _FLAGS = os.O_RDONLY
 for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
     _FLAGS |= getattr(os, _name, 0)
@@ -48,7 +47,7 @@ _SPECIAL = {
 
 
 class UnreadableError(SupervisorError):
-    """Tell why nothing of a file or directory can be attached, in the words of a note."""
+    """Nothing of a file or directory can be attached; ``note`` says why."""
 
     def __init__(self, note: str) -> None:
         super().__init__(note)
@@ -56,15 +55,15 @@ class UnreadableError(SupervisorError):
 
 
 def describe(attachment: Attachment) -> Attachment:
-    """Fill in an attachment's size and note as they are now, by one look that opens nothing.
+    """Fill in an attachment's present size and note, without opening the file.
 
     Args:
-        attachment: What shall be attached. Its own note stays where there is nothing more pressing to say.
+        attachment: The attachment. Its own note is kept unless the file is missing, empty or not readable.
 
     Returns:
-        The same with ``size_bytes`` (None where there is no file) and ``note``: "" when all is well, "missing",
-        "empty", "a directory", "a named pipe, not read", "not readable: ...". A file that can be seen but not opened
-        is found out when it is packed.
+        The attachment with ``size_bytes`` (None where there is no file) and ``note``: "missing", "empty", "a
+        directory", "a named pipe, not read", "not readable: ...", or "" otherwise. A file that may not be opened is
+        only noticed when it is packed.
     """
     own_note = "" if describes_state(attachment.note) else attachment.note
     try:
@@ -77,15 +76,15 @@ def describe(attachment: Attachment) -> Attachment:
 
 
 def describes_state(note: str) -> bool:
-    """Tell whether a note says how the file was at some moment (and may be otherwise by now)."""
+    """Return whether a note describes a state of the file, which may have changed since."""
     return note in {MISSING, EMPTY, DIRECTORY} or note.startswith(_NOT_READABLE) or note.endswith(_NOT_READ)
 
 
 def stat_readable(path: Path) -> os.stat_result:
-    """Return what the system knows of a directory or regular file; links are followed.
+    """Return the status of a directory or regular file; links are followed.
 
     Raises:
-        UnreadableError: It is neither, is not there, or cannot be looked at.
+        UnreadableError: The path is neither, does not exist, or may not be accessed.
     """
     try:
         info = path.stat()
@@ -97,13 +96,13 @@ def stat_readable(path: Path) -> os.stat_result:
 
 
 def error_text(error: Exception) -> str:
-    """Return why something failed, without the path."""
+    """Return the reason of an error, without the path."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return _text.one_line(text)
 
 
 def as_unreadable(error: Exception) -> UnreadableError:
-    """Return an error of the system as the note that it makes."""
+    """Return an error of the operating system as an UnreadableError."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return UnreadableError(MISSING)
     return UnreadableError(f"{_NOT_READABLE}: {error_text(error)}")
@@ -113,11 +112,11 @@ class Source:
     """A regular file, open for reading up to the size that it had when it was opened.
 
     Attributes:
-        info: What the system knew of it when it was opened.
+        info: Its status when it was opened.
         size_bytes: Its size then.
-        read_bytes: How much the last walk over its chunks got.
-        trouble: What ended that walk early, in the words of a note; "" when nothing did.
-        new_filter: Returns what redacts a walk over the chunks; None leaves them as they are.
+        read_bytes: The number of bytes that the last iteration over :meth:`chunks` has read.
+        trouble: A note about why that iteration ended early; "" when it did not.
+        new_filter: Returns a filter that redacts the chunks of one iteration; None leaves them as they are.
     """
 
     def __init__(self, file: FileIO, info: os.stat_result) -> None:
@@ -130,14 +129,14 @@ class Source:
 
     @classmethod
     def open(cls, path: Path, *, follow: bool = True) -> Self:
-        """Open a regular file, and nothing that could wait or answer to being read.
+        """Open a regular file; pipes and devices are refused, because reading them may block or have effects.
 
         Args:
             path: The file.
-            follow: False refuses a link as the last part of the path, where the platform can.
+            follow: False refuses a link as the last part of the path, where the platform supports that.
 
         Raises:
-            UnreadableError: It is no regular file, is gone, or may not be read.
+            UnreadableError: The path is no regular file, does not exist, or may not be read.
         """
         try:
             _refuse_special(path.stat(follow_symlinks=follow).st_mode)
@@ -159,12 +158,12 @@ class Source:
         self._file.close()
 
     def chunks(self, start: int = 0) -> Iterator[memoryview | bytes]:
-        """Yield the content piece by piece, redacted; a piece is valid until the next one is asked for.
+        """Yield the content piece by piece, redacted; a piece is valid until the next one is requested.
 
-        All content that is attached passes here, and nowhere else.
+        The content of every attachment passes through this method, so redaction cannot be forgotten.
 
         Args:
-            start: Where to begin, in bytes.
+            start: The offset to begin at, in bytes.
         """
         if self.new_filter is None:
             yield from self._raw_chunks(start)
@@ -196,7 +195,7 @@ class Source:
             yield buffer[:count]
 
     def sample(self, start: int, count: int) -> bytes:
-        """Return some of the content, or less where it cannot be read: the walk over the chunks will tell why."""
+        """Return some of the content, or less where it cannot be read; :meth:`chunks` notes the reason later."""
         try:
             self._file.seek(start)
             return self._file.read(min(count, max(0, self.size_bytes - start))) or b""
@@ -214,19 +213,15 @@ def _refuse_special(mode: int) -> None:
         raise UnreadableError(kind + _NOT_READ)
 
 
-_PIECES = 4
-_LOOK_AGAIN_S = 0.1
-
-
 def read_ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield pieces that a thread makes meanwhile, a few ahead, so that memory stays bounded.
+    """Yield the pieces of an iterator that runs in a thread, which is at most a few pieces ahead.
 
-    What it raises is raised here. A consumer that stops early ends the thread.
+    Exceptions of the iterator are raised here. A consumer that stops early ends the thread.
 
     Args:
-        pieces: Makes them; it is used in that thread alone.
+        pieces: The iterator; it is used in that thread alone.
     """
-    queue: Queue[Any] = Queue(_PIECES)
+    queue: Queue[Any] = Queue(_AHEAD_PIECES)
     stopped = threading.Event()
     thread = threading.Thread(
         target=copy_context().run, args=(_make, pieces, queue, stopped), name=f"{THREAD_PREFIX}reads ahead", daemon=True
@@ -249,7 +244,7 @@ def _make(pieces: Iterator[bytes], queue: Queue[Any], stopped: threading.Event) 
             _put(piece, queue, stopped)
             if stopped.is_set():
                 return
-    except BaseException as error:  # noqa: BLE001 - it is raised in the thread that takes the pieces
+    except BaseException as error:  # noqa: BLE001 - the consumer raises it in its own thread
         end = error
     _put(end, queue, stopped)
 
@@ -257,7 +252,7 @@ def _make(pieces: Iterator[bytes], queue: Queue[Any], stopped: threading.Event) 
 def _put(piece: Any, queue: Queue[Any], stopped: threading.Event) -> None:
     while not stopped.is_set():
         try:
-            queue.put(piece, timeout=_LOOK_AGAIN_S)
+            queue.put(piece, timeout=_AHEAD_POLL_S)
         except Full:
             continue
         return

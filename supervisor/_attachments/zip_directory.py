@@ -1,4 +1,4 @@
-"""Packs a directory as a zip file, in bounded memory and never beyond its own walls."""
+"""Packs a directory as a zip file, in bounded memory and without following links out of the directory."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
 
 ZIP_TYPE = "application/zip"
-MOST_ENTRIES = 20_000  # keeps the archive's own table, which zipfile holds in memory, below 30 MB
+MOST_ENTRIES = 20_000  # keeps the archive's directory, which zipfile holds in memory, below 30 MB
 _MAY_NEED_ZIP64_BYTES = 1 << 29
 _NAMED_OMISSIONS = 3
-_JUNCTION = 0xA0000003  # Windows' directory links, which are no symbolic links
+_JUNCTION = 0xA0000003  # the reparse tag of Windows' directory junctions, which are no symbolic links
 
 
 @attrs.frozen
 class _Entry:
-    """Something found in a directory: a directory, a file to read, or what is to be left out and why."""
+    """Something found in a directory: a directory, a file to read, or something to leave out, with the reason."""
 
     name: str
     path: Path
@@ -41,22 +41,22 @@ class _Entry:
 
 
 def zip_directory(directory: Path, name: str, output: BinaryIO, *, limit_bytes: int | None) -> str:
-    """Write a directory as a zip file whose entries all stand below ``name``.
+    """Write a directory as a zip file with all entries below the folder ``name``.
 
-    Links to files within the directory are followed; others, and whatever is no file, are left out and named.
+    Links to files within the directory are followed; other links, and everything but files, are left out and noted.
 
     Args:
-        directory: What to pack.
-        name: The folder that appears where the archive is unpacked.
+        directory: The directory to pack.
+        name: The folder that unpacking the archive creates.
         output: An empty file, open for writing.
-        limit_bytes: The most that it may grow to; None for no bound.
+        limit_bytes: The largest size of ``output``; None for no limit.
 
     Returns:
-        What was left out, as a note; "" when nothing was.
+        A note about what was left out; "" when nothing was.
 
     Raises:
-        UnreadableError: It cannot be opened, or holds more than 20,000 files and folders.
-        TooBigError: It does not fit.
+        UnreadableError: The directory cannot be opened, or holds more than 20,000 files and folders.
+        TooBigError: The archive does not fit.
         OSError: ``output`` cannot be written.
     """
     import zipfile
@@ -77,14 +77,14 @@ def zip_directory(directory: Path, name: str, output: BinaryIO, *, limit_bytes: 
 
 
 def walk(directory: Path, name: str) -> Iterator[_Entry]:
-    """Yield what a directory holds, itself first, in a stable order, as entries of an archive.
+    """Yield a directory and everything in it, in a stable order, as entries of an archive.
 
     Args:
-        directory: Where to begin.
-        name: What it is called in the archive.
+        directory: The directory.
+        name: Its name in the archive.
 
     Raises:
-        UnreadableError: It is gone, or holds more than 20,000 files and folders.
+        UnreadableError: The directory does not exist, or holds more than 20,000 files and folders.
     """
     root = Path(os.path.realpath(directory))
     folders = [_Entry(name, directory, is_directory=True, mtime=stat_readable(directory).st_mtime)]
@@ -116,7 +116,7 @@ def _entries(folder: _Entry, root: Path, taken: dict[str, int]) -> Iterator[_Ent
         yield _Entry(folder.name, folder.path, left_out=f"not readable: {error_text(error)}")
         return
     for each in inside:
-        # Two names that differ in what cannot be printed would be one in the archive.
+        # Names that differ only in characters that cannot be printed would be equal in the archive.
         name = distinct(f"{folder.name}/{entry_name(redacted_name(each.name))}", taken, key=str)
         try:
             yield _entry(each, name, root)
@@ -137,7 +137,7 @@ def _entry(found: os.DirEntry[str], name: str, root: Path) -> _Entry:
 
 
 def _link_target_entry(target: Path, name: str, root: Path) -> _Entry:
-    """Return what a link leads to, where that lies within the directory and is a file."""
+    """Return the entry for a link: its target if that is a file within the directory, else an entry to leave out."""
     try:
         info = target.stat()
     except OSError:
@@ -150,12 +150,12 @@ def _link_target_entry(target: Path, name: str, root: Path) -> _Entry:
 
 
 def _add(archive: ZipFile, entry: _Entry, output: BinaryIO, limit_bytes: int | None) -> str:
-    """Add one entry, and return what was wrong with it."""
+    """Add one entry, and return a note about what was wrong with it."""
     if entry.is_directory:
         archive.writestr(_zip_info(f"{entry.name}/", entry.mtime), b"")
         return ""
     try:
-        # A link is resolved by now: one that stands here was put here after the look.
+        # Links were resolved before: a link that is here now was put here since, so it is not followed.
         source = Source.open(entry.path, follow=False)
     except UnreadableError as error:
         return error.note
@@ -175,7 +175,7 @@ def _add_file(archive: ZipFile, entry: _Entry, source: Source, output: BinaryIO,
         info.compress_type = zipfile.ZIP_DEFLATED
     if file_type.can_be_redacted:
         source.new_filter = new_redaction_filter
-    # A text may grow while it is redacted, so the size does not tell whether the entry needs zip64.
+    # A text may grow while it is redacted, so its size does not decide whether the entry needs zip64.
     with archive.open(info, "w", force_zip64=source.size_bytes > _MAY_NEED_ZIP64_BYTES) as written:
         for chunk in source.chunks():
             written.write(chunk)
@@ -193,12 +193,12 @@ def _zip_info(name: str, mtime: float) -> ZipInfo:
 
 
 def _date_time(mtime: float) -> tuple[int, int, int, int, int, int]:
-    """Return local time, as zip files have it, within the years that they can hold."""
+    """Return the local time in the form of zip files, within the years that they can hold."""
     try:
         moment = time.localtime(mtime)
     except (OverflowError, ValueError, OSError):
         return (1980, 1, 1, 0, 0, 0)
-    if not 1980 <= moment.tm_year <= 2107:  # noqa: PLR2004 - the zip format's own years
+    if not 1980 <= moment.tm_year <= 2107:  # noqa: PLR2004 - the years that the zip format can hold
         return (1980, 1, 1, 0, 0, 0)
     return (moment.tm_year, moment.tm_mon, moment.tm_mday, moment.tm_hour, moment.tm_min, moment.tm_sec)
 

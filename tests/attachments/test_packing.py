@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 CLAIMS = st.lists(st.builds(SpaceRequest, need_bytes=st.integers(0, 1000), may_cut=st.booleans()), max_size=8)
 
 
-def served(claims: list[SpaceRequest], limit_bytes: int) -> list[int]:
-    """Return what each claim gets when all needs are told truly."""
-    got, left = [0] * len(claims), limit_bytes
-    order, sure = serving_order(claims), reserved_bytes(claims, limit_bytes)
+def served(requests: list[SpaceRequest], limit_bytes: int) -> list[int]:
+    """Return the bytes that each request gets when its need is stated correctly."""
+    got, left = [0] * len(requests), limit_bytes
+    order, sure = serving_order(requests), reserved_bytes(requests, limit_bytes)
     for at, which in enumerate(order):
-        allowed = allowance(claims[which], [claims[later] for later in order[at + 1 :]], left, sure)
-        claim = claims[which]
-        got[which] = min(claim.need_bytes, allowed) if claim.may_cut or claim.need_bytes <= allowed else 0
+        allowed = allowance(requests[which], [requests[later] for later in order[at + 1 :]], left, sure)
+        request = requests[which]
+        got[which] = min(request.need_bytes, allowed) if request.may_cut or request.need_bytes <= allowed else 0
         left -= got[which]
     return got
 
 
 @given(CLAIMS, st.integers(0, 3000))
-def test_a_budget_is_kept(claims: list[SpaceRequest], limit_bytes: int) -> None:
+def test_a_budget_is_kept(requests: list[SpaceRequest], limit_bytes: int) -> None:
     """Together the parts never pass the limit."""
-    assert sum(served(claims, limit_bytes)) <= limit_bytes
+    assert sum(served(requests, limit_bytes)) <= limit_bytes
 
 
 @given(CLAIMS)
-def test_nothing_is_cut_where_all_fits(claims: list[SpaceRequest]) -> None:
+def test_nothing_is_cut_where_all_fits(requests: list[SpaceRequest]) -> None:
     """A budget as large as all needs gives each what it needs."""
-    needs = [claim.need_bytes for claim in claims]
-    assert served(claims, sum(needs)) == needs
+    needs = [request.need_bytes for request in requests]
+    assert served(requests, sum(needs)) == needs
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=8), st.integers(8, 3000))
@@ -58,12 +58,12 @@ def test_logs_share_evenly_what_small_ones_leave(needs: list[int], limit_bytes: 
 
 
 @given(CLAIMS, st.integers(0, 3000))
-def test_a_log_is_sure_of_half_its_share(claims: list[SpaceRequest], limit_bytes: int) -> None:
+def test_a_log_is_sure_of_half_its_share(requests: list[SpaceRequest], limit_bytes: int) -> None:
     """A large archive cannot take it all from the log that tells why the run failed."""
-    sure = limit_bytes // max(1, 2 * len(claims))
-    for claim, got in zip(claims, served(claims, limit_bytes), strict=True):
-        if claim.may_cut:
-            assert got >= min(claim.need_bytes, sure)
+    sure = limit_bytes // max(1, 2 * len(requests))
+    for request, got in zip(requests, served(requests, limit_bytes), strict=True):
+        if request.may_cut:
+            assert got >= min(request.need_bytes, sure)
 
 
 def test_an_archive_comes_before_what_can_be_cut() -> None:
