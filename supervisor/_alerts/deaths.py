@@ -94,7 +94,7 @@ def message_of(  # noqa: PLR0913 - what a message is made of
     )
     note = " ".join(filter(None, (*_how(record, seen_at), left.note, _program(record))))
     details = message_for(Kind.DIED, report, logs, note, past, slow)
-    still_runs = record.program is not None and lives(record.program)
+    still_runs = record.child is not None and lives(record.child)
     return attrs.evolve(details, subject=f"{details.subject}; its program still runs") if still_runs else details
 
 
@@ -169,7 +169,7 @@ def _own_log(report: RunReport, state: str) -> Path | None:
 
 def _program(record: RunRecord) -> str:
     """Return what is known of the program that `supervisor run` had started; "" for a script that was its own run."""
-    report, program = record.report, record.program
+    report, program = record.report, record.child
     command = one_line(" ".join(report.argv), _COMMAND_LIMIT)
     if program is None:
         # Of a program that is started, no version of Python is known.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from supervisor._cli.check.checker import View, Watched
-    from supervisor._store.records import RunGlance
+    from supervisor._store.records import RunRecord
 
 EARLY = timedelta(seconds=30)
 """A start that comes before its time by less than this is that start: schedulers and clocks are not exact."""
@@ -39,7 +39,7 @@ class Plan:
     schedule: Schedule
     grace: timedelta
     after: datetime
-    newest: RunGlance | None
+    newest: RunRecord | None
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +83,7 @@ def plan_of(view: View, name: str) -> Plan | None:
     return _plan(name, recorded, newest.grace_s, newest, None)
 
 
-def _is_older(watched: Watched, newest: RunGlance | None) -> bool:
+def _is_older(watched: Watched, newest: RunRecord | None) -> bool:
     """Tell whether the newest run knew better than the configuration what its schedule is."""
     if newest is None or newest.schedule is None:
         return False
@@ -93,7 +93,7 @@ def _is_older(watched: Watched, newest: RunGlance | None) -> bool:
     )
 
 
-def _plan(name: str, text: str, grace_s: float | None, newest: RunGlance | None, since: datetime | None) -> Plan | None:
+def _plan(name: str, text: str, grace_s: float | None, newest: RunRecord | None, since: datetime | None) -> Plan | None:
     try:
         schedule = parse(text)
     except ConfigurationError as error:  # only by a journal that was changed by hand, or that a newer version wrote
@@ -107,7 +107,7 @@ def _plan(name: str, text: str, grace_s: float | None, newest: RunGlance | None,
     return Plan(name=name, schedule=schedule, grace=grace, after=after, newest=newest)
 
 
-def _counted_from(schedule: Schedule, newest: RunGlance | None) -> datetime | None:
+def _counted_from(schedule: Schedule, newest: RunRecord | None) -> datetime | None:
     """Return the instant after which the next start is due.
 
     What was due while the newest run was still under way is not missed: Task Scheduler and systemd start no second one
@@ -123,6 +123,6 @@ def _counted_from(schedule: Schedule, newest: RunGlance | None) -> datetime | No
     return seen_at if due is not None and due <= seen_at else after
 
 
-def _is_under_way(newest: RunGlance | None) -> bool:
+def _is_under_way(newest: RunRecord | None) -> bool:
     """Tell whether a run is surely alive; of another machine's that cannot be told."""
     return newest is not None and newest.outcome is None and not newest.is_gone and newest.host == hostname()

@@ -13,7 +13,7 @@ import attrs
 
 from supervisor._alerts.stall_messages import FindingsInMemory
 from supervisor._models.kinds import Kind
-from supervisor._store.contract import JournalUnavailable
+from supervisor._store.essentials import JournalUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

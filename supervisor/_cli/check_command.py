@@ -96,7 +96,7 @@ def _result(handlers: Sequence[str], deadline_s: float | None, shown: _Shown) ->
     """Check, and turn whatever keeps it from its work into faults."""
     from supervisor._cli.check.check_result import Result
     from supervisor._config.active import active
-    from supervisor._store.contract import JournalUnavailable
+    from supervisor._store.essentials import JournalUnavailable
 
     configuration = active().loaded
     faults = [str(each) for each in configuration.problems]
@@ -140,7 +140,7 @@ def _journal(configuration: Configuration) -> Journal | None:
     from pathlib import Path
 
     from supervisor._runtime import default_runtime
-    from supervisor._store.paths import limits
+    from supervisor._store.location import limits
     from supervisor._store.sqlite.database import FILE_NAME
     from supervisor._store.sqlite.journal import open_journal
 

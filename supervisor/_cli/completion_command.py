@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-    from supervisor._store.sqlite.reader import Reader
+    from supervisor._store.sqlite.reader import JournalReader
 
 _VARIABLE = "_SUPERVISOR_COMPLETE"
 _HINTS = {
@@ -94,7 +94,7 @@ def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Co
 
     with suppress(SupervisorError), _reading() as reader:
         names = _items(((name, "the newest run") for name in reader.names()), incomplete)
-        reports = [each.report for each in reader.some_runs(limit=_MOST)]
+        reports = [each.report for each in reader.runs(limit=_MOST)]
         ids = ((each.id[:SHORT_ID], f"{each.name}, {each.outcome or 'under way'}") for each in reports)
         return [*names, *_items(ids, incomplete)]
     return []
@@ -117,16 +117,16 @@ def deliveries(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
 
 
 @contextmanager
-def _reading() -> Iterator[Reader]:
+def _reading() -> Iterator[JournalReader]:
     """Open the journal for a moment.
 
     Raises:
         SupervisorError: There is none, or it cannot be read.
     """
     from supervisor._store import state_directory
-    from supervisor._store.sqlite.reader import look
+    from supervisor._store.sqlite.reader import open_reader
 
-    reader = look(state_directory(), busy_s=_LOOK_S)
+    reader = open_reader(state_directory(), busy_s=_LOOK_S)
     if reader is None:
         raise SupervisorError("there is no journal yet")
     try:

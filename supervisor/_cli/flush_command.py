@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from supervisor._store import Journal, WaitingDelivery
-    from supervisor._store.sqlite.reader import DeliveryStatus, Reader
+    from supervisor._store.records import DeliveryStatus
+    from supervisor._store.sqlite.reader import JournalReader
 
 DEADLINE_S = 60.0
 _STYLES = {"sent": "green", "failed": "bold red", "left": "yellow"}
@@ -102,7 +103,7 @@ def _chosen(waiting: Sequence[WaitingDelivery], names: Sequence[str]) -> list[Wa
 
 
 def _flushed(
-    reader: Reader, chosen: Sequence[WaitingDelivery], *, failed: bool, deadline_s: float, quiet: bool
+    reader: JournalReader, chosen: Sequence[WaitingDelivery], *, failed: bool, deadline_s: float, quiet: bool
 ) -> list[Result]:
     """Try what waits, and return what became of each."""
     tried = [each for each in chosen if failed or each.state is DeliveryState.PENDING]

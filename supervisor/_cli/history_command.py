@@ -63,7 +63,7 @@ def command(name: str | None, limit: int, failed: bool, since: datetime | None, 
         shared.print_json([]) if as_json else shared.say(shared.no_journal_yet())
         return
     with shared.faults_told():
-        runs = reader.some_runs(name, failed=failed, since=since, limit=limit)
+        runs = reader.runs(name, failed=failed, since=since, limit=limit)
         if name is not None and not runs and name not in (names := reader.names()):
             shared.fail(unknown_name(name, names))
         usuals = run_facts.Usuals(reader)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from supervisor._cli.report.gather import Gathered
-    from supervisor._store.sqlite.reader import Reader
+    from supervisor._store.sqlite.reader import JournalReader
 
 _CODES = exit_codes(
     zero="the page was written, even when there are no runs yet",
@@ -72,13 +72,13 @@ def _gathered(days: int, names: Sequence[str]) -> Gathered:
         known.close()
 
 
-def _check(names: Sequence[str], known: Reader) -> None:
+def _check(names: Sequence[str], known: JournalReader) -> None:
     """Refuse a name of which there is no run at all: it is probably misspelt."""
-    from supervisor._store.json_text import text
+    from supervisor._store.essentials import storable
 
     there = known.names() if names else ()
     for name in names:
-        if text(name) not in there:
+        if storable(name) not in there:
             from difflib import get_close_matches
 
             meant = get_close_matches(name, there, n=1, cutoff=0.5)

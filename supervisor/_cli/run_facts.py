@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from supervisor._models.values import ErrorDetails, Progress, RunReport
     from supervisor._store import RunRecord
     from supervisor._store.processes import Process
-    from supervisor._store.sqlite.reader import Reader
+    from supervisor._store.sqlite.reader import JournalReader
 
 LAST_SUCCESSES = 20
 SHORT_ID = 12
@@ -47,7 +47,7 @@ class Usuals:
         reader: Where the runs are.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: JournalReader) -> None:
         self._reader = reader
         self._successes: dict[str, dict[str, float]] = {}
         self._found: dict[tuple[str, str], Baseline | None] = {}
@@ -219,7 +219,7 @@ def run_document(record: RunRecord, usual: Baseline | None = None, *, traceback:
         usual: What is usual for its duration; None where that is not known.
         traceback: True tells all of its error, False in short.
     """
-    report, standing, program = record.report, lateness(record), record.program
+    report, standing, program = record.report, lateness(record), record.child
     same = ("id", "name", "outcome", "started_at", "ended_at")
     rest = ("exit_code", "parent_id", "host", "user", "pid", "argv", "python", "cpu_s", "peak_memory_bytes")
     return {

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from supervisor._store import Journal
-    from supervisor._store.sqlite.reader import Reader
+    from supervisor._store.sqlite.reader import JournalReader
 
 __all__ = [
     "FINE",
@@ -66,16 +66,16 @@ FINE, FOUND, WRONG_USE = 0, 1, 2
 """The exit codes: all is well; something was found or failed; wrong usage or configuration."""
 
 
-def journal() -> Reader | None:
+def journal() -> JournalReader | None:
     """Return the journal for reading, or None where none was begun yet. Ends the command when it cannot be read.
 
     It is closed at the end of the command.
     """
     from supervisor._store import state_directory
-    from supervisor._store.sqlite.reader import look
+    from supervisor._store.sqlite.reader import open_reader
 
     with faults_told():
-        reader = look(state_directory())
+        reader = open_reader(state_directory())
     context = click.get_current_context(silent=True)
     if reader is not None and context is not None:
         context.call_on_close(reader.close)
@@ -93,7 +93,7 @@ def writable_journal() -> Journal:
 @contextmanager
 def faults_told() -> Iterator[None]:
     """End the command with what is wrong when the journal cannot be read or written in the block."""
-    from supervisor._store.contract import JournalUnavailable
+    from supervisor._store.essentials import JournalUnavailable
 
     try:
         yield

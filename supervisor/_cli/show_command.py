@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from supervisor._models.summary import Baseline
     from supervisor._models.values import ErrorDetails
     from supervisor._store import RunRecord, WaitingDelivery
-    from supervisor._store.sqlite.reader import Reader
+    from supervisor._store.sqlite.reader import JournalReader
 
 TAIL_LINES = 15
 _LOOK_BACK = 60
@@ -55,7 +55,7 @@ def command(run: str, lines: int, as_json: bool) -> None:
         known.say()
 
 
-def _found(reader: Reader, asked: str) -> RunRecord:
+def _found(reader: JournalReader, asked: str) -> RunRecord:
     """Return the run that is meant: by its whole id, by its name, or by the beginning of its id."""
     by_id = reader.with_id(asked) if len(asked) >= _LEAST_BEGINNING else ()
     exact = next((each for each in by_id if each.report.id == asked), None)
@@ -73,7 +73,7 @@ def _found(reader: Reader, asked: str) -> RunRecord:
 class _Known:
     """All that is known of a run."""
 
-    def __init__(self, reader: Reader, record: RunRecord, lines: int) -> None:
+    def __init__(self, reader: JournalReader, record: RunRecord, lines: int) -> None:
         self.record = record
         self.report = record.report
         self.usual = run_facts.Usuals(reader).of(record.report)
@@ -131,8 +131,8 @@ class _Known:
         who = f" of {line(report.user)}" if report.user else ""
         gone = ", which is gone" if run_facts.is_lost(record) else ""
         yield "Process", f"{report.pid}{who} on {line(report.host) if report.host else 'this machine'}{gone}"
-        if record.program is not None and report.outcome in (None, Outcome.DIED):
-            yield "Program", run_facts.program_words(record.program, f"{record.program.pid}, which")
+        if record.child is not None and report.outcome in (None, Outcome.DIED):
+            yield "Program", run_facts.program_words(record.child, f"{record.child.pid}, which")
         yield "Command", " ".join(line(each) for each in report.argv)
         yield "Python", line(report.python) if report.python else ""
         yield "Used", ", ".join(self._used())
@@ -168,7 +168,7 @@ class _Known:
             yield f"progress every {duration(self.record.stall_after_s)}"
 
 
-def _usual_values(reader: Reader, record: RunRecord) -> Mapping[str, Baseline]:
+def _usual_values(reader: JournalReader, record: RunRecord) -> Mapping[str, Baseline]:
     """Return what is usual for the numbers that a run recorded, by the last successes of its name besides itself."""
     if not record.report.values:
         return {}
@@ -177,7 +177,7 @@ def _usual_values(reader: Reader, record: RunRecord) -> Mapping[str, Baseline]:
 
     others = [
         PastRun(outcome=Outcome.SUCCESS, started_at=each.report.started_at, values=each.report.values)
-        for each in reader.some_runs(record.report.name, limit=_LOOK_BACK)
+        for each in reader.runs(record.report.name, limit=_LOOK_BACK)
         if each.report.outcome is Outcome.SUCCESS and each.report.id != record.report.id
     ]
     values, _ = baselines_of(record.report, Past(runs=tuple(others)))

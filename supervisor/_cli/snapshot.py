@@ -12,7 +12,7 @@ from supervisor._cli import run_facts
 if TYPE_CHECKING:
     from supervisor._models.summary import Baseline
     from supervisor._store import RunRecord
-    from supervisor._store.sqlite.reader import Reader
+    from supervisor._store.sqlite.reader import JournalReader
 
 LAST_NAMES = 10
 
@@ -70,12 +70,12 @@ class Now:
     more_names: int = 0
 
 
-def look(reader: Reader | None, now: datetime | None = None) -> Now:
+def look(reader: JournalReader | None, now: datetime | None = None) -> Now:
     """Return what there is to see now."""
     now = now or datetime.now(UTC)
     if reader is None:
         return Now(at=now, runs=(), last=(), pending=0, failed=0)
-    records = reader.under_way()
+    records = reader.unended_runs()
     usuals = run_facts.Usuals(reader)
     names = {each.report.id: each.report.name for each in records}
     runs = tuple(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from supervisor._store import RunRecord
-    from supervisor._store.sqlite.reader import Reader
+    from supervisor._store.sqlite.reader import JournalReader
 
 REFRESH_S = 2.0
 _LEAST_NAME = 8
@@ -124,8 +124,8 @@ def _lost(record: RunRecord, now: datetime) -> Iterator[str]:
     yield f"started {_time(report.started_at, now)}"
     yield f"last sign of life {shared.ago(record.seen_at, now)}"
     yield f"process {report.pid} is gone"
-    if record.program is not None:
-        yield run_facts.program_words(record.program, f"its program, process {record.program.pid},")
+    if record.child is not None:
+        yield run_facts.program_words(record.child, f"its program, process {record.child.pid},")
     yield "its next run or `supervisor check` will tell"
 
 
@@ -179,7 +179,7 @@ def _outbox(now: Now) -> str:
     return f"Outbox: {run_facts.joined((pending, failed), ', ')} (`supervisor outbox`)"
 
 
-def _watch(reader: Reader | None) -> None:
+def _watch(reader: JournalReader | None) -> None:
     """Show it anew every 2 seconds, until Ctrl+C."""
     import time
 

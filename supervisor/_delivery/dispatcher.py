@@ -16,7 +16,7 @@ from supervisor._delivery.job import Job
 from supervisor._delivery.worker import EXIT_DEADLINE_S, in_worker_thread
 from supervisor._models.kinds import Kind
 from supervisor._settings import kinds_of
-from supervisor._store.contract import JournalUnavailable, warn_once
+from supervisor._store.essentials import JournalUnavailable, warn_once
 from supervisor._store.memory import MemoryOutbox
 
 if TYPE_CHECKING:

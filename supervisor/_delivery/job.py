@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from supervisor._store.contract import JournalUnavailable, warn_once
+from supervisor._store.essentials import JournalUnavailable, warn_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from supervisor._exceptions import safe_text
 from supervisor._forks import THREAD_PREFIX, guard_forks
 from supervisor._hooks import at_exit, on_fork
 from supervisor._models.kinds import DeliveryState
-from supervisor._store.contract import LEASE_S, JournalUnavailable, warn_once
+from supervisor._store.essentials import LEASE_S, JournalUnavailable, warn_once
 from supervisor.errors import DeliveryError
 
 if TYPE_CHECKING:

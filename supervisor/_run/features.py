@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from supervisor import _log
-from supervisor._store.contract import JournalUnavailable
+from supervisor._store.essentials import JournalUnavailable
 from supervisor.errors import OverlapError, RunSkipped
 
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor import _exceptions
 from supervisor._models.kinds import Outcome
-from supervisor._store.contract import JournalUnavailable, warn_once
+from supervisor._store.essentials import EndedRun, JournalUnavailable, StartedRun, warn_once
 from supervisor._store.memory import MemoryOutbox
-from supervisor._store.sqlite.runs import EndedRun, StartedRun
 from supervisor._text import counted, local_time
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ class Recorder:
             from supervisor._store.processes import process_of
 
             with self.faults_logged():
-                journal.note_program(self._run.id, process_of(pid))
+                journal.set_child_process(self._run.id, process_of(pid))
 
     def earlier_runs(self, before: str) -> Past | None:
         """Return what is known of the runs of this name before one of them; None when nothing is.

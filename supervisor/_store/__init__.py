@@ -1,7 +1,8 @@
-"""The journal: the record of all runs, and the outbox of messages that are not settled yet, on disk.
+"""The store: the record of all runs, the alerts that people were notified of, and the outbox of messages to deliver.
 
-``open_journal(state_directory())`` gives the :class:`Journal`, which is both. Where it raises
-:class:`JournalUnavailable`, a :class:`MemoryOutbox` takes its place.
+``open_journal(state_directory())`` gives the :class:`Journal`, which is all three in one SQLite file. Where it raises
+:class:`JournalUnavailable`, a :class:`MemoryOutbox` takes its place. :mod:`supervisor._store.contract` states what a
+store promises; nothing here knows who asks.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING
 from supervisor._lazy import loads
 
 if TYPE_CHECKING:
-    from supervisor._store.contract import LEASE_S, JournalUnavailable, Outbox, Pack
+    from supervisor._store.contract import Outbox, Pack, Store
+    from supervisor._store.essentials import LEASE_S, EndedRun, JournalUnavailable, StartedRun
+    from supervisor._store.location import state_directory
     from supervisor._store.memory import MemoryOutbox
-    from supervisor._store.paths import state_directory
     from supervisor._store.records import Repeats, RunRecord, Streak, WaitingDelivery
     from supervisor._store.sqlite.journal import Journal, open_journal
-    from supervisor._store.sqlite.runs import EndedRun, StartedRun
 
 __all__ = [
     "LEASE_S",
@@ -29,6 +30,7 @@ __all__ = [
     "Repeats",
     "RunRecord",
     "StartedRun",
+    "Store",
     "Streak",
     "WaitingDelivery",
     "open_journal",
@@ -36,12 +38,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "contract": ("LEASE_S", "JournalUnavailable", "Outbox", "Pack"),
-    "sqlite.journal": ("Journal", "open_journal"),
+    "contract": ("Outbox", "Pack", "Store"),
+    "essentials": ("LEASE_S", "EndedRun", "JournalUnavailable", "StartedRun"),
+    "location": ("state_directory",),
     "memory": ("MemoryOutbox",),
-    "paths": ("state_directory",),
     "records": ("Repeats", "RunRecord", "Streak", "WaitingDelivery"),
-    "sqlite.runs": ("EndedRun", "StartedRun"),
+    "sqlite.journal": ("Journal", "open_journal"),
 }
 
 # A run without a journal needs no SQLite, one without messages no outbox.

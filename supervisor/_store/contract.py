@@ -1,28 +1,31 @@
-"""What delivery asks of the place where messages wait.
+"""The contract of a store: what it is asked to keep of runs, messages and alerts, and what it promises.
 
-- The one way in which the journal fails.
+The SQLite :class:`~supervisor._store.Journal` is a :class:`Store`; another one, say on a server, fits when it does what
+stands here. A store never knows who asks. Its methods can be called from any thread, and after a fork also in the
+child. Each raises :class:`~supervisor._store.essentials.JournalUnavailable` when it cannot read or write; nothing was
+changed then. Instants are aware UTC datetimes, or seconds since 1970 where the name ends in ``_s``. A method that is
+said to do something "for exactly one caller" returns to only one of all processes that it did; it is used in
+:meth:`Runs.one_commit` together with :meth:`Outbox.put`, so that a kill in between neither loses the message nor
+repeats it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from supervisor import _log
-from supervisor.errors import SupervisorError
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
     from pathlib import Path
 
-    from supervisor._models.kinds import DeliveryState
-    from supervisor._models.values import Attachment, Delivery, MessageDetails
-    from supervisor._store.records import WaitingDelivery
-
-LEASE_S = 300.0
-"""How long a claimed delivery belongs to its claimer, if the claimer's process lives that long."""
-
-COPIES_LIMIT_BYTES = 200 * 1024 * 1024
-"""The most that the copies of waiting messages' attachments may take."""
+    from supervisor._models.alerts import Notification
+    from supervisor._models.kinds import DeliveryState, Kind
+    from supervisor._models.summary import Past
+    from supervisor._models.values import Attachment, Delivery, MessageDetails, Progress
+    from supervisor._store.essentials import EndedRun, StartedRun
+    from supervisor._store.processes import Process
+    from supervisor._store.records import AlertRecord, LastCheck, Repeats, RunRecord, Streak, WaitingDelivery
 
 
 class Pack(Protocol):
@@ -147,34 +150,199 @@ class Outbox(Protocol):
         """Let go of the file. What is used after it opens it again."""
 
 
-class JournalUnavailable(SupervisorError):  # noqa: N818 - it tells a state of the machine, not a mistake of the caller
-    """Tell that the journal cannot be read or written, and why.
+class Runs(Protocol):
+    """The record of runs. Texts come back as :func:`~supervisor._store.essentials.storable` makes them."""
 
-    What was committed before stays as it is; the operation that raised left nothing behind. Whoever catches
-    it goes on with a :class:`~supervisor._store.MemoryOutbox`.
+    def start_run(self, run: StartedRun) -> bool:
+        """Note that a run has started; durable when this returns.
 
-    Args:
-        path: The journal's file, or the directory where it should be.
-        reason: What was found there ("disk I/O error", "Permission denied").
-        remedy: What a person can do about it.
-    """
+        Returns:
+            True when other runs of its name have not ended: they are under way, or died.
+        """
 
-    def __init__(self, path: str, reason: str, remedy: str = "") -> None:
-        remedy = remedy or "make room and check its permissions, or set SUPERVISOR_STATE to another directory"
-        super().__init__(f"journal {path!r}: {reason}; {remedy}")
-        self.path = path
-        self.reason = reason
-        self.remedy = remedy
+    def join_run(self, run: StartedRun) -> None:
+        """Go on with a run that another process has started: its progress and end are noted where its start was."""
 
-    def __reduce__(self) -> tuple[type[JournalUnavailable], tuple[str, str, str]]:
-        return (type(self), (self.path, self.reason, self.remedy))
+    def progress(self, run_id: str, progress: Progress) -> None:
+        """Note how far a run has come; it survives the end of the process, but perhaps not power loss.
+
+        Call it at most once a second. A run that was not started or joined here is ignored.
+        """
+
+    def set_child_process(self, run_id: str, child: Process) -> None:
+        """Note the process of the program that a run has started, as :meth:`progress` does."""
+
+    def end_run(self, run_id: str, end: EndedRun, *, asks: bool = True) -> bool:
+        """Note how a run has ended; durable when this returns. Now and then old runs are deleted.
+
+        Args:
+            run_id: A run that was started or joined here; any other is ignored.
+            end: How it ended.
+            asks: Whether the answer matters: what came before is looked up for it.
+
+        Returns:
+            True for a success when the newest run of its name that ended before it was none; False if not asked.
+        """
+
+    def mark_died(self, run_id: str) -> bool:
+        """Mark a run as died, for exactly one caller; False when it has ended or another was first."""
+
+    def mark_notified(self, name: str, fingerprint: str) -> None:
+        """Note that people are notified of a failure just now, and begin to count anew."""
+
+    def mark_held_back(self, name: str, fingerprint: str) -> None:
+        """Note that a failure was held back because people were notified of an equal one."""
+
+    def repeats(self, name: str, fingerprint: str) -> Repeats:
+        """Return when people were last notified of an equal failure, and how many were held back since."""
+
+    def runs(
+        self, name: str | None = None, *, failed: bool = False, since: datetime | None = None, limit: int = 100
+    ) -> tuple[RunRecord, ...]:
+        """Return the newest runs, newest first.
+
+        Args:
+            name: Of which name; None means of all.
+            failed: Only those that failed, were terminated or died.
+            since: Only those that started then or later.
+            limit: How many at most.
+        """
+
+    def runs_since(self, since_s: float, names: Sequence[str] = ()) -> Iterator[RunRecord]:
+        """Yield all runs that started since an instant, newest first, without holding them in memory.
+
+        Args:
+            since_s: The instant.
+            names: Of which names; none means of all.
+        """
+
+    def last_run(self, name: str) -> RunRecord | None:
+        """Return the newest run of a name, ended or not."""
+
+    def last_failure(self, name: str, fingerprint: str) -> RunRecord | None:
+        """Return the newest run of a name that ended with an equal failure."""
+
+    def first_run_since(self, name: str, since: datetime) -> RunRecord | None:
+        """Return the first run of a name that started at an instant or later."""
+
+    def run_now(self, record: RunRecord) -> RunRecord | None:
+        """Return what is known of a run now; None when it is no longer kept."""
+
+    def newest_runs(self) -> dict[str, RunRecord]:
+        """Return the newest run of each name; it takes as long as there are names, however many runs each has."""
+
+    def unended_runs(self) -> tuple[RunRecord, ...]:
+        """Return the runs that have not ended, of all names and machines, oldest first."""
+
+    def died_runs(self, name: str) -> tuple[RunRecord, ...]:
+        """Return the runs of a name on this machine that never ended and whose process is gone, oldest first."""
+
+    def failures_since_success(self, name: str, *, before: str = "") -> Streak:
+        """Return how many runs of a name failed in a row, and since when; runs under way do not count.
+
+        Args:
+            name: Of which name.
+            before: The id of a run that has ended and does not count either; "" for none.
+        """
+
+    def past(self, name: str, *, before: str = "") -> Past:
+        """Return what came before a run: the last 30 ended runs of its name, and how many ended alike in a row.
+
+        Args:
+            name: The name of the run.
+            before: The run's id; "" means before one that starts now.
+        """
+
+    def one_commit(self) -> AbstractContextManager[object]:
+        """Make what this thread writes in the block one commit: all of it or, after an exception, nothing.
+
+        Do nothing slow in the block: no other process can write meanwhile.
+        """
 
 
-_warned: set[tuple[str, str]] = set()
+class Alerts(Protocol):
+    """What people were notified of, each once: runs that stalled, took too long, died or did not start."""
+
+    def open_alert(self, kind: Kind, run_id: str, *, is_new: bool = False) -> Notification | None:
+        """Open the alert that a run stalled, is overdue or died, for exactly one caller.
+
+        Stalls that people are not notified of (see :mod:`~supervisor._models.alerts`) are counted.
+
+        Args:
+            kind: Stalled, overdue or died.
+            run_id: A run that has not ended.
+            is_new: True for a stall of its own though the run made no progress since the last one.
+
+        Returns:
+            What to notify people of; None when they were, when the stall is held back, and when the run has ended.
+        """
+
+    def open_missed_alert(self, name: str, schedule: str, since: datetime, newest: RunRecord | None) -> bool:
+        """Open the alert that a scheduled start was missed, for exactly one caller.
+
+        Args:
+            name: Of which runs.
+            schedule: Their schedule, as text.
+            since: When the first start was due that was missed.
+            newest: The newest run that the caller knows of; when there is a newer one, nothing is opened.
+        """
+
+    def await_recovery(self, kind: Kind, run_id: str, names: Iterable[str]) -> None:
+        """Note handlers that are to be notified of the recovery, besides those that were noted before."""
+
+    def mark_recovery_notified(self, key: int, names: Collection[str]) -> bool:
+        """Mark these handlers as notified of the recovery; the alert is resolved when all are.
+
+        Returns:
+            True for exactly one caller, when one of them was to be notified, or nobody was.
+        """
+
+    def resolve_stall(self, run_id: str, *, only: Collection[str] | None = None) -> tuple[str, ...] | None:
+        """Resolve the stall of a run that makes progress again.
+
+        Args:
+            run_id: The run.
+            only: The names of the handlers that the caller can notify; None for all.
+
+        Returns:
+            The names of the handlers to notify, for exactly one caller. None when no stall is open, when there are
+            others to notify, and when the run has stalled so often that it is not over before its end.
+        """
+
+    def resolve_alert(self, key: int) -> bool:
+        """Resolve an alert, for exactly one caller."""
+
+    def open_alerts(self) -> tuple[AlertRecord, ...]:
+        """Return the alerts that are not resolved, oldest first."""
+
+    def alerts_of(self, run_id: str) -> tuple[AlertRecord, ...]:
+        """Return the alerts of a run, resolved or not; all stalls of a run are one alert."""
+
+    def note_schedules(self, configured: Mapping[str, str]) -> dict[str, tuple[str, datetime, datetime | None]]:
+        """Note which schedules the configuration has now, and return them as :meth:`schedules` does."""
+
+    def schedules(self, configured: Mapping[str, str]) -> dict[str, tuple[str, datetime, datetime | None]]:
+        """Return which schedules the configuration has or had.
+
+        Args:
+            configured: Names and their schedules, as texts, as the configuration has them now.
+
+        Returns:
+            Of each name: its schedule, when a check first saw it, and when a check no longer saw it (None for those
+            that are still configured). What no check has seen yet counts from now.
+        """
+
+    def note_check(self, awake_s: float) -> LastCheck:
+        """Note that a check looks now, and return when the one before did.
+
+        Args:
+            awake_s: What a clock shows that stands still while the machine sleeps: ``time.monotonic()``
+                (https://docs.python.org/3/library/time.html#time.monotonic), but on Windows, where it goes on.
+        """
+
+    def last_check(self, awake_s: float) -> LastCheck:
+        """Return when a check last looked, and when the machine slept, as far as checks and clocks show it."""
 
 
-def warn_once(error: JournalUnavailable) -> None:
-    """Log that the journal is out of use, once in a process for each file and reason."""
-    if (error.path, error.reason) not in _warned:
-        _warned.add((error.path, error.reason))
-        _log.warning("%s; runs and messages are kept in memory meanwhile", error)
+class Store(Outbox, Runs, Alerts, Protocol):
+    """All of it, in one place, so that one commit can hold a run's end, its alerts and its messages."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from supervisor._models.kinds import DeliveryState
-from supervisor._store.contract import LEASE_S
+from supervisor._store.essentials import LEASE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -1,8 +1,8 @@
-"""What the journal tells of runs and deliveries. Loaded when somebody asks, not by every run."""
+"""What a store tells of runs, alerts and deliveries. Loaded when somebody asks, not by every run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
@@ -12,80 +12,184 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from supervisor._models.kinds import DeliveryState, Kind
-    from supervisor._models.values import RunReport
+    from supervisor._models.values import ErrorDetails, Progress, RunReport
 
 
-@attrs.frozen(kw_only=True)
-class RunRecord:
-    """One run as the journal knows it.
-
-    Args:
-        report: What is known of the run. Of one that died, ``ended_at`` is None and ``duration_s`` lasts to its
-            last sign of life.
-        process_started: The start of its process, in the form of :class:`~supervisor._store.processes.Process`.
-        progress_at: When its last progress was noted; None without one.
-        schedule: When it should run, as it was set; None without one.
-        max_duration_s: The longest it should take; None without a limit.
-        stall_after_s: The longest it should be without progress; None without a limit.
-        grace_s: How late a start may be by the schedule; None without one.
-        program: The process of the program that ``supervisor run`` has started; None for other runs, and where it was
-            not noted.
-    """
-
-    report: RunReport
-    process_started: str = ""
-    progress_at: datetime | None = None
-    schedule: str | None = None
-    max_duration_s: float | None = None
-    stall_after_s: float | None = None
-    grace_s: float | None = None
-    program: Process | None = None
-
-    @property
-    def process(self) -> Process:
-        """Return the process that it ran in."""
-        return Process(self.report.host, self.report.pid, self.process_started)
-
-    @property
-    def seen_at(self) -> datetime:
-        """Return its last sign of life that was noted while it was under way: its last progress, or its start."""
-        return self.progress_at or self.report.started_at
-
-
-class RunGlance(NamedTuple):
-    """What a check looks at of a run: there may be thousands, so it is little, and instants are seconds since 1970.
-
-    Args:
-        key: How the journal finds it again.
-        id: The run's own id.
-        name: The name it was given.
-        outcome: How it ended; None while it is under way, or when nobody has noticed yet that it died.
-        host: The machine that it runs on.
-        started_at_s: When it started.
-        seen_at_s: Its last sign of life: its end, its last progress or its start.
-        schedule: When it should run, as it was set; None without one.
-        grace_s: How late a start may be by the schedule; None without one.
-        max_duration_s: The longest it should take; None without a limit.
-        stall_after_s: The longest it should be without progress; None without a limit.
-        is_gone: True when it has not ended and its process has.
-    """
+class _RunRow(NamedTuple):
+    """The columns of a stored run, in the order in which a store selects them."""
 
     key: int
     id: str
     name: str
     outcome: str | None
     host: str
+    pid: int
+    process_started: str
     started_at_s: float
-    seen_at_s: float
+    ended_at_s: float | None
+    duration_s: float | None
+    progress_at_s: float | None
     schedule: str | None
     grace_s: float | None
     max_duration_s: float | None
     stall_after_s: float | None
+    parent_id: str | None
+    user: str
+    python: str
+    log_path: str | None
+    exit_code: int | None
+    cpu_s: float | None
+    peak_memory_bytes: int | None
+    child_pid: int | None
+    child_started: str | None
+    fingerprint: str | None
+    stored_progress: bytes | None
+    stored_argv: bytes | None
+    stored_values: bytes | None
+    stored_error: bytes | None
     is_gone: bool
 
 
+class RunRecord(_RunRow):
+    """One run as the journal knows it: the one shape in which all who read runs get them.
+
+    There may be many thousands, so instants are seconds since 1970 (UTC), and what takes long to decode
+    (``stored_...``) is decoded when it is asked for; what this version cannot read is as if it were not there.
+
+    Args:
+        key: How the journal finds it again.
+        id: The run's own id.
+        name: The name it was given.
+        outcome: How it ended; None while it is under way, or when nobody has noticed yet that it died.
+        host, pid, process_started: The process that it ran in; see :attr:`process`.
+        started_at_s: When it started.
+        ended_at_s: When it ended; None while it is under way, and of one that died.
+        duration_s: How long it took; of one that died, to its last sign of life; None while it is under way.
+        progress_at_s: When its last progress was noted; None without one.
+        schedule: When it should run, as it was set; None without one.
+        grace_s: How late a start may be by the schedule; None without one.
+        max_duration_s: The longest it should take; None without a limit.
+        stall_after_s: The longest it should be without progress; None without a limit.
+        parent_id: The id of the run that it was nested in; None for an outermost one.
+        user: Who ran it.
+        python: The version of Python.
+        log_path: Its log; None without one.
+        exit_code: The code that the script asked for; None when it did not.
+        cpu_s: Processor seconds that the process used during the run.
+        peak_memory_bytes: The most memory that the process ever had.
+        child_pid, child_started: The process of its program; see :attr:`child`.
+        fingerprint: Equal for equal failures; None without one.
+        is_gone: True when it had not ended when it was read, and its process had.
+    """
+
+    @property
+    def process(self) -> Process:
+        """Return the process that it ran in."""
+        return Process(self.host, self.pid, self.process_started)
+
+    @property
+    def child(self) -> Process | None:
+        """Return the process of the program that ``supervisor run`` has started; None for other runs."""
+        return None if self.child_pid is None else Process(self.host, self.child_pid, self.child_started or "")
+
+    @property
+    def seen_at_s(self) -> float:
+        """Return its last sign of life: its end, its last progress, or its start."""
+        if self.ended_at_s is not None:
+            return self.ended_at_s
+        return self.started_at_s + (self.duration_s or 0.0) if self.progress_at_s is None else self.progress_at_s
+
+    @property
+    def seen_at(self) -> datetime:
+        """Return its last sign of life as a datetime."""
+        return _instant(self.seen_at_s)
+
+    @property
+    def progress_at(self) -> datetime | None:
+        """Return when its last progress was noted; None without one."""
+        return None if self.progress_at_s is None else _instant(self.progress_at_s)
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """Return the command line."""
+        argv = _decoded(self.stored_argv)
+        return tuple(argv) if isinstance(argv, list) else ()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Return what the script recorded."""
+        values = _decoded(self.stored_values)
+        return values if isinstance(values, dict) else {}
+
+    @property
+    def progress(self) -> Progress | None:
+        """Return the last progress; None without one."""
+        from supervisor._models.values import Progress
+
+        progress = _decoded(self.stored_progress)
+        return progress if isinstance(progress, Progress) else None
+
+    @property
+    def error(self) -> ErrorDetails | None:
+        """Return what went wrong; None when nothing did."""
+        from supervisor._models.values import ErrorDetails
+
+        error = _decoded(self.stored_error)
+        return error if isinstance(error, ErrorDetails) else None
+
+    @property
+    def report(self) -> RunReport:
+        """Return all of it as a report; made once."""
+        report: RunReport | None = self.__dict__.get("report_made")
+        if report is None:
+            report = self.__dict__["report_made"] = self._report()
+        return report
+
+    def _report(self) -> RunReport:
+        from supervisor._models.kinds import Outcome
+        from supervisor._models.values import RunReport
+
+        return RunReport(
+            id=self.id,
+            name=self.name,
+            outcome=None if self.outcome is None else Outcome(self.outcome),
+            started_at=_instant(self.started_at_s),
+            ended_at=None if self.ended_at_s is None else _instant(self.ended_at_s),
+            duration_s=self.duration_s or 0.0,
+            values=self.values,
+            progress=self.progress,
+            error=self.error,
+            exit_code=self.exit_code,
+            parent_id=self.parent_id,
+            host=self.host,
+            user=self.user,
+            pid=self.pid,
+            argv=self.argv,
+            python=self.python,
+            cpu_s=self.cpu_s,
+            peak_memory_bytes=self.peak_memory_bytes,
+            log_path=self.log_path,
+        )
+
+
+def _instant(seconds: float) -> datetime:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _decoded(data: bytes | None) -> Any:
+    """Return what was stored; what this version cannot read is as if it were not there."""
+    from supervisor._store.serialization import UnreadableError, load
+
+    try:
+        return None if data is None else load(data)
+    except UnreadableError:
+        return None
+
+
 class AlertRecord(NamedTuple):
-    """Something that a check, or a run itself, has told of, and that is still so as far as the journal knows.
+    """Something that people were notified of, by a check or by the run itself.
 
     Args:
         key: What ``resolve_alert`` takes.
@@ -94,12 +198,12 @@ class AlertRecord(NamedTuple):
         run_id: Of which run; "" where a start was missed.
         schedule: The schedule whose time was missed; None for other kinds.
         since: When it began: the first start that was missed, the last sign of life, the end of the time allowed.
-        notified_at: When it was told; of several stalls of a run, when one was last told.
+        notified_at: When people were notified; of several stalls of a run, when they last were.
         times: How often it was so of this run.
         skipped: How often since people were notified.
         awaiting_recovery: The names of the handlers that are to be notified of the recovery; none where it was only
             printed.
-        run: The run as it is now; None where a start was missed, and where the run is kept no more.
+        run: The run as it is now; None where a start was missed, and where the run is no longer kept.
     """
 
     key: int
@@ -112,7 +216,7 @@ class AlertRecord(NamedTuple):
     times: int
     skipped: int
     awaiting_recovery: tuple[str, ...]
-    run: RunGlance | None
+    run: RunRecord | None
 
 
 class LastCheck(NamedTuple):
@@ -140,15 +244,29 @@ class Streak(NamedTuple):
 
 
 class Repeats(NamedTuple):
-    """What was told of equal failures.
+    """What people were notified of equal failures.
 
     Args:
-        notified_at: When one was last told; None when never.
+        notified_at: When they last were of one; None when never.
         held_back: How many were held back since.
     """
 
     notified_at: datetime | None
     held_back: int
+
+
+class DeliveryStatus(NamedTuple):
+    """Where one delivery stands.
+
+    Args:
+        state: "pending", "sent", "failed" or "dropped".
+        attempts: How often it was tried.
+        last_error: Why the last attempt failed; "" before the first failure.
+    """
+
+    state: str
+    attempts: int
+    last_error: str
 
 
 @attrs.frozen(kw_only=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import scripts
+from journal_kit import run_record
 from recorders import Recorder
 
 from supervisor import supervise
@@ -21,10 +22,10 @@ from supervisor._attachments import packed
 from supervisor._run.boundary import reporter_of
 from supervisor._store import log_files
 from supervisor._store.processes import Process, process_of, this_process
-from supervisor._store.records import RunRecord
 from supervisor.models import RunReport
 
 if TYPE_CHECKING:
+    from supervisor._store import RunRecord
     from supervisor.models import MessageDetails
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="processes are killed as POSIX does it")
@@ -46,7 +47,7 @@ def record(**facts: Any) -> RunRecord:
     program = facts.pop("program", None)
     same: dict[str, Any] = {"id": "0af1", "name": "night", "started_at": STARTED_AT, "python": "3.11.7"}
     report = RunReport(**same | {"host": this_process().host, "pid": 4_000_000} | facts)
-    return RunRecord(report=report, process_started=process_started, program=program)
+    return run_record(report, process_started=process_started, child=program)
 
 
 def own_log(state: Path, text: str, run_id: str = "0af1") -> Path:

@@ -24,9 +24,9 @@ CHILD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 began = time.perf_counter()
-from supervisor._store.sqlite.reader import look
+from supervisor._store.sqlite.reader import open_reader
 from supervisor._cli.report import gather, render, write_page
-journal = look(sys.argv[2])
+journal = open_reader(sys.argv[2])
 write_page(render(gather(journal)), sys.argv[3])
 took = time.perf_counter() - began
 journal.close()

@@ -111,7 +111,7 @@ def test_a_journal_that_is_only_begun_is_empty(state: Path) -> None:
 def test_a_locked_journal_is_told_after_some_patience(past: Past, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that holds the whole file makes reading wait a while, and is then told."""
     monkeypatch.setattr("supervisor._store.sqlite.reader.BUSY_S", 0.2)
-    monkeypatch.setattr("supervisor._store.sqlite.reader.look.__kwdefaults__", {"busy_s": 0.2})
+    monkeypatch.setattr("supervisor._store.sqlite.reader.open_reader.__kwdefaults__", {"busy_s": 0.2})
     past.run("backup")
     past.journal.close()
     with closing(sqlite3.connect(state / "journal.sqlite3", isolation_level=None)) as connection:

@@ -115,7 +115,7 @@ def test_a_narrow_terminal_shows_whole_words_of_what_is_wrong(tmp_path: Path, pa
 def test_a_program_that_outlives_supervisor_run_is_told(past: Past) -> None:
     """Of a run whose supervisor is gone it is said that its program still runs."""
     run_id = past.run("job", ago_s=60, took_s=0, outcome=None, by=GONE)
-    past.journal.note_program(run_id, this_process())
+    past.journal.set_child_process(run_id, this_process())
     assert f"its program, process {os.getpid()}, still runs" in " ".join(invoke("status").stdout.split())
     (told,) = document("status")["under_way"]
     assert (told["is_gone"], told["program_pid"], told["program_lives"]) == (True, os.getpid(), True)

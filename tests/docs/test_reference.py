@@ -160,7 +160,7 @@ def test_limits_are_as_they_are_told() -> None:
     """Numbers in the text are those of the code."""
     from supervisor._delivery import job, rate_limiter, worker
     from supervisor._run import outgoing, progress
-    from supervisor._store import contract
+    from supervisor._store import essentials
     from supervisor._store.sqlite import runs
     from supervisor.message_handlers import _apprise, _healthchecks
     from supervisor.message_handlers._slack import senders
@@ -178,7 +178,7 @@ def test_limits_are_as_they_are_told() -> None:
     for title, sentence in told.items():
         assert sentence in SECTIONS[title].text, title
     text = documents.read("api.md")
-    assert f"in the folder `outbox` beside it, {contract.COPIES_LIMIT_BYTES // 1024**2} MB in all" in text
+    assert f"in the folder `outbox` beside it, {essentials.COPIES_LIMIT_BYTES // 1024**2} MB in all" in text
     assert f"| {_apprise.ATTACHMENTS_LIMIT_BYTES // 1_000_000} MB, where the service takes files |" in text
     assert f"| {senders.UPLOADS_LIMIT_BYTES // 1024**2} MB with a token;" in text
     assert f"after {job.FIRST_RETRY_S:.0f} s, then 2 s, 4 s" in text

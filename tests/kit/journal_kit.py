@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import supervisor
 from supervisor._models.kinds import Outcome
-from supervisor._store import EndedRun, StartedRun
+from supervisor._store import EndedRun, RunRecord, StartedRun
+from supervisor._store.serialization import dump
+from supervisor._store.sqlite.rows import dump_texts
 from supervisor.models import MessageDetails
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from supervisor._store import Journal
+    from supervisor._store.processes import Process
+    from supervisor.models import RunReport
 
 PATIENCE_S = 60.0
 PACKAGE = Path(supervisor.__file__).resolve().parent
@@ -100,3 +104,27 @@ def record(journal: Journal, *outcomes: Outcome, name: str = "nightly", since: f
         run_id = f"{name}-{since}-{number}"
         journal.start_run(started(run_id, name, started_at_s=since + 60 * number))
         journal.end_run(run_id, ended(outcome))
+
+
+def run_record(report: RunReport, *, process_started: str = "", child: Process | None = None) -> RunRecord:
+    """Return a report as a journal would give back the run that it is of."""
+    facts: dict[str, Any] = dict.fromkeys(RunRecord._fields)
+    same = ("id", "name", "host", "pid", "duration_s", "parent_id", "user", "python", "exit_code", "cpu_s")
+    facts |= {name: getattr(report, name) for name in same}
+    facts |= {
+        "key": 1,
+        "outcome": report.outcome and str(report.outcome),
+        "process_started": process_started,
+        "started_at_s": report.started_at.timestamp(),
+        "ended_at_s": report.ended_at and report.ended_at.timestamp(),
+        "log_path": report.log_path and str(report.log_path),
+        "peak_memory_bytes": report.peak_memory_bytes,
+        "child_pid": child and child.pid,
+        "child_started": child and child.started,
+        "stored_progress": report.progress and dump(report.progress),
+        "stored_argv": dump_texts(report.argv),
+        "stored_values": dump(dict(report.values)),
+        "stored_error": report.error and dump(report.error),
+        "is_gone": report.outcome is None,
+    }
+    return RunRecord(**facts)

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.summary import Baseline, Summary
-from supervisor._store.json_text import dump_texts, load_texts, text
+from supervisor._store.essentials import storable
 from supervisor._store.serialization import MAX_DEPTH, UnreadableError, dump, load, load_message
+from supervisor._store.sqlite.rows import dump_texts, load_texts
 from supervisor.models import Attachment, ErrorDetails, MessageDetails, Progress, RunReport
 
 # Every code point, lone surrogates and NUL included.
@@ -104,7 +105,7 @@ def test_values_come_back_equal_and_of_the_same_types(value: Any) -> None:
 @given(texts)
 def test_a_text_for_a_column_is_what_sqlite_can_hold(value: str) -> None:
     """A text for a column has no lone surrogates, and is unchanged when it had none."""
-    held = text(value)
+    held = storable(value)
     held.encode("utf-8")
     assert held == value or any("\ud800" <= c <= "\udfff" for c in value)
 

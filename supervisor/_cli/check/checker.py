@@ -17,7 +17,7 @@ import attrs
 from supervisor._cli.check.finder import Finder
 from supervisor._config.active import UnusableHandler
 from supervisor._models.kinds import DeliveryState, Kind
-from supervisor._store.json_text import text
+from supervisor._store.essentials import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from supervisor._delivery.job import Job
     from supervisor._models.values import MessageDetails, MessageHandler
     from supervisor._store import Journal, WaitingDelivery
-    from supervisor._store.records import AlertRecord, LastCheck, RunGlance
+    from supervisor._store.records import AlertRecord, LastCheck, RunRecord
 
 
 @attrs.frozen(kw_only=True)
@@ -62,8 +62,8 @@ class View:
     """
 
     now: datetime
-    newest: Mapping[str, RunGlance]
-    unended: tuple[RunGlance, ...]
+    newest: Mapping[str, RunRecord]
+    unended: tuple[RunRecord, ...]
     open: tuple[AlertRecord, ...]
     watched: Mapping[str, Watched]
     last_check: LastCheck
@@ -110,7 +110,7 @@ def take(journal: Journal, configuration: Configuration, now: datetime, awake_s:
 def _watched(journal: Journal, configuration: Configuration) -> dict[str, Watched]:
     settings = {name: configuration.for_run(name) for name in configuration.runs}
     schedules = {name: each["schedule"] for name, each in settings.items() if each.get("schedule")}
-    graces = {text(name): settings[name].get("grace_s") for name in schedules}
+    graces = {storable(name): settings[name].get("grace_s") for name in schedules}
     return {
         name: Watched(schedule=schedule, since=since, dropped_at=dropped_at, grace_s=graces.get(name))
         for name, (schedule, since, dropped_at) in journal.note_schedules(schedules).items()

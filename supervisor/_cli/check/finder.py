@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from supervisor._models.alerts import AlertSummary
     from supervisor._models.values import MessageDetails
     from supervisor._store import Journal
-    from supervisor._store.records import AlertRecord, RunGlance, RunRecord
+    from supervisor._store.records import AlertRecord, RunRecord
 
 HEAD_START_S = 30.0
 """A run that watches itself tells first, since it knows more: a check waits for so much longer."""
@@ -104,7 +104,7 @@ class Finder:
 
     # What is wrong
 
-    def _died(self, run: RunGlance) -> Finding:
+    def _died(self, run: RunRecord) -> Finding:
         def claim(heard_by: Collection[str]) -> Notification | None:
             if heard_by:
                 return _noted(self._journal.mark_died(run.id))
@@ -124,7 +124,7 @@ class Finder:
             claim=claim,
         )
 
-    def _slow(self, run: RunGlance) -> Iterator[Finding]:
+    def _slow(self, run: RunRecord) -> Iterator[Finding]:
         from supervisor._alerts.messages import overdue, stalled
 
         now = self._view.now
@@ -135,10 +135,10 @@ class Finder:
             since_s = run.started_at_s + (run.max_duration_s or 0)
             yield self._of_run(Kind.OVERDUE, run, since_s, lambda record: overdue(record, now, taken_s))
 
-    def _is_stalled(self, run: RunGlance) -> bool:
+    def _is_stalled(self, run: RunRecord) -> bool:
         return _is_beyond(self._view.awake_s(run.seen_at_s), run.stall_after_s)
 
-    def _is_news(self, run: RunGlance) -> bool:
+    def _is_news(self, run: RunRecord) -> bool:
         """Tell whether a stall is not told yet: the first, one after the stall that is known, or one held back."""
         known = self._open.get((Kind.STALLED, run.name, run.id))
         if known is None or _has_moved(known, run):
@@ -147,7 +147,7 @@ class Finder:
         return stalls.skipped_one_is_due(self._view.now.timestamp())
 
     def _of_run(
-        self, kind: Kind, run: RunGlance, since_s: float, compose: Callable[[RunRecord], MessageDetails]
+        self, kind: Kind, run: RunRecord, since_s: float, compose: Callable[[RunRecord], MessageDetails]
     ) -> Finding:
         return Finding(
             kind=kind,
@@ -164,7 +164,7 @@ class Finder:
         plan, since = starts.plan, starts.due[0]
 
         def compose() -> MessageDetails:
-            last_run = self._journal.run_of(plan.newest) if plan.newest is not None else None
+            last_run = self._journal.run_now(plan.newest) if plan.newest is not None else None
             return missed(starts, self._view, last_run, self._booted_at())
 
         return Finding(
@@ -189,7 +189,7 @@ class Finder:
             self._journal.resolve_alert(record.key)
         return None
 
-    def _goes_on(self, run: RunGlance, record: AlertRecord) -> Finding | None:
+    def _goes_on(self, run: RunRecord, record: AlertRecord) -> Finding | None:
         from supervisor._alerts.messages import goes_on
 
         if record.kind is not Kind.STALLED or not recovery_is_notified(record.times):
@@ -208,7 +208,7 @@ class Finder:
             record.awaiting_recovery,
         )
 
-    def _ended_well(self, run: RunGlance, record: AlertRecord) -> Finding | None:
+    def _ended_well(self, run: RunRecord, record: AlertRecord) -> Finding | None:
         """Return one recovery for all that is over with a good end."""
         from supervisor._alerts.messages import ended_well
 
@@ -263,8 +263,8 @@ class Finder:
             owed=owed,
         )
 
-    def _about(self, run: RunGlance, compose: Callable[[RunRecord], MessageDetails]) -> MessageDetails | None:
-        record = self._journal.run_of(run)
+    def _about(self, run: RunRecord, compose: Callable[[RunRecord], MessageDetails]) -> MessageDetails | None:
+        record = self._journal.run_now(run)
         return compose(record) if record is not None else None
 
 
@@ -272,7 +272,7 @@ def _noted(is_ours: bool) -> Notification | None:
     return Notification() if is_ours else None
 
 
-def _has_moved(record: AlertRecord, run: RunGlance) -> bool:
+def _has_moved(record: AlertRecord, run: RunRecord) -> bool:
     """Tell whether a run has made progress since it was found to make none."""
     return run.seen_at_s > record.since.timestamp() + _ROUNDING_S
 
@@ -290,7 +290,7 @@ def _is_beyond(passed_s: float, limit_s: float | None) -> bool:
     return limit_s is not None and passed_s > limit_s + HEAD_START_S
 
 
-def _count_missed(record: AlertRecord, first: RunGlance) -> int:
+def _count_missed(record: AlertRecord, first: RunRecord) -> int:
     """Return how many starts were missed until a run started; the one for which it came in time is not."""
     grace = timedelta(seconds=first.grace_s if first.grace_s is not None else DEFAULT_GRACE_S)
     until = _instant(first.started_at_s) - grace

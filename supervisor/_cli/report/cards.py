@@ -83,7 +83,7 @@ def card(script: Script, last_id: str) -> Card:
     return Card(
         script=script,
         outcome=OUTCOMES[script.newest.code],
-        last=minute(script.newest.run.started_at),
+        last=minute(script.newest.run.started_at_s),
         last_id=last_id,
         took=_took(script),
         took_stands_out=bool(

@@ -17,7 +17,6 @@ from supervisor._cli.report.limits import CARDS, LISTED, LeftOut
 from supervisor._cli.report.run_list import RunList
 from supervisor._cli.report.script_summary import CODES, RUNNING, Script, code_of
 from supervisor._store.processes import hostname, is_gone
-from supervisor._store.sqlite.queries import stored_runs
 from supervisor._text import DAY_S
 
 if TYPE_CHECKING:
@@ -25,9 +24,8 @@ if TYPE_CHECKING:
 
     from supervisor._store import Journal
     from supervisor._store.processes import Process
-    from supervisor._store.records import WaitingDelivery
-    from supervisor._store.sqlite.queries import StoredRun
-    from supervisor._store.sqlite.reader import Reader
+    from supervisor._store.records import RunRecord, WaitingDelivery
+    from supervisor._store.sqlite.reader import JournalReader
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +40,7 @@ class Seen:
         note: What else there is to say of it; "" for nothing.
     """
 
-    run: StoredRun
+    run: RunRecord
     code: int
     duration_s: float
     values: Mapping[str, Any]
@@ -83,7 +81,7 @@ class Gathered:
 
 
 def gather(  # noqa: PLR0913 - what the command asks, and the seams for tests
-    journal: Journal | Reader | None,
+    journal: Journal | JournalReader | None,
     *,
     days: int = 400,
     names: Sequence[str] = (),
@@ -111,7 +109,7 @@ def gather(  # noqa: PLR0913 - what the command asks, and the seams for tests
     if journal is None:
         return empty
     reader = _Reader(now_s, gone, listed)
-    for run in stored_runs(journal, since_s=now_s - days * DAY_S, names=names):
+    for run in journal.runs_since(now_s - days * DAY_S, names):
         reader.add(run)
     if redact is None:
         from supervisor._redaction import Redactor
@@ -146,32 +144,32 @@ class _Reader:
         self._gone = gone
         self._listed = listed
 
-    def add(self, run: StoredRun) -> None:
+    def add(self, run: RunRecord) -> None:
         """Add the next older run."""
-        seen = self._seen(run._replace(started_at=sane(run.started_at)))
+        seen = self._seen(run._replace(started_at_s=sane(run.started_at_s)))
         run = seen.run
         script = self.scripts.get(run.name)
         if script is None:
             script = self.scripts[run.name] = Script(line(run.name, 120), len(self.scripts), seen)
         script.add(seen)
-        self.first_s = run.started_at if self.first_s is None else min(self.first_s, run.started_at)
+        self.first_s = run.started_at_s if self.first_s is None else min(self.first_s, run.started_at_s)
         if len(self.list.rows) < self._listed:
             self.list.add(seen, script.index)
         else:
             self.list.left_out.runs += 1
 
-    def _seen(self, run: StoredRun) -> Seen:
+    def _seen(self, run: RunRecord) -> Seen:
         code, note = code_of(run.outcome), ""
         if run.outcome is None:
             code, note = (CODES["died"], _GONE) if self._gone(run.process) else (code, self._late(run))
         return Seen(run=run, code=code, duration_s=self._duration_s(run, code), values=run.values, note=note)
 
-    def _late(self, run: StoredRun) -> str:
+    def _late(self, run: RunRecord) -> str:
         """Return in words since when a run under way makes no progress, or takes too long; "" where neither is so."""
         found = late(
             self._now_s,
-            started_at_s=run.started_at,
-            seen_at_s=run.progress_at or run.started_at,
+            started_at_s=run.started_at_s,
+            seen_at_s=run.progress_at_s or run.started_at_s,
             stall_after_s=run.stall_after_s,
             max_duration_s=run.max_duration_s,
         )
@@ -179,12 +177,12 @@ class _Reader:
         said += [f"It is overdue since {minute(at_s)}." for at_s in found[1:] if at_s is not None]
         return " ".join(said)
 
-    def _duration_s(self, run: StoredRun, code: int) -> float:
+    def _duration_s(self, run: RunRecord, code: int) -> float:
         """Return how long a run took; of one under way the time so far, of one that died to its last sign of life."""
         if run.duration_s is not None:
             duration_s = run.duration_s
         elif code == CODES[RUNNING]:
-            duration_s = self._now_s - run.started_at
+            duration_s = self._now_s - run.started_at_s
         else:
-            duration_s = (run.progress_at or run.started_at) - run.started_at
+            duration_s = (run.progress_at_s or run.started_at_s) - run.started_at_s
         return max(0.0, duration_s) if isfinite(duration_s) else 0.0

@@ -33,7 +33,7 @@ from supervisor._cli.report.formatting import (
 from supervisor._cli.report.limits import CARDS
 from supervisor._cli.report.script_summary import DAYS, FAILED, OUTCOMES, RUNNING, SUCCESS
 from supervisor._models.kinds import DeliveryState
-from supervisor._store.paths import VARIABLE
+from supervisor._store.location import VARIABLE
 from supervisor._text import counted
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from supervisor._cli.report.gather import Seen
     from supervisor._models.values import ErrorDetails, Progress
-    from supervisor._store.sqlite.queries import StoredRun
+    from supervisor._store.records import RunRecord
 
 _VALUES = 50
 _SUMMARY = 160
@@ -63,12 +63,12 @@ class RunList:
         """
         run = seen.run
         if run.log_path:
-            self._logged.append(Logged(len(self.rows), run.log_path, run.started_at, seen.code in FAILED))
+            self._logged.append(Logged(len(self.rows), run.log_path, run.started_at_s, seen.code in FAILED))
         row: list[Any] = [
             line(run.id, 80),
             script,
             seen.code,
-            round(run.started_at, 3),
+            round(run.started_at_s, 3),
             round(seen.duration_s, 5),
             self._values(seen.values),
             self._error(run),
@@ -77,7 +77,7 @@ class RunList:
             run.exit_code,
             _rounded(run.cpu_s),
             run.peak_memory_bytes,
-            _rounded(run.ended_at),
+            _rounded(run.ended_at_s),
             line(run.parent_id, 80) if run.parent_id else None,
             _progress(run.progress) if run.stored_progress is not None else None,
             seen.note or None,
@@ -114,7 +114,7 @@ class RunList:
             return None
         return [each for name, value in shown for each in (self._texts.text(name), value)]
 
-    def _error(self, run: StoredRun) -> int | None:
+    def _error(self, run: RunRecord) -> int | None:
         """Return the number of an error; equal ones are kept once, and only so many with all their text."""
         stored = run.stored_error
         if stored is None:
@@ -134,12 +134,12 @@ class RunList:
         head = {"type": whole["type"], "message": line(error.message, _SUMMARY), "where": line(error.where, _SUMMARY)}
         return {**head, "left_out": True}
 
-    def _fact(self, run: StoredRun) -> int | None:
+    def _fact(self, run: RunRecord) -> int | None:
         parts = (run.host, run.user, run.python, run.stored_argv, run.schedule, run.max_duration_s, run.stall_after_s)
         key = (*parts, run.log_path)
         return self._facts.number(key, lambda: self._made_fact(run))
 
-    def _made_fact(self, run: StoredRun) -> dict[str, Any]:
+    def _made_fact(self, run: RunRecord) -> dict[str, Any]:
         facts = {
             "host": line(run.host),
             "user": line(run.user),

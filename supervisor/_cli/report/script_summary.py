@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from supervisor._cli.report.gather import Seen
     from supervisor._models.summary import Baseline
-    from supervisor._store.sqlite.queries import StoredRun
+    from supervisor._store.records import RunRecord
 
 RUNNING = "running"
 OUTCOMES: tuple[str, ...] = (RUNNING, *map(str, Outcome))
@@ -134,10 +134,10 @@ class Script:
         """Add the next older run."""
         run, code = seen.run, seen.code
         self.counts[code] += 1
-        self.days.setdefault(day(run.started_at), [0] * len(OUTCOMES))[code] += 1
+        self.days.setdefault(day(run.started_at_s), [0] * len(OUTCOMES))[code] += 1
         self._add_to_streak(run, code)
         if code not in _WITHOUT_DURATION:
-            self.durations.add(run.started_at, seen.duration_s, code)
+            self.durations.add(run.started_at_s, seen.duration_s, code)
         for name, value in seen.values.items():
             known = plain_number(value)
             if known is None:
@@ -145,16 +145,16 @@ class Script:
             if name not in self.values and len(self.values) < _KNOWN_VALUES:
                 self.values[name] = Series()
             if name in self.values:
-                self.values[name].add(run.started_at, known, code)
+                self.values[name].add(run.started_at_s, known, code)
 
-    def _add_to_streak(self, run: StoredRun, code: int) -> None:
+    def _add_to_streak(self, run: RunRecord, code: int) -> None:
         if self._streak_is_over or (code != SUCCESS and code not in FAILED):
             return
         failed = code in FAILED
         if self.is_failing is None:
             self.is_failing = failed
         if self.is_failing is failed:
-            self.streak, self.streak_since_s = self.streak + 1, run.started_at
+            self.streak, self.streak_since_s = self.streak + 1, run.started_at_s
         else:
             self._streak_is_over = True
 

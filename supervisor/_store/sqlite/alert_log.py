@@ -1,51 +1,32 @@
-"""What ``supervisor check`` asks of the journal, and what it and others have told: each finding once.
+"""The alerts that people were notified of, each once, and what ``supervisor check`` notes to find them.
 
 Every run with a journal loads this, so the records are imported where they are made.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from supervisor._models.kinds import Kind
-from supervisor._store.json_text import dump_texts, load_texts, text
-from supervisor._store.processes import Process
-from supervisor._store.sqlite.run_history import _instant
-from supervisor._store.sqlite.runs import DAY_S, KEEP_DAYS
+from supervisor._store.essentials import storable
+from supervisor._store.sqlite.rows import DAY_S, RUN_COLUMNS, JournalPart, dump_texts, instant, load_texts
+from supervisor._store.sqlite.runs import KEEP_DAYS
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from supervisor._models.alerts import Notification
-    from supervisor._store.records import AlertRecord, LastCheck, RunGlance, RunRecord
-    from supervisor._store.sqlite.database import Row, Store
+    from supervisor._store.records import AlertRecord, LastCheck, RunRecord
+    from supervisor._store.sqlite.database import Database, Row
 
 SLEPT_AT_LEAST_S = 60.0
 """Clocks that drift apart by less than this between two checks do not mean that the machine slept."""
 
-_GLANCE = """
-run.key, run.id, run.name, outcome, host, started_at,
-coalesce(ended_at, progress_at, started_at + coalesce(duration_s, 0)),
-run.schedule, grace_s, max_duration_s, stall_after_s, pid, process_started
-"""
-# From one name to the next by the index on names, whose last entry of a name is its newest run: so it takes as long as
-# there are names, however many runs each has.
-_NEWEST_OF_EACH = f"""
-WITH RECURSIVE names (name) AS (
-    SELECT min(name) FROM run
-    UNION ALL
-    SELECT (SELECT min(run.name) FROM run WHERE run.name > names.name) FROM names WHERE names.name IS NOT NULL
-)
-SELECT {_GLANCE} FROM names
-JOIN run ON run.key = (SELECT key FROM run WHERE run.name = names.name ORDER BY key DESC LIMIT 1)
-"""  # noqa: S608 - only our own words
-# Ordered as its partial index is: by the key, SQLite would read all runs instead.
-_UNENDED = f"SELECT {_GLANCE} FROM run WHERE outcome IS NULL ORDER BY name, key"  # noqa: S608
 _ALERT = f"""
 SELECT alert.key, kind, alert.name, alert.run_id, alert.schedule, since, notified_at, times, skipped,
-       awaiting_recovery, {_GLANCE}
+       awaiting_recovery, {RUN_COLUMNS}
 FROM alert LEFT JOIN run ON run.key = alert.run AND run.id = alert.run_id
 """  # noqa: S608
 _OPEN = f"{_ALERT} WHERE resolved_at IS NULL ORDER BY alert.key"
@@ -66,72 +47,36 @@ INSERT OR IGNORE INTO alert (kind, name, run, run_id, schedule, since, notified_
 """
 
 
-class AlertReader:
-    """Read what alerts are found by, and what people were notified of.
-
-    The attributes come from :class:`~supervisor._store.Journal`, or from a
-    :class:`~supervisor._store.sqlite.reader.Reader`, which writes nothing.
-    """
-
-    _store: Store
-    _clock: Callable[[], float]
-    _gone: Callable[[Process], bool]
-
-    def newest_runs(self) -> dict[str, RunGlance]:
-        """Return the newest run of each name."""
-        return {glance.name: glance for glance in map(self._glance, self._store.rows(_NEWEST_OF_EACH))}
-
-    def unended_runs(self) -> tuple[RunGlance, ...]:
-        """Return the runs that have not ended, of all names and machines, oldest first."""
-        return tuple(sorted(map(self._glance, self._store.rows(_UNENDED))))  # by their keys
+class AlertReader(JournalPart):
+    """Read alerts, schedules and checks; see :class:`~supervisor._store.contract.Alerts`."""
 
     def open_alerts(self) -> tuple[AlertRecord, ...]:
-        """Return what was told and is not over yet, oldest first."""
-        return tuple(map(self._alert, self._store.rows(_OPEN)))
+        """Return the alerts that are not resolved, oldest first."""
+        return tuple(map(self._alert, self._database.rows(_OPEN)))
 
     def alerts_of(self, run_id: str) -> tuple[AlertRecord, ...]:
-        """Return what was told of a run, whether it is over or not; all stalls of a run are one finding."""
-        return tuple(map(self._alert, self._store.rows(_OF_RUN, (text(run_id),))))
+        """Return the alerts of a run, resolved or not; all stalls of a run are one alert."""
+        return tuple(map(self._alert, self._database.rows(_OF_RUN, (storable(run_id),))))
 
     def _alert(self, row: Row) -> AlertRecord:
         from supervisor._store.records import AlertRecord
 
-        key, kind, name, run_id, schedule, since, notified_at, times, skipped, awaiting, *glance = row
+        key, kind, name, run_id, schedule, since, notified_at, times, skipped, awaiting, *run = row
         return AlertRecord(
-            key, Kind(kind), name, run_id, schedule, _instant(since), _instant(notified_at), times, skipped,
-            load_texts(awaiting), self._glance(glance) if glance[0] is not None else None,
+            key, Kind(kind), name, run_id, schedule, instant(since), instant(notified_at), times, skipped,
+            load_texts(awaiting), self._run_record(run) if run[0] is not None else None,
         )  # fmt: skip
 
-    def first_run_since(self, name: str, since: datetime) -> RunGlance | None:
-        """Return the first run of a name that started at an instant or later; None when there is none yet."""
-        sql = f"SELECT {_GLANCE} FROM run WHERE name = ? AND started_at >= ? ORDER BY key LIMIT 1"  # noqa: S608
-        return next(map(self._glance, self._store.rows(sql, (text(name), since.timestamp()))), None)
-
-    def run_of(self, glance: RunGlance) -> RunRecord | None:
-        """Return all that is known of a run; None when it is kept no more."""
-        from supervisor._store.sqlite.run_history import _COLUMNS, _record
-
-        sql = f"SELECT {_COLUMNS} FROM run WHERE key = ? AND id = ?"  # noqa: S608 - our own words
-        return next(map(_record, self._store.rows(sql, (glance.key, text(glance.id)))), None)
-
     def schedules(self, configured: Mapping[str, str]) -> dict[str, tuple[str, datetime, datetime | None]]:
-        """Return which schedules the configuration has or had.
-
-        Args:
-            configured: Names and their schedules, as texts, as the configuration has them now.
-
-        Returns:
-            Of each name: its schedule, when a check first saw it, and when a check no longer saw it (None for those
-            that are still configured). What no check has seen yet counts from now.
-        """
+        """Return which schedules the configuration has or had, and since when."""
         return {
-            name: (schedule, _instant(since), _instant(dropped_at))
+            name: (schedule, instant(since), instant(dropped_at))
             for name, (schedule, since, dropped_at) in self._schedules(configured).items()
         }
 
     def _schedules(self, configured: Mapping[str, str]) -> dict[str, tuple[str, float, float | None]]:
         now = self._clock()
-        wanted = {text(name): text(schedule) for name, schedule in configured.items()}
+        wanted = {storable(name): storable(schedule) for name, schedule in configured.items()}
         seen = {row[0]: row[1:] for row in self._schedules_seen()}
         merged = {
             name: (schedule, since, now if dropped_at is None and name not in wanted else dropped_at)
@@ -143,64 +88,37 @@ class AlertReader:
         return merged
 
     def _schedules_seen(self) -> list[Row]:
-        return self._store.rows("SELECT name, schedule, since, dropped_at FROM seen_schedule")
+        return self._database.rows("SELECT name, schedule, since, dropped_at FROM seen_schedule")
 
     def last_check(self, awake_s: float) -> LastCheck:
-        """Return when a check last looked, and when the machine slept, as far as checks and the clocks of now show it.
-
-        Args:
-            awake_s: As in :meth:`AlertLog.note_check`.
-        """
+        """Return when a check last looked, and when the machine slept, as far as checks and clocks show it."""
         return _last_check(self._checks(), self._clock(), awake_s)
 
     def _checks(self) -> list[Row]:
-        return self._store.rows(_CHECKS)
-
-    def _glance(self, row: Any) -> RunGlance:
-        from supervisor._store.records import RunGlance
-
-        outcome, host, pid, process_started = row[3], row[4], row[11], row[12]
-        is_gone = outcome is None and self._gone(Process(host, pid, process_started))
-        return RunGlance._make((*row[:11], is_gone))
+        return self._database.rows(_CHECKS)
 
 
 class AlertLog(AlertReader):
-    """Keep what people were notified of: runs that stalled, took too long, died or did not start.
+    """Note which alerts people are notified of; see :class:`~supervisor._store.contract.Alerts`."""
 
-    Each method that returns whether something is so for the caller alone is to be used in
-    :meth:`~supervisor._store.Journal.one_commit` with ``put``, so that a kill in between neither loses the message nor
-    repeats it.
-    """
+    _database: Database
 
     def open_alert(self, kind: Kind, run_id: str, *, is_new: bool = False) -> Notification | None:
-        """Claim the telling that a run stalled, is overdue or died.
-
-        A run that tells this of itself calls it too, so that no check tells it again. Stalls that are not to be told
-        (see :mod:`~supervisor._models.alerts`) are counted.
-
-        Args:
-            kind: Stalled, overdue or died.
-            run_id: A run that has not ended.
-            is_new: True for a stall of its own though the run made no progress since the last one.
-
-        Returns:
-            What is to be told, for exactly one caller of all processes; None when it is told already, when it is a
-            stall that is held back, and when the run has ended.
-        """
+        """Atomically open the alert that a run stalled, is overdue or died, for exactly one caller."""
         from supervisor._models.alerts import Notification
 
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             row = connection.execute(
-                f"SELECT name, key, id, NULL, {_SINCE[kind]} FROM run WHERE outcome IS NULL AND id = ?",  # noqa: S608
-                (text(run_id),),
+                f"SELECT name, key, id, NULL, {_SINCE[kind]} FROM run WHERE outcome IS NULL AND id = ?",  # noqa: S608 - our own words
+                (storable(run_id),),
             ).fetchone()
             if row is None:
                 return None
             if kind is not Kind.STALLED:
-                return Notification() if self._note(connection, kind, row) else None
-            return self._note_stall(connection, row, is_new)
+                return Notification() if self._open(connection, kind, row) else None
+            return self._open_stall(connection, row, is_new)
 
-    def _note_stall(self, connection: sqlite3.Connection, row: Row, is_new: bool) -> Notification | None:
+    def _open_stall(self, connection: sqlite3.Connection, row: Row, is_new: bool) -> Notification | None:
         from supervisor._models.alerts import StallHistory, next_stall
 
         found = connection.execute(_STALLS, (Kind.STALLED, row[2])).fetchone()
@@ -217,15 +135,9 @@ class AlertLog(AlertReader):
         return noted
 
     def await_recovery(self, kind: Kind, run_id: str, names: Iterable[str]) -> None:
-        """Note who is to hear that a finding is over; to be used in the commit that stores its message.
-
-        Args:
-            kind: Stalled or overdue.
-            run_id: The run.
-            names: The names of handlers; those that were noted before stay.
-        """
-        with self._store.write() as connection:
-            for key, _, awaiting in connection.execute(_AWAITING, (str(kind), text(run_id))).fetchall():
+        """Add handlers to those that are to be notified of the recovery."""
+        with self._database.write() as connection:
+            for key, _, awaiting in connection.execute(_AWAITING, (str(kind), storable(run_id))).fetchall():
                 self._set_awaiting(connection, key, tuple(dict.fromkeys((*load_texts(awaiting), *names))))
 
     @staticmethod
@@ -234,37 +146,27 @@ class AlertLog(AlertReader):
             "UPDATE alert SET awaiting_recovery = ? WHERE key = ?", (dump_texts(names) if names else None, key)
         )
 
-    def open_missed_alert(self, name: str, schedule: str, since: datetime, newest: RunGlance | None) -> bool:
-        """Claim the telling that a scheduled start was missed.
-
-        Args:
-            name: Of which runs.
-            schedule: Their schedule, as text.
-            since: When the first start was due that was missed.
-            newest: The newest run that the caller knows of.
-
-        Returns:
-            True for exactly one caller of all processes; False also when there is a newer run meanwhile.
-        """
-        with self._store.write() as connection:
-            (newest_key,) = connection.execute("SELECT max(key) FROM run WHERE name = ?", (text(name),)).fetchone()
+    def open_missed_alert(self, name: str, schedule: str, since: datetime, newest: RunRecord | None) -> bool:
+        """Atomically open the alert that a scheduled start was missed, for exactly one caller."""
+        with self._database.write() as connection:
+            (newest_key,) = connection.execute("SELECT max(key) FROM run WHERE name = ?", (storable(name),)).fetchone()
             is_so = newest_key == (newest.key if newest is not None else None)
-            row = (text(name), None, "", text(schedule), since.timestamp())
-            return is_so and self._note(connection, Kind.MISSED, row)
+            row = (storable(name), None, "", storable(schedule), since.timestamp())
+            return is_so and self._open(connection, Kind.MISSED, row)
 
-    def _note(self, connection: sqlite3.Connection, kind: Kind, row: Row) -> bool:
+    def _open(self, connection: sqlite3.Connection, kind: Kind, row: Row) -> bool:
         name, _, run_id, _, since = row
         is_known = connection.execute(
             "SELECT 1 FROM alert WHERE name = ? AND kind = ? AND run_id = ? AND since = ?",
             (name, str(kind), run_id, since),
         ).fetchone()
-        if is_known is not None:  # by somebody who was faster; it may even be over again
+        if is_known is not None:  # opened by another process meanwhile, and perhaps resolved again
             return False
         return connection.execute(_NOTE, (str(kind), *row, self._clock())).rowcount > 0
 
     def resolve_alert(self, key: int) -> bool:
-        """Claim the telling that a finding is over; True for exactly one caller of all processes."""
-        with self._store.write() as connection:
+        """Resolve an alert; True for exactly one caller of all processes."""
+        with self._database.write() as connection:
             return self._resolve(connection, key)
 
     def _resolve(self, connection: sqlite3.Connection, key: int) -> bool:
@@ -274,20 +176,11 @@ class AlertLog(AlertReader):
         return connection.execute(sql, (now, key)).rowcount > 0
 
     def resolve_stall(self, run_id: str, *, only: Collection[str] | None = None) -> tuple[str, ...] | None:
-        """Claim the telling that a run makes progress again after it had stalled.
-
-        Args:
-            run_id: The run.
-            only: Whom the caller can tell; None for all.
-
-        Returns:
-            Who is to hear of it, for exactly one caller of all processes. None when no stall is open, when there are
-            others to tell, and when the run has stalled so often that it is not over before its end.
-        """
+        """Resolve the stall of a run that makes progress again; return whom to notify, for exactly one caller."""
         from supervisor._models.alerts import recovery_is_notified
 
-        with self._store.write() as connection:
-            row = connection.execute(_AWAITING, (str(Kind.STALLED), text(run_id))).fetchone()
+        with self._database.write() as connection:
+            row = connection.execute(_AWAITING, (str(Kind.STALLED), storable(run_id))).fetchone()
             if row is None or not recovery_is_notified(row[1]):
                 return None
             awaiting = load_texts(row[2])
@@ -297,16 +190,8 @@ class AlertLog(AlertReader):
             return awaiting
 
     def mark_recovery_notified(self, key: int, names: Collection[str]) -> bool:
-        """Claim the telling to some handlers that a finding is over. It is over when all have heard of it.
-
-        Args:
-            key: Which finding.
-            names: The names of the handlers.
-
-        Returns:
-            True when one of them was to hear of it, or nobody was, for exactly one caller of all processes.
-        """
-        with self._store.write() as connection:
+        """Atomically mark these handlers as notified of the recovery; the alert is resolved when all are."""
+        with self._database.write() as connection:
             row = connection.execute(
                 "SELECT awaiting_recovery FROM alert WHERE resolved_at IS NULL AND key = ?", (key,)
             ).fetchone()
@@ -320,15 +205,11 @@ class AlertLog(AlertReader):
             return left != awaiting
 
     def note_schedules(self, configured: Mapping[str, str]) -> dict[str, tuple[str, datetime, datetime | None]]:
-        """Note which schedules the configuration has now, and return them as :meth:`schedules` does.
-
-        Args:
-            configured: Names and their schedules, as texts.
-        """
+        """Note which schedules the configuration has now, and return them as :meth:`schedules` does."""
         seen = {row[0]: row[1:] for row in self._schedules_seen()}
         changed = [(name, *row) for name, row in self._schedules(configured).items() if seen.get(name) != row]
         if changed:
-            with self._store.write() as connection:
+            with self._database.write() as connection:
                 connection.executemany(
                     "INSERT OR REPLACE INTO seen_schedule (name, schedule, since, dropped_at) VALUES (?, ?, ?, ?)",
                     changed,
@@ -336,14 +217,9 @@ class AlertLog(AlertReader):
         return self.schedules(configured)
 
     def note_check(self, awake_s: float) -> LastCheck:
-        """Note that a check looks now, and return when the one before did.
-
-        Args:
-            awake_s: What a clock shows that stands still while the machine sleeps: ``time.monotonic()``
-                (https://docs.python.org/3/library/time.html#time.monotonic), but on Windows, where it goes on.
-        """
+        """Note that a check looks now, and return when the one before did."""
         now = self._clock()
-        with self._store.write(durable=False) as connection:
+        with self._database.write(durable=False) as connection:
             rows = connection.execute(_CHECKS).fetchall()
             slept_s = _slept_s(rows[-1], now, awake_s) if rows else 0.0
             connection.execute("DELETE FROM past_check WHERE slept_s = 0 OR at < ?", (now - KEEP_DAYS * DAY_S,))
@@ -356,7 +232,7 @@ def _last_check(rows: Sequence[Row], now: float, awake_s: float) -> LastCheck:
 
     slept_s = _slept_s(rows[-1], now, awake_s) if rows else 0.0
     sleeps = [(at, each_s) for at, _, each_s in (*rows, (now, awake_s, slept_s)) if each_s]
-    return LastCheck(_instant(rows[-1][0]) if rows else None, tuple(sleeps))
+    return LastCheck(instant(rows[-1][0]) if rows else None, tuple(sleeps))
 
 
 def _slept_s(before: Row, now: float, awake_s: float) -> float:

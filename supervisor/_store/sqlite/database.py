@@ -5,7 +5,7 @@ beats a connection per thread in both throughput and the longest wait, because S
 anyway and makes the others poll.
 """
 
-# ruff: noqa: SLF001 - _Use is a part of Store
+# ruff: noqa: SLF001 - _Transaction is a part of Database
 from __future__ import annotations
 
 import os
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 from supervisor import _log
 from supervisor._forks import notify_of_forks
-from supervisor._store.contract import JournalUnavailable
+from supervisor._store.essentials import JournalUnavailable
 from supervisor._store.sqlite import schema
-from supervisor._store.sqlite.recovery import Identity, create, identity, set_aside
+from supervisor._store.sqlite.recovery import Identity, create, identity, move_corrupt_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ _abandoned: list[sqlite3.Connection] = []
 """Connections of a parent process, never closed here: closing one would act on the parent's file."""
 
 
-class Store:
+class Database:
     """The journal's file: opened when first used, and again after a fork or after :meth:`close`.
 
     Args:
@@ -65,7 +65,7 @@ class Store:
         self._durable = True
         self._corrupt: sqlite3.Error | None = None
         self._warnings: list[str] = []
-        self._alone = _Use(self, writes=True, alone=True)
+        self._alone = _Transaction(self, writes=True, alone=True)
         notify_of_forks(self)
 
     def open(self) -> None:
@@ -74,7 +74,7 @@ class Store:
         Raises:
             JournalUnavailable: It cannot, or it was written by a newer version.
         """
-        with _Use(self):
+        with _Transaction(self):
             pass
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Store:
         Raises:
             JournalUnavailable: The file cannot be read.
         """
-        with _Use(self) as connection:
+        with _Transaction(self) as connection:
             return self.patiently(_fetched, connection, sql, parameters)
 
     def write(self, *, durable: bool = True, alone: bool = False) -> AbstractContextManager[sqlite3.Connection]:
@@ -108,7 +108,7 @@ class Store:
         """
         if alone and durable:
             return self._alone  # one for all: what it holds is set anew under the lock, and only one thread has that
-        return _Use(self, writes=True, durable=durable, alone=alone)
+        return _Transaction(self, writes=True, durable=durable, alone=alone)
 
     def before_fork(self) -> None:
         """Wait for other threads and close, so that no connection crosses the fork."""
@@ -145,7 +145,7 @@ class Store:
         if self._corrupt is not None:
             error, self._corrupt = self._corrupt, None
             try:
-                self._set_aside(error)
+                self._recover_from(error)
             except (sqlite3.Error, OSError) as another:
                 self._warnings.append(f"journal {self.path!r} is corrupt ({error}) and cannot be set aside: {another}")
 
@@ -168,7 +168,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             if not _is(error, _CORRUPT):
                 raise
-            self._set_aside(error)
+            self._recover_from(error)
             return self._open_once()
         finally:
             if not self._is_open:
@@ -224,13 +224,13 @@ class Store:
                     raise
             time.sleep(_PAUSE_S)
 
-    def _set_aside(self, error: sqlite3.Error) -> None:
+    def _recover_from(self, error: sqlite3.Error) -> None:
         """Rename the corrupt file; the next use begins a fresh one."""
         # Closing would write the log into the corrupt file and delete it; of a renamed one SQLite keeps its hands
         # off. Windows does not rename what is open.
         if sys.platform == "win32":
             self._close()
-        aside = set_aside(self.path, self._identity)
+        aside = move_corrupt_file(self.path, self._identity)
         self._close()
         if aside is not None:
             self._warnings.append(
@@ -248,32 +248,32 @@ class Store:
             self._connection = None
 
 
-class _Use:
+class _Transaction:
     """Hold the lock, have a connection and perhaps a transaction; errors of SQLite become one of ours.
 
     A class, since on the path of every run a generator costs three times as much.
     """
 
-    __slots__ = ("_alone", "_durable", "_is_inner", "_store", "_writes")
+    __slots__ = ("_alone", "_database", "_durable", "_is_inner", "_writes")
 
-    def __init__(self, store: Store, *, writes: bool = False, durable: bool = True, alone: bool = False) -> None:
-        self._store = store
+    def __init__(self, database: Database, *, writes: bool = False, durable: bool = True, alone: bool = False) -> None:
+        self._database = database
         self._writes = writes
         self._durable = durable
         self._alone = alone
         self._is_inner = False
 
     def __enter__(self) -> sqlite3.Connection:
-        store = self._store
-        if store._pid != os.getpid():
-            store._leave_parent_behind()
-        store._lock.acquire()
+        database = self._database
+        if database._pid != os.getpid():
+            database._leave_parent_behind()
+        database._lock.acquire()
         try:
             self._is_inner = False  # the one for all may have been the last time
-            connection = store._usable()
+            connection = database._usable()
             self._is_inner = connection.in_transaction
-            if self._writes and not (self._is_inner or (self._alone and self._durable is store._durable)):
-                store.patiently(store._begin, connection, self._durable, self._alone)
+            if self._writes and not (self._is_inner or (self._alone and self._durable is database._durable)):
+                database.patiently(database._begin, connection, self._durable, self._alone)
         except BaseException as error:
             self._fail(error)
             raise
@@ -282,28 +282,28 @@ class _Use:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        store = self._store
+        database = self._database
         if error is not None:
             self._fail(error)
             return
         if self._writes and not (self._alone or self._is_inner):
             try:
-                assert store._connection is not None
-                store.patiently(store._connection.commit)
+                assert database._connection is not None
+                database.patiently(database._connection.commit)
             except BaseException as fault:
                 self._fail(fault)
                 raise
-        store._let_go()
+        database._let_go()
 
     def _fail(self, error: BaseException) -> None:
         """Take back what was not committed, let go, and raise what the caller is to hear of an error of SQLite."""
-        store = self._store
+        database = self._database
         try:
-            unavailable = store._unavailable(error) if isinstance(error, sqlite3.Error) else None
+            unavailable = database._unavailable(error) if isinstance(error, sqlite3.Error) else None
             if not self._is_inner:
-                store._tidy_up()
+                database._tidy_up()
         finally:
-            store._let_go()
+            database._let_go()
         if unavailable is not None:
             raise unavailable from error
 

@@ -6,21 +6,18 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from supervisor._store.contract import COPIES_LIMIT_BYTES, LEASE_S
+from supervisor._store.essentials import COPIES_LIMIT_BYTES, LEASE_S
 from supervisor._store.processes import Process, is_gone, this_process
 from supervisor._store.sqlite.alert_log import AlertLog
-from supervisor._store.sqlite.database import BUSY_S, Store
-from supervisor._store.sqlite.outbox_admin import OutboxAdmin
-from supervisor._store.sqlite.run_history import RunHistory
+from supervisor._store.sqlite.database import BUSY_S, Database
+from supervisor._store.sqlite.outbox import OutboxStore
 from supervisor._store.sqlite.runs import KEEP_DAYS, KEEP_RUNS, RunStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from supervisor._models.summary import Past
 
-
-class Journal(RunStore, RunHistory, OutboxAdmin, AlertLog):
+class Journal(RunStore, OutboxStore, AlertLog):
     """The record of runs, and the :class:`~supervisor._store.Outbox` of messages that are not settled yet.
 
     It can be used from any thread, and after a fork also in the child, where it opens the file anew.
@@ -50,8 +47,12 @@ class Journal(RunStore, RunHistory, OutboxAdmin, AlertLog):
         this: Callable[[], Process] = this_process,
         gone: Callable[[Process], bool] = is_gone,
     ) -> None:
-        store = Store(os.path.abspath(directory), busy_s=busy_s)  # noqa: PTH100 - a text, as SQLite wants it
-        super().__init__(store, keep_runs=keep_runs, keep_days=keep_days, clock=clock, this=this, gone=gone)
+        database = Database(os.path.abspath(directory), busy_s=busy_s)  # noqa: PTH100 - a text, as SQLite wants it
+        super().__init__(database, clock=clock, this=this, gone=gone)
+        self._database = database
+        self._keep_runs = keep_runs
+        self._keep_days = keep_days
+        self._under_way = {}
         self._lease_s = lease_s
         self._copies_limit_bytes = copies_limit_bytes
 
@@ -61,26 +62,19 @@ class Journal(RunStore, RunHistory, OutboxAdmin, AlertLog):
     @property
     def path(self) -> str:
         """Return the path of the file."""
-        return self._store.path
+        return self._database.path
 
-    def past(self, name: str, *, before: str = "") -> Past:
-        """Return what came before a run: the last 30 ended runs of its name, and how many ended alike in a row.
-
-        Args:
-            name: The name of the run.
-            before: The run's id; "" means before one that starts now.
+    def open(self) -> None:
+        """Make sure that the file can be opened.
 
         Raises:
-            JournalUnavailable: The file cannot be read.
+            JournalUnavailable: It cannot, or it was written by a newer version.
         """
-        from supervisor._store.sqlite.queries import past
-
-        key, _ = self._under_way.get(before, (None, None))
-        return past(self._store, name, before=before, key=key)
+        self._database.open()
 
     def close(self) -> None:
         """Let go of the file; the next use opens it again."""
-        self._store.close()
+        self._database.close()
 
 
 def open_journal(
@@ -101,5 +95,5 @@ def open_journal(
             is left alone then.
     """
     journal = Journal(directory, clock=clock, **limits)  # type: ignore[arg-type]  # what is counted comes as whole numbers
-    journal._store.open()  # noqa: SLF001 - of the same package
+    journal.open()
     return journal

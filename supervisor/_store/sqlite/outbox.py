@@ -10,17 +10,18 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from supervisor._models.kinds import DeliveryState
-from supervisor._store.json_text import text
+from supervisor._store.essentials import storable
 from supervisor._store.processes import Process
+from supervisor._store.sqlite.outbox_reader import SAME_DELIVERY, OutboxReader
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection, Generator, Sequence
 
     from supervisor._models.values import Delivery, MessageDetails
-    from supervisor._store.attachment_store import Copies
     from supervisor._store.contract import Pack
-    from supervisor._store.sqlite.database import Row, Store
+    from supervisor._store.sqlite.attachment_store import AttachmentStore
+    from supervisor._store.sqlite.database import Database, Row
 
 KEEP_SENT = 10_000
 """How many sent deliveries are remembered, without their texts."""
@@ -43,45 +44,47 @@ _MESSAGE = "SELECT message_id, body FROM delivery WHERE key = ?"
 _LEASE = """
 UPDATE delivery SET lease_until = ?, claimer_host = ?, claimer_pid = ?, claimer_started = ? WHERE key = ?
 """
-# A key may come again in a fresh file: the message's id tells whether it is still the same delivery.
-_SAME = "key = ? AND message_id = ?"
 # Whoever lost the lease has no say any more.
-_MINE = f"""{_SAME} AND state = 'pending' AND attempts = ?
+_MINE = f"""{SAME_DELIVERY} AND state = 'pending' AND attempts = ?
 AND (claimer_pid IS NULL OR (claimer_host = ? AND claimer_pid = ? AND claimer_started = ?))
 """
 _RENEW = f"UPDATE delivery SET lease_until = ? WHERE {_MINE} AND claimer_pid IS NOT NULL"  # noqa: S608 - our own words
 _SETTLE = """
 UPDATE delivery SET state = ?, attempts = attempts + 1, last_error = ?, due_at = ?, changed_at = ?, lease_until = NULL,
                     claimer_host = NULL, claimer_pid = NULL, claimer_started = NULL"""
-_SETTLE_SENT = f"{_SETTLE}, body = NULL WHERE {_SAME} AND state IN ('pending', 'failed')"
+_SETTLE_SENT = f"{_SETTLE}, body = NULL WHERE {SAME_DELIVERY} AND state IN ('pending', 'failed')"
 _SETTLE_OTHER = f"{_SETTLE} WHERE {_MINE}"
 _GIVE_UP = "UPDATE delivery SET state = 'failed', last_error = ?, lease_until = NULL, claimer_pid = NULL WHERE key = ?"
+_RETRY = """
+UPDATE delivery SET state = 'pending', due_at = ?, changed_at = ? WHERE key = ? AND state IN ('pending', 'failed')
+"""
+# The row stays for a while, so that its key is not given to another delivery that a person might then drop too.
+_DROP = """
+UPDATE delivery SET state = 'dropped', lease_until = NULL, body = NULL
+WHERE key = ? AND state IN ('pending', 'failed')
+"""
 _FORGET_SENT = """
 DELETE FROM delivery WHERE state IN ('sent', 'dropped') AND key <= (SELECT max(key) FROM delivery) - ?
 """
 
 
-class OutboxStore:
-    """Keep deliveries in the journal's file; see :class:`~supervisor._store.Outbox` for what each method does.
+class OutboxStore(OutboxReader):
+    """Keep deliveries in the journal's file; see :class:`~supervisor._store.contract.Outbox`."""
 
-    The attributes come from :class:`~supervisor._store.Journal`.
-    """
-
-    _store: Store
+    _database: Database
     _copies_limit_bytes: int
     _lease_s: float
-    _clock: Callable[[], float]
-    _this: Callable[[], Process]
-    _gone: Callable[[Process], bool]
-    _kept: Copies | None = None
+    _attachment_store: AttachmentStore | None = None
 
     @property  # not a cached one: up to 3.11 that has a lock, which a forked child would find taken
-    def _copies(self) -> Copies:
-        if self._kept is None:
-            from supervisor._store.attachment_store import Copies
+    def _copies(self) -> AttachmentStore:
+        if self._attachment_store is None:
+            from supervisor._store.sqlite.attachment_store import AttachmentStore
 
-            self._kept = Copies(self._store, limit_bytes=self._copies_limit_bytes, clock=self._clock)
-        return self._kept
+            self._attachment_store = AttachmentStore(
+                self._database, limit_bytes=self._copies_limit_bytes, clock=self._clock
+            )
+        return self._attachment_store
 
     def put(self, message: MessageDetails, handlers: Sequence[str], *, claimed: bool = False) -> tuple[Delivery, ...]:
         """Accept one message for several handlers in one commit that survives power loss."""
@@ -89,7 +92,8 @@ class OutboxStore:
             return ()
         dump, delivery = _what_puts()
         body = dump(_with_absolute_paths(message))
-        head = (text(message.id), str(message.kind), message.created_at.timestamp(), text(str(message.subject)), body)
+        subject = storable(str(message.subject))
+        head = (storable(message.id), str(message.kind), message.created_at.timestamp(), subject, body)
         return tuple(
             delivery(message=message, handler=handler, key=key)
             for handler, key in zip(handlers, self._put(head, handlers, claimed=claimed), strict=True)
@@ -99,9 +103,12 @@ class OutboxStore:
         """Write one row for each handler, and return their keys."""
         now = self._clock()
         lease = (now + self._lease_s, *self._this()) if claimed else (None, None, None, None)
-        with self._store.write(alone=len(handlers) == 1) as connection:
+        with self._database.write(alone=len(handlers) == 1) as connection:
             return [
-                self._store.patiently(connection.execute, _PUT, (text(handler), now, now, *lease, *head)).lastrowid or 0
+                self._database.patiently(
+                    connection.execute, _PUT, (storable(handler), now, now, *lease, *head)
+                ).lastrowid
+                or 0
                 for handler in handlers
             ]
 
@@ -111,9 +118,9 @@ class OutboxStore:
 
         now = self._clock()
         # Asked first without the lock for writing: most of those who look find nothing.
-        while self._store.rows(_IS_ANY_DUE, (text(handler), now, now))[0][0]:
-            with self._store.write(durable=False) as connection:
-                row = self._first_free(connection, text(handler), own, now)
+        while self._database.rows(_IS_ANY_DUE, (storable(handler), now, now))[0][0]:
+            with self._database.write(durable=False) as connection:
+                row = self._first_free(connection, storable(handler), own, now)
                 if row is None:
                     return None
                 key, attempts, last_error = row[:3]
@@ -139,71 +146,51 @@ class OutboxStore:
         try:
             message = load_message(body)
         except UnreadableError as error:
-            with self._store.write() as connection:
-                connection.execute(_GIVE_UP, (text(str(error)), key))
+            with self._database.write() as connection:
+                connection.execute(_GIVE_UP, (storable(str(error)), key))
             return None
         return self._copies.put_in_place(message, kept)
 
     def renew(self, delivery: Delivery) -> bool:
         """Begin the lease of a claimed delivery anew; return False when it was lost or settled meanwhile."""
-        with self._store.write(durable=False) as connection:
+        with self._database.write(durable=False) as connection:
             until = self._clock() + self._lease_s
             return connection.execute(_RENEW, (until, *self._mine(delivery))).rowcount > 0
 
     def settle(self, delivery: Delivery, state: DeliveryState, *, error: str = "", due_in_s: float = 0.0) -> None:
         """Note how an attempt ended, count it, and end the lease."""
         now = self._clock()
-        row = (str(state), text(error), now + due_in_s, now)
+        row = (str(state), storable(error), now + due_in_s, now)
         folders: list[str] = []
         # An attempt that is to be repeated needs no fsync: after power loss it is repeated anyway.
-        with self._store.write(durable=state is not DeliveryState.PENDING) as connection:
+        with self._database.write(durable=state is not DeliveryState.PENDING) as connection:
             if state is not DeliveryState.SENT:
                 connection.execute(_SETTLE_OTHER, (*row, *self._mine(delivery)))
-            elif connection.execute(_SETTLE_SENT, (*row, delivery.key, text(delivery.message.id))).rowcount:
-                folders = self._copies.forget(connection, text(delivery.message.id))
+            elif connection.execute(_SETTLE_SENT, (*row, delivery.key, storable(delivery.message.id))).rowcount:
+                folders = self._copies.forget(connection, storable(delivery.message.id))
         if folders:
             self._copies.remove(folders)
         if state is DeliveryState.SENT and delivery.key % _PRUNE_ONE_IN == 0:
             self.prune_sent()
 
     def _mine(self, delivery: Delivery) -> Row:
-        return (delivery.key, text(delivery.message.id), delivery.attempts, *self._this())
+        return (delivery.key, storable(delivery.message.id), delivery.attempts, *self._this())
 
-    def state_of(self, delivery: Delivery) -> DeliveryState | None:
-        """Return where a delivery stands; None when it is not here. One that was dropped counts as done: SENT."""
-        sql = f"SELECT state FROM delivery WHERE {_SAME}"  # noqa: S608 - our own words
-        rows = self._store.rows(sql, (delivery.key, text(delivery.message.id)))
-        if not rows:
-            return None
-        return DeliveryState.SENT if rows[0][0] == "dropped" else DeliveryState(rows[0][0])
-
-    def next_due_s(self, handler: str) -> float | None:
-        """Return the seconds until something of a handler can be claimed; None when nothing is waiting."""
+    def retry(self, key: int) -> bool:
+        """Make a failed or waiting delivery due now."""
         now = self._clock()
-        rows = self._store.rows(
-            "SELECT min(CASE WHEN changed_at > ? THEN 0 ELSE due_at END), lease_until, claimer_host, claimer_pid, "
-            "claimer_started FROM delivery WHERE handler = ? AND state = 'pending' "
-            "GROUP BY lease_until, claimer_host, claimer_pid, claimer_started",
-            (now, text(handler)),
-        )
-        free_at = [
-            max(due_at, lease_until) if lease_until is not None and not self._gone(Process(*claimer)) else due_at
-            for due_at, lease_until, *claimer in rows
-        ]
-        return max(0.0, min(free_at) - now) if free_at else None
+        with self._database.write() as connection:
+            return connection.execute(_RETRY, (now, now, key)).rowcount > 0
 
-    def waiting(self, handlers: Sequence[str]) -> set[str]:
-        """Return which of these handlers have pending deliveries."""
-        if not handlers:
-            return set()
-        names = {text(handler): handler for handler in handlers}
-        values = ", ".join("(?)" for _ in names)
-        rows = self._store.rows(
-            f"WITH asked (name) AS (VALUES {values}) SELECT name FROM asked WHERE EXISTS "  # noqa: S608 - question marks
-            "(SELECT 1 FROM delivery WHERE handler = name AND state = 'pending')",
-            tuple(names),
-        )
-        return {names[name] for (name,) in rows}
+    def drop(self, key: int) -> bool:
+        """Forget a failed or waiting delivery for good."""
+        with self._database.write() as connection:
+            if not connection.execute(_DROP, (key,)).rowcount:
+                return False
+            (message_id,) = connection.execute("SELECT message_id FROM delivery WHERE key = ?", (key,)).fetchone()
+            folders = self._copies.forget(connection, message_id)
+        self._copies.remove(folders)
+        return True
 
     def keep_attachments(self, delivery: Delivery, pack: Pack) -> Delivery:
         """Copy the attachments of a delivery that goes on waiting."""
@@ -211,7 +198,7 @@ class OutboxStore:
 
     def prune_sent(self) -> None:
         """Forget all but the newest sent deliveries, and copies of attachments that belong to nothing."""
-        with self._store.write(durable=False) as connection:
+        with self._database.write(durable=False) as connection:
             connection.execute(_FORGET_SENT, (KEEP_SENT,))
         self._copies.sweep()
 

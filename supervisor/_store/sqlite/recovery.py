@@ -24,7 +24,7 @@ def identity(path: str) -> Identity | None:
     return (status.st_dev, status.st_ino)
 
 
-def set_aside(path: str, corrupt: Identity | None) -> str | None:
+def move_corrupt_file(path: str, corrupt: Identity | None) -> str | None:
     """Rename a corrupt journal and what belongs to it.
 
     Args:

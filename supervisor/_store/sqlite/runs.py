@@ -1,91 +1,32 @@
-"""The record of runs, as they write it: start, progress, end."""
+"""The record of runs, as runs and checks write it: start, progress, end, and what people were notified of."""
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from supervisor._models.kinds import Outcome
-from supervisor._store.contract import JournalUnavailable
-from supervisor._store.json_text import dump_texts, text
-from supervisor._store.processes import Process, is_gone, this_process
+from supervisor._store.essentials import JournalUnavailable, storable
+from supervisor._store.sqlite.rows import DAY_S, dump_texts
+from supervisor._store.sqlite.run_queries import RunQueries
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from supervisor._models.values import ErrorDetails, Progress
-    from supervisor._store.sqlite.database import Store
+    from supervisor._store.essentials import EndedRun, StartedRun
+    from supervisor._store.processes import Process
+    from supervisor._store.sqlite.database import Database
 
 KEEP_RUNS = 1_000
 KEEP_DAYS = 400.0
-DAY_S = 86_400.0
 
 _TRACEBACK_LIMIT = 16_000
 _PRUNE_ONE_IN = 100
 _PRUNE_AT_ONCE = 500
-
-
-class StartedRun(NamedTuple):
-    """What the journal keeps of a run when it starts; the process and the machine it finds out by itself.
-
-    Args:
-        id: The run's own id, unique among all runs.
-        name: The name it was given.
-        started_at_s: When it started, in seconds since 1970 (UTC).
-        parent_id: The id of the run that this one is nested in; None for an outermost one.
-        user: Who runs it.
-        argv: The command line.
-        python: The version of Python.
-        log_path: The log that the run was told of; None without one.
-        schedule: When it should run, as text; None without a schedule.
-        max_duration_s: The longest it should take; None without a limit.
-        stall_after_s: The longest it should be without progress; None without a limit.
-        grace_s: How late a start may be by the schedule; without one it is not kept.
-    """
-
-    id: str
-    name: str
-    started_at_s: float
-    parent_id: str | None = None
-    user: str = ""
-    argv: Sequence[str] = ()
-    python: str = ""
-    log_path: str | None = None
-    schedule: str | None = None
-    max_duration_s: float | None = None
-    stall_after_s: float | None = None
-    grace_s: float | None = None
-
-
-class EndedRun(NamedTuple):
-    """What the journal keeps of a run when it ends.
-
-    Args:
-        outcome: How it ended.
-        ended_at_s: When it ended, in seconds since 1970 (UTC).
-        duration_s: How long it took, by a clock that cannot be set.
-        values: What the script recorded.
-        progress: Its last progress; None keeps what was noted before.
-        error: What went wrong; None when nothing did. A traceback is cut to 16,000 characters.
-        exit_code: The code that the script asked for; None when it did not.
-        cpu_s: Processor seconds that the process used during the run.
-        peak_memory_bytes: The most memory that the process ever had.
-    """
-
-    outcome: Outcome
-    ended_at_s: float
-    duration_s: float
-    values: Mapping[str, Any] = MappingProxyType({})
-    progress: Progress | None = None
-    error: ErrorDetails | None = None
-    exit_code: int | None = None
-    cpu_s: float | None = None
-    peak_memory_bytes: int | None = None
 
 
 _INSERT = """
@@ -102,6 +43,12 @@ WHERE key = ? AND id = ?
 
 _LAST_OUTCOME = "SELECT outcome FROM run WHERE name = ? AND outcome IS NOT NULL ORDER BY key DESC LIMIT 1"
 _IS_ANY_UNENDED = "SELECT 1 FROM run WHERE outcome IS NULL AND name = ? LIMIT 1"
+_UNENDED = "SELECT key, started_at, progress_at FROM run WHERE outcome IS NULL AND id = ?"
+_NOTIFIED = """
+INSERT INTO notified_failure (name, fingerprint, notified_at) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET notified_at = excluded.notified_at, held_back = 0
+"""
+_HELD_BACK = "UPDATE notified_failure SET held_back = held_back + 1 WHERE name = ? AND fingerprint = ?"
 # The oldest beyond so many of this name.
 _DELETE_TOO_MANY = """
 DELETE FROM run WHERE key IN (
@@ -117,35 +64,13 @@ DELETE FROM run WHERE key IN (
 """
 
 
-class RunStore:
-    """Write down what runs do.
+class RunStore(RunQueries):
+    """Write down what runs do; see :class:`~supervisor._store.contract.Runs`."""
 
-    Args:
-        store: The journal's file.
-        keep_runs: How many runs of a name are kept.
-        keep_days: For how many days a run is kept. The newest run of a name always is.
-        clock: Returns seconds since 1970.
-        this: Returns the process that asks.
-        gone: Tells whether a process has surely ended.
-    """
-
-    def __init__(  # noqa: PLR0913 - the seams for tests
-        self,
-        store: Store,
-        *,
-        keep_runs: int = KEEP_RUNS,
-        keep_days: float = KEEP_DAYS,
-        clock: Callable[[], float] = time.time,
-        this: Callable[[], Process] = this_process,
-        gone: Callable[[Process], bool] = is_gone,
-    ) -> None:
-        self._store = store
-        self._keep_runs = keep_runs
-        self._keep_days = keep_days
-        self._clock = clock
-        self._this = this
-        self._gone = gone
-        self._under_way: dict[str, tuple[int, StartedRun]] = {}
+    _database: Database
+    _keep_runs: int
+    _keep_days: float
+    _under_way: dict[str, tuple[int, StartedRun]]
 
     def start_run(self, run: StartedRun) -> bool:
         """Note that a run has started: one commit that survives power loss.
@@ -156,10 +81,10 @@ class RunStore:
         Raises:
             JournalUnavailable: It could not be written.
         """
-        with self._store.write(alone=True) as connection:
+        with self._database.write(alone=True) as connection:
             # Asked here it costs a tenth of what it costs with a lock of its own; and first, since what fails after
             # the commit would leave a run behind that nobody ends.
-            others = connection.execute(_IS_ANY_UNENDED, (text(run.name),)).fetchall()
+            others = connection.execute(_IS_ANY_UNENDED, (storable(run.name),)).fetchall()
             self._insert(connection, run)
         return bool(others)
 
@@ -169,30 +94,30 @@ class RunStore:
         Raises:
             JournalUnavailable: The file cannot be read.
         """
-        rows = self._store.rows("SELECT key FROM run WHERE id = ? ORDER BY key DESC LIMIT 1", (text(run.id),))
+        rows = self._database.rows("SELECT key FROM run WHERE id = ? ORDER BY key DESC LIMIT 1", (storable(run.id),))
         if rows:
             self._under_way[run.id] = (rows[0][0], run)
 
     def _insert(self, connection: sqlite3.Connection, run: StartedRun) -> int:
         process = self._this()
         row = (
-            text(run.id),
-            text(run.name),
+            storable(run.id),
+            storable(run.name),
             run.started_at_s,
-            None if run.parent_id is None else text(run.parent_id),
+            None if run.parent_id is None else storable(run.parent_id),
             process.host,
             process.pid,
             process.started,
-            text(run.user),
-            text(run.python),
-            None if run.schedule is None else text(run.schedule),
+            storable(run.user),
+            storable(run.python),
+            None if run.schedule is None else storable(run.schedule),
             run.max_duration_s,
             run.stall_after_s,
-            None if run.log_path is None else text(str(run.log_path)),
+            None if run.log_path is None else storable(str(run.log_path)),
             dump_texts(run.argv),
             None if run.schedule is None else run.grace_s,
         )
-        key = self._store.patiently(connection.execute, _INSERT, row).lastrowid or 0
+        key = self._database.patiently(connection.execute, _INSERT, row).lastrowid or 0
         self._under_way[run.id] = (key, run)
         return key
 
@@ -206,23 +131,23 @@ class RunStore:
         """
         self._change(run_id, "progress_at = ?, progress = ?", self._clock(), _dump(progress))
 
-    def note_program(self, run_id: str, program: Process) -> None:
-        """Note the program that a run has started and stands for; the note may not survive power loss.
+    def set_child_process(self, run_id: str, child: Process) -> None:
+        """Note the process of the program that a run has started; the note may not survive power loss.
 
         A run that was not started here is ignored.
 
         Raises:
             JournalUnavailable: It could not be written.
         """
-        self._change(run_id, "child_pid = ?, child_started = ?", program.pid, program.started)
+        self._change(run_id, "child_pid = ?, child_started = ?", child.pid, child.started)
 
     def _change(self, run_id: str, columns: str, *values: Any) -> None:
         """Change some columns of a run that was started here, but perhaps not for what comes after power loss."""
         key, _ = self._under_way.get(run_id, (None, None))
         if key is not None:
-            with self._store.write(durable=False) as connection:
+            with self._database.write(durable=False) as connection:
                 sql = f"UPDATE run SET {columns} WHERE key = ? AND id = ?"  # noqa: S608 - our own words
-                connection.execute(sql, (*values, key, text(run_id)))
+                connection.execute(sql, (*values, key, storable(run_id)))
 
     def end_run(self, run_id: str, end: EndedRun, *, asks: bool = True) -> bool:
         """Note how a run has ended: one commit that survives power loss. One run in a hundred prunes old ones.
@@ -243,19 +168,49 @@ class RunStore:
             return False
         is_recovery = False
         row = _end_row(end)
-        with self._store.write(alone=not asks) as connection:
+        with self._database.write(alone=not asks) as connection:
             if asks and end.outcome is Outcome.SUCCESS:
                 is_recovery = _last_outcome(connection, run.name) != Outcome.SUCCESS
-            if not self._store.patiently(connection.execute, _END, (*row, key, text(run_id))).rowcount:
+            if not self._database.patiently(connection.execute, _END, (*row, key, storable(run_id))).rowcount:
                 # The file is not the one that the run started in: it was set aside or removed meanwhile.
-                with self._store.write():
+                with self._database.write():
                     key = self._insert(connection, run)
-                    connection.execute(_END, (*row, key, text(run_id)))
+                    connection.execute(_END, (*row, key, storable(run_id)))
         self._under_way.pop(run_id, None)
         if _is_one_in(_PRUNE_ONE_IN, key):
             with suppress(JournalUnavailable):  # the next one in a hundred tries again
                 self.prune_runs(run.name)
         return is_recovery
+
+    def mark_died(self, run_id: str) -> bool:
+        """Mark a run as died; return True for exactly one caller of all processes."""
+        with self._database.write() as connection:
+            row = connection.execute(_UNENDED, (storable(run_id),)).fetchone()
+            if row is None:
+                return False
+            key, started_at, progress_at = row
+            seen_s = max(0.0, progress_at - started_at) if progress_at is not None else 0.0
+            connection.execute("UPDATE run SET outcome = ?, duration_s = ? WHERE key = ?", ("died", seen_s, key))
+            return True
+
+    def mark_notified(self, name: str, fingerprint: str) -> None:
+        """Note that people are notified of a failure just now, and begin to count anew."""
+        with self._database.write() as connection:
+            connection.execute(_NOTIFIED, (storable(name), storable(fingerprint), self._clock()))
+
+    def mark_held_back(self, name: str, fingerprint: str) -> None:
+        """Note that a failure was held back; without an equal one that people were notified of, do nothing."""
+        with self._database.write() as connection:
+            connection.execute(_HELD_BACK, (storable(name), storable(fingerprint)))
+
+    def one_commit(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Make what this thread writes in the block one commit: all of it or, after an exception, nothing."""
+        return self._database.write()
+
+    def _key_of(self, name: str, run_id: str) -> int:
+        """Return the key of a run, without asking the file for one that was started here."""
+        key, _ = self._under_way.get(run_id, (None, None))
+        return super()._key_of(name, run_id) if key is None else key
 
     def prune_runs(self, name: str) -> int:
         """Delete old runs, a few hundred at a time, and return how many.
@@ -266,8 +221,8 @@ class RunStore:
         Raises:
             JournalUnavailable: The file cannot be written.
         """
-        name, before = text(name), self._clock() - self._keep_days * DAY_S
-        with self._store.write(durable=False) as connection:
+        name, before = storable(name), self._clock() - self._keep_days * DAY_S
+        with self._database.write(durable=False) as connection:
             too_many = connection.execute(_DELETE_TOO_MANY, (name, name, self._keep_runs, _PRUNE_AT_ONCE)).rowcount
             too_old = connection.execute(_DELETE_TOO_OLD, (_PRUNE_AT_ONCE, before)).rowcount
             connection.execute("DELETE FROM notified_failure WHERE notified_at < ?", (before,))
@@ -276,7 +231,7 @@ class RunStore:
 
 def _last_outcome(connection: sqlite3.Connection, name: str) -> str:
     """Return how the newest run of a name ended that has ended; without one, as if it had ended well."""
-    row = connection.execute(_LAST_OUTCOME, (text(name),)).fetchone()
+    row = connection.execute(_LAST_OUTCOME, (storable(name),)).fetchone()
     return row[0] if row is not None else Outcome.SUCCESS
 
 
@@ -285,7 +240,7 @@ def _end_row(end: EndedRun) -> tuple[Any, ...]:
         str(end.outcome),
         end.ended_at_s,
         end.duration_s,
-        text(end.error.fingerprint) if end.error is not None else None,
+        storable(end.error.fingerprint) if end.error is not None else None,
         end.exit_code,
         end.cpu_s,
         end.peak_memory_bytes,

@@ -129,7 +129,7 @@ def journal_connection():
     """Return a connection to a journal, as the journal itself has it."""
     from supervisor._store import open_journal, state_directory
 
-    return open_journal(state_directory())._store._connection
+    return open_journal(state_directory())._database._connection
 
 
 def notify():

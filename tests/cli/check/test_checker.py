@@ -909,7 +909,7 @@ def test_old_findings_are_forgotten(machine: Machine) -> None:
         machine.journal.progress("run 1001", Progress(done=machine.now))
         machine.looks()
         machine.goes_on(500 * DAY)
-    rows = machine.journal._store.rows("SELECT kind, resolved_at IS NULL FROM alert")
+    rows = machine.journal._database.rows("SELECT kind, resolved_at IS NULL FROM alert")
     assert rows == [("stalled", 0)]
 
 

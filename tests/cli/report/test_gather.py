@@ -16,7 +16,7 @@ from supervisor._cli.report import gather, log_tails, render, run_list
 from supervisor._cli.report.formatting import json_for_html
 from supervisor._cli.report.script_summary import CODES
 from supervisor._models.kinds import Outcome
-from supervisor._store.sqlite.queries import AT_ONCE, stored_runs
+from supervisor._store.sqlite.run_queries import AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -273,9 +273,9 @@ def test_many_names_are_read_and_not_all_drawn(gathered: Any, monkeypatch: pytes
 def test_the_journal_is_read_without_a_change(tmp_path: Path, journals: list[Journal]) -> None:
     """Reading the page changes nothing in the journal."""
     journals.append(write_runs(tmp_path, nights(GOOD, BAD, None)))
-    before = [tuple(run) for run in stored_runs(journals[0], since_s=0)]
+    before = [tuple(run) for run in journals[0].runs_since(0)]
     gather(journals[0], gone=lambda _: True)
-    assert [tuple(run) for run in stored_runs(journals[0], since_s=0)] == before
+    assert [tuple(run) for run in journals[0].runs_since(0)] == before
     assert [run[0] for run in before] == [3, 2, 1]
 
 

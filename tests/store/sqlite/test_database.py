@@ -17,10 +17,10 @@ from journal_kit import KIT, PATIENCE_S, ended, first_line_of, kill, notice, out
 
 from supervisor._models.kinds import Outcome
 from supervisor._store import Journal, JournalUnavailable, open_journal, state_directory
-from supervisor._store.contract import warn_once
+from supervisor._store.essentials import warn_once
 from supervisor._store.sqlite import schema
-from supervisor._store.sqlite.database import FILE_NAME, Store
-from supervisor._store.sqlite.recovery import identity, set_aside
+from supervisor._store.sqlite.database import FILE_NAME, Database
+from supervisor._store.sqlite.recovery import identity, move_corrupt_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def test_a_new_journal_is_private(tmp_path: Path) -> None:
 
 def test_the_settings_of_the_file_are_those_that_survive_power_loss(state: Path) -> None:
     """Commits go to a write-ahead log with synchronous=FULL; those of no lasting worth do without the fsync."""
-    store = Store(str(state))
+    store = Database(str(state))
     with store.write() as connection:
         pass
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -370,10 +370,10 @@ def test_of_two_that_find_a_corrupt_file_one_sets_it_aside(state: Path) -> None:
     path = state / FILE_NAME
     path.write_bytes(b"garbage")
     corrupt = identity(str(path))
-    assert set_aside(str(path), corrupt) is not None
+    assert move_corrupt_file(str(path), corrupt) is not None
     path.write_bytes(b"fresh")
     assert identity(str(path)) != corrupt
-    assert set_aside(str(path), corrupt) is None
+    assert move_corrupt_file(str(path), corrupt) is None
     assert path.read_bytes() == b"fresh"
 
 
@@ -458,7 +458,7 @@ children = []
 for n in range(6):
     child = os.fork()
     if child == 0:
-        assert journal._store._connection is None
+        assert journal._database._connection is None
         assert journal.claim("mail") is None, "the parent holds it"
         record(journal, *[Outcome.SUCCESS] * 5, name=f"child {n}")
         journal.close()
@@ -527,12 +527,12 @@ def test_a_fork_that_python_does_not_notice_harms_nothing(state: Path) -> None:
         "from supervisor._models.kinds import Outcome\n"
         "journal = open_journal(sys.argv[1])\n"
         "record(journal, Outcome.SUCCESS)\n"
-        "inherited = journal._store._connection\n"
+        "inherited = journal._database._connection\n"
         "child = ctypes.CDLL(None).fork()\n"
         "if child == 0:\n"
         "    assert len(journal.runs()) == 1\n"
         "    assert store._abandoned == [inherited]\n"
-        "    assert journal._store._connection is not inherited\n"
+        "    assert journal._database._connection is not inherited\n"
         "    os._exit(0)\n"
         "assert os.waitpid(child, 0)[1] == 0\n"
         "record(journal, Outcome.SUCCESS, since=NOON + 1)\n"

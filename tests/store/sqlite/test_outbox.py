@@ -415,11 +415,11 @@ def test_a_settled_message_leaves_no_text_behind(journal: Journal) -> None:
     assert mail is not None
     assert chat is not None
     journal.settle(chat, SENT)
-    assert journal._store.rows(gone) == [(0,), (1,), (0,)]
+    assert journal._database.rows(gone) == [(0,), (1,), (0,)]
     journal.settle(mail, FAILED)
-    assert journal._store.rows(gone) == [(0,), (1,), (0,)]
+    assert journal._database.rows(gone) == [(0,), (1,), (0,)]
     journal.drop(mail.key)
-    assert journal._store.rows(gone) == [(1,), (1,), (0,)]
+    assert journal._database.rows(gone) == [(1,), (1,), (0,)]
     hook = journal.claim("hook")
     assert hook is not None
     assert hook.message.message == "private"
@@ -433,7 +433,7 @@ def test_sent_deliveries_are_remembered_only_so_long(journal: Journal, monkeypat
         for n in range(600):
             (delivery,) = journal.put(notice(str(n)), ["mail"], claimed=True)
             journal.settle(delivery, SENT)
-    assert journal._store.rows("SELECT count(*) FROM delivery")[0][0] < 300
+    assert journal._database.rows("SELECT count(*) FROM delivery")[0][0] < 300
     assert [each.subject for each in journal.deliveries()] == ["waits"]
 
 
@@ -452,7 +452,7 @@ def test_a_relative_attachment_is_found_from_anywhere(
 
 def test_the_file_holds_no_more_than_the_message_and_names(journal: Journal) -> None:
     """The rows of an outbox hold handlers' names and messages; there is no place for a credential."""
-    assert {column for (_, column, *_) in journal._store.rows("PRAGMA table_info(delivery)")} == {
+    assert {column for (_, column, *_) in journal._database.rows("PRAGMA table_info(delivery)")} == {
         "key",
         "handler",
         "state",
@@ -474,17 +474,26 @@ def test_the_file_holds_no_more_than_the_message_and_names(journal: Journal) -> 
 
 def test_the_questions_of_every_run_use_an_index(journal: Journal) -> None:
     """What a run asks at its start does not read whole tables, however many runs and deliveries there are."""
-    from supervisor._store.sqlite import outbox, run_history
+    from supervisor._store.sqlite import outbox
 
-    questions = [
+    rows = journal._database.rows
+    questions: list[tuple[object, ...]] = [
         (outbox._IS_ANY_DUE, ("mail", NOON, NOON)),
         (f"{outbox._DUE} ORDER BY key", ("mail", NOON, NOON)),
-        (run_history._NEWEST_OF, ("nightly", 1)),
-        (run_history._UNENDED, ("nightly", "host")),
-        (run_history._NEWEST_FAILED, ("nightly", "f")),
     ]
+
+    def note(*question: object) -> list[object]:
+        questions.append(question)
+        return []
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(journal._database, "rows", note)
+        journal.last_run("nightly")
+        journal.died_runs("nightly")
+        journal.last_failure("nightly", "f")
+    assert len(questions) == 5
     for sql, parameters in questions:
-        plan = " ".join(row[3] for row in journal._store.rows(f"EXPLAIN QUERY PLAN {sql}", parameters))
+        plan = " ".join(row[3] for row in rows(f"EXPLAIN QUERY PLAN {sql}", parameters))  # type: ignore[arg-type]
         assert "USING INDEX" in plan or "USING COVERING INDEX" in plan, plan
         assert "SCAN delivery" not in plan
         assert "SCAN run" not in plan

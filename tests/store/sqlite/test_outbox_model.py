@@ -24,7 +24,7 @@ from journal_kit import Clock, notice
 from supervisor._models.kinds import DeliveryState
 from supervisor._store import LEASE_S, Journal, MemoryOutbox, StartedRun
 from supervisor._store.processes import Process
-from supervisor._store.sqlite.reader import Reader
+from supervisor._store.sqlite.reader import JournalReader
 
 if TYPE_CHECKING:
     from supervisor.models import Delivery
@@ -254,7 +254,7 @@ class DiskMachine(OutboxMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp())
-        self.reader: Reader | None = None
+        self.reader: JournalReader | None = None
 
     def make(self, number: int) -> Journal:
         """Return the journal as a process of this number."""
@@ -267,9 +267,9 @@ class DiskMachine(OutboxMachine):
         journal.start_run(StartedRun(id=f"run {number}", name="nightly", started_at_s=self.clock.now))
         return journal
 
-    def eyes(self) -> list[Reader]:
+    def eyes(self) -> list[JournalReader]:
         """Return one who may only read: what was said stays as it is."""
-        reader = self.reader = self.reader or Reader(self.directory, clock=self.clock)
+        reader = self.reader = self.reader or JournalReader(self.directory, clock=self.clock)
         return [reader]
 
     def teardown(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 from journalled import GONE, Past
 
 from supervisor._store import JournalUnavailable
-from supervisor._store.sqlite.reader import look
+from supervisor._store.sqlite.reader import open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,23 +25,23 @@ def past(tmp_path: Path) -> Iterator[Past]:
 
 def test_where_none_was_begun_there_is_none(tmp_path: Path) -> None:
     """To look begins nothing, neither file nor folder."""
-    assert look(tmp_path / "missing") is None
+    assert open_reader(tmp_path / "missing") is None
     (tmp_path / "file").touch()
-    assert look(tmp_path / "file") is None
+    assert open_reader(tmp_path / "file") is None
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 def test_nothing_can_be_written(past: Past, tmp_path: Path) -> None:
-    """Whatever writes is refused."""
-    run_id = past.run(outcome=None, by=GONE)
+    """There is nothing to write with, and the file refuses it."""
+    past.run(outcome=None, by=GONE)
     past.message("a")
-    reader = look(tmp_path)
+    reader = open_reader(tmp_path)
     assert reader is not None
-    with pytest.raises(JournalUnavailable, match="for reading only"):
-        reader.mark_died(run_id)
-    for write in (reader.retry, reader.drop):
-        with pytest.raises(JournalUnavailable, match="for reading only"):
-            write(1)
+    assert not {"mark_died", "put", "retry", "drop", "one_commit", "open_alert"} & set(dir(reader))
+    with pytest.raises(JournalUnavailable, match="readonly database"):
+        reader._database.rows("UPDATE run SET outcome = 'died'")
+    with pytest.raises(JournalUnavailable, match="readonly database"):
+        reader._database.rows("DELETE FROM delivery")
     reader.close()
 
 
@@ -49,7 +49,7 @@ def test_names_and_newest_runs_are_found_by_the_index(past: Past, tmp_path: Path
     """Each name once, in order; the newest run of each, newest first."""
     for index in range(30):
         past.run(f"name {index % 3}", ago_s=100 - index, id=f"{index:04}")
-    reader = look(tmp_path)
+    reader = open_reader(tmp_path)
     assert reader is not None
     assert reader.names() == ("name 0", "name 1", "name 2")
     assert [each.report.id for each in reader.newest_of_each(2)] == ["0029", "0028"]
@@ -61,9 +61,9 @@ def test_names_and_newest_runs_are_found_by_the_index(past: Past, tmp_path: Path
 def test_an_empty_journal_has_nothing(past: Past, tmp_path: Path) -> None:
     """No runs, no names, no deliveries."""
     past.journal.prune_runs("x")  # begins the file
-    reader = look(tmp_path)
+    reader = open_reader(tmp_path)
     assert reader is not None
-    assert (reader.names(), reader.under_way(), reader.newest_of_each(), reader.some_runs()) == ((), (), (), ())
+    assert (reader.names(), reader.unended_runs(), reader.newest_of_each(), reader.runs()) == ((), (), (), ())
     assert (reader.waiting_counts(), reader.delivery_statuses([1, 2]), reader.nested_in("x")) == ((0, 0), {}, ())
     reader.close()
 
@@ -74,7 +74,7 @@ def test_standings_tell_what_became_of_deliveries(past: Past, tmp_path: Path) ->
     past.message("failed", error="535", failed=True)
     past.message("dropped")
     past.journal.drop(3)
-    reader = look(tmp_path)
+    reader = open_reader(tmp_path)
     assert reader is not None
     found = reader.delivery_statuses(range(2_000))
     assert {key: (each.state, each.attempts, each.last_error) for key, each in found.items()} == {
@@ -92,7 +92,7 @@ def test_deliveries_of_a_run_are_told_from_those_of_inner_runs(past: Past, tmp_p
     (of_outer,) = past.message("a", report=past.report(outer))
     (of_inner,) = past.message("b", report=past.report(inner))
     past.message("c")
-    reader = look(tmp_path)
+    reader = open_reader(tmp_path)
     assert reader is not None
     assert reader.waiting_of(outer) == {of_outer}
     assert reader.waiting_of(inner) == {of_inner}
@@ -105,7 +105,7 @@ def test_paths_with_any_characters_can_be_looked_at(tmp_path: Path) -> None:
     past = Past(folder)
     past.run("here")
     past.journal.close()
-    reader = look(folder)
+    reader = open_reader(folder)
     assert reader is not None
     assert reader.names() == ("here",)
     reader.close()

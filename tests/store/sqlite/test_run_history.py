@@ -113,7 +113,7 @@ def test_long_streaks_are_counted_beyond_the_last_runs(journal: Journal, outcome
 def test_endless_streaks_are_counted_to_a_bound_and_fast(journal: Journal) -> None:
     """Among very many runs of a name the past costs no more than among few."""
     row = "INSERT INTO run (id, name, outcome, started_at, host, pid, process_started, user, python) "
-    with journal._store.write() as connection:
+    with journal._database.write() as connection:
         connection.executemany(
             row + "VALUES (?, 'a', 'success', ?, 'h', 1, 's', 'u', '3')", [(str(n), NOON + n) for n in range(20_000)]
         )
@@ -126,7 +126,7 @@ def test_endless_streaks_are_counted_to_a_bound_and_fast(journal: Journal) -> No
 def test_values_that_cannot_be_read_are_left_out(journal: Journal) -> None:
     """Values of a newer version, or spoilt ones, do not keep a message from being composed."""
     write(journal, "a", [S], values={"n": 1})
-    with journal._store.write() as connection:
+    with journal._database.write() as connection:
         connection.execute("""UPDATE run SET "values" = ?""", (b'{"$":"Later","v":1}',))
     assert dict(journal.past("a").runs[0].values) == {}
 

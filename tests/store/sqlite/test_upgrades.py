@@ -20,7 +20,7 @@ from supervisor._models.kinds import DeliveryState, Kind, Outcome
 from supervisor._store import Journal
 from supervisor._store.sqlite import schema
 from supervisor._store.sqlite.database import FILE_NAME
-from supervisor._store.sqlite.reader import Reader, look
+from supervisor._store.sqlite.reader import JournalReader, open_reader
 from supervisor.models import MessageDetails, Progress
 
 if TYPE_CHECKING:
@@ -145,11 +145,11 @@ def test_plain_notices_of_version_5_say_all_that_they_said(opened: Callable[...,
 def test_who_only_reads_sees_notices_of_version_5_under_the_keys_that_they_keep(state: Path) -> None:
     """They are in the list, in the counts and in what waits of their run, before and after the file is upgraded."""
     clock = Clock(restore(state, WITH_TABLE_SAID) + 3600)
-    reader = Reader(state, clock=clock)
+    reader = JournalReader(state, clock=clock)
     before = reader.deliveries()
     assert [(each.handler, each.subject) for each in before if each.state is DeliveryState.PENDING] == WAITING
     assert reader.waiting_counts() == (8, 2)
-    (run, *_) = reader.some_runs("hourly backup")
+    (run, *_) = reader.runs("hourly backup")
     keys = {each.key for each in before if each.subject.startswith("Backup")}
     assert reader.waiting_of(run.report.id) == keys == {7, 8, 9, 10, 11, 12}
     assert version_of(state) == WITH_TABLE_SAID
@@ -227,7 +227,7 @@ def test_a_kill_while_a_file_is_upgraded_loses_nothing(state: Path) -> None:
     assert upgrading.stdout.readline() == "made\n"
     kill(upgrading)
     assert version_of(state) == WITH_TABLE_SAID
-    reader = look(state)
+    reader = open_reader(state)
     assert reader is not None
     assert reader.waiting_counts() == (8, 2)
     reader.close()

@@ -1,4 +1,4 @@
-"""Where the journal lives."""
+"""Where the journal lives, and how much it keeps."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from supervisor import _log
-from supervisor._store.contract import JournalUnavailable
+from supervisor._store.essentials import JournalUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 VARIABLE = "SUPERVISOR_STATE"
-
 
 _LIMITS = {
     "keep_runs": ("SUPERVISOR_KEEP_RUNS", 1),

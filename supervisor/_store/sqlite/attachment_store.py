@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 
-from supervisor._store.json_text import text
+from supervisor._store.essentials import storable
 from supervisor._store.serialization import UnreadableError, dump, load, load_message
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from supervisor._models.values import Attachment, Delivery, MessageDetails
     from supervisor._store.contract import Pack
-    from supervisor._store.sqlite.database import Row, Store
+    from supervisor._store.sqlite.database import Database, Row
 
 FOLDER = "outbox"
 ORPHAN_AFTER_S = 3_600.0
@@ -32,7 +32,7 @@ _WAITS = "SELECT 1 FROM delivery WHERE key = ? AND message_id = ? AND body IS NO
 _LACKS_COPIES = (
     f"{_WAITS} AND NOT EXISTS (SELECT 1 FROM attachment_copy WHERE attachment_copy.message_id = delivery.message_id)"  # noqa: S608
 )
-_KEPT = "SELECT position, attachment FROM attachment_copy WHERE message_id = ?"
+_COPIES = "SELECT position, attachment FROM attachment_copy WHERE message_id = ?"
 
 
 class _Copy(NamedTuple):
@@ -44,38 +44,38 @@ class _Copy(NamedTuple):
     attachment: Attachment
 
 
-class Copies:
+class AttachmentStore:
     """Keep copies in the folder ``outbox`` (mode 0700, files 0600) of the journal's directory.
 
     They outlive the process; after power loss the message is still there, a copy perhaps not.
 
     Args:
-        store: The journal's file, which knows what belongs to which message.
+        database: The journal's file, which knows what belongs to which message.
         limit_bytes: The most that all copies may take.
         clock: Returns seconds since 1970.
     """
 
-    def __init__(self, store: Store, *, limit_bytes: int, clock: Callable[[], float]) -> None:
-        self._store = store
+    def __init__(self, database: Database, *, limit_bytes: int, clock: Callable[[], float]) -> None:
+        self._database = database
         self._limit_bytes = limit_bytes
         self._clock = clock
-        self._root = Path(store.directory, FOLDER)
+        self._root = Path(database.directory, FOLDER)
 
     def keep(self, delivery: Delivery, pack: Pack) -> Delivery:
         """Copy the attachments of a waiting delivery, once for all handlers, and return it with the copies."""
         message = delivery.message
-        message_id = text(message.id)
-        if not message.attachments or not self._store.rows(_WAITS, (delivery.key, message_id)):
+        message_id = storable(message.id)
+        if not message.attachments or not self._database.rows(_WAITS, (delivery.key, message_id)):
             return delivery
-        if not self._store.rows("SELECT 1 FROM attachment_copy WHERE message_id = ? LIMIT 1", (message_id,)):
+        if not self._database.rows("SELECT 1 FROM attachment_copy WHERE message_id = ? LIMIT 1", (message_id,)):
             self._note(delivery.key, message_id, self._make(delivery.key, message, pack))
             self._stay_within_limit()
-        kept = self._store.rows(_KEPT, (message_id,))
+        kept = self._database.rows(_COPIES, (message_id,))
         return attrs.evolve(delivery, message=self.put_in_place(message, kept))
 
     def rows(self, connection: sqlite3.Connection, message_id: str) -> list[Row]:
         """Return what is kept of a message, for :meth:`put_in_place`."""
-        return connection.execute(_KEPT, (message_id,)).fetchall()
+        return connection.execute(_COPIES, (message_id,)).fetchall()
 
     def put_in_place(self, message: MessageDetails, kept: Iterable[Row]) -> MessageDetails:
         """Return a message with the copies in the place of the originals."""
@@ -85,7 +85,7 @@ class Copies:
                 attachment = load(data)
             except UnreadableError:  # the original may still be there
                 continue
-            attachments[position] = attrs.evolve(attachment, path=Path(self._store.directory, attachment.path))
+            attachments[position] = attrs.evolve(attachment, path=Path(self._database.directory, attachment.path))
         if not attachments:
             return message
         return attrs.evolve(message, attachments=tuple(attachments[each] for each in sorted(attachments)))
@@ -115,7 +115,7 @@ class Copies:
         """Delete folders that belong to no message, an hour after a kill left them."""
         known = {
             folder.partition("/")[0]
-            for (folder,) in self._store.rows("SELECT folder FROM attachment_copy WHERE folder > ''")
+            for (folder,) in self._database.rows("SELECT folder FROM attachment_copy WHERE folder > ''")
         }
         before = self._clock() - ORPHAN_AFTER_S
         try:
@@ -150,12 +150,12 @@ class Copies:
         if copy is None:
             self.remove([folder])
             return _Copy(None, 0, is_log, _with_note(attachment, reason))
-        relative = Path(os.path.relpath(copy.path, self._store.directory))
+        relative = Path(os.path.relpath(copy.path, self._database.directory))
         return _Copy(folder, size_bytes, is_log, attrs.evolve(copy, path=relative))
 
     def _note(self, key: int, message_id: str, copies: list[_Copy]) -> None:
         """Write down what was copied, unless the message was sent or another process was faster."""
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             is_wanted = connection.execute(_LACKS_COPIES, (key, message_id)).fetchone()
             if is_wanted:
                 connection.executemany(
@@ -172,7 +172,7 @@ class Copies:
     def _stay_within_limit(self) -> None:
         """Give copies up until the rest is within the limit: logs first, the oldest first."""
         folders: list[str] = []
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             total = connection.execute("SELECT coalesce(sum(bytes), 0) FROM attachment_copy").fetchone()[0]
             while total > self._limit_bytes:
                 message_id, position, folder, size_bytes = connection.execute(

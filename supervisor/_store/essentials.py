@@ -1,0 +1,121 @@
+"""What every caller of a store needs at run time: what it hands in, the limits, and the one way in which stores fail.
+
+On every run's path, so it loads no more than that needs. What a store promises stands in
+:mod:`~supervisor._store.contract`.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from supervisor import _log
+from supervisor.errors import SupervisorError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from supervisor._models.kinds import Outcome
+    from supervisor._models.values import ErrorDetails, Progress
+
+LEASE_S = 300.0
+"""How long a claimed delivery belongs to its claimer, if the claimer's process lives that long."""
+
+COPIES_LIMIT_BYTES = 200 * 1024 * 1024
+"""The most that the copies of waiting messages' attachments may take."""
+
+
+def storable(value: str) -> str:
+    r"""Return a text as stores give it back: lone surrogates, which databases refuse, become escapes (``\udcff``)."""
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class StartedRun(NamedTuple):
+    """What the journal keeps of a run when it starts; the process and the machine it finds out by itself.
+
+    Args:
+        id: The run's own id, unique among all runs.
+        name: The name it was given.
+        started_at_s: When it started, in seconds since 1970 (UTC).
+        parent_id: The id of the run that this one is nested in; None for an outermost one.
+        user: Who runs it.
+        argv: The command line.
+        python: The version of Python.
+        log_path: The log that the run was told of; None without one.
+        schedule: When it should run, as text; None without a schedule.
+        max_duration_s: The longest it should take; None without a limit.
+        stall_after_s: The longest it should be without progress; None without a limit.
+        grace_s: How late a start may be by the schedule; without one it is not kept.
+    """
+
+    id: str
+    name: str
+    started_at_s: float
+    parent_id: str | None = None
+    user: str = ""
+    argv: Sequence[str] = ()
+    python: str = ""
+    log_path: str | None = None
+    schedule: str | None = None
+    max_duration_s: float | None = None
+    stall_after_s: float | None = None
+    grace_s: float | None = None
+
+
+class EndedRun(NamedTuple):
+    """What the journal keeps of a run when it ends.
+
+    Args:
+        outcome: How it ended.
+        ended_at_s: When it ended, in seconds since 1970 (UTC).
+        duration_s: How long it took, by a clock that cannot be set.
+        values: What the script recorded.
+        progress: Its last progress; None keeps what was noted before.
+        error: What went wrong; None when nothing did. A traceback is cut to 16,000 characters.
+        exit_code: The code that the script asked for; None when it did not.
+        cpu_s: Processor seconds that the process used during the run.
+        peak_memory_bytes: The most memory that the process ever had.
+    """
+
+    outcome: Outcome
+    ended_at_s: float
+    duration_s: float
+    values: Mapping[str, Any] = MappingProxyType({})
+    progress: Progress | None = None
+    error: ErrorDetails | None = None
+    exit_code: int | None = None
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
+
+
+_warned: set[tuple[str, str]] = set()
+
+
+class JournalUnavailable(SupervisorError):  # noqa: N818 - it tells a state of the machine, not a mistake of the caller
+    """Tell that the journal cannot be read or written, and why.
+
+    What was committed before stays as it is; the operation that raised left nothing behind. Whoever catches
+    it goes on with a :class:`~supervisor._store.MemoryOutbox`.
+
+    Args:
+        path: The journal's file, or the directory where it should be.
+        reason: What was found there ("disk I/O error", "Permission denied").
+        remedy: What a person can do about it.
+    """
+
+    def __init__(self, path: str, reason: str, remedy: str = "") -> None:
+        remedy = remedy or "make room and check its permissions, or set SUPERVISOR_STATE to another directory"
+        super().__init__(f"journal {path!r}: {reason}; {remedy}")
+        self.path = path
+        self.reason = reason
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[JournalUnavailable], tuple[str, str, str]]:
+        return (type(self), (self.path, self.reason, self.remedy))
+
+
+def warn_once(error: JournalUnavailable) -> None:
+    """Log that the journal is out of use, once in a process for each file and reason."""
+    if (error.path, error.reason) not in _warned:
+        _warned.add((error.path, error.reason))
+        _log.warning("%s; runs and messages are kept in memory meanwhile", error)

@@ -1,0 +1,266 @@
+"""What the journal answers about runs: which there are, which died, how many failed in a row, what came before one."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from supervisor._models.kinds import FAILED, Outcome
+from supervisor._store.essentials import storable
+from supervisor._store.sqlite.rows import RUN_COLUMNS, JournalPart, instant
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from supervisor._models.summary import Past, PastRun
+    from supervisor._store.records import Repeats, RunRecord, Streak
+
+AT_ONCE = 500
+"""How many rows are read in one query: a row with an error takes up to about 20 KB."""
+
+_NEWEST_KEY = 1 << 62
+_LOOK_BACK = 2_000
+_FAILED = ", ".join(repr(str(each)) for each in FAILED)
+
+_SELECT = f"SELECT {RUN_COLUMNS} FROM run"  # noqa: S608 - only our own words, here and below
+# From one name to the next by the index on names, whose last entry of a name is its newest run: so it takes as long as
+# there are names, however many runs each has. GROUP BY would read all of the index.
+_EACH_NAME = """
+WITH RECURSIVE names (name) AS (
+    SELECT min(name) FROM run
+    UNION ALL
+    SELECT (SELECT min(run.name) FROM run WHERE run.name > names.name) FROM names WHERE names.name IS NOT NULL
+)
+"""
+_NAMES = f"{_EACH_NAME} SELECT name FROM names WHERE name IS NOT NULL"  # noqa: S608
+_NEWEST_OF_EACH = f"""
+{_EACH_NAME} SELECT {RUN_COLUMNS} FROM names
+JOIN run ON run.key = (SELECT key FROM run WHERE run.name = names.name ORDER BY key DESC LIMIT 1)
+"""  # noqa: S608
+_NEWEST_KEYS = f"""
+{_EACH_NAME} SELECT (SELECT max(key) FROM run WHERE run.name = names.name) AS newest
+FROM names WHERE name IS NOT NULL ORDER BY newest DESC LIMIT ?
+"""  # noqa: S608
+_SUCCESSES = "SELECT id, duration_s FROM run WHERE name = ? AND outcome = 'success' ORDER BY key DESC LIMIT ?"
+_OUTCOMES = "SELECT outcome, started_at, id, key FROM run WHERE name = ? AND key < ? ORDER BY key DESC LIMIT ?"
+_REPEATS = "SELECT notified_at, held_back FROM notified_failure WHERE name = ? AND fingerprint = ?"
+# By the index on the name, whose entries end in the key: no more rows are read than are asked for.
+_KEY_OF = "SELECT key FROM (SELECT key, id FROM run WHERE name = ? ORDER BY key DESC LIMIT ?) WHERE id = ? LIMIT 1"
+# All of them in one pass: it is reading them that takes time.
+_ALIKE = f"""
+WITH last AS MATERIALIZED (
+    SELECT key, outcome IN ({_FAILED}) AS failed, started_at FROM run
+    WHERE name = ? AND key < ? AND outcome IN ('success', {_FAILED}) ORDER BY key DESC LIMIT ?)
+SELECT count(*), min(started_at) FROM last
+WHERE failed = ? AND key > coalesce((SELECT max(key) FROM last WHERE failed != ?), -1)
+"""  # noqa: S608
+
+
+class RunQueries(JournalPart):
+    """Answer questions about runs; see :class:`~supervisor._store.contract.Runs`."""
+
+    # Several runs
+
+    def runs(
+        self, name: str | None = None, *, failed: bool = False, since: datetime | None = None, limit: int = 100
+    ) -> tuple[RunRecord, ...]:
+        """Return the newest runs, newest first."""
+        conditions: list[str] = []
+        facts: list[Any] = []
+        if name is not None:
+            conditions.append("name = ?")
+            facts.append(storable(name))
+        if failed:
+            conditions.append(f"outcome IN ({_FAILED})")
+        if since is not None:
+            conditions.append("started_at >= ?")
+            facts.append(since.timestamp())
+        where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        return self._runs(f"{where}ORDER BY key DESC LIMIT ?", *facts, limit)
+
+    def runs_since(self, since_s: float, names: Sequence[str] = ()) -> Iterator[RunRecord]:
+        """Yield the runs that started since an instant, newest first, without holding them all in memory."""
+        of_names = f"AND name IN ({_marks(names)})" if names else ""
+        conditions = f"WHERE key < ? AND started_at >= ? {of_names} ORDER BY key DESC LIMIT ?"
+        below = _NEWEST_KEY
+        while True:
+            found = self._runs(conditions, below, since_s, *map(storable, names), AT_ONCE)
+            yield from found
+            if len(found) < AT_ONCE:
+                return
+            below = found[-1].key
+
+    def newest_runs(self) -> dict[str, RunRecord]:
+        """Return the newest run of each name."""
+        return {each.name: each for each in map(self._run_record, self._database.rows(_NEWEST_OF_EACH))}
+
+    def newest_of_each(self, limit: int = 10) -> tuple[RunRecord, ...]:
+        """Return the newest run of each name, of the names that ran last, newest first."""
+        keys = [key for (key,) in self._database.rows(_NEWEST_KEYS, (limit,))]
+        return self._runs(f"WHERE key IN ({_marks(keys)}) ORDER BY key DESC", *keys)
+
+    def unended_runs(self) -> tuple[RunRecord, ...]:
+        """Return the runs that have not ended, of all names and machines, oldest first."""
+        # Ordered as their index is, or SQLite reads all runs.
+        return tuple(sorted(self._runs("WHERE outcome IS NULL ORDER BY name, key"), key=lambda each: each.key))
+
+    def died_runs(self, name: str) -> tuple[RunRecord, ...]:
+        """Return the runs of a name on this machine that never ended and whose process is gone, oldest first."""
+        conditions = "WHERE outcome IS NULL AND name = ? AND host = ? ORDER BY key"
+        return tuple(each for each in self._runs(conditions, storable(name), self._this().host) if each.is_gone)
+
+    def with_id(self, beginning: str, *, limit: int = 10) -> tuple[RunRecord, ...]:
+        """Return the runs whose ids begin so, newest first."""
+        conditions = "WHERE substr(id, 1, ?) = ? ORDER BY key DESC LIMIT ?"
+        return self._runs(conditions, len(beginning), storable(beginning), limit)
+
+    def nested_in(self, run_id: str, *, limit: int = 100) -> tuple[RunRecord, ...]:
+        """Return the runs that were started within a run, oldest first."""
+        # An inner run has a larger key: what is older need not be read.
+        newer = "key > (SELECT max(key) FROM run WHERE id = ?)"
+        outer = storable(run_id)
+        return self._runs(f"WHERE {newer} AND parent_id = ? ORDER BY key LIMIT ?", outer, outer, limit)
+
+    def _runs(self, conditions: str, *facts: Any) -> tuple[RunRecord, ...]:
+        return tuple(map(self._run_record, self._database.rows(f"{_SELECT} {conditions}", facts)))
+
+    # One run
+
+    def last_run(self, name: str) -> RunRecord | None:
+        """Return the newest run of a name, ended or not; None when there is none."""
+        return next(iter(self.runs(name, limit=1)), None)
+
+    def first_run_since(self, name: str, since: datetime) -> RunRecord | None:
+        """Return the first run of a name that started at an instant or later; None when there is none yet."""
+        conditions = "WHERE name = ? AND started_at >= ? ORDER BY key LIMIT 1"
+        return next(iter(self._runs(conditions, storable(name), since.timestamp())), None)
+
+    def last_failure(self, name: str, fingerprint: str) -> RunRecord | None:
+        """Return the newest run of a name that ended with an equal failure; None when there is none."""
+        conditions = "WHERE name = ? AND fingerprint = ? ORDER BY key DESC LIMIT 1"
+        return next(iter(self._runs(conditions, storable(name), storable(fingerprint))), None)
+
+    def run_now(self, record: RunRecord) -> RunRecord | None:
+        """Return what is known of a run now; None when it is no longer kept."""
+        return next(iter(self._runs("WHERE key = ? AND id = ?", record.key, storable(record.id))), None)
+
+    # What is known of all runs of a name
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all runs, in the order of the alphabet."""
+        return tuple(name for (name,) in self._database.rows(_NAMES))
+
+    def successes(self, name: str, *, limit: int = 20) -> tuple[tuple[str, float], ...]:
+        """Return the ids and the durations in seconds of the last successes of a name, newest first."""
+        rows = self._database.rows(_SUCCESSES, (storable(name), limit))
+        return tuple((run_id, duration_s or 0.0) for run_id, duration_s in rows)
+
+    def failures_since_success(self, name: str, *, before: str = "") -> Streak:
+        """Return how many runs of a name failed in a row, and since when."""
+        from supervisor._store.records import Streak
+
+        count, since = 0, None
+        for outcome, started_at, run_id in self._outcomes_from_newest(name):
+            if run_id == before:
+                continue
+            if outcome == Outcome.SUCCESS:
+                break
+            if outcome in FAILED:
+                count, since = count + 1, started_at
+        return Streak(count, instant(since))
+
+    def _outcomes_from_newest(self, name: str) -> Iterator[tuple[str | None, float, str]]:
+        """Read in growing steps: mostly the newest run decides, but a streak may be long."""
+        below = _NEWEST_KEY
+        for limit in chain((2, 20), iter(lambda: 500, None)):
+            rows = self._database.rows(_OUTCOMES, (storable(name), below, limit))
+            for outcome, started_at, run_id, below in rows:  # noqa: B007 - the last key is where the next step begins
+                yield outcome, started_at, run_id
+            if len(rows) < limit:
+                return
+
+    def repeats(self, name: str, fingerprint: str) -> Repeats:
+        """Return when people were last notified of an equal failure, and how many were held back since."""
+        from supervisor._store.records import Repeats
+
+        rows = self._database.rows(_REPEATS, (storable(name), storable(fingerprint)))
+        notified_at, held_back = rows[0] if rows else (None, 0)
+        return Repeats(instant(notified_at), held_back)
+
+    def past(self, name: str, *, before: str = "") -> Past:
+        """Return what came before a run: the last 30 ended runs of its name, and how many ended alike in a row."""
+        from supervisor._models.summary import LAST_RUNS, Past
+
+        name = storable(name)
+        below = self._key_of(name, before)
+        conditions = "WHERE name = ? AND key < ? AND outcome IS NOT NULL ORDER BY key DESC LIMIT ?"
+        runs = self._runs(conditions, name, below, LAST_RUNS)
+        last = _in_a_row(runs)
+        if last.is_open and len(runs) == LAST_RUNS:
+            last = self._further_back(name, below, last)
+        return Past(
+            runs=tuple(map(_past_run, runs)),
+            successes=0 if last.failed else last.length,
+            failures=last.length if last.failed else 0,
+            failing_since=instant(last.since_s) if last.failed else None,
+        )
+
+    def _key_of(self, name: str, run_id: str) -> int:
+        """Return the key of a run; of one that is not among the newest 2,000 of its name, that of one to come."""
+        rows = self._database.rows(_KEY_OF, (name, _LOOK_BACK, storable(run_id))) if run_id else ()
+        return next((key for (key,) in rows), _NEWEST_KEY)
+
+    def _further_back(self, name: str, below: int, last: _Row) -> _Row:
+        """Count on where all of the last runs ended alike."""
+        from supervisor._models.summary import MOST_IN_A_ROW
+
+        if last.failed is None:
+            return last
+        facts = (name, below, MOST_IN_A_ROW, last.failed, last.failed)
+        length, since_s = self._database.rows(_ALIKE, facts)[0]
+        return last._replace(length=length, since_s=since_s)
+
+
+class _Row(NamedTuple):
+    """Runs that ended alike, from the newest on.
+
+    Args:
+        failed: Whether they failed; None when there are none.
+        length: How many.
+        since_s: When the first of them started.
+        is_open: True when there may be more of them further back.
+    """
+
+    failed: bool | None
+    length: int
+    since_s: float
+    is_open: bool
+
+
+def _in_a_row(runs: Iterable[RunRecord]) -> _Row:
+    """Count how many ended alike; what neither succeeded nor failed is passed over."""
+    failed, length, since_s = None, 0, 0.0
+    for run in runs:
+        if run.outcome != Outcome.SUCCESS and run.outcome not in FAILED:
+            continue
+        if failed is not None and failed != (run.outcome != Outcome.SUCCESS):
+            return _Row(failed, length, since_s, is_open=False)
+        failed, length, since_s = run.outcome != Outcome.SUCCESS, length + 1, run.started_at_s
+    return _Row(failed, length, since_s, is_open=True)
+
+
+def _past_run(run: RunRecord) -> PastRun:
+    from supervisor._models.summary import PastRun
+
+    return PastRun(
+        outcome=Outcome(run.outcome or ""),
+        started_at=instant(run.started_at_s),
+        duration_s=run.duration_s or 0.0,
+        fingerprint=run.fingerprint or "",
+        values=run.values,
+    )
+
+
+def _marks(values: Collection[Any]) -> str:
+    return ", ".join("?" * len(values))
