@@ -187,12 +187,12 @@ def test_a_thousand_different_frames(script: Any, details: Any) -> None:
     assert told.where == "parcels.py:901 in f900"
 
 
-def test_a_traceback_of_a_million_frames(script: Any) -> None:
+def test_a_traceback_of_very_many_frames(script: Any) -> None:
     """Time and size stay bounded, however long a traceback is."""
-    error = make_long(1_000_000)
+    error = make_long(200_000)
     began = perf_counter()
     told = error_details(error)
-    assert perf_counter() - began < 20
+    assert perf_counter() - began < 5
     assert len(told.traceback) < 60_100
     error.__traceback__ = None
 

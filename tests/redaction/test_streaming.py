@@ -52,7 +52,7 @@ def test_memory_stays_bounded_with_lines_and_without() -> None:
     for start in endless.values():
         passing = Redactor().bytes_filter()
         fed = out = 0
-        for number in range(120):
+        for number in range(60):
             piece = start if number == 0 else start.replace(b'"', b"x").replace(b"-", b"x").replace(b"=", b"x")
             fed += len(piece)
             out += len(passing.feed(piece))
@@ -64,7 +64,7 @@ def test_memory_stays_bounded_with_lines_and_without() -> None:
 def test_a_value_that_never_ends_leaves_nothing_of_itself() -> None:
     """It is shortened while it is held, but never let go."""
     for start, end in ((b"token=", b"\nnext"), (b'"token": "', b'"\nnext'), (b"password: '", b"'\nnext")):
-        value = bytes(RANDOM.choices(b"abcdefghXYZ0123456789\\", k=2_000_000))
+        value = bytes(RANDOM.choices(b"abcdefghXYZ0123456789\\", k=700_000))
         redacted = passed(Redactor(), start + value + end)
         assert redacted == start + b"[redacted: " + (b"password" if b"pass" in start else b"token") + b"]" + end
 
