@@ -1,5 +1,6 @@
-"""What a run listens to while it lasts: its context, threads, tasks, signals and the terminal.
+"""Runs: a decorator or ``with supervise()`` comes in; the outcome, the journal's record and messages go out.
 
-Nothing here knows how a run works. Each hook is told whom to call, is put in place when the first run starts,
-does nothing outside of runs, and leaves what it found in charge.
+``run`` has the handle that scripts get, ``state`` what is known of a run, ``lifecycle`` its start and end, ``boundary``
+what keeps faults away from the script. ``reporter`` sends messages, ``recorder`` writes the journal. All else is loaded
+when a run asks for it: logs of its own, limits, progress.
 """

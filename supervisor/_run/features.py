@@ -34,11 +34,11 @@ class Features:
         self._lock: NameLock | None = None
         self._is_watched = False
 
-    def keep_others_out(self, other: Callable[[], str]) -> None:
-        """Take the lock on the run's name, if it asks for one; where another run holds it, set ``run.refusal``.
+    def lock_name(self, other: Callable[[], str]) -> None:
+        """Lock the run's name, if its settings ask for that; set ``run.refusal`` when another run holds the lock.
 
         Args:
-            other: Returns in words which run is under way.
+            other: Returns in words which other run is under way.
         """
         if self._run.settings.overlap == "allow" or self._is_nested():
             return
@@ -56,7 +56,7 @@ class Features:
             self._refuse(other())
 
     def _is_nested(self) -> bool:
-        """Tell whether an outer run of this name holds the lock."""
+        """Return whether an outer run of this name holds the lock."""
         if self._run.joined is not None and self._run.joined.has_lock:
             return True  # `supervisor run` holds it
         outer = self._run.parent
@@ -75,8 +75,8 @@ class Features:
         else:
             self._run.refusal = OverlapError(other)
 
-    def begin_log(self, redact: Callable[[str], str]) -> None:
-        """Begin the run's own log, if it asks for one."""
+    def open_log_file(self, redact: Callable[[str], str]) -> None:
+        """Open the run's own log, if its settings ask for one."""
         names = self._run.settings.capture_logs
         if names is None:
             return
@@ -89,29 +89,29 @@ class Features:
             directory = None
         self._run.log = open_log(self._run, names, directory, redact)
 
-    def watch_limits(self, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
+    def watch_limits(self, on_alert: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
         """Watch over the run's limits, if it has any.
 
         Args:
-            on_finding: Is told what is found, in another thread; True has it found again later.
-            on_end: Is told when a run that stalled goes on, and how long it had stalled.
+            on_alert: Called in another thread with what is found; True has a stall found again later.
+            on_end: Called when a run that stalled makes progress again, with the seconds that the stall lasted.
         """
         settings = self._run.settings
         if settings.stall_after_s is not None or settings.max_duration_s is not None:
             from supervisor._run import watchdog
 
-            watchdog.watch(self._run, on_finding, on_end)
+            watchdog.watch(self._run, on_alert, on_end)
             self._is_watched = True
 
-    def leave_limits(self, error: BaseException | None) -> None:
-        """Watch over the limits no more; an interrupt that comes too late stays here."""
+    def unwatch_limits(self, error: BaseException | None) -> None:
+        """Stop watching the limits; an interrupt that comes too late does not reach the code after the run."""
         if self._is_watched:
             from supervisor._run import watchdog
 
             self._run.last_stall_s = watchdog.unwatch(self._run, error)
 
-    def end(self) -> None:
-        """End the log and free the lock, after the end of the run is kept."""
+    def close(self) -> None:
+        """Close the log and release the lock, after the end of the run is recorded."""
         try:
             if self._run.log is not None:
                 self._run.log.close()

@@ -1,7 +1,7 @@
 """Interrupt a run that takes too long, wherever it is at work.
 
 Inside the script it is a ``KeyboardInterrupt`` (in asyncio: a cancellation), so that ``except Exception`` does not
-swallow it and ``finally`` cleans up. Where it leaves the run, it has become an
+catch it and ``finally`` cleans up. Where it leaves the run, it has become an
 :class:`~supervisor.errors.OverdueError`, as ``asyncio.timeout()`` turns its cancellation into a ``TimeoutError``.
 """
 
@@ -31,10 +31,10 @@ class Target(Protocol):
         """Interrupt it, if that is still due when its turn comes."""
 
     def stands_still(self) -> bool:
-        """Tell whether the interrupt has not arrived, so that another one may help."""
+        """Return whether the interrupt has not arrived, so that another one may help."""
 
     def is_cancelled_by_others(self) -> bool:
-        """Take the cancellation back, if it was one, and tell whether somebody else asked for one too."""
+        """Withdraw our cancellation, if it was one, and return whether others asked for a cancellation too."""
 
 
 def target_here() -> Target:
@@ -74,7 +74,7 @@ class ThreadTarget:
             _send_to_main(self._ident)
 
     def stands_still(self) -> bool:
-        """Tell whether the thread is still in the same line: the signal came right before it began to wait there."""
+        """Return whether the thread is still in the same line: the signal came right before it began to wait there."""
         return self._stood_at is not None and self._stood_at == self._place()
 
     def is_cancelled_by_others(self) -> bool:
@@ -117,7 +117,7 @@ class TaskTarget:
         return False
 
     def is_cancelled_by_others(self) -> bool:
-        """Take our own request back, as asyncio.timeout() does, and tell whether others asked too."""
+        """Withdraw our own request, as asyncio.timeout() does, and return whether others asked too."""
         return self._is_asked and self._task.uncancel() > self._cancelling
 
 

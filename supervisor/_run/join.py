@@ -1,12 +1,11 @@
 """How ``supervisor run`` and a Python program that it starts find each other, so that both are one run.
 
-The command offers its run by one environment variable: which run it is, which process asks, and a private directory.
-The first outermost run of the program takes the offer, if that process is its parent. From then on it goes under the
-id and the name of the command's run, makes no entry of its own in the journal, and at its end leaves a note of what it
-knows and whom it has told in that directory. The command ends the run with it.
+The command offers its run in one environment variable: the run's id and name, the command's process, and a private
+directory. The first outermost run of the program accepts the offer, if that process is its parent. From then on it has
+the id and the name of the command's run and no record of its own in the journal; at its end it leaves a note in that
+directory, with its report and the handlers that it has notified. The command finishes the run with it.
 
-Whatever is in the variable, a program is never worse off for it: an offer that is stale, forged or cannot be read is
-no offer.
+An offer that is stale, forged or cannot be read is ignored: whatever the variable holds, the program runs as without.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
     from supervisor._models.values import RunReport
 
 VARIABLE = "_SUPERVISOR_JOIN"
-"""Where the offer stands; without the prefix of the configuration's variables, which are looked through."""
+"""The variable with the offer; not with the prefix SUPERVISOR_, since such variables are read as settings."""
 
 VERSION, JOURNALLED, LOCKED = "1", "j", "l"
 NOTE, TAKEN = "end", "taken"
-"""What an offer says, and the files in its directory: the program's note, and the sign that it has joined."""
+"""The version and flags of an offer, and two files in its directory: the program's note, and that it has joined."""
 
 _ID = frozenset("0123456789abcdef")
 _MOST_LAUNCHERS = 3
@@ -41,18 +40,18 @@ class Joined:
     Args:
         id: The run's id.
         name: The run's name.
-        parent: The number of the process that has started it, and us.
-        directory: Where that process looks for our note.
-        is_journalled: Whether it has put the run into the journal.
-        has_lock: Whether it has seen to it already that no other run of the name is under way.
+        parent: The id of the process that has started this one.
+        directory: Where that process looks for the note.
+        is_journalled: Whether that process has recorded the run in the journal.
+        has_lock: Whether it holds the lock on the name of the run.
     """
 
     __slots__ = ("_directory", "_parent", "has_lock", "id", "is_journalled", "name")
 
-    def __init__(  # noqa: PLR0913 - what an offer says
+    def __init__(  # noqa: PLR0913 - one for each part of an offer
         self,
         *,
-        id: str,  # noqa: A002 - what it is called everywhere
+        id: str,  # noqa: A002 - the name that the field has in reports, too
         name: str,
         parent: int,
         directory: str,
@@ -67,48 +66,48 @@ class Joined:
         self._directory = directory
 
     def accept(self) -> bool:
-        """Return whether the offer is made to this process, and it is the first to take it."""
+        """Return whether the offer is made to this process, and no other has accepted it."""
         if not _is_private(self._directory) or not _started_by(self._parent):
             return False
         with suppress(OSError):
-            os.close(os.open(os.path.join(self._directory, TAKEN), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # noqa: PTH118 - pathlib costs 3 ms
+            os.close(os.open(os.path.join(self._directory, TAKEN), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # noqa: PTH118 - pathlib takes 3 ms to load
             return True
         return False
 
     def mark_alive(self) -> None:
-        """Let `supervisor run` see that the program makes progress."""
+        """Let `supervisor run` see that the program makes progress: the file's time is its sign of life."""
         with suppress(OSError):
-            os.utime(os.path.join(self._directory, TAKEN))  # noqa: PTH118 - as above
+            os.utime(os.path.join(self._directory, TAKEN))  # noqa: PTH118 - pathlib takes 3 ms to load
 
     def parent_lives(self) -> bool:
-        """Tell whether somebody is there to end the run; if not, we do."""
+        """Return whether the command is still there to finish the run; if not, this process does."""
         return _started_by(self._parent)
 
-    def hand_back(self, report: RunReport, attachments: Iterable[Any], told: Iterable[tuple[str, str]]) -> None:
-        """Leave word of the end, whole or not at all.
+    def hand_back(self, report: RunReport, attachments: Iterable[Any], notified: Iterable[tuple[str, str]]) -> None:
+        """Write the note for `supervisor run`, whole or not at all.
 
         Args:
             report: What is known of the run at its end.
-            attachments: What goes with the message that tells of it.
-            told: Kinds of message, each with the name of a handler that has heard it from us.
+            attachments: What goes with the message about the end.
+            notified: Kinds of message, each with the name of a handler that got it from this process.
         """
         from supervisor._store.serialization import dump
 
         names: dict[str, list[str]] = {}
-        for kind, name in told:
+        for kind, name in notified:
             names.setdefault(str(kind), []).append(name)
-        note = dump({"report": report, "attachments": list(attachments), "told": names})
-        path = os.path.join(self._directory, NOTE)  # noqa: PTH118 - as above
+        note = dump({"report": report, "attachments": list(attachments), "notified": names})
+        path = os.path.join(self._directory, NOTE)  # noqa: PTH118 - pathlib takes 3 ms to load
         try:
-            with open(f"{path}.new", "wb") as file:  # noqa: PTH123 - as above
+            with open(f"{path}.new", "wb") as file:  # noqa: PTH123 - pathlib takes 3 ms to load
                 file.write(note)
-            os.replace(f"{path}.new", path)  # noqa: PTH105 - as above
+            os.replace(f"{path}.new", path)  # noqa: PTH105 - pathlib takes 3 ms to load
         except OSError as error:
             _log.info("the run %r could not be handed back to `supervisor run`: %s", self.name, error)
 
 
 def take(offer: str | None) -> Joined | None:
-    """Take an offer, or return None where there is none that is meant for this process."""
+    """Accept an offer, or return None when there is none that is meant for this process."""
     try:
         version, run_id, parent, flags, directory, name = (offer or "").split(" ")
         joined = Joined(
@@ -131,37 +130,37 @@ def _from_hex(value: str) -> str:
 
 
 def _is_private(directory: str) -> bool:
-    """Tell whether a directory is there, is ours and nobody else's."""
-    if not os.path.isabs(directory):  # noqa: PTH117 - as above
+    """Return whether a directory is there, is ours and nobody else's."""
+    if not os.path.isabs(directory):  # noqa: PTH117 - pathlib takes 3 ms to load
         return False
     try:
         found = os.lstat(directory)
     except (OSError, ValueError):
         return False
     if sys.platform == "win32":
-        return os.path.isdir(directory)  # noqa: PTH112 - as above
+        return os.path.isdir(directory)  # noqa: PTH112 - pathlib takes 3 ms to load
     return stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077 and found.st_uid == os.geteuid()
 
 
 def _started_by(pid: int) -> bool:
-    """Tell whether a process is the parent of this one."""
+    """Return whether a process is the parent of this one."""
     parent = os.getppid()
     return parent == pid or (sys.platform == "win32" and _launched_by(pid, parent))
 
 
 def _launched_by(pid: int, parent: int) -> bool:
-    """Tell whether only launchers are between a process and this one.
+    """Return whether only launchers are between a process and this one.
 
     On Windows, ``python.exe`` of a virtual environment and the programs that pip installs beside it start the real
     interpreter as their child (https://github.com/python/cpython/issues/83086).
     """
     import psutil
 
-    folder = os.path.dirname(os.path.normcase(sys.executable))  # noqa: PTH120 - as above
+    folder = os.path.dirname(os.path.normcase(sys.executable))  # noqa: PTH120 - pathlib takes 3 ms to load
     try:
         process = psutil.Process(parent)
         for _ in range(_MOST_LAUNCHERS):
-            if os.path.dirname(os.path.normcase(process.exe())) != folder:  # noqa: PTH120 - as above
+            if os.path.dirname(os.path.normcase(process.exe())) != folder:  # noqa: PTH120 - pathlib takes 3 ms to load
                 return False
             if process.ppid() == pid:
                 return True

@@ -101,7 +101,7 @@ def _begin(state: RunState) -> None:
     if state.parent is not None:
         state.parent.mark_alive()
     if state.settings.journal or _KIND_START in state.settings.announced:
-        # Without the lock, which right after a commit costs as much as making both: nobody else has the run yet.
+        # Without the lock, which after a commit costs as much as making both: no other thread has the run yet.
         state.make_id()
         if state.reporter is None:
             state.reporter = reporter_class()(state)
@@ -117,19 +117,19 @@ def _begin_with_features(state: RunState) -> None:
     from supervisor._run.features import Features
 
     state.features = features = Features(state)
-    features.keep_others_out(lambda: reporter_of(state).describe_other_run())
+    features.lock_name(lambda: reporter_of(state).describe_other_run())
     if isinstance(state.refusal, RunSkipped):
         _skip(state)
         return
     if state.refusal is None:
-        features.begin_log(reporter_of(state).redact)
+        features.open_log_file(reporter_of(state).redact)
     _begin(state)
     if state.refusal is None:
         features.watch_limits(partial(report_alert, state), partial(report_end_of_stall, state))
 
 
 def _skip(state: RunState) -> None:
-    """End before the start; only the journal is told."""
+    """End the run before its start: the journal records it, no message is sent."""
     state.ended_s, state.ended_at_s = state.started_s or 0.0, state.started_at_s
     state.has_ended, state.outcome = True, _SKIPPED
     suspend(state)
@@ -174,11 +174,11 @@ def leave(state: RunState, error: BaseException | None) -> bool:
     except KeyboardInterrupt:
         if state.overdue is None:
             raise
-        ending = _ending(state, error)  # its own interrupt came when it had ended
+        ending = _ending(state, error)  # the run's own interrupt arrived after the block
     try:
         finish(state, ending)
     except KeyboardInterrupt:
-        if error is None:  # otherwise what the script itself ended with goes before
+        if error is None:  # otherwise the script's own exception takes precedence
             raise
     finally:
         signals.stop_listening(state)
@@ -196,7 +196,7 @@ async def leave_async(state: RunState, error: BaseException | None) -> bool:
             await state.reporter.wait_async()
     except Exception:  # noqa: BLE001 - the run's boundary
         note_fault(state)
-    except BaseException:  # cancelled or interrupted while it waited
+    except BaseException:  # cancelled or interrupted during the wait
         if error is None:
             raise
     finally:
@@ -229,7 +229,7 @@ def _end(state: RunState, error: BaseException | None) -> None:
     finally:
         suspend(state)  # what is logged until here belongs into the run's own log
         if state.features is not None and not state.is_forked:
-            state.features.end()
+            state.features.close()
 
 
 def _report_end(state: RunState, error: BaseException | None) -> None:
@@ -244,7 +244,7 @@ def _report_end(state: RunState, error: BaseException | None) -> None:
 
 
 def _is_end_wanted(state: RunState) -> bool:
-    """Tell whether a handler or the logger is to have the end of the run."""
+    """Return whether a message about the end of the run may be due."""
     settings = state.settings
     if state.outcome is _SUCCESS:
         return _KIND_SUCCESS in settings.announced
@@ -254,7 +254,7 @@ def _is_end_wanted(state: RunState) -> bool:
 def _ending(state: RunState, error: BaseException | None) -> BaseException | None:
     """Return the exception that ends the run; an interrupt because of a limit becomes that run's OverdueError."""
     if state.features is not None:
-        state.features.leave_limits(error)
+        state.features.unwatch_limits(error)
     if error is None or isinstance(error, Exception) or not signals.is_interrupt(error):
         return error
     each: RunState | None = state

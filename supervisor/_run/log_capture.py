@@ -93,7 +93,7 @@ class RunLog:
         return last_lines(texts)
 
     def takes(self, name: str) -> bool:
-        """Tell whether the records of a logger belong here."""
+        """Return whether the records of a logger belong here."""
         return self._takes_all or name in self.names or name.startswith(self._below) or name == _WARNINGS
 
     def write(self, record: logging.LogRecord) -> None:
@@ -187,7 +187,7 @@ def _takers(name: str) -> Iterable[RunLog]:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    # Without a buffer, so that a run that is killed leaves its last words.
+    # Without a buffer, so that the log of a run that is killed is complete.
     written = os.write(descriptor, data)
     while written < len(data):
         written += os.write(descriptor, data[written:])
@@ -239,7 +239,7 @@ def _wrapped_warnings(found: Any) -> Any:
 
 
 def _renew_locks_in_child() -> None:
-    """Give a forked child locks that nobody holds; it writes to its parent's files."""
+    """Give a forked child new locks, since its parent's may be held; it goes on writing to its parent's files."""
     _Changing.lock = threading.RLock()
     for each in _open.values():
         each.lock = threading.RLock()
@@ -273,7 +273,7 @@ def _stamp(second: int) -> str:
 
 
 class KeyLines:
-    """Leaves out a private key that is logged line by line: no line of it tells by itself what it is."""
+    """Leaves out a private key that is logged line by line: no single line of it can be recognised."""
 
     def __init__(self) -> None:
         self._left = 0  # how many more lines may belong to the key that has begun
@@ -302,5 +302,5 @@ def _message(record: logging.LogRecord) -> str:
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error)).rstrip("\n")
-    except Exception as fault:  # noqa: BLE001 - the run's boundary: the same for an exception
+    except Exception as fault:  # noqa: BLE001 - the run's boundary: an exception may raise anything when it is formatted
         return f"{type(error).__name__}: its traceback cannot be shown ({type(fault).__name__})"

@@ -1,6 +1,6 @@
 """What leaves a run: its report, its messages, the mark on an exception that it was reported, and what that takes.
 
-What builds messages is loaded when there is one to build: a run that only the journal hears of does without.
+What builds messages is loaded when there is one to build: a run that is only recorded does without.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Run:
 
     @property
     def has_ended(self) -> bool:
-        """Tell whether the block of the run is over."""
+        """Return whether the block of the run is over."""
         return self._state.has_ended
 
     @property

@@ -184,5 +184,5 @@ def _is_cancellation(error: BaseException) -> bool:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Tell whether this is how a run is interrupted, by a person or for taking too long."""
+    """Return whether this is how a run is interrupted, by a person or for taking too long."""
     return isinstance(error, KeyboardInterrupt) or _is_cancellation(error)

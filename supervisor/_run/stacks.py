@@ -1,7 +1,7 @@
 """What every thread is doing at this moment, as a person reads it.
 
 The frames of the script stand with their lines of code; those of libraries are folded into one line, but for the
-innermost, which tells what the thread waits for. Threads that do the same share one entry.
+innermost, which shows what the thread waits for. Threads that do the same share one entry.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _seen(frame: FrameType) -> _Frame:
 
 
 def _is_our_own(stack: list[_Frame]) -> bool:
-    """Tell whether a thread is supervisor's own: the first frame beyond Python's own is ours, and none a script's."""
+    """Return whether a thread is supervisor's own: the first frame beyond Python's own is ours, and none a script's."""
     owners = [frame.owner for frame in stack if frame.owner is not Owner.PYTHON]
     return bool(owners) and owners[0] is Owner.OURS and Owner.SCRIPT not in owners
 

@@ -39,8 +39,8 @@ class _Shared:
     """What all runs of this process share.
 
     Attributes:
-        forks: How many forks lie between the first process and this one: a child is told from its parent by it,
-            without asking the system at every run.
+        forks: How many forks lie between the first process and this one: it tells a child apart from its parent
+            without a system call at every run.
         offer: The run that `supervisor run` offers to the Python program that it starts; None when it is taken. It is
             removed from the environment, so that no program further down takes it.
         joined_id: The id of the run that was taken.
@@ -236,12 +236,12 @@ class RunState:
 
     @property
     def is_forked(self) -> bool:
-        """Tell whether this is the copy of a run that a forked child has of its parent."""
+        """Return whether this is the copy of a run that a forked child has of its parent."""
         return self.forks != shared.forks
 
     @property
     def is_suspended(self) -> bool:
-        """Tell whether the run is a generator's that waits for its consumer."""
+        """Return whether the run is a generator's that waits for its consumer."""
         return self.token is None
 
     @property
@@ -275,7 +275,7 @@ class RunState:
         return self.has_ended
 
     def suppresses(self, refusal: BaseException) -> bool:
-        """Tell whether a call returns None instead of raising, when its run was skipped or refused."""
+        """Return whether a call returns None instead of raising, when its run was skipped or refused."""
         return self.refusal is refusal and (isinstance(refusal, RunSkipped) or not self.settings.reraise)
 
 

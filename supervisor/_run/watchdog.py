@@ -1,8 +1,8 @@
-"""Watch over runs that may stall or take too long: ``stall_after_s`` and ``max_duration_s``.
+"""Find runs that stall or take too long: ``stall_after_s`` and ``max_duration_s``.
 
-One thread for the process sleeps until the next moment at which a run may have become due. It looks at what the run
-says of itself, so that a run pays nothing for being watched, and no thread is there while no run asks for it. A
-forked child has none: it is its parent's run.
+One thread of the process sleeps until the next moment at which a limit of a run may be exceeded. It reads the state of
+the run, so that being watched costs a run nothing, and it exists only while a run has limits. A forked child has no
+such thread: the run is its parent's.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from supervisor._run.state import RunState
 
 IDLE_S = 5.0
-"""How long the thread stays when there is nothing to watch: a script may start one run after the other."""
+"""How long the thread waits for another run before it ends: a script may start one run after the other."""
 
 LOOK_AGAIN_S = 60.0
-"""How often, at least, a stalled run is looked at, to note that it goes on; how often the telling is tried again."""
+"""How often, at least, a stalled run is looked at again, and a stall that was held back is reported again."""
 
-POKE_AGAIN_S = 1.0
+INTERRUPT_AGAIN_S = 1.0
 OVERSLEPT_S = 30.0
-"""A sleep that is longer by so much was the machine's own: nobody could have made progress."""
+"""When a sleep takes so much longer than asked for, the machine was asleep: no run could make progress."""
 
-LONGEST_TELLING_S = 15.0
+LONGEST_REPORT_S = 15.0
 
 
 class _Watch:
@@ -47,19 +47,20 @@ class _Watch:
 
     Args:
         run: The run.
-        on_finding: Is told what is found, in the watching thread; it must not raise. True holds a stall back: it is
+        on_alert: Called with what is found, in the watching thread; must not raise. True holds a stall back: it is
             found again later, while it lasts.
-        on_end: Is told when a run that stalled goes on, and how long it had stalled; the same.
-        now: By the monotonic clock.
+        on_end: Called when a run that stalled makes progress again, with the seconds that the stall lasted; must
+            not raise.
+        now: The monotonic clock's time.
     """
 
     def __init__(
-        self, run: RunState, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None], now: float
+        self, run: RunState, on_alert: Callable[[Finding], bool | None], on_end: Callable[[float], None], now: float
     ) -> None:
         settings = run.settings
         self.run = run
-        self.tell = on_finding
-        self._tell_end = on_end
+        self.report = on_alert
+        self._report_end = on_end
         self.interrupts = settings.on_overdue == "interrupt"
         self.target = interrupts.target_here()
         self.is_busy = self.is_leaving = False
@@ -75,7 +76,7 @@ class _Watch:
         self.due_s = min(self._overdue_s, inf if self._stall_after_s is None else now + self._stall_after_s)
 
     def look(self, now: float) -> list[Finding]:
-        """Return what is to be told now, and note when to look again."""
+        """Return what is to be reported now, and set when to look again."""
         found = [*self._overdue(now), *self._stalled(now)]
         self.due_s = min(self._overdue_s, self._next_stall(now))
         return found
@@ -84,7 +85,7 @@ class _Watch:
         limit_s = self.run.settings.max_duration_s
         if limit_s is None or now < self._overdue_s:
             return []
-        self._overdue_s = inf  # told once
+        self._overdue_s = inf  # reported once
         return [self._finding(Kind.OVERDUE, now - self._started_s, limit_s)]
 
     def _stalled(self, now: float) -> list[Finding]:
@@ -96,7 +97,7 @@ class _Watch:
             lasted_s = sign_s - self._stalled_at_s
             self._stalled_at_s, self._find_again_s = None, inf
             _log.info("run %r goes on after %s", self.run.name, duration(lasted_s))
-            self._tell_end(lasted_s)
+            self._report_end(lasted_s)
         is_known = self._stalled_at_s is not None
         if now < self._find_again_s if is_known else now - sign_s < limit_s:
             return []
@@ -104,11 +105,11 @@ class _Watch:
         return [self._finding(Kind.STALLED, now - sign_s, limit_s, is_known=is_known)]
 
     def hold_back(self, now: float) -> None:
-        """Find the stall again later, while it lasts."""
+        """Let the stall be found again later, while it lasts."""
         self._find_again_s = now + LOOK_AGAIN_S
 
     def last_stall_s(self, now: float) -> float | None:
-        """Return how long the run had stalled before its end, if that was not told to be over."""
+        """Return how long the stall had lasted in which the run ended; None when there was none."""
         if self._stalled_at_s is None:
             return None
         sign_s = max(self.run.last_alive_s(now), self.awake_s)
@@ -134,11 +135,11 @@ class _Watch:
 
 
 class Watcher:
-    """Watches over the runs of a process, in a thread that is there while there is something to watch.
+    """Watches the runs of a process, in a thread that exists while there is something to watch.
 
     Args:
         clock: Returns seconds from a clock that never goes back.
-        idle_s: How long the thread stays when there is nothing to watch.
+        idle_s: How long the thread waits for another run before it ends.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, idle_s: float = IDLE_S) -> None:
@@ -155,10 +156,10 @@ class Watcher:
         """Leave the runs to the parent of a forked child: neither the thread nor its lock came along."""
         self._begin_empty()
 
-    def add(self, run: RunState, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
-        """Watch over a run from now on."""
+    def add(self, run: RunState, on_alert: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
+        """Watch a run from now on."""
         with self._changed:
-            self._watches[id(run)] = _Watch(run, on_finding, on_end, self._clock())
+            self._watches[id(run)] = _Watch(run, on_alert, on_end, self._clock())
             if self._thread is None or not self._thread.is_alive():
                 guard_forks()
                 self._thread = threading.Thread(target=self._serve, name=f"{THREAD_PREFIX}limits", daemon=True)
@@ -170,12 +171,12 @@ class Watcher:
         return self._watches.get(id(run))
 
     def remove(self, watch: _Watch) -> None:
-        """Watch over a run no more; what is being told of it at the moment is told before this returns."""
+        """Stop watching a run; a report about it that is under way is finished before this returns."""
         watch.is_leaving = True
         with self._changed:
             self._watches.pop(id(watch.run), None)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not watch.is_busy, LONGEST_TELLING_S)
+            self._changed.wait_for(lambda: not watch.is_busy, LONGEST_REPORT_S)
 
     def _serve(self) -> None:
         while True:
@@ -204,7 +205,7 @@ class Watcher:
                 self._sleep(min(left_s, 3600.0))
 
     def _sleep(self, seconds: float) -> None:
-        """Sleep until something changes; a sleep of the machine itself counts as a sign of life of every run."""
+        """Sleep until something changes. After a sleep of the machine itself every run counts as alive."""
         until = self._clock() + seconds
         self._changed.wait(seconds)
         now = self._clock()
@@ -213,29 +214,29 @@ class Watcher:
                 each.awake_s = now
 
     def _look(self, watch: _Watch) -> None:
-        """Look at a run that is due, tell what is found, and interrupt it if it is to be."""
+        """Look at a run that is due, report what is found, and interrupt the run where its settings say so."""
         active_state.set(watch.run)  # what is logged here belongs to it
         now = self._clock()
         for finding in watch.look(now):
             if not finding.is_known:
                 _log.warning("run %r %s", watch.run.name, finding)
-            if watch.tell(finding):
+            if watch.report(finding):
                 watch.hold_back(now)
             if finding.interrupts:
                 watch.to_interrupt = finding
         if watch.to_interrupt is not None:
             watch.target.interrupt(lambda: self._is_time(watch))
-            watch.due_s = min(watch.due_s, now + POKE_AGAIN_S)
+            watch.due_s = min(watch.due_s, now + INTERRUPT_AGAIN_S)
         elif watch.interrupted_s is not None:
-            self._poke_again(watch, now)
+            self._interrupt_again(watch, now)
 
     def _is_time(self, watch: _Watch) -> bool:
-        """Tell whether a run is to be interrupted at this very moment, and note that it is."""
+        """Return whether a run is to be interrupted at this very moment, and note that it is."""
         from supervisor.errors import OverdueError
 
         with self._changed:
             finding = watch.to_interrupt
-            # A generator that waits for its consumer is not at work: it would be the consumer's interrupt.
+            # While a generator waits for its consumer, the interrupt would hit the consumer.
             if finding is None or watch.is_leaving or watch.run.is_suspended:
                 return False
             watch.run.overdue = OverdueError(f"{watch.run.name} {finding} and was interrupted")
@@ -243,46 +244,46 @@ class Watcher:
             watch.to_interrupt = None
             return True
 
-    def _poke_again(self, watch: _Watch, now: float) -> None:
-        """Interrupt a main thread once more that began to wait in the moment between signal and handler."""
+    def _interrupt_again(self, watch: _Watch, now: float) -> None:
+        """Interrupt the main thread again if it began to wait between the arrival of the signal and its handler."""
         if not watch.target.stands_still():
             watch.interrupted_s = None
             return
         watch.target.interrupt(lambda: not watch.is_leaving)
-        watch.due_s = min(watch.due_s, now + POKE_AGAIN_S)
+        watch.due_s = min(watch.due_s, now + INTERRUPT_AGAIN_S)
 
 
 _watcher = Watcher()
 
 
 def watch(
-    run: RunState, on_finding: Callable[[Finding], bool | None], on_end: Callable[[float], None] = lambda _: None
+    run: RunState, on_alert: Callable[[Finding], bool | None], on_end: Callable[[float], None] = lambda _: None
 ) -> None:
-    """Tell when a run stalls or takes too long, as its settings say; call it where the run starts, in its thread.
+    """Watch the limits that a run has in its settings; call it where the run starts, in its own thread.
 
     Args:
         run: The run; one that has neither ``stall_after_s`` nor ``max_duration_s`` is not watched.
-        on_finding: Is told what is found, in a thread of its own; it must not raise. When it has returned and
+        on_alert: Called with what is found, in the watching thread; must not raise. When it has returned and
             ``on_overdue`` is "interrupt", the run is interrupted and ``run.overdue`` set. When it returns True, a stall
             is found again a minute later, while it lasts.
-        on_end: Is told when a run that stalled goes on, and how many seconds it had, in the same thread; it must not
-            raise.
+        on_end: Called when a run that stalled makes progress again, with the seconds that the stall lasted, in the same
+            thread; must not raise.
     """
     if run.settings.stall_after_s is not None or run.settings.max_duration_s is not None:
-        _watcher.add(run, on_finding, on_end)
+        _watcher.add(run, on_alert, on_end)
 
 
 def unwatch(run: RunState, error: BaseException | None = None) -> float | None:
-    """End the watch over a run; call it first of all where the run ends, in its own thread or task.
+    """Stop watching a run; call it before anything else where the run ends, in its own thread or task.
 
-    Nothing is told of it any more, and an interrupt that comes too late stays here.
+    Nothing is reported about its limits any more, and an interrupt that arrives too late does not leave this function.
 
     Args:
         run: The run.
-        error: What it ends with.
+        error: The exception that ends it.
 
     Returns:
-        How many seconds it had stalled, where it ends while it is known to be stalled; None where it is not.
+        How many seconds the stall has lasted in which the run ends; None when it ends in none.
     """
     found = _watcher.of(run)
     if found is None:
@@ -301,7 +302,7 @@ def unwatch(run: RunState, error: BaseException | None = None) -> float | None:
 
 
 def _is_on_its_way(found: _Watch, error: BaseException | None) -> bool:
-    """Tell whether an interrupt was sent to this thread just now and has not arrived."""
+    """Return whether an interrupt was sent to this thread just now and has not arrived."""
     if found.interrupted_s is None or found.target.loop is not None or isinstance(error, KeyboardInterrupt):
         return False
     return time.monotonic() - found.interrupted_s < interrupts.ON_ITS_WAY_S

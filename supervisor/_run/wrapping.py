@@ -23,7 +23,7 @@ _REFUSALS = (RunSkipped, OverlapError)
 
 
 def looks_decorated(value: object) -> bool:
-    """Tell whether a decorator got what it decorates, and not a setting."""
+    """Return whether a decorator got what it decorates, and not a setting."""
     return callable(value) or isinstance(value, (classmethod, staticmethod))
 
 
@@ -174,7 +174,7 @@ def _async_generator(function: Any, start: StartRun, place: Place) -> Any:
                         activate(state)
                         await generator.aclose()
                         raise
-                    except BaseException as thrown:  # noqa: BLE001 - as above
+                    except BaseException as thrown:  # noqa: BLE001 - whatever the consumer throws goes into the generator
                         step, given = generator.athrow, thrown
                     finally:
                         activate(state)

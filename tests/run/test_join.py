@@ -413,7 +413,7 @@ def test_an_offer_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("note", [b"", b"{", b"[]", b'{"report": 1, "told": {}, "attachments": []}', b"\xff" * 100])
+@pytest.mark.parametrize("note", [b"", b"{", b"[]", b'{"report": 1, "notified": {}, "attachments": []}', b"\xff" * 100])
 def test_a_note_that_cannot_be_read_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: bytes) -> None:
     """What is not from us is not believed, and the run ends as for any program."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))

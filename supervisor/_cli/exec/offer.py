@@ -33,15 +33,17 @@ class Note:
     Args:
         report: What it knew of the run at its end.
         attachments: What goes with the message that tells of it.
-        told: Whom it has told of the end, by the kind of message: names of handlers.
+        notified: The names of the handlers that it has notified of the end, by the kind of message.
     """
 
-    __slots__ = ("attachments", "report", "told")
+    __slots__ = ("attachments", "notified", "report")
 
-    def __init__(self, report: RunReport, attachments: tuple[Any, ...], told: Mapping[Kind, frozenset[str]]) -> None:
+    def __init__(
+        self, report: RunReport, attachments: tuple[Any, ...], notified: Mapping[Kind, frozenset[str]]
+    ) -> None:
         self.report = report
         self.attachments = attachments
-        self.told = told
+        self.notified = notified
 
 
 class Offer:
@@ -90,7 +92,7 @@ class Offer:
         try:
             said = load(data)
             report = said["report"]
-            told = {Kind(kind): frozenset(map(str, names)) for kind, names in said["told"].items()}
+            notified = {Kind(kind): frozenset(map(str, names)) for kind, names in said["notified"].items()}
             attachments = tuple(
                 each for each in said["attachments"] if isinstance(each, (str, os.PathLike, Attachment))
             )
@@ -99,7 +101,7 @@ class Offer:
             return None
         if not isinstance(report, RunReport) or report.id != self._id or report.outcome is None:
             return None
-        return Note(report, attachments, told)
+        return Note(report, attachments, notified)
 
     def close(self) -> None:
         """Remove the directory."""

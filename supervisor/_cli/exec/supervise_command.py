@@ -145,7 +145,7 @@ class _Command:
         for attachment in (note.report.log_path, *note.attachments):
             if attachment is not None and str(attachment) != self.run.settings.log_path:
                 self.run.attach(attachment)
-        self._state.notified = {kind: tuple(self._handlers(names)) for kind, names in note.told.items()}
+        self._state.notified = {kind: tuple(self._handlers(names)) for kind, names in note.notified.items()}
 
     def _handlers(self, names: frozenset[str]) -> Iterable[MessageHandler]:
         """Yield those of our handlers that have one of these names."""
