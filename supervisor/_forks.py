@@ -1,15 +1,16 @@
-"""What a fork waits for, since our threads do not exist in the child.
+"""Prepare the process for a fork: close stores, and wait for the threads of supervisor, which no child has.
 
-No connection to the journal crosses a fork. SQLite forbids it, and closing the parent's connection in the child is no
-way out: the child would inherit SQLite's own record of locks that only the parent holds, and write to a log that the
+No connection to the journal crosses a fork. SQLite forbids it, and closing the parent's connection in the child does
+not help: the child would inherit SQLite's record of locks that only the parent holds, and write to a log that the
 parent may delete (https://www.sqlite.org/howtocorrupt.html, section 2.6). So each store is closed right before the
 fork, once its transaction in another thread has ended, and opens again on both sides when it is next used.
 
-And no thread of ours is in the middle of what Python locks meanwhile. In the child nobody would ever release that, and
-it would hang: an import, as a courier has at its first message, or a line that is written to the log or the console.
-That may take a while, in which a signal may come. What is registered with ``os.register_at_fork`` loses the exception
-that a signal raises, and comes when others have taken their locks. So ``os.fork`` is wrapped once for the process;
-forks by other code than Python's, or before a thread of ours starts, wait for the stores alone.
+Nor may a thread of supervisor hold a lock of Python's at that moment: nobody would ever release it in the child. Such
+locks are held during an import, as in a worker that sends its first message, and while something is written to the log
+or the console. Waiting for them may take a while, and a signal may come meanwhile. What is registered with
+``os.register_at_fork`` is too late for this: an exception that a signal handler raises there is lost, and other
+packages have taken their own locks by then. So ``os.fork`` is wrapped. A fork by other code than Python's, or before
+the first thread of supervisor, closes the stores and waits for nothing else.
 """
 
 from __future__ import annotations
@@ -27,46 +28,51 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 THREAD_PREFIX = "supervisor "
-"""What the names of our threads begin with."""
+"""What the names of all threads of supervisor begin with."""
 LIMIT_S = 5.0
-"""How long a fork waits for imports and lines; they may wait for something that the forking thread is to do."""
-_LOOK_S = 0.0005
+"""How long a fork waits for imports and writing, at most: they may in turn wait for the thread that forks."""
+_POLL_S = 0.0005
 
 
 class ForkAware(Protocol):
-    """What wants to know of forks."""
+    """What has to be closed before a fork."""
 
     def before_fork(self) -> None:
-        """Wait until no other thread is at work, and let go of what cannot be shared."""
+        """Wait until no other thread uses it, and close what parent and child cannot share."""
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Go on; in the child nothing of the parent's is left."""
+        """Allow use again; in the child, forget what belongs to the parent."""
 
 
 _known: WeakValueDictionary[int, ForkAware] = WeakValueDictionary()
 
 
 class _Fork(threading.local):
-    """What the fork of this thread holds up; two threads may fork at the same time."""
+    """The fork that this thread prepares; two threads may fork at the same time.
+
+    Attributes:
+        held: What is closed for the fork; None while none is prepared.
+        deferred: What signal handlers do after the fork; None while none is prepared.
+    """
 
     def __init__(self) -> None:
-        # None while no fork is prepared.
         self.held: list[ForkAware] | None = None
         self.deferred: list[Callable[[], None]] | None = None
 
 
 _fork = _Fork()
-_writing: list[int] = []  # threads, each as often as it writes: no lock, for who writes may wait for any other
+# The threads that write, one entry for each call. Without a lock, since a thread that writes may wait for another one.
+_writing: list[int] = []
 
 
-def notify_of_forks(which: ForkAware) -> None:
-    """Tell an object of forks for as long as it lives."""
-    _known[id(which)] = which
+def notify_of_forks(aware: ForkAware) -> None:
+    """Call the methods of an object around each fork, for as long as it lives."""
+    _known[id(aware)] = aware
 
 
 @contextmanager
 def delaying_forks() -> Iterator[None]:
-    """Hold up the forks of other threads while something is written to where the script may write as well."""
+    """Let forks in other threads wait, while something is written to a stream that the script may use too."""
     thread = threading.get_ident()
     _writing.append(thread)
     try:
@@ -76,9 +82,9 @@ def delaying_forks() -> Iterator[None]:
 
 
 def defer(action: Callable[[], None]) -> bool:
-    """Do what a signal asks for when the fork of this thread is done, in the parent; return False when there is none.
+    """Call ``action`` in the parent after the fork that this thread prepares; return False when it prepares none.
 
-    An exception that is raised where Python prepares a fork is lost.
+    For signal handlers: an exception that is raised while Python prepares a fork is lost.
     """
     if _fork.deferred is None:
         return False
@@ -87,7 +93,7 @@ def defer(action: Callable[[], None]) -> bool:
 
 
 def guard_forks() -> None:
-    """Have forks wait for our threads; whoever starts one calls this before."""
+    """Let forks wait for the threads of supervisor; to be called before each start of one."""
     wrap_fork(_fork_when_quiet)
 
 
@@ -97,37 +103,37 @@ def _fork_when_quiet(plain: Callable[[], Any]) -> Any:
         _hold_when_quiet()
         return plain()
     finally:
-        _let_go(in_child=False)  # done already, unless it did not come to the fork
+        _release(in_child=False)  # after a fork that was made this has been done already
         deferred, _fork.deferred = _fork.deferred or (), None
         for each in deferred:
             each()
 
 
 def _hold_when_quiet() -> None:
-    """Hold all stores when none of our threads is importing, and no other thread writing."""
+    """Close all stores at a moment when no thread of supervisor imports, and no other thread writes."""
     ends_at_s = time.monotonic() + LIMIT_S
     while True:
         _wait_for_quiet(ends_at_s)
         _hold()
         if not _is_busy() or time.monotonic() >= ends_at_s:
             return
-        _let_go(in_child=False)  # while we waited for a store, its thread went on
+        _release(in_child=False)  # while this waited for a store, a thread has begun to import or to write
 
 
 def _wait_for_quiet(until_s: float) -> None:
-    # Between two looks another thread runs on: one that is about to take a module's lock has it at the second.
+    # Twice in a row, since a thread that is about to take the lock of a module has it at the second look.
     quiet = 0
-    while quiet < 2 and (_our_threads() or _writing) and time.monotonic() < until_s:  # noqa: PLR2004
-        time.sleep(_LOOK_S)
+    while quiet < 2 and (_our_threads() or _writing) and time.monotonic() < until_s:  # noqa: PLR2004 - the comment above says why 2
+        time.sleep(_POLL_S)
         quiet = 0 if _is_busy() else quiet + 1
 
 
 def _is_busy() -> bool:
-    """Tell whether one of our threads is importing, or another thread writing."""
-    # Which threads import, Python tells nobody in public.
+    """Tell whether a thread of supervisor imports, or any other thread writes."""
+    # Python has no public way to ask which threads import.
     locks: dict[str, Any] = getattr(getattr(importlib, "_bootstrap", None), "_module_locks", {})
     importing = {getattr(reference(), "owner", None) for reference in list(locks.values())}
-    importing &= _our_threads()  # asked after that, since one of ours may have started another meanwhile
+    importing &= _our_threads()  # asked last: a thread may have started another one meanwhile
     return bool(importing.union(_writing) - {threading.get_ident()})
 
 
@@ -136,7 +142,7 @@ def _our_threads() -> set[int | None]:
 
 
 def _hold() -> None:
-    """Hold all stores, unless that is done already."""
+    """Close all stores, unless that is done already."""
     if _fork.held is not None:
         return
     _fork.held = []
@@ -147,13 +153,13 @@ def _hold() -> None:
             each.before_fork()
 
 
-def _let_go(*, in_child: bool) -> None:
+def _release(*, in_child: bool) -> None:
     held, _fork.held = _fork.held or [], None
     if in_child:
-        _fork.deferred = None  # the signals were the parent's
+        _fork.deferred = None  # what the parent's signals asked for
         _writing[:] = [each for each in _writing if each == threading.get_ident()]
     while held:
         held.pop().after_fork(in_child=in_child)
 
 
-on_fork(before=_hold, in_parent=lambda: _let_go(in_child=False), in_child=lambda: _let_go(in_child=True))
+on_fork(before=_hold, in_parent=lambda: _release(in_child=False), in_child=lambda: _release(in_child=True))
