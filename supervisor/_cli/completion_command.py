@@ -123,10 +123,10 @@ def _reading() -> Iterator[JournalReader]:
     Raises:
         SupervisorError: There is none, or it cannot be read.
     """
-    from supervisor._store import state_directory
+    from supervisor._runtime import default_runtime
     from supervisor._store.sqlite.reader import open_reader
 
-    reader = open_reader(state_directory(), busy_s=_LOOK_S)
+    reader = open_reader(default_runtime().state_directory(), busy_s=_LOOK_S)
     if reader is None:
         raise SupervisorError("there is no journal yet")
     try:

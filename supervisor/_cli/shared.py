@@ -23,6 +23,7 @@ from supervisor._cli.tables import (
     width,
     wrapped,
 )
+from supervisor._runtime import default_runtime
 from supervisor._text import duration
 
 if TYPE_CHECKING:
@@ -71,11 +72,10 @@ def journal() -> JournalReader | None:
 
     It is closed at the end of the command.
     """
-    from supervisor._store import state_directory
     from supervisor._store.sqlite.reader import open_reader
 
     with faults_told():
-        reader = open_reader(state_directory())
+        reader = open_reader(default_runtime().state_directory())
     context = click.get_current_context(silent=True)
     if reader is not None and context is not None:
         context.call_on_close(reader.close)
@@ -84,10 +84,10 @@ def journal() -> JournalReader | None:
 
 def writable_journal() -> Journal:
     """Return the journal that was just read, for writing. Ends the command when it cannot be opened."""
-    from supervisor._store import open_journal, state_directory
+    from supervisor._store import open_journal
 
     with faults_told():
-        return open_journal(state_directory())
+        return open_journal(default_runtime().state_directory())
 
 
 @contextmanager
@@ -103,9 +103,7 @@ def faults_told() -> Iterator[None]:
 
 def no_journal_yet() -> str:
     """Return the sentence for a journal that was not begun yet."""
-    from supervisor._store import state_directory
-
-    return f"No run was journalled yet ({line(str(state_directory()))} has no journal)."
+    return f"No run was journalled yet ({line(str(default_runtime().state_directory()))} has no journal)."
 
 
 def say(text: str = "") -> None:
