@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from supervisor._messages.sections import parts_of, recorded_values
 from supervisor._models.parts import Bars, Code, Facts, Text
-from supervisor._text import cut_middle, one_line
+from supervisor._text import cut_middle, one_line, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,20 +31,11 @@ TRACEBACK_LIMIT = 28_000
 CODE_LIMIT = 8_000
 LONGEST_LINK_BYTES = 500
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _URL = re.compile(r"(https?://[^\s<>|`]+)")
 _AFTER_URL = ".,;:!?'\")]}"
 _TITLE_LIMIT = 120
 _FENCE = "```"
 _BAR_CHARACTERS = "▁▂▃▄▅▆▇█"
-
-
-def clean(text: str) -> str:
-    """Return a text that JSON and Slack accept: Unix line breaks, U+FFFD for control characters and lone surrogates."""
-    text = _COLOURS.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def escaped(text: str) -> str:
@@ -137,7 +128,7 @@ def value_blocks(facts: Facts) -> list[Block]:
     """Return recorded values: short ones as fields, long ones as sections of their own."""
     fields, sections = [], []
     for row in facts.rows:
-        text = f"*{escaped(one_line(clean(row.label)))}*\n{_value_text(row)}"
+        text = f"*{escaped(one_line(plain(row.label)))}*\n{_value_text(row)}"
         if len(text.encode()) <= FIELD_BYTES:
             fields.append(mrkdwn(text))
         else:
@@ -148,16 +139,16 @@ def value_blocks(facts: Facts) -> list[Block]:
 
 def row_blocks(facts: Facts) -> list[Block]:
     """Return a table as lines, each beginning with its label."""
-    lines = [f"*{escaped(one_line(clean(facts.title)))}*"] if facts.title else []
-    lines += [f"*{escaped(one_line(clean(row.label)))}*  {_value_text(row)}" for row in facts.rows]
+    lines = [f"*{escaped(one_line(plain(facts.title)))}*"] if facts.title else []
+    lines += [f"*{escaped(one_line(plain(row.label)))}*  {_value_text(row)}" for row in facts.rows]
     return [section(piece) for piece in split("\n".join(lines), SECTION_BYTES) if piece.strip()]
 
 
 def _value_text(row: Row) -> str:
     """Return a row's value, with the usual value beside it."""
     mark = ":small_orange_diamond: " if row.stands_out else ""
-    aside = f"  _{escaped(clean(row.aside))}_" if row.aside else ""
-    return f"{mark}{escaped(clean(row.text))}{aside}"
+    aside = f"  _{escaped(plain(row.aside))}_" if row.aside else ""
+    return f"{mark}{escaped(plain(row.text))}{aside}"
 
 
 def body_blocks(details: MessageDetails) -> list[Block]:
@@ -166,7 +157,7 @@ def body_blocks(details: MessageDetails) -> list[Block]:
         # The first sentence of a start is its subject, which the header shows.
         shown = [part for part in parts_of(details) if part != Text(f"{details.subject}.")]
         return [block for part in shown for block in _blocks(part)]
-    blocks = list(_own_text_blocks(clean(details.message)))
+    blocks = list(_own_text_blocks(plain(details.message)))
     if details.report is not None:
         blocks += [block for part in recorded_values(details.report) for block in _blocks(part)]
     return blocks
@@ -183,23 +174,23 @@ def _blocks(part: Part) -> Iterator[Block]:
             yield from value_blocks(part) if part.role == "values" else row_blocks(part)
     elif isinstance(part, Code):
         limit = TRACEBACK_LIMIT if part.role == "traceback" else CODE_LIMIT
-        yield from code_blocks(cut_middle(clean(part.text).strip("\n"), limit), part.title)
+        yield from code_blocks(cut_middle(plain(part.text).strip("\n"), limit), part.title)
     elif isinstance(part, Bars):
-        yield {"type": "context", "elements": [mrkdwn(f"`{_bar_line(part)}` {escaped(clean(part.text))}")]}
+        yield {"type": "context", "elements": [mrkdwn(f"`{_bar_line(part)}` {escaped(plain(part.text))}")]}
     else:
         yield from _bold_blocks(part.text) if part.is_strong else _prose_blocks(part.text)
 
 
 def _bold_blocks(text: str) -> Iterator[Block]:
     """Yield a text in bold, line by line, because Slack's bold ends at a line break."""
-    lines = [escaped(line) for line in clean(cut_middle(text, CODE_LIMIT)).split("\n")]
+    lines = [escaped(line) for line in plain(cut_middle(text, CODE_LIMIT)).split("\n")]
     # A star inside the line would end the bold; a blank beside a star would prevent it.
     bold = [f"*{line.strip()}*" if line.strip() and "*" not in line else line for line in lines]
     yield from _section_blocks("\n".join(bold))
 
 
 def _prose_blocks(text: str) -> Iterator[Block]:
-    yield from _section_blocks(linked(clean(cut_middle(text, TEXT_LIMIT))))
+    yield from _section_blocks(linked(plain(cut_middle(text, TEXT_LIMIT))))
 
 
 def _section_blocks(text: str) -> Iterator[Block]:
@@ -208,7 +199,7 @@ def _section_blocks(text: str) -> Iterator[Block]:
 
 def code_blocks(code: str, title: str = "") -> Iterator[Block]:
     """Yield sections with code, each in a code fence of its own, with the title above the first."""
-    head = f"{escaped(one_line(clean(title), _TITLE_LIMIT))}\n" if title else ""
+    head = f"{escaped(one_line(plain(title), _TITLE_LIMIT))}\n" if title else ""
     whole = escaped(code.replace(_FENCE, "``\N{ZERO WIDTH SPACE}`"))
     for piece in split(whole, SECTION_BYTES - 8 - len(head.encode())):
         if piece.strip():
