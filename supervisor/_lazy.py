@@ -1,4 +1,4 @@
-"""Packages that load what they offer when it is first asked for."""
+"""Attributes of packages that are imported when they are first used."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def loads(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
     """Return the ``__getattr__`` of a package.
 
     Args:
-        package: Its name.
-        modules: The names that it offers, each with the module within it that has it.
+        package: The name of the package.
+        modules: The names that it exports, each with the module of the package that defines it.
     """
 
     def load(name: str) -> Any:

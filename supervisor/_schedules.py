@@ -1,7 +1,7 @@
-"""When a run should start: cron expressions in the machine's time, and intervals.
+"""Schedules of runs: cron expressions in local time, and intervals.
 
-Every run with a schedule loads this, so that a mistake in it is told when the script is set up. What it takes to find
-the next time is loaded when that is asked for.
+Every run with a schedule imports this, to report a mistake in the schedule when the script is set up. What computes
+the next start is imported when it is needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
 COUNT_LIMIT = 1_000
-"""How far due times are counted: who missed a thousand starts need not know whether it were more."""
+"""Stop counting missed starts at this number."""
 
 _NICKNAMES = {
     "@yearly": "0 0 1 1 *",
@@ -44,10 +44,10 @@ _LONGEST_S = 10 * 366 * 86_400.0
 
 @attrs.frozen(kw_only=True)
 class Schedule:
-    """A schedule that :func:`parse` has understood.
+    """A schedule as :func:`parse` returns it.
 
     Args:
-        text: As it was written, less needless blanks.
+        text: As it was written, without redundant blanks.
         cron: The five fields of a cron expression; None for an interval.
         every_s: Seconds from one start to the next; None for a cron expression.
     """
@@ -60,25 +60,25 @@ class Schedule:
         return self.text
 
     def next_after(self, instant: datetime) -> datetime | None:
-        """Return the first time that is due after an instant.
+        """Return the first start after an instant.
 
         Args:
-            instant: Aware; for an interval it is the start from which it counts.
+            instant: An aware datetime; for an interval, the last start.
 
         Returns:
-            An aware UTC datetime; None when nothing is due within 50 years.
+            An aware UTC datetime; None if there is no start within 50 years.
         """
         return next(self._due_after(instant), None)
 
     def due(self, after: datetime, until: datetime, *, limit: int = COUNT_LIMIT) -> tuple[datetime, ...]:
-        """Return what is due after one instant and not after another, the first so many."""
+        """Return the starts after one instant and up to another, at most ``limit`` of them."""
         return tuple(islice(takewhile(lambda each: each <= until, self._due_after(after)), limit))
 
     def _due_after(self, instant: datetime) -> Iterator[datetime]:
         from datetime import UTC, timedelta
 
         if self.cron is None:
-            assert self.every_s is not None  # it is one or the other
+            assert self.every_s is not None  # one of the two is set
             due = instant.astimezone(UTC)
             while True:
                 due += timedelta(seconds=self.every_s)
@@ -87,7 +87,7 @@ class Schedule:
 
         for local in CronSim(self.cron, instant.astimezone(machine_zone())):
             due = local.astimezone(UTC)
-            # In the hour that comes twice, a fixed time belongs to its first pass, which may be over.
+            # In the hour that occurs twice, a fixed time is due in its first occurrence, which may be over.
             if due > instant:
                 yield due
 
@@ -97,13 +97,12 @@ def parse(text: object) -> Schedule:
 
     A cron expression has five fields, as in a crontab ("0 2 * * *": minute, hour, day of the month, month, day of the
     week), with names (MON, JAN), lists, ranges, steps, and ``L`` and ``#`` for the last and the nth of a month; or it
-    is one of @hourly, @daily, @weekly, @monthly and @yearly. It is meant in the machine's time. When the clocks go
-    forward, what was due in the hour left out is due right after it; when they go back, a fixed time is due once, and
-    ``*`` or ``*/n`` goes on in both passes of the hour, as cron on Debian does
-    (https://manpages.debian.org/stable/cron/cron.8.en.html).
+    is one of @hourly, @daily, @weekly, @monthly and @yearly. It is in local time. When the clocks go forward, a start
+    within the skipped hour is due right after it; when they go back, a fixed time is due once, and ``*`` or ``*/n``
+    in both occurrences of the hour, as with cron on Debian (https://manpages.debian.org/stable/cron/cron.8.en.html).
 
-    An interval is "every 15 min", "every 2 h", "every 1 d" or "every 90 s": so many seconds after the last start,
-    whatever the clocks show.
+    An interval is "every 15 min", "every 2 h", "every 1 d" or "every 90 s": so much time after the last start,
+    independent of changes of the clock.
 
     Raises:
         ConfigurationError: The text is neither.
@@ -138,13 +137,13 @@ def _check_cron(plain: str) -> None:
     from datetime import datetime
 
     count = len(plain.split())
-    if count != _FIELDS:  # cronsim would take a sixth for seconds, which no cron has
+    if count != _FIELDS:  # cronsim would accept a sixth field, for seconds
         fields = "minute, hour, day of the month, month, day of the week"
         raise _wrong(plain, f"instead of five fields ({fields}) it has {count}")
     from cronsim import CronSim, CronSimError
 
     try:
-        CronSim(plain, datetime(2000, 1, 1))  # noqa: DTZ001 - only the expression is looked at
+        CronSim(plain, datetime(2000, 1, 1))  # noqa: DTZ001 - only the expression is checked, the date does not matter
     except CronSimError as error:
         reason = str(error).removeprefix("Bad ").replace("-", " ")
         raise _wrong(plain, f"its {reason} is wrong") from error
@@ -159,10 +158,10 @@ def _wrong(text: object, reason: str) -> ConfigurationError:
 
 @cache
 def machine_zone() -> tzinfo:
-    """Return the zone of the machine's clock.
+    """Return the local time zone of this machine.
 
-    It asks the platform's own local time for each instant, and so follows ``TZ`` in all its forms, ``/etc/localtime``
-    and the settings of Windows alike, with no database of zones of Python's own.
+    It uses the local time of the platform for each instant, and so respects ``TZ`` in all its forms,
+    ``/etc/localtime`` and the settings of Windows, without a time zone database.
     """
     from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -171,18 +170,18 @@ def machine_zone() -> tzinfo:
             if when is None:
                 return None
             naive = when.replace(tzinfo=None)
-            utc = datetime.fromtimestamp(naive.timestamp(), UTC)  # looks at fold
+            utc = datetime.fromtimestamp(naive.timestamp(), UTC)  # respects ``fold``
             return naive.replace(fold=0) - utc.replace(tzinfo=None)
 
-        def dst(self, when: datetime | None, /) -> timedelta | None:  # noqa: ARG002 - as tzinfo has it
+        def dst(self, when: datetime | None, /) -> timedelta | None:  # noqa: ARG002 - the signature of tzinfo
             return None
 
         def tzname(self, when: datetime | None, /) -> str | None:
             return None if when is None else when.replace(tzinfo=None).astimezone().tzname()
 
         def fromutc(self, when: datetime, /) -> datetime:
-            # Of a time that comes twice, only a naive datetime learns which one it is.
-            local = datetime.fromtimestamp(when.replace(tzinfo=UTC).timestamp())  # noqa: DTZ006 - as said
+            # Only a naive datetime gets the ``fold`` of a time that occurs twice.
+            local = datetime.fromtimestamp(when.replace(tzinfo=UTC).timestamp())  # noqa: DTZ006 - a naive one is needed
             return local.replace(tzinfo=self)
 
     return MachineZone()

@@ -1,8 +1,7 @@
-"""Numbers and texts as a person says them."""
+"""Format numbers, durations and texts for people."""
 
 from __future__ import annotations
 
-import os
 import re
 from math import floor, isfinite, log10
 from typing import TYPE_CHECKING
@@ -21,16 +20,21 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _NOT_PLAIN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _NOT_SHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
-_EXACT = 1e15  # beyond it floats skip whole numbers
+_EXACT = 1e15  # floats above cannot represent all whole numbers
 _MOST_BITS = 4_000
+_FRACTIONS_BELOW_S = 10  # durations below are shown with fractions of a second
+_FRACTIONS_BELOW = 10  # and so are rates
+_WHOLE_FROM = 3  # numbers in a range of durations from this on are shown without fractions
+_THREE_DIGITS, _FOUR_DIGITS = 100, 1000
+_TEENS = range(11, 20)
 
 
 def duration(seconds: float) -> str:
-    """Return a duration with the two units that matter ("250 ms", "41 s", "6 min 3 s", "3 h", "2 d 4 h")."""
+    """Return a duration in at most two units ("250 ms", "41 s", "6 min 3 s", "3 h", "2 d 4 h")."""
     if not isfinite(seconds):
         return "an unknown time"
     seconds = max(0.0, seconds)
-    if seconds < 10:  # noqa: PLR2004 - below it, fractions matter
+    if seconds < _FRACTIONS_BELOW_S:
         thousandths = seconds * 1000
         return f"{seconds:.3g} s" if seconds >= 1 else f"{thousandths:.3g} ms" if thousandths >= 1 else "less than 1 ms"
     whole = round(seconds)
@@ -46,37 +50,37 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes with three digits that matter ("812 B", "4.5 KB", "18 MB"), in steps of 1,024."""
+    """Return a number of bytes with three significant digits ("812 B", "4.5 KB", "18 MB"); a KB is 1,024 bytes."""
     for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004 - three digits
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.3g} {unit}"  # noqa: PLR2004
+        if count < _FOUR_DIGITS:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= _THREE_DIGITS else f"{count:.3g} {unit}"
         count /= KIB
     return f"{count:.3g} TB"
 
 
 def number(value: float) -> str:
-    """Return a number with thousands separated and no needless digits ("12,345", "0.25", "1.5")."""
+    """Return a number with thousands separated and no redundant digits ("12,345", "0.25", "1.5")."""
     if isinstance(value, int) or value.is_integer():
         return f"{int(value):,}"
     return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number of things ("1 run", "12 runs", "2 successes"); "more" stays as it is."""
+    """Return a number with a noun ("1 run", "12 runs", "2 successes"); the word "more" has no plural."""
     plural = "" if count == 1 or noun == "more" else "es" if noun.endswith("s") else "s"
     return f"{number(count)} {noun}{plural}"
 
 
 def local_time(instant: datetime) -> str:
-    """Return an instant in the machine's own time with its offset ("2026-03-01 02:00:03 -0700")."""
+    """Return an instant in local time with its offset from UTC ("2026-03-01 02:00:03 -0700")."""
     return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
 
 
 def value_text(value: object) -> str:
-    """Return a recorded value as a person writes it: numbers with thousands separated, the rest as it is."""
+    """Return a recorded value as text: numbers with thousands separated, anything else by ``str``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
-    if abs(value) < _EXACT:  # a NaN is not below it
+    if abs(value) < _EXACT:  # False for a NaN
         return number(value)
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:  # Python refuses to write more than 4,300 digits
         return f"about {'-' if value < 0 else ''}10^{int((value.bit_length() - 1) * log10(2))}"
@@ -84,14 +88,14 @@ def value_text(value: object) -> str:
 
 
 def number_range(low: float, high: float) -> str:
-    """Return what lies between two numbers, no finer than what they differ by ("11,900-12,300", "29", "-3 to 4")."""
+    """Return a range of numbers, rounded by the size of their difference ("11,900-12,300", "29", "-3 to 4")."""
     step = 10.0 ** floor(log10((high - low) / 2)) if high - low > 0 and isfinite(high - low) else 0.0
     texts = dict.fromkeys(value_text(_stepped(each, step)) for each in (low, high))
     return (" to " if low < 0 else "-").join(texts)
 
 
 def _stepped(value: float, step: float) -> float:
-    """Return a number as a multiple of a power of ten."""
+    """Return a number rounded to a multiple of a power of ten; unchanged for a step of 0."""
     if step == 0:
         return value
     if step >= 1:
@@ -100,7 +104,7 @@ def _stepped(value: float, step: float) -> float:
 
 
 def duration_range(low_s: float, high_s: float) -> str:
-    """Return what lies between two durations in one unit ("6-7 min", "41 s", "1.5-2 h")."""
+    """Return a range of durations in one unit ("6-7 min", "41 s", "1.5-2 h")."""
     for unit_s, unit in ((DAY_S, "d"), (HOUR_S, "h"), (MINUTE_S, "min"), (1.0, "s")):
         if high_s >= 1.5 * unit_s:
             texts = dict.fromkeys(_short(each / unit_s) for each in (low_s, high_s))
@@ -109,45 +113,46 @@ def duration_range(low_s: float, high_s: float) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 3 else f"{value:.1f}".removesuffix(".0")  # noqa: PLR2004 - digits
+    return f"{value:.0f}" if value >= _WHOLE_FROM else f"{value:.1f}".removesuffix(".0")
 
 
 def ordinal(count: int) -> str:
-    """Return a place in a row ("third", "11th", "22nd")."""
+    """Return an ordinal number ("third", "11th", "22nd")."""
     if 0 < count < len(_ORDINALS):
         return _ORDINALS[count]
-    ending = "th" if 10 < count % 100 < 20 else {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")  # noqa: PLR2004
+    ending = "th" if count % 100 in _TEENS else {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
     return f"{count:,}{ending}"
 
 
 def rate(per_second: float) -> str:
-    """Return a rate in the unit that has digits before the point ("1,204/s", "8.5/s", "3.2/min", "2/h")."""
+    """Return a rate in the largest unit in which it is at least 1 ("1,204/s", "8.5/s", "3.2/min", "2/h")."""
     if not isfinite(per_second):
         return "an unknown rate"
     for factor, unit in ((1, "s"), (MINUTE_S, "min")):
         if per_second * factor >= 1:
-            return f"{number(round(per_second * factor, 1 if per_second * factor < 10 else None))}/{unit}"  # noqa: PLR2004 - digits
+            digits = 1 if per_second * factor < _FRACTIONS_BELOW else None
+            return f"{number(round(per_second * factor, digits))}/{unit}"
     return f"{per_second * HOUR_S:.2g}/h"
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """Return a text fit for a headline: no line breaks or control characters, cut at ``limit`` characters."""
-    # A lone surrogate (a file name that is no UTF-8) cannot be written anywhere: it becomes a question mark.
+    """Return a text for a headline: without line breaks and control characters, at most ``limit`` characters."""
+    # A lone surrogate (from a file name that is no UTF-8) cannot be encoded: it becomes a question mark.
     whole = text[: 4 * limit].encode("utf-8", "replace").decode()
     line = " ".join(without_controls(whole).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 def without_controls(text: str) -> str:
-    """Return a text that can neither move a cursor nor ring a bell: tabs and control characters become blanks."""
+    """Return a text that is safe to print on a terminal: tabs and control characters become blanks."""
     return text.translate(_BLANKS)
 
 
 def plain(text: str) -> str:
-    """Return a text of any number of lines that can be shown and encoded: only line feeds and tabs are left.
+    """Return a text that can be shown and encoded; of control characters, it contains only line feeds and tabs.
 
-    Other line breaks become line feeds, colours of terminals go, and U+FFFD stands for what else cannot be shown:
-    control characters and half characters (lone surrogates, from file names that are not UTF-8).
+    Other line breaks become line feeds, the colours of terminals are removed, and U+FFFD replaces other control
+    characters and lone surrogates (from file names that are not UTF-8).
     """
     if _NOT_PLAIN.search(text) is None:
         return text
@@ -157,7 +162,7 @@ def plain(text: str) -> str:
 
 
 def cut_middle(text: str, limit: int) -> str:
-    """Return a text of at most about ``limit`` characters, saying how many were left out of its middle."""
+    """Return a text of about ``limit`` characters at most; a note says how many were left out of its middle."""
     if len(text) <= limit:
         return text
     head = limit // 2
@@ -167,5 +172,5 @@ def cut_middle(text: str, limit: int) -> str:
 
 
 def file_name(path: str) -> str:
-    """Return the last part of a path, whichever way its slashes lean."""
-    return os.path.basename(path.replace("\\", "/"))  # noqa: PTH119 - a foreign path is text here
+    """Return the last part of a path of any platform, with slashes or backslashes."""
+    return path.replace("\\", "/").rpartition("/")[2]

@@ -32,39 +32,39 @@ class SupervisorError(Exception):
 
 
 class ConfigurationError(SupervisorError):
-    """Tell that a setting is missing, blank, misspelt or out of range, and how to mend it."""
+    """A setting is missing, blank, misspelt or out of range; the text says how to correct it."""
 
 
 class RunStateError(SupervisorError):
-    """Tell that a run was entered twice, or used in a way its state does not allow."""
+    """A run was entered twice, or used in a way that its state does not allow."""
 
 
 class OverlapError(SupervisorError):
-    """Tell that an earlier run of the same name is still under way on this machine."""
+    """An earlier run of the same name is still under way on this machine."""
 
 
 class OverdueError(SupervisorError, TimeoutError):
-    """Tell that a run took too long or stood still, and was interrupted: ``on_overdue="interrupt"``.
+    """A run took too long or made no progress, and was interrupted: ``on_overdue="interrupt"``.
 
-    It is what leaves the run. Inside, the script sees a ``KeyboardInterrupt``, in asyncio a ``CancelledError``, so that
-    an ``except Exception`` on the way does not swallow it.
+    It is raised at the end of the run. The script itself sees a ``KeyboardInterrupt``, or in asyncio a
+    ``CancelledError``, so that its own ``except Exception`` does not catch it.
     """
 
 
 class RunSkipped(SystemExit):
-    """End a script whose block cannot be skipped otherwise: ``overlap="skip"``, and an earlier run is under way.
+    """Raised to skip a block, since an earlier run is under way: ``overlap="skip"``.
 
     Uncaught, it ends the script with exit code 0.
     """
 
 
 class DeliveryError(SupervisorError):
-    """Tell that a message did not reach its destination, and whether trying again can help.
+    """A destination did not accept a message.
 
     Args:
-        reason: What the destination answered or what went wrong on the way, without secrets.
-        permanent: True when the same message would be refused again: it is recorded and not repeated.
-        retry_after_s: Seconds the destination asked us to wait; None lets delivery choose.
+        reason: The answer of the destination or the error on the way, without secrets.
+        permanent: True if the same message would be rejected again: the failure is recorded, and there is no retry.
+        retry_after_s: The seconds to wait that the destination asked for; None uses the usual delay.
     """
 
     def __init__(self, reason: str, *, permanent: bool = False, retry_after_s: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The values that scripts and handlers meet, and ``Supervisor`` where 3.x had it."""
+"""The values that scripts and handlers use, and ``Supervisor``, which 3.x had here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Supervisor":  # whoever only wants values need not load what runs scripts
+    if name == "Supervisor":  # imported when used: a handler that only needs the values does not load what runs scripts
         from supervisor._run.decorators import Supervisor
 
         return Supervisor

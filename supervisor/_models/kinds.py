@@ -1,6 +1,6 @@
-"""The words for what a message is about, how a run ended and where a delivery stands.
+"""The kinds of messages, the outcomes of runs and the states of deliveries.
 
-They stand apart from the models because every run needs them, and the models only when there is something to tell.
+Every run needs these; the other models are imported only when there is a message.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Outcome(StrEnum):
 
 
 FAILED = (Outcome.FAILURE, Outcome.TERMINATED, Outcome.DIED)
-"""The outcomes that make a row of failures longer; only a success ends it, and the others do neither."""
+"""The outcomes that count as a failure. Of all others, only a success ends a series of consecutive failures."""
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     PENDING = "pending"
     SENT = "sent"

@@ -1,6 +1,6 @@
-"""The frozen values that travel through supervisor, and the words for their kinds and outcomes.
+"""The immutable values that scripts and handlers see: messages, reports, errors, progress, attachments, deliveries.
 
-A handler reads everything it may want from a :class:`MessageDetails`; nothing on it can be changed.
+A handler gets everything that it may need from a :class:`MessageDetails`.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ Attachable: TypeAlias = "PathLike | Attachment"
 
 @attrs.frozen
 class Attachment:
-    """A file or directory that goes with a message.
+    """A file or directory that is sent with a message.
 
     Args:
-        path: Where it is. Nothing is read before a handler sends it.
-        name: What the receiver sees; None means the last part of ``path``.
-        size_bytes: Its size when it was accepted; None where that is not known (a directory, a missing file).
-        note: What the receiver should know of it ("missing", "last 18 MB of 512 MB"); empty when all is well.
+        path: Where it is. It is not read before a handler sends it.
+        name: The name that the recipient sees; by default the last part of ``path``.
+        size_bytes: Its size when the message was accepted; None if not known (a directory, a missing file).
+        note: A remark for the recipient ("missing", "last 18 MB of 512 MB"); "" for none.
     """
 
     path: Path = attrs.field(converter=Path)
@@ -62,13 +62,13 @@ class Attachment:
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     Args:
-        done: Items finished so far.
-        total: Items in all; None when that is not known.
-        message: What the run is doing, in the script's own words; empty when it did not say.
-        rate_per_s: Items per second so far; None before anything can be said.
+        done: The number of items finished so far.
+        total: The number of all items; None if not known.
+        message: What the run is doing, as the script says it; "" for nothing.
+        rate_per_s: Items per second so far; None while it is not known.
     """
 
     done: float
@@ -78,14 +78,14 @@ class Progress:
 
     @property
     def percentage(self) -> float | None:
-        """Return 0-100, or None when the total is not known or not positive. A wrong total never passes 100."""
+        """Return 0-100, or None if the total is not known or not positive; never more than 100."""
         if self.total is None or not self.total > 0:
             return None
         return max(0.0, min(100.0, 100.0 * self.done / self.total))
 
     @property
     def eta_s(self) -> float | None:
-        """Return the seconds that are left at the rate so far, or None when nothing can be said."""
+        """Return the remaining seconds at the rate so far, or None if they cannot be estimated."""
         if self.total is None or not self.rate_per_s or self.total < self.done:
             return None
         left_s = (self.total - self.done) / self.rate_per_s
@@ -94,20 +94,20 @@ class Progress:
 
 @attrs.frozen(kw_only=True)
 class ErrorDetails:
-    """What went wrong, as text: safe to keep, to store and to send.
+    """An error as text, which can be kept, stored and sent.
 
     Args:
         type: The exception's class, qualified unless it is a builtin ("KeyError", "sqlite3.OperationalError").
-        message: Its text; "" when it has none, a stand-in when its ``__str__`` raises.
-        where: The script's own innermost frame ("parcels.py:41 in load"); "" when there is none.
-        source: The line of code at ``where``; "" when its file cannot be read.
-        excerpt: A few lines of code around ``where``, numbered, the line itself marked; "" when its file cannot be
+        message: Its message; "" if it has none, a replacement if its ``__str__`` raises.
+        where: The innermost frame of the script ("parcels.py:41 in load"); "" if there is none.
+        source: The source line at ``where``; "" if its file cannot be read.
+        excerpt: A few source lines around ``where``, numbered, with the line itself marked; "" if the file cannot be
             read.
-        notes: What was added with ``add_note``.
-        local_variables: Names and texts of the local variables at ``where``; empty unless ``show_locals`` is set.
+        notes: The notes that were added with ``add_note``.
+        local_variables: Names and values of the local variables at ``where``; empty unless ``show_locals`` is set.
         traceback: The full traceback with its chain and groups, bounded in size.
-        thread: The thread or task that it came from; "" for the run's own.
-        fingerprint: Equal for failures of the same kind at the same place.
+        thread: The thread or task that raised it; "" for the run's own.
+        fingerprint: Equal for errors of the same type at the same place.
     """
 
     type: str
@@ -122,7 +122,7 @@ class ErrorDetails:
     fingerprint: str = ""
 
     def __str__(self) -> str:
-        between = ": " if " " in self.type and self.message else " "  # "exit code 3" is no class
+        between = ": " if " " in self.type and self.message else " "  # "exit code 3" is not the name of a class
         return f"{self.type}{between}{self.message}".rstrip()
 
 
@@ -132,28 +132,28 @@ def _frozen_mapping(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @attrs.frozen(kw_only=True)
 class RunReport:
-    """What is known of a run at some moment.
+    """The state of a run at some moment.
 
     Args:
-        id: The run's own id, unique among all runs.
-        name: The name it was given.
+        id: The id of the run, unique among all runs.
+        name: The name of the run.
         outcome: How it ended; None while it is running.
         started_at: When it started, as an aware UTC datetime.
         ended_at: When it ended; None while it is running.
-        duration_s: Seconds so far, by a clock that cannot be set.
+        duration_s: Seconds so far, by a monotonic clock.
         values: What the script recorded with ``run.record()``, in that order.
-        progress: The last progress; None when the run made none.
-        error: What went wrong; None when nothing did.
-        exit_code: The code that the script asked for with ``sys.exit()``; None when it did not.
+        progress: The last progress; None if the run reported none.
+        error: The error that it failed with; None without one.
+        exit_code: The code that the script passed to ``sys.exit()``; None if it did not call it.
         parent_id: The id of the run that this one is nested in; None for an outermost run.
-        host: The machine's name.
-        user: Who ran it.
-        pid: The process.
+        host: The name of the machine.
+        user: The user that ran it.
+        pid: The id of the process.
         argv: The command line.
         python: The version of Python.
-        cpu_s: Processor seconds that the process used during the run, all threads together.
-        peak_memory_bytes: The most memory that the process ever had; None where the platform does not tell.
-        log_path: The log that the run was told of, or its own (``capture_logs``); None without one.
+        cpu_s: Processor seconds that the process used during the run, by all threads together.
+        peak_memory_bytes: The most memory that the process has used; None if the platform does not report it.
+        log_path: The log given with ``log_path``, or the run's own (``capture_logs``); None without one.
         log_tail: The last lines of the run's own log, oldest first; empty without one.
         log_counts: How many records of each level the run's own log has ("ERROR": 2, "WARNING": 14), levels from
             WARNING up; empty without one.
@@ -183,10 +183,10 @@ class RunReport:
 
 
 def attachments_of(value: Attachable | Iterable[Attachable | None] | None) -> tuple[Attachment, ...]:
-    """Return one path or many as attachments; None and "" count as nothing, as they did in 3.x.
+    """Return one path or several as attachments; None and "" are ignored, as they were in 3.x.
 
     Raises:
-        TypeError: Something in it is no path.
+        TypeError: One of the values is no path.
     """
     if value is None or isinstance(value, (str, os.PathLike, Attachment)):
         value = (value,)
@@ -210,7 +210,7 @@ def _not_a_path(value: object) -> TypeError:
 
 
 def _blocks(value: Iterable[Any] | None) -> str | None:
-    """Return Block Kit blocks as JSON text, which nobody can change behind the message's back."""
+    """Return Block Kit blocks as JSON text, since lists and dicts could be changed later."""
     if value is None or isinstance(value, str):
         return value
     return json.dumps([each.to_dict() if hasattr(each, "to_dict") else each for each in value])
@@ -233,20 +233,20 @@ class MessageDetails:
     """One message, as every handler gets it.
 
     Args:
-        subject: The headline. Handlers make it fit one line.
-        message: The text, complete by itself; "" makes it of ``parts``.
-        attachments: One path or many (files or directories); None and "" count as nothing.
-        kind: What the message is about; notices are what a script says by itself.
-        html: The same text as HTML; None lets a handler make its own, of ``parts`` or of ``message``.
-        blocks: Slack Block Kit blocks (slack_sdk objects or dicts); None lets the Slack handler make its own.
-        report: What was known of the run when the message was written; None outside of runs.
-        parts: What the message is made of, where supervisor composed it (:mod:`supervisor._models.parts`); empty for
-            one that has a text and nothing else.
-        id: Stays the same however often the message is sent, so that a repeat can be recognised.
+        subject: The headline. Handlers convert it into one line.
+        message: The text, complete by itself; "" derives it from ``parts``.
+        attachments: One path or several (files or directories); None and "" are ignored.
+        kind: What the message is about; a notice is what the script itself sends.
+        html: The same text as HTML; None lets a handler create it from ``parts`` or ``message``.
+        blocks: Slack Block Kit blocks (slack_sdk objects or dicts); None lets the Slack handler create them.
+        report: The state of the run when the message was written; None outside of runs.
+        parts: The contents of a message that supervisor composed (see :mod:`supervisor.plugins`); empty for a message
+            that consists of a text only.
+        id: The same however often the message is sent, so that a repetition can be recognized.
         created_at: When it was written, as an aware UTC datetime.
 
     Raises:
-        TypeError: ``attachments`` holds something that is no path.
+        TypeError: ``attachments`` contains something that is no path.
     """
 
     subject: str
@@ -262,14 +262,14 @@ class MessageDetails:
 
     @property
     def message(self) -> str:
-        """Return the text: the one it was given, or the one that its parts make, which is composed when asked for."""
+        """Return the text that was given, or else the one derived from the parts, each time anew."""
         if self.own_text or not self.parts:
             return self.own_text
         return models.render_text(self)
 
     @property
     def blocks(self) -> list[dict[str, Any]] | None:
-        """Return a fresh copy of the Block Kit blocks, or None when the message has none."""
+        """Return a new copy of the Block Kit blocks, or None if the message has none."""
         if self.blocks_json is None:
             return None
         blocks: list[dict[str, Any]] = json.loads(self.blocks_json)
@@ -281,12 +281,12 @@ class Delivery:
     """One message to one handler.
 
     Args:
-        message: What is to be sent.
+        message: The message.
         handler: The name of the handler.
-        state: Pending until the destination accepts the message or refuses it for good.
-        attempts: How often it was tried.
+        state: Pending until the destination accepts the message or rejects it permanently.
+        attempts: How many times it was tried.
         last_error: Why the last attempt failed; "" before the first failure.
-        key: How the outbox finds it again; unique within one outbox.
+        key: Its key, unique within one outbox.
     """
 
     message: MessageDetails
@@ -299,15 +299,15 @@ class Delivery:
 
 @runtime_checkable
 class MessageHandler(Protocol):
-    """Whatever takes a message to one destination.
+    """Any object that sends messages to one destination.
 
-    It may also have ``name`` (stable and without secrets: finds the handler again for a stored message),
-    ``kinds`` (the kinds it wants; all without it) and ``close()``.
+    It may also have ``name`` (stable and without secrets, to find the handler of a stored message), ``kinds`` (the
+    kinds of messages that it wants; without it, the run decides) and ``close()``.
     """
 
     def send_message(self, details: MessageDetails, /) -> None:
-        """Send one message and return when the destination has accepted it.
+        """Send one message; return when the destination has accepted it.
 
         Raises:
-            DeliveryError: It was not accepted; any other exception counts as temporary.
+            DeliveryError: It was not accepted. Any other exception is treated as a temporary failure.
         """

@@ -17,6 +17,7 @@ _OVERLAP_BYTES = 8 * 1024  # more than is needed to recognize any secret by its 
 _MARGIN_BYTES = 256  # a secret that ends so close to the end of the data may continue after it
 _CONTEXT_BYTES = 128  # so many bytes before a secret may be needed to recognize it
 _HELD_BYTES = 256 * 1024
+_MARK_BYTES = 2  # of a byte order mark of UTF-16
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
@@ -45,7 +46,7 @@ class BytesFilter:
         """Take a piece, and return the redacted bytes that are complete; b"" if none are yet."""
         if not self._begun:
             self._start += bytes(data)
-            if len(self._start) < 2:  # noqa: PLR2004 - a byte order mark
+            if len(self._start) < _MARK_BYTES:
                 return b""
             data = self._begin()
         piece = bytes(data)
@@ -63,7 +64,7 @@ class BytesFilter:
 
     def _begin(self) -> bytes:
         self._begun = True
-        encoding = _UTF16.get(self._start[:2])
+        encoding = _UTF16.get(self._start[:_MARK_BYTES])
         if encoding is not None:
             self._transcoder = _Utf16(encoding)
         return self._start
