@@ -7,11 +7,11 @@
     ├── RunStateError        a run was used in a way its state does not allow
     ├── OverlapError         an earlier run is still under way, and overlap="fail"
     ├── OverdueError         a run took too long or stalled, and was interrupted: on_overdue="interrupt"
-    └── DeliveryError        a handler could not hand its message to the destination
+    └── DeliveryError        the destination of a handler did not accept a message
 
-They reach the caller only where the caller's own input is wrong, while a script is being set up, and where a setting
-asks for it: ``overlap`` and ``on_overdue``. Once a run has started, a fault of supervision is logged to the
-``supervisor`` logger and never raised into the script.
+They are raised to the caller only if its own input is wrong, while a script is being set up, or if a setting asks for
+it: ``overlap`` and ``on_overdue``. Once a run has started, a fault of supervision is logged to the ``supervisor``
+logger and never raised into the script.
 """
 
 from __future__ import annotations

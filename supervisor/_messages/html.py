@@ -1,8 +1,8 @@
-"""Messages as HTML, for those who read them there.
+"""Render a message as an HTML page.
 
-Mail programs differ in what they show, so the page is made of tables with styles on each element, which all of them
-know; what some leave out (``style`` sheets, rounded corners, dark colours) is only an extra. Gmail shows no more than
-102 KB of a page, so code is cut here; the text has all of it.
+Mail programs support different parts of HTML, so the page consists of tables with a style on each element, which all
+of them show; style sheets, rounded corners and dark colours are optional. Gmail shows at most 102 KB of a page, so
+code is cut here, while the plain text contains all of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from supervisor._models.values import MessageDetails
 
 PAGE_LIMIT = 100_000
-_LIMITS = (24_000, 8_000, 2_000)  # of characters in one part; the first that makes a page small enough is taken
+_LIMITS = (24_000, 8_000, 2_000)  # characters of one part; the first limit that makes the page small enough is used
 _ROWS_PER_CHARACTER = 1 / 200
 _PREHEADER_LIMIT = 180
 _WIDEST_LABEL_PX = 150
@@ -65,7 +65,7 @@ _TONES = {
 
 
 def as_html(details: MessageDetails) -> str:
-    """Return the HTML of a message: its own where the script gave one, else a page made of its parts or its text."""
+    """Return the HTML of a message: its own if the script gave one, else a page with its parts or its text."""
     if details.html is not None:
         return details.html
     if not details.parts:
@@ -76,19 +76,18 @@ def as_html(details: MessageDetails) -> str:
 
 
 def from_text(text: str) -> str:
-    """Return a page that shows a text as it stands: its columns kept, its long lines wrapped, nothing in it active.
+    """Return a page that shows a text as it is: with its columns, long lines wrapped, and all markup escaped.
 
-    The styles stand on the elements, since mail readers leave out the rest, and there are no colours, so that light
-    and dark readers choose their own.
+    It has no colours, so that mail programs with a light or dark theme use their own.
     """
     return _PAGE.format(text=escape(text))
 
 
 def from_parts(parts: Iterable[Part], details: MessageDetails) -> str:
-    """Return a page that shows parts; all that is in them is escaped.
+    """Return a page that shows parts; their texts are escaped.
 
     Args:
-        parts: What to show.
+        parts: The parts.
         details: The message, for its subject and kind.
     """
     parts = [part.with_texts(plain) for part in parts]
@@ -115,7 +114,7 @@ def _rendered(parts: list[Part], details: MessageDetails, limit: int) -> str:
 
 @cache
 def _template() -> Any:
-    """Return the page's template. Jinja takes 60 ms to load: only who sends HTML pays for it, when it does."""
+    """Return the template of the page. Jinja takes 60 ms to import, so it is imported when HTML is sent."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -129,14 +128,14 @@ def _template() -> Any:
 
 
 def _preheader(parts: Iterable[Part]) -> str:
-    """Return what lists of mails show behind the subject: what stands out or went wrong, else the first sentence."""
+    """Return the preview that mail programs show after the subject: strong texts first, then the other ones."""
     texts = [part for part in parts if isinstance(part, Text)]
     texts.sort(key=lambda part: not part.is_strong)
     return one_line(" ".join(part.text for part in texts), _PREHEADER_LIMIT)
 
 
 def _shown(part: Part, limit: int) -> dict[str, Any]:
-    """Return a part as the template takes it, of so many characters at most."""
+    """Return a part as the template needs it, of at most ``limit`` characters."""
     if isinstance(part, Text):
         return {"type": "text", "text": cut_middle(part.text, limit).strip("\n"), "is_strong": part.is_strong}
     if isinstance(part, Facts):
@@ -151,20 +150,20 @@ def _shown(part: Part, limit: int) -> dict[str, Any]:
 
 
 def _pieces(code: Code, limit: int) -> list[tuple[bool, str]]:
-    """Return lines in groups, each with whether they are those that are meant."""
+    """Return consecutive lines in groups, each with whether its lines are marked with ">"."""
     lines = cut_middle(code.text.strip("\n"), limit).splitlines(keepends=True)
     pieces: list[tuple[bool, str]] = []
     for line in lines:
-        is_meant = code.role == "source" and line.startswith(">")
-        if pieces and pieces[-1][0] == is_meant:
-            pieces[-1] = (is_meant, pieces[-1][1] + line)
+        is_marked = code.role == "source" and line.startswith(">")
+        if pieces and pieces[-1][0] == is_marked:
+            pieces[-1] = (is_marked, pieces[-1][1] + line)
         else:
-            pieces.append((is_meant, line))
+            pieces.append((is_marked, line))
     return pieces
 
 
 def _bars(bars: Bars) -> list[dict[str, Any]]:
-    """Return bars with their heights in pixels; one that towers above the rest does not flatten it."""
+    """Return bars with their heights in pixels; a very long duration is cut, so that others remain visible."""
     longest = min(max(bars.durations_s), 4 * sorted(bars.durations_s)[len(bars.durations_s) // 2]) or 1.0
     return [
         {"px": max(_SHORTEST_BAR, round(_TALLEST_BAR * min(1.0, each / longest))), "mark": mark}

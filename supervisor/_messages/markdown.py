@@ -1,4 +1,4 @@
-"""Parts as Markdown, in the few forms that chat services agree on: bold, lists and fenced code."""
+"""Render the parts of a message as Markdown that all chat services support: bold text, lists and fenced code."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _SHORTEST = 200
 
 
 def pieces(parts: Iterable[Part], limit: int, most: int) -> list[str]:
-    """Return parts as Markdown texts, each complete by itself: a fence that is cut is closed, and opened anew.
+    """Return parts as Markdown texts, each complete by itself: code that is split is fenced in each of them.
 
     Args:
-        parts: What to show.
+        parts: The parts.
         limit: The most characters of one text; at least 200.
-        most: How many texts there may be. The middle of long code is left out to keep to it, as far as that goes.
+        most: The most texts. The middle of long texts and code is left out; if that is not enough, a note replaces
+            the remaining texts.
     """
     limit = max(_SHORTEST, limit)
     parts = [part.with_texts(plain) for part in parts]
@@ -42,7 +43,7 @@ def pieces(parts: Iterable[Part], limit: int, most: int) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Return a text that shows as it is: nothing in it makes anything bold, a link or a mention."""
+    """Return a text with all markup and mentions escaped."""
     return _SPECIAL.sub(r"\\\1", text).replace("@", "@\u200b")
 
 
@@ -54,20 +55,20 @@ def _blocks(part: Part, limit: int, share: int) -> Iterator[str]:
     else:
         assert isinstance(part, (Text, Bars))
         text = cut_middle(part.text, share)
-        for piece in _split(text, limit // 2 - 4):  # every character may need a backslash
-            said = escaped(piece.strip())
-            yield f"**{said}**" if isinstance(part, Text) and part.is_strong and "\n" not in said else said
+        for piece in _split(text, limit // 2 - 4):  # each character may be escaped
+            shown = escaped(piece.strip())
+            yield f"**{shown}**" if isinstance(part, Text) and part.is_strong and "\n" not in shown else shown
 
 
 def _facts(facts: Facts, limit: int) -> Iterator[str]:
-    """Yield a list, in blocks of as many lines as fit."""
+    """Yield a list, in blocks that are short enough."""
     lines = [f"**{escaped(facts.title)}**"] if facts.title else []
     for row in facts.rows:
         room = limit // 2 - len(row.label) - len(row.aside) - 20
         mark = "\N{WARNING SIGN} " if row.stands_out else ""
         aside = f" ({escaped(row.aside)})" if row.aside else ""
-        said = escaped(one_line(row.text, max(20, room)))
-        lines.append(f"- {mark}{escaped(row.label)}: {said}{aside}")
+        text = escaped(one_line(row.text, max(20, room)))
+        lines.append(f"- {mark}{escaped(row.label)}: {text}{aside}")
     block = ""
     for line in lines:
         if block and len(block) + 1 + len(line) > limit:
@@ -87,7 +88,7 @@ def _fenced(code: Code, limit: int, share: int) -> Iterator[str]:
 
 
 def _split(text: str, limit: int) -> Iterator[str]:
-    """Yield a text in pieces, cut after a line where there is one in reach."""
+    """Yield a text in pieces of at most ``limit`` characters, cut at the end of a line if possible."""
     while len(text) > limit:
         at = text.rfind("\n", limit // 2, limit)
         end = at if at >= 0 else limit

@@ -1,4 +1,4 @@
-"""Parts as a text of 78 columns that is complete by itself."""
+"""Render the parts of a message as plain text, 78 columns wide."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _WIDEST_LABEL = 24
 
 
 def text_of(details: MessageDetails) -> str:
-    """Return the text of a message that is made of parts."""
+    """Return the text of a message that consists of parts."""
     from supervisor._messages.sections import parts_of
 
     return as_text(parts_of(details))
 
 
 def as_text(parts: Iterable[Part]) -> str:
-    """Return parts as text, a blank line between two. Words, code and web addresses are never broken."""
+    """Return parts as text, separated by blank lines. Words, code and URLs are never broken."""
     return plain("\n\n".join(text for part in parts if (text := "\n".join(_lines(part)))))
 
 
@@ -49,7 +49,7 @@ def _titled(title: str) -> Iterator[str]:
 
 
 def _table(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield rows with their texts in one column; an exclamation mark stands before what stands out."""
+    """Yield rows with their texts in one column; an exclamation mark precedes those that stand out."""
     rows = list(rows)
     width = min(_WIDEST_LABEL, max(len(row.label) for row in rows)) if rows else 0
     for row in rows:
@@ -66,9 +66,9 @@ def _table(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def wrapped(line: str, width: int = WIDTH) -> Iterator[str]:
-    """Yield one line as lines of at most ``width`` characters; a longer word stands alone on its line.
+    """Yield a line as lines of at most ``width`` characters; a longer word gets a line of its own.
 
-    A line that fits stays as it is, and so does the indent of one that does not.
+    A line that is short enough is unchanged; otherwise its first line keeps the indentation.
     """
     line = line.rstrip()
     if len(line) <= width:
