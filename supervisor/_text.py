@@ -157,8 +157,19 @@ def plain(text: str) -> str:
     if _NOT_PLAIN.search(text) is None:
         return text
     text = _COLOURS.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return _NOT_SHOWN.sub("\ufffd", whole)
+    return _NOT_SHOWN.sub("\ufffd", valid_unicode(text))
+
+
+def valid_unicode(text: str) -> str:
+    """Return a text in valid Unicode and without NUL; U+FFFD replaces what is not allowed.
+
+    Lone surrogates come from file names that are not UTF-8; JSON parsers of other languages refuse them. A pair of
+    surrogates becomes the character that it stands for. NUL ends a text early in programs written in C, and databases
+    refuse it.
+    """
+    if not text.isascii():
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return str(text).replace("\0", "\ufffd")
 
 
 def cut_middle(text: str, limit: int) -> str:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from supervisor._models.kinds import Kind
-from supervisor._text import cut_middle, one_line
+from supervisor._text import cut_middle, one_line, valid_unicode
 from supervisor.errors import DeliveryError
 from supervisor.message_handlers import _validation
-from supervisor.message_handlers._validation import valid_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,10 +9,9 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import attrs
 
 from supervisor._models.kinds import Kind, Outcome
-from supervisor._text import one_line
+from supervisor._text import one_line, valid_unicode
 from supervisor.errors import ConfigurationError, DeliveryError
 from supervisor.message_handlers import _validation
-from supervisor.message_handlers._validation import valid_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Converters and validators for the settings of handlers, and texts that every service accepts.
+"""Converters and validators for the settings of handlers.
 
 Every error has the form ``EmailHandler: smtp_port must be 1-65535, got 0``, and no secret is ever quoted.
 """
@@ -89,15 +89,3 @@ def setting_error(handler: object, field: Field, expected: str, value: object) -
     """Return the error for a setting that is wrong; the value of a field with ``repr=False`` is not shown."""
     got = "nothing" if value is None or value in ("", ()) else repr(value) if field.repr else "something else"
     return ConfigurationError(f"{type(handler).__name__}: {field.name} must be {expected}, got {got}")
-
-
-def valid_unicode(text: str) -> str:
-    """Return a text in valid Unicode and without NUL; U+FFFD replaces what is not allowed.
-
-    Lone surrogates come from file names that are not UTF-8; JSON parsers of other languages refuse them. A pair of
-    surrogates becomes the character that it stands for. NUL ends a text early in programs written in C, and databases
-    refuse it.
-    """
-    if not text.isascii():
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return str(text).replace("\0", "\ufffd")

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from supervisor._exceptions import safe_text
-from supervisor._text import cut_middle, one_line
+from supervisor._text import cut_middle, one_line, valid_unicode
 from supervisor.errors import DeliveryError
 from supervisor.message_handlers import _validation
-from supervisor.message_handlers._validation import valid_unicode
 
 if TYPE_CHECKING:
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport

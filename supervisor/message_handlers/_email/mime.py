@@ -27,8 +27,7 @@ import attrs
 
 from supervisor._messages import html as pages
 from supervisor._models.kinds import Kind
-from supervisor._text import cut_middle, one_line
-from supervisor.message_handlers._validation import valid_unicode
+from supervisor._text import cut_middle, one_line, valid_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

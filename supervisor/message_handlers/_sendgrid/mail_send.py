@@ -6,8 +6,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
-from supervisor._text import cut_middle, one_line
-from supervisor.message_handlers._validation import valid_unicode
+from supervisor._text import cut_middle, one_line, valid_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
