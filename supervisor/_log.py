@@ -1,9 +1,9 @@
-"""What supervisor says of itself, on the logger ``supervisor``.
+"""Supervisor's own log, on the logger ``supervisor``.
 
-A log that cannot be written (a full disk, a handler that raises) must stop neither a script nor its messages.
+A log that cannot be written (a full disk, a handler that raises) must stop neither the script nor its messages.
 
-``logging`` is loaded for the first warning, unless the script has loaded it: until somebody has, nobody can have asked
-for less important news, and a script that only prints never loads it.
+``logging`` is imported for the first warning, unless the script has imported it. Before that, nobody can have set the
+level of the logger, so that information below a warning is not logged; a script without warnings never imports it.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ _INFO, _WARNING, _ERROR = 20, 30, 40  # the numbers that logging documents for i
 
 
 def is_followed() -> bool:
-    """Tell whether anybody hears more than warnings."""
+    """Return whether information below warnings is logged."""
     return "logging" in modules and _loaded().isEnabledFor(_INFO)
 
 
 def info(text: str, *facts: object) -> None:
-    """Log what a person may want to follow."""
+    """Log at level INFO."""
     if is_followed():
-        _say(_INFO, text, facts)
+        _log(_INFO, text, facts)
 
 
 def warning(text: str, *facts: object) -> None:
-    """Log what a person should mend some day."""
-    _say(_WARNING, text, facts)
+    """Log at level WARNING: something to correct at some time."""
+    _log(_WARNING, text, facts)
 
 
 def error(text: str, *facts: object) -> None:
-    """Log what a person has to mend."""
-    _say(_ERROR, text, facts)
+    """Log at level ERROR: something that must be corrected."""
+    _log(_ERROR, text, facts)
 
 
-def _say(level: int, text: str, facts: tuple[object, ...]) -> None:
+def _log(level: int, text: str, facts: tuple[object, ...]) -> None:
     with suppress(Exception):
         try:
             from supervisor._forks import delaying_forks
 
             logger = _loaded()
-        except (ImportError, OSError, MemoryError):  # a script that has used up its files cannot load anything
+        except (ImportError, OSError, MemoryError):  # a script that has opened too many files cannot import anything
             if sys.stderr is not None:
-                print(text % facts if facts else text, file=sys.stderr)  # noqa: T201 - as logging does for nobody
+                print(text % facts if facts else text, file=sys.stderr)  # noqa: T201 - what logging does without a handler
         else:
             with delaying_forks():
                 logger.log(level, text, *facts, stacklevel=3)
 
 
-@cache  # every run asks whether it is followed
+@cache  # each run asks for the level
 def _loaded() -> logging.Logger:
     import logging
 

@@ -194,9 +194,9 @@ def takes_text(name: str) -> bool:
 
 
 def _is_secret(name: str) -> bool:
-    from supervisor._redaction.names import kind_of  # 10 ms that the usual names do not cost
+    from supervisor._redaction.secret_names import secret_kind  # 10 ms that the usual names do not cost
 
-    return kind_of(name) is not None
+    return secret_kind(name) is not None
 
 
 def _is_nearly_secret(name: str) -> bool:

@@ -5,7 +5,6 @@ Secrets are removed before a text is cut, since half a secret cannot be recogniz
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -92,6 +91,6 @@ def _plain(value: Any, name: str, redactor: Redactor | None) -> Any:
 
 
 def _is_date(value: object) -> bool:
-    """Return whether a value is a date or datetime, without importing ``datetime`` if the script has not."""
-    datetime = sys.modules.get("datetime")
-    return datetime is not None and isinstance(value, datetime.date)
+    from datetime import date  # a silent run that records numbers never imports it
+
+    return isinstance(value, date)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from datetime import date, time, timedelta
 from enum import Enum
 from itertools import chain, islice
 from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType, ModuleType
@@ -38,9 +39,8 @@ def own_repr(kind: type, value: object) -> str:
 
 
 def is_date(kind: type) -> bool:
-    """Return whether a class is one of dates or times, without importing ``datetime`` if the script has not."""
-    datetime = sys.modules.get("datetime")
-    return datetime is not None and issubclass(kind, (datetime.date, datetime.time, datetime.timedelta))
+    """Return whether a class is one of dates or times."""
+    return issubclass(kind, (date, time, timedelta))
 
 
 def is_array(kind: type) -> bool:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from supervisor._redaction.names import kind_of
+from supervisor._redaction.secret_names import secret_kind
 from supervisor._redaction.shapes import looks_random
 from supervisor._redaction.spans import marker
 
@@ -47,7 +47,7 @@ def forms_of(secrets: Iterable[str], labels: Collection[str]) -> tuple[bytes, ..
 
 def _is_worth_it(line: str) -> bool:
     is_frame = line.startswith("-----")  # the first or last line of a private key
-    is_word = line.isalpha() and kind_of(line) is not None and len(line) <= _LONGEST_WORD_FOR_SECRET
+    is_word = line.isalpha() and secret_kind(line) is not None and len(line) <= _LONGEST_WORD_FOR_SECRET
     return len(line.strip()) >= SHORTEST and not is_frame and not is_word
 
 
@@ -111,7 +111,7 @@ def secrets_of(handler: object) -> frozenset[str]:
     for name, value in _secret_attributes(handler):
         for text in _texts(value):
             found |= {text, *_parts(text)}
-            found |= set(_logins(handler, text)) if kind_of(name) == "password" else set()
+            found |= set(_logins(handler, text)) if secret_kind(name) == "password" else set()
     return frozenset(each for each in found if len(each) >= SHORTEST)
 
 
@@ -123,10 +123,10 @@ def _secret_attributes(handler: object) -> Iterator[tuple[str, object]]:
     }
     for name, field in fields.items():
         is_own = field.init and not name.startswith("_")
-        if is_own and (not field.repr or kind_of(name) is not None):
+        if is_own and (not field.repr or secret_kind(name) is not None):
             yield name, getattr(handler, name, None)
     for name, value in getattr(handler, "__dict__", {}).items():
-        if name not in fields and kind_of(name) is not None:
+        if name not in fields and secret_kind(name) is not None:
             yield name, value
 
 
@@ -143,7 +143,7 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(each)
     elif isinstance(value, Mapping):
         for name, text in value.items():
-            if isinstance(text, str) and (kind_of(str(name)) is not None or looks_random(text.encode())):
+            if isinstance(text, str) and (secret_kind(str(name)) is not None or looks_random(text.encode())):
                 yield text
                 yield from text.split(None, 1)[1:]  # the token without its scheme: "Bearer x"
 

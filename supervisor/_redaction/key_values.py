@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from supervisor._redaction.names import LONGEST_NAME, kind_of
+from supervisor._redaction.secret_names import LONGEST_NAME, secret_kind
 from supervisor._redaction.shapes import looks_random
 from supervisor._redaction.spans import MARKER, Span
 from supervisor._redaction.value_syntax import (
@@ -101,7 +101,7 @@ def key_at(data: bytes, at: int) -> Key | None:
     start = at - len(before) + len(before.rstrip(_LETTERS))
     name = data[start : tie.end("rest")].decode("ascii")
     in_query = tie["equals"] == b"=" and data[start - 1 : start] in (b"?", b"&")
-    kind = kind_of(name, in_query=in_query) or _kind_of_two_words(data, start, name)
+    kind = secret_kind(name, in_query=in_query) or _kind_of_two_words(data, start, name)
     if kind is None or not _is_tied(data, start, name, tie):
         return None
     group = next(each for each in ("equals", "colon", "comma", "tag", "blank") if tie[each])
@@ -128,7 +128,7 @@ def is_key(data: bytes, end: int, text: bytes) -> bool:
     """
     name = text.rstrip(b" :=")
     is_name = len(name) <= LONGEST_NAME and _KEY.fullmatch(name) is not None and not looks_random(name)
-    if not is_name or kind_of(name.decode("ascii")) is None:
+    if not is_name or secret_kind(name.decode("ascii")) is None:
         return False
     return name.startswith(b"-") or len(name) < len(text) or _NEXT_TIE.match(data, end) is not None
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from supervisor._redaction.credentials import forms_of, secrets_of
-from supervisor._redaction.names import KINDS, kind_of
 from supervisor._redaction.scanner import CREDENTIAL, Scanner
+from supervisor._redaction.secret_names import KINDS, secret_kind
 from supervisor._redaction.shapes import PRIVATE_KEY, SHAPES, URL_PASSWORD
 from supervisor._redaction.spans import marker, replaced
 from supervisor.errors import ConfigurationError
@@ -157,7 +157,7 @@ class Redactor:
         return BytesFilter(self._scanner)
 
     def _kind(self, key: str) -> str | None:
-        kind = kind_of(key)
+        kind = secret_kind(key)
         return None if kind in self.off else kind
 
     def _value(self, key: str, value: Any, depth: int) -> Any:

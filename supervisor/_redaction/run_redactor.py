@@ -11,7 +11,7 @@ import weakref
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from supervisor._redaction.names import kind_of
+from supervisor._redaction.secret_names import secret_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -174,4 +174,4 @@ def _arguments(redactor: Redactor, arguments: tuple[str, ...]) -> tuple[str, ...
 
 
 def _is_word(name: str) -> bool:
-    return _WORDS.fullmatch(name) is not None and kind_of(name) is None
+    return _WORDS.fullmatch(name) is not None and secret_kind(name) is None

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from supervisor._redaction.names import kind_of
+from supervisor._redaction.secret_names import secret_kind
 from supervisor._redaction.spans import MARKER, is_hidden
 
 
@@ -193,13 +193,13 @@ def is_code(value: bytes, name: str) -> bool:
     text = word.decode("ascii")
     if _letters(text) == _letters(name):
         return True
-    return "_" in text.strip("_") and kind_of(text) is not None
+    return "_" in text.strip("_") and secret_kind(text) is not None
 
 
 def is_name(value: bytes) -> bool:
     """Return whether a value is the name of a variable that holds a secret, as within the braces of a template."""
     last = value.partition(b"!")[0].rpartition(b".")[2]
-    return _IDENTIFIER.fullmatch(last) is not None and kind_of(last.decode("ascii")) is not None
+    return _IDENTIFIER.fullmatch(last) is not None and secret_kind(last.decode("ascii")) is not None
 
 
 def _letters(text: str) -> str:

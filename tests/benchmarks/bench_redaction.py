@@ -34,9 +34,9 @@ def line(number: int) -> str:
     return f"{stamp} INFO app.loader {' '.join(RANDOM.choices(WORDS, k=RANDOM.randrange(4, 12)))} id={RANDOM.getrandbits(32):08x}"
 
 
-def log(hint: str, every: int) -> bytes:
+def log(trigger: str, every: int) -> bytes:
     """Return a log in which each so many lines end with a text."""
-    lines = [line(number) + (f" {hint}" if hint and number % every == 0 else "") for number in range(20_000)]
+    lines = [line(number) + (f" {trigger}" if trigger and number % every == 0 else "") for number in range(20_000)]
     block = ("\n".join(lines) + "\n").encode()
     return block * (MEGABYTES * 1_000_000 // len(block))
 
@@ -70,11 +70,11 @@ def main() -> None:
     plain = Redactor()
     own = Redactor(patterns={"case": r"\bAZ-\d{4}\b"})
     for name, redactor, data in (
-        ("no hint of a secret", plain, log("", 1)),
+        ("no trigger", plain, log("", 1)),
         ("the same, 5 known secrets", known, log("", 1)),
         ("the same, a pattern of one's own", own, log("", 1)),
-        ("a hint in every 20th line, no secret", plain, log("KeyError: 'apn', token expired", 20)),
-        ("a hint in every line, no secret", plain, log("KeyError: 'apn', token expired", 1)),
+        ("a trigger in every 20th line, no secret", plain, log("KeyError: 'apn', token expired", 20)),
+        ("a trigger in every line, no secret", plain, log("KeyError: 'apn', token expired", 1)),
         ("a secret in every 20th line", plain, log("token=Xa1b2c3d4e5 done", 20)),
         ("a secret in every line", plain, log("token=Xa1b2c3d4e5 done", 1)),
         ("one line of 20 MB", plain, log("", 1).replace(b"\n", b" ")),

@@ -228,7 +228,7 @@ def test_a_wrong_setting_is_told_with_its_remedy(wrong: dict[str, object], subje
 
 
 def test_no_text_takes_long() -> None:
-    """What repeats a hint without end, or goes on without one, takes time in proportion to its length."""
+    """What repeats a trigger without end, or goes on without one, takes time in proportion to its length."""
     units = [
         "authorization: ",
         "cookie: ",

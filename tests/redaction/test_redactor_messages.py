@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from supervisor._redaction import Redactor
-from supervisor._redaction.names import kind_of
 from supervisor._redaction.redactor import redacted_message, redacted_report
+from supervisor._redaction.secret_names import secret_kind
 from supervisor.models import (
     Attachment,
     ErrorDetails,
@@ -64,7 +64,7 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
 )
 def test_a_name_tells_whether_it_is_that_of_a_secret(name: str, kind: str | None) -> None:
     """In any style of writing, with what stands before it; what is about a secret is none."""
-    assert kind_of(name) == kind
+    assert secret_kind(name) == kind
 
 
 @pytest.mark.parametrize(

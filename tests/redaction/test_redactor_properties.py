@@ -15,7 +15,7 @@ from supervisor._redaction import Redactor
 REDACTOR = Redactor()
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 THOROUGH = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
-# Letters that make no hint: what is written with them holds no secret.
+# Letters that make no trigger: what is written with them holds no secret.
 HARMLESS = st.text(st.characters(exclude_characters=string.ascii_letters + ":@_-=\"'"))
 
 
@@ -71,7 +71,7 @@ def test_redacting_any_text_twice_changes_nothing(text: str) -> None:
 @THOROUGH
 @given(MANY, st.booleans())
 def test_secrets_are_found_in_long_texts_as_in_short_ones(planted: list[Planted], is_before: bool) -> None:
-    """The two ways of looking for hints find the same."""
+    """The two ways of looking for triggers find the same."""
     text, filling = "".join(each for each, _ in planted), "parcel\n" * 1000
     long, redacted = (filling + text, filling + REDACTOR.text(text)) if is_before else (text + "\n" + filling, "")
     assert REDACTOR.text(long) == (redacted or REDACTOR.text(text + "\n") + filling)

@@ -49,11 +49,11 @@ _IS_IDENTIFIER = r"(?:secret|session|sess)_?id$"
 _IN_QUERY = {"key": "api_key", "code": "code"}
 
 KINDS = frozenset(kind for kind, _ in _KINDS) | {"code"}
-"""All kinds that :func:`kind_of` knows."""
+"""All kinds that :func:`secret_kind` knows."""
 
 
 @lru_cache(4096)
-def kind_of(name: str, *, in_query: bool = False) -> str | None:
+def secret_kind(name: str, *, in_query: bool = False) -> str | None:
     """Return the kind of secret that a name means ("password", "api_key", ...), or None if it means none.
 
     Args:
