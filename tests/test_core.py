@@ -22,7 +22,8 @@ AROUND = (
 
 CORE_TESTS = (
     "run/test_run.py", "run/test_run_endings.py", "run/test_reporter.py", "run/test_wrapping.py",
-    "delivery/test_dispatcher.py", "store/sqlite/test_outbox.py", "store/sqlite/test_runs.py",
+    "delivery/test_dispatcher.py", "delivery/test_worker.py",
+    "store/sqlite/test_outbox.py", "store/sqlite/test_runs.py",
     "messages/test_builder.py", "exceptions/test_details.py", "redaction/test_streaming.py",
     "message_handlers/test_console.py", "message_handlers/email/test_handler.py", "test_settings.py",
 )  # fmt: skip
