@@ -64,7 +64,7 @@ class AlertReader(JournalPart):
         key, kind, name, run_id, schedule, since, notified_at, times, skipped, awaiting, *run = row
         return AlertRecord(
             key, Kind(kind), name, run_id, schedule, instant(since), instant(notified_at), times, skipped,
-            load_texts(awaiting), self._run_record(run) if run[0] is not None else None,
+            load_texts(awaiting), next(iter(self._run_records([run] if run[0] is not None else [])), None),
         )  # fmt: skip
 
     def schedules(self, configured: Mapping[str, str]) -> dict[str, tuple[str, datetime, datetime | None]]:

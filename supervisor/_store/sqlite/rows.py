@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 from supervisor._store.processes import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from supervisor._store.records import RunRecord
@@ -59,12 +59,12 @@ class JournalPart:
         self._this = this
         self._gone = gone
 
-    def _run_record(self, row: Sequence[Any]) -> RunRecord:
-        """Return what was selected of a run."""
+    def _run_records(self, rows: Iterable[Sequence[Any]]) -> tuple[RunRecord, ...]:
+        """Return what was selected of runs; there may be many thousands."""
         from supervisor._store.records import RunRecord
 
-        outcome, process = row[3], row[4:7]
-        return RunRecord._make((*row, outcome is None and self._gone(Process(*process))))
+        make, gone = RunRecord._make, self._gone
+        return tuple(make((*row, row[3] is None and gone(Process(*row[4:7])))) for row in rows)
 
 
 def dump_texts(values: Sequence[str]) -> bytes:

@@ -93,7 +93,7 @@ class RunQueries(JournalPart):
 
     def newest_runs(self) -> dict[str, RunRecord]:
         """Return the newest run of each name."""
-        return {each.name: each for each in map(self._run_record, self._database.rows(_NEWEST_OF_EACH))}
+        return {each.name: each for each in self._run_records(self._database.rows(_NEWEST_OF_EACH))}
 
     def newest_of_each(self, limit: int = 10) -> tuple[RunRecord, ...]:
         """Return the newest run of each name, of the names that ran last, newest first."""
@@ -123,7 +123,7 @@ class RunQueries(JournalPart):
         return self._runs(f"WHERE {newer} AND parent_id = ? ORDER BY key LIMIT ?", outer, outer, limit)
 
     def _runs(self, conditions: str, *facts: Any) -> tuple[RunRecord, ...]:
-        return tuple(map(self._run_record, self._database.rows(f"{_SELECT} {conditions}", facts)))
+        return self._run_records(self._database.rows(f"{_SELECT} {conditions}", facts))
 
     # One run
 
