@@ -40,13 +40,12 @@ WAITING = [
 ]
 
 
-def restore(state: Path, version: int) -> float:
+def restore(state: Path, version: int, suffix: str = "") -> float:
     """Put the file of a version into a directory; return the instant of its last message, in seconds since 1970."""
     with closing(sqlite3.connect(state / FILE_NAME)) as connection:
-        connection.executescript((OLDER / f"version_{version}.sql").read_text("utf-8"))
-        table = "said" if version == WITH_TABLE_SAID else "message"
-        column = "said_at" if version == WITH_TABLE_SAID else "created_at"
-        (newest_s,) = connection.execute(f"SELECT max({column}) FROM {table}").fetchone()
+        connection.executescript((OLDER / f"version_{version}{suffix}.sql").read_text("utf-8"))
+        table = "delivery" if version == WITH_TABLE_SAID else "message"
+        (newest_s,) = connection.execute(f"SELECT max(created_at) FROM {table}").fetchone()
     return float(newest_s)
 
 
@@ -140,6 +139,24 @@ def test_plain_notices_of_version_5_say_all_that_they_said(opened: Callable[...,
     assert (report.outcome, report.progress, report.values) == (None, None, {"files": 7, "day": date(2026, 3, 1)})
     assert notice.created_at == datetime.fromtimestamp(notice.created_at.timestamp(), UTC)
     assert run.report.started_at < notice.created_at < last.created_at
+
+
+def test_summaries_of_version_5_say_all_that_they_said(state: Path) -> None:
+    """What messages compare with earlier runs is there, by whatever names it was stored."""
+    journal = Journal(state, clock=Clock(restore(state, WITH_TABLE_SAID, "_summaries") + 3600))
+    failure, recovery = delivered(journal, "mail")
+    for expected in (
+        "failed on gis1 after 97.4 ms. First failure after 8 successes.",
+        "> 18 |         raise ValueError(",
+        "It had come to 3 of 10 (30 %): copying",
+        "In its log: 1 warning.",
+        "Of the 8 runs before it, 8 succeeded, usually in less than 1 ms to 94.4 ms.",
+        "number  7",
+    ):
+        assert expected in failure.message
+    assert "parcels  812 (usually 801-806)" in recovery.message
+    assert "Duration  1.89 ms (usually less than 1 ms to 94.4 ms)" in recovery.message
+    journal.close()
 
 
 def test_who_only_reads_sees_notices_of_version_5_under_the_keys_that_they_keep(state: Path) -> None:
