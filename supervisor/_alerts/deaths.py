@@ -60,7 +60,7 @@ class Left(NamedTuple):
     note: str = ""
 
 
-def message_of(  # noqa: PLR0913 - what a message is made of
+def died(  # noqa: PLR0913 - what a message is made of
     record: RunRecord,
     *,
     state: str,

@@ -1,15 +1,17 @@
-"""The messages of what a check finds, made from the record of the runs."""
+"""The messages of alerts and of their ends: one writer for each, whether the run itself or a check noticed.
+
+What a run that died leaves behind is in :mod:`~supervisor._alerts.deaths`.
+"""
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import attrs
 
-from supervisor._alerts.deaths import message_of
 from supervisor._messages.builder import message_for, message_from_parts
+from supervisor._messages.sections import machine_facts
 from supervisor._messages.subjects import (
     missed_subject,
     overdue_subject,
@@ -19,154 +21,167 @@ from supervisor._messages.subjects import (
     started_again_subject,
 )
 from supervisor._models.kinds import Kind
-from supervisor._models.parts import Facts, Row, Text
+from supervisor._models.parts import Code, Facts, Row, Summary, Text
 from supervisor._schedules import COUNT_LIMIT
 from supervisor._store.processes import hostname
-from supervisor._text import counted, duration, local_time, one_line
+from supervisor._text import counted, duration, local_time, one_line, ordinal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from datetime import datetime
 
-    from supervisor._alerts.missed import Missed
-    from supervisor._cli.check.checker import View
-    from supervisor._models.alerts import AlertSummary
-    from supervisor._models.parts import Part
+    from supervisor._alerts.evaluation import Alert, View
+    from supervisor._alerts.rules import RunAlert
+    from supervisor._models.alerts import AlertSummary, Notification
+    from supervisor._models.parts import MessagePart
     from supervisor._models.summary import Past
     from supervisor._models.values import MessageDetails, RunReport
-    from supervisor._store import Journal
     from supervisor._store.records import AlertRecord, RunRecord
 
 _GAP = timedelta(minutes=15)
 """Checks further apart than this say something of the machine."""
 
-
-def died(record: RunRecord, journal: Journal, now: datetime, slow: AlertSummary) -> MessageDetails:
-    """Return the message that a run died, the same that a later run of its name would send.
-
-    Args:
-        record: The run.
-        journal: What has come before it, and where its own log is.
-        now: The moment.
-        slow: How it had stalled or taken too long before.
-
-    Raises:
-        JournalUnavailable: The journal cannot be read.
-    """
-    past = journal.past(record.report.name, before=record.report.id)
-    state = os.path.dirname(journal.path)  # noqa: PTH120 - a text
-    return attrs.evolve(message_of(record, state=state, redact=_redacted, past=past, slow=slow), created_at=now)
+_THIRD = 3
 
 
-def _redacted(text: str) -> str:
-    from supervisor._runtime import default_runtime
-
-    return default_runtime().configuration.redactor().text(text)
+# Stalled and overdue
 
 
-def stalled(record: RunRecord, now: datetime, silent_s: float) -> MessageDetails:
-    """Return the message that a run makes no progress.
+def late_run(alert: RunAlert, report: RunReport, now: datetime | None = None) -> MessageDetails:
+    """Return the message that a run is stalled or overdue.
+
+    The run itself says what its threads are doing and what becomes of it; somebody else, where to look.
 
     Args:
-        record: The run.
-        now: The moment.
-        silent_s: For how many seconds there was no progress.
+        alert: What was noticed.
+        report: What is known of the run; it goes along on the message.
+        now: The moment, where somebody else than the run itself noticed; None means now.
     """
-    report = _until(record.report, now)
-    headline = stalled_subject(report, silent_s)
-    said = (
-        f"Its last progress was at {local_time(record.progress_at)}."
-        if record.progress_at is not None
-        else "It has made none since its start."
-    )
-    lead = f"{headline}. {said} It should make some every {duration(record.stall_after_s or 0)}."
-    return _message(Kind.STALLED, headline, lead, (_facts(_of_the_run(report)), _look_at(report)), now, report)
+    if alert.interrupts is None and now is not None:
+        report = _until(report, now)
+    subject = stalled_subject if alert.kind is Kind.STALLED else overdue_subject
+    headline = subject(report, alert.lasted_s)
+    lead = " ".join((f"{headline}.", *_late_details(alert, report)))
+    if alert.interrupts is None:
+        rest: tuple[MessagePart, ...] = (_facts_of(report), _look_at(report))
+    else:
+        stacks = (Code("What its threads are doing", alert.stacks, "traceback"),) if alert.stacks else ()
+        rest = (*stacks, Summary())
+    return _message(alert.kind, headline, (Text(lead), *rest), now, report)
 
 
-def overdue(record: RunRecord, now: datetime, taken_s: float) -> MessageDetails:
-    """Return the message that a run takes too long.
+def _late_details(alert: RunAlert, report: RunReport) -> Iterator[str]:
+    """Yield since when a run is late, what is allowed, and what becomes of the run, in sentences."""
+    at = f"{local_time(alert.since)}, {duration(alert.lasted_s)} ago"
+    setting = f"({alert.setting} is {alert.limit_s:g})"
+    if alert.kind is Kind.OVERDUE:
+        yield f"It started at {at}. It should take {duration(alert.limit_s)} at most {setting}."
+    else:
+        if alert.since == report.started_at:
+            yield "It has made none since its start."
+        else:
+            yield f"Its last {'progress' if alert.interrupts is None else 'sign of life'} was at {at}."
+        yield f"It should make some every {duration(alert.limit_s)} {setting}."
+    if alert.interrupts is not None:
+        yield "It is interrupted now." if alert.interrupts else "It is left to go on."
+
+
+def with_stall_number(details: MessageDetails, notification: Notification) -> MessageDetails:
+    """Return the message of a stall with the number of the stall in its run; that of the first stays as it is.
 
     Args:
-        record: The run.
-        now: The moment.
-        taken_s: How many seconds it has taken so far.
+        details: The message; its first part is the text that says what happened.
+        notification: How many stalls there were, and of how many before it nobody was notified.
     """
-    report = _until(record.report, now)
-    headline = overdue_subject(report, taken_s)
-    lead = f"{headline}. It should take {duration(record.max_duration_s or 0)} at most."
-    return _message(Kind.OVERDUE, headline, lead, (_facts(_of_the_run(report)), _look_at(report)), now, report)
+    times, skipped = notification
+    if times == 1:
+        return details
+    which = f"It is the {ordinal(times)} stall of this run"
+    if skipped:
+        which += f", and {counted(skipped, 'stall')} before it stayed untold"
+    if times == _THIRD:
+        which += ": from now on at most one an hour is told, and no more that the run goes on"
+    lead, *rest = details.parts
+    assert isinstance(lead, Text)
+    parts = (attrs.evolve(lead, text=f"{lead.text} {which}."), *rest)
+    return attrs.evolve(details, subject=one_line(f"{details.subject}, for the {ordinal(times)} time"), parts=parts)
 
 
-def missed(starts: Missed, view: View, last_run: RunRecord | None, booted_at: datetime | None) -> MessageDetails:
+def goes_on(report: RunReport, lasted_s: float, now: datetime | None = None) -> MessageDetails:
+    """Return the message that a run which had stalled makes progress again.
+
+    Args:
+        report: What is known of the run.
+        lasted_s: For how many seconds it made none.
+        now: The moment, where somebody else than the run itself noticed; None means now.
+    """
+    if now is not None:
+        report = _until(report, now)
+    headline = progress_again_subject(report)
+    lead = Text(f"{headline}, after it had made none for {duration(lasted_s)}.")
+    return _message(Kind.RECOVERY, headline, (lead, _facts_of(report)), now, report)
+
+
+def ended_well(report: RunReport, now: datetime, past: Past, summary: AlertSummary) -> MessageDetails:
+    """Return the message that a run ended well which had stalled or was overdue, the same that it would send itself."""
+    return attrs.evolve(message_for(Kind.RECOVERY, report, past=past, slow=summary), created_at=now)
+
+
+# Missed
+
+
+def missed(alert: Alert, view: View, last_run: RunRecord | None, booted_at: datetime | None) -> MessageDetails:
     """Return the message that scheduled starts were missed.
 
     Args:
-        starts: Which ones.
+        alert: Which ones.
         view: What the check saw.
         last_run: The newest run of that name; None when there never was one.
         booted_at: When the machine was started; None where it does not tell.
     """
-    plan, due = starts.plan, starts.due
+    plan, due = alert.plan, alert.due
+    assert plan is not None
     host = last_run.report.host if last_run is not None else hostname()
-    at = _clock(due[-1], view.now)
-    headline = missed_subject(plan.name, host, _starts(len(due)) if len(due) > 1 else "", at)
+    starts = _starts(len(due)) if len(due) > 1 else ""
+    headline = missed_subject(alert.name, host, starts, _clock(due[-1], view.now))
     if len(due) == 1:
-        lead = f"{plan.name} should have started on {host} at {local_time(due[0])}, and has not started since."
+        lead = f"{alert.name} should have started on {host} at {local_time(due[0])}, and has not started since."
     else:
         lead = (
-            f"{plan.name} should have started on {host} {_starts(len(due), 'time')} from {local_time(due[0])} to "
+            f"{alert.name} should have started on {host} {_starts(len(due), 'time')} from {local_time(due[0])} to "
             f"{local_time(due[-1])}, and has not started since."
         )
-    machine = " ".join(_of_the_machine(due[0], view, booted_at))
+    of_machine = " ".join(_of_the_machine(due[0], view, booted_at))
     rows = (
-        Row("Schedule", f"{plan.schedule}, at most {duration(plan.grace.total_seconds())} late"),
+        Row("Schedule", f"{plan.schedule}, at most {duration(plan.grace_s)} late"),
         *_last_run(last_run, watched_since=plan.after),
     )
-    rest = (*((Text(machine),) if machine else ()), _facts(rows), Text(_LOOK_AT_SCHEDULER))
-    return _message(Kind.MISSED, headline, lead, rest, view.now)
+    rest = (*((Text(of_machine),) if of_machine else ()), _facts(rows), Text(_LOOK_AT_SCHEDULER))
+    return _message(Kind.MISSED, headline, (Text(lead), *rest), view.now)
 
 
-def started_again(finding: AlertRecord, first: RunRecord, missed_count: int, now: datetime) -> MessageDetails:
+def missed_words(due: tuple[datetime, ...], now: datetime) -> str:
+    """Return which starts were missed, in short ("missed its start at 02:00", "missed 3 starts")."""
+    return f"missed its start at {_clock(due[0], now)}" if len(due) == 1 else f"missed {_starts(len(due))}"
+
+
+def started_again(record: AlertRecord, first: RunRecord, missed_count: int, now: datetime) -> MessageDetails:
     """Return the message that a script whose start was missed has started again.
 
     Args:
-        finding: What was told.
+        record: What people were notified of.
         first: The first run since.
         missed_count: How many starts were missed in the end.
         now: The moment.
     """
     report = first.report
     were = "was" if missed_count == 1 else "were"
-    headline = started_again_subject(finding.name, report.host, f"{_starts(missed_count)} {were} missed")
+    headline = started_again_subject(record.name, report.host, f"{_starts(missed_count)} {were} missed")
     lead = (
-        f"{finding.name} started again at {local_time(report.started_at)} on {report.host}. {_starts(missed_count)} "
-        f"{were} missed, the first at {local_time(finding.since)}."
+        f"{record.name} started again at {local_time(report.started_at)} on {report.host}. {_starts(missed_count)} "
+        f"{were} missed, the first at {local_time(record.since)}."
     )
-    return _message(Kind.RECOVERY, headline, lead, (_facts(_last_run(first)),), now, report)
-
-
-def goes_on(finding: AlertRecord, record: RunRecord, now: datetime) -> MessageDetails:
-    """Return the message that a run which had stalled makes progress again."""
-    report = _until(record.report, now)
-    headline = progress_again_subject(report)
-    lead = f"{headline}, after it had made none since {local_time(finding.since)}."
-    return _message(Kind.RECOVERY, headline, lead, (_facts(_of_the_run(report)),), now, report)
-
-
-def ended_well(record: RunRecord, now: datetime, past: Past, slow: AlertSummary) -> MessageDetails:
-    """Return the message that a run ended well which had stalled or was overdue, the same that it would send itself."""
-    return attrs.evolve(message_for(Kind.RECOVERY, record.report, past=past, slow=slow), created_at=now)
-
-
-def _message(  # noqa: PLR0913, PLR0917 - the parts of a message
-    kind: Kind, headline: str, lead: str, rest: Iterable[Part], now: datetime, report: RunReport | None = None
-) -> MessageDetails:
-    return attrs.evolve(message_from_parts(kind, headline, (Text(lead), *rest), report), created_at=now)
-
-
-def _until(report: RunReport, now: datetime) -> RunReport:
-    """Return the report of a run under way with the time that it has taken so far."""
-    return attrs.evolve(report, duration_s=max(0.0, (now - report.started_at).total_seconds()))
+    return _message(Kind.RECOVERY, headline, (Text(lead), _facts(_last_run(first))), now, report)
 
 
 def _starts(count: int, noun: str = "start") -> str:
@@ -203,22 +218,43 @@ def _last_run(record: RunRecord | None, *, watched_since: datetime | None = None
     yield Row("Last run", f"{local_time(report.started_at)}, {how}")
     if report.error is not None:
         yield Row("Its error", one_line(str(report.error)))
-    yield from (row for row in _of_the_run(report) if row.label != "Started")
+    yield from (row for row in _rows_of(report) if row.label not in _IN_LAST_RUN)
 
 
-def _of_the_run(report: RunReport) -> Iterator[Row]:
-    facts = {
-        "Progress": progress_line(report.progress) if report.progress is not None else "",
-        "Started": local_time(report.started_at),
-        "Host": f"{report.host} (user {report.user}, process {report.pid})",
-        "Command": one_line(" ".join(report.argv)),
-        "Log": str(report.log_path or ""),
-        "Run": report.id,
-    }
-    yield from (Row(label, text) for label, text in facts.items() if text)
+_IN_LAST_RUN = ("Started", "Ended", "Duration")
+
+_LOOK_AT_SCHEDULER = (
+    "Look whether the machine was on, and whether its scheduler still starts the script (crontab -l, systemctl "
+    "list-timers, Task Scheduler): its line may be missing or disabled, or the script may fail before it is "
+    "supervised. Where the schedule itself is wrong, mend it in the script or the configuration."
+)
 
 
-def _facts(rows: Iterable[Row]) -> Facts:
+# What they share
+
+
+def _message(
+    kind: Kind, headline: str, parts: tuple[MessagePart, ...], now: datetime | None, report: RunReport | None = None
+) -> MessageDetails:
+    details = message_from_parts(kind, headline, parts, report)
+    return details if now is None else attrs.evolve(details, created_at=now)
+
+
+def _until(report: RunReport, now: datetime) -> RunReport:
+    """Return the report of a run under way with the time that it has taken so far."""
+    return attrs.evolve(report, duration_s=max(0.0, (now - report.started_at).total_seconds()))
+
+
+def _facts_of(report: RunReport) -> Facts:
+    return _facts(_rows_of(report))
+
+
+def _rows_of(report: RunReport) -> tuple[Row, ...]:
+    progress = (Row("Progress", progress_line(report.progress)),) if report.progress is not None else ()
+    return (*progress, *machine_facts(report).rows)
+
+
+def _facts(rows: tuple[Row, ...] | Iterator[Row]) -> Facts:
     return Facts("", tuple(rows), "machine")
 
 
@@ -227,10 +263,3 @@ def _look_at(report: RunReport) -> Text:
         f"Look at process {report.pid} on {report.host}; `supervisor show {report.id}` tells what is known of the run. "
         "Where it hangs, end it: the next start will tell of that."
     )
-
-
-_LOOK_AT_SCHEDULER = (
-    "Look whether the machine was on, and whether its scheduler still starts the script (crontab -l, systemctl "
-    "list-timers, Task Scheduler): its line may be missing or disabled, or the script may fail before it is "
-    "supervised. Where the schedule itself is wrong, mend it in the script or the configuration."
-)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from supervisor._cli.check.check_result import Result
-    from supervisor._cli.check.checker import Told
+    from supervisor._cli.check.checker import NewAlert
     from supervisor._config.configuration import Configuration
     from supervisor._models.values import MessageHandler
     from supervisor._store import Journal
@@ -129,10 +129,10 @@ def _checked(
     from supervisor._config.active import active
 
     check = Check(journal, configuration, (lambda _: chosen) if chosen else active().handlers_for)
-    looked = check.look()
+    checked = check.look()
     with shown.muted():
-        delivered = check.deliver(looked.told, _finder(configuration, chosen), deadline_s)
-    return Result(looked=looked, delivered=delivered)
+        delivered = check.deliver(checked.new, _finder(configuration, chosen), deadline_s)
+    return Result(checked=checked, delivered=delivered)
 
 
 def _journal(configuration: Configuration) -> Journal | None:
@@ -236,8 +236,8 @@ def _log_shown() -> Iterator[_Shown]:
 
 
 def _print(result: Result, *, quiet: bool) -> None:
-    for each in result.delivered.unheard if quiet else result.new:
-        shared.say(_told_line(each))
+    for each in result.delivered.unnotified if quiet else result.new:
+        shared.say(_alert_line(each))
     for failed in result.delivered.failed:
         reason = line(failed.last_error, 300)
         shared.say(f"{failed.handler} refused {line(failed.subject)!r}: {reason} (`supervisor outbox` retries it)")
@@ -251,9 +251,9 @@ def _print(result: Result, *, quiet: bool) -> None:
     shared.say(result.headline)
 
 
-def _told_line(told: Told) -> str:
-    finding = told.finding
-    kind = shared.paint(f"{finding.kind.upper():<9}", _STYLES.get(finding.kind, "bold yellow"))
-    since = f", since {shared.local(finding.since)}" if finding.kind in {Kind.STALLED, Kind.OVERDUE} else ""
-    advice = f"; {finding.advice}" if finding.advice else ""
-    return f"{kind} {line(told.message.subject)}{since}{advice}"
+def _alert_line(new: NewAlert) -> str:
+    alert = new.alert
+    kind = shared.paint(f"{alert.kind.upper():<9}", _STYLES.get(alert.kind, "bold yellow"))
+    since = f", since {shared.local(alert.since)}" if alert.kind in {Kind.STALLED, Kind.OVERDUE} else ""
+    advice = f"; {alert.advice}" if alert.advice else ""
+    return f"{kind} {line(new.message.subject)}{since}{advice}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor._alerts.lateness import NOT_LATE, Late, late
+from supervisor._alerts.rules import Standing, standing
 from supervisor._cli.shared import Styled, cut, line, paint
 from supervisor._models.kinds import Outcome
 from supervisor._store.processes import is_gone, lives
@@ -80,16 +80,17 @@ def is_lost(record: RunRecord) -> bool:
     return record.report.outcome is None and is_gone(record.process)
 
 
-def lateness(record: RunRecord, now: datetime | None = None) -> Late:
-    """Return since when a run under way makes no progress or takes too long, by its own limits."""
-    if record.report.outcome is not None or is_lost(record):
-        return NOT_LATE
-    return late(
+def standing_of(record: RunRecord, now: datetime | None = None) -> Standing:
+    """Return how a run stands, by its own limits; nothing is wrong with one that has ended."""
+    if record.outcome is not None:
+        return Standing()
+    return standing(
         (now or datetime.now(UTC)).timestamp(),
-        started_at_s=record.report.started_at.timestamp(),
-        seen_at_s=record.seen_at.timestamp(),
+        started_at_s=record.started_at_s,
+        seen_at_s=record.seen_at_s,
         stall_after_s=record.stall_after_s,
         max_duration_s=record.max_duration_s,
+        process_is_gone=record.is_gone,
     )
 
 
@@ -99,11 +100,9 @@ def program_words(program: Process, name: str) -> str:
     return f"{name} {'may still run' if state is None else 'still runs' if state else 'is gone'}"
 
 
-def late_words(late: Late) -> str:
+def late_words(standing: Standing) -> str:
     """Return what is wrong with a run under way ("stalled", "overdue", both); "" where nothing is."""
-    return joined(
-        ("stalled" * (late.stalled_since_s is not None), "overdue" * (late.overdue_since_s is not None)), ", "
-    )
+    return ", ".join(standing.words)
 
 
 def instant(seconds: float | None) -> datetime | None:
@@ -118,7 +117,7 @@ def outcome(record: RunRecord) -> Styled:
         return Styled(str(ended), _STYLES.get(ended, ""))
     if is_lost(record):
         return DIED
-    words = late_words(lateness(record))
+    words = late_words(standing_of(record))
     return Styled(words, LATE) if words else Styled("under way", "cyan")
 
 
@@ -219,7 +218,7 @@ def run_document(record: RunRecord, usual: Baseline | None = None, *, traceback:
         usual: What is usual for its duration; None where that is not known.
         traceback: True tells all of its error, False in short.
     """
-    report, standing, program = record.report, lateness(record), record.child
+    report, found, program = record.report, standing_of(record), record.child
     same = ("id", "name", "outcome", "started_at", "ended_at")
     rest = ("exit_code", "parent_id", "host", "user", "pid", "argv", "python", "cpu_s", "peak_memory_bytes")
     return {
@@ -237,8 +236,8 @@ def run_document(record: RunRecord, usual: Baseline | None = None, *, traceback:
         "stall_after_s": record.stall_after_s,
         "grace_s": record.grace_s,
         "is_gone": is_lost(record),
-        "stalled_since": instant(standing.stalled_since_s),
-        "overdue_since": instant(standing.overdue_since_s),
+        "stalled_since": instant(found.stalled_since_s),
+        "overdue_since": instant(found.overdue_since_s),
         "program_pid": program.pid if program is not None else None,
         "program_lives": lives(program) if program is not None else None,
     }

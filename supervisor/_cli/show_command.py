@@ -141,7 +141,7 @@ class _Known:
         yield "Limits", ", ".join(self._limits())
 
     def _late(self) -> Iterator[tuple[str, str]]:
-        late, record = run_facts.lateness(self.record), self.record
+        late, record = run_facts.standing_of(self.record), self.record
         for label, since_s, limit in (
             ("Stalled", late.stalled_since_s, f"it should make progress every {duration(record.stall_after_s or 0)}"),
             ("Overdue", late.overdue_since_s, f"it should take at most {duration(record.max_duration_s or 0)}"),

@@ -69,7 +69,7 @@ def told(now: Now) -> Iterator[str]:
 def _summary(now: Now) -> str:
     """Return how many runs are under way, and how many of these need a look."""
     lost = sum(run_facts.is_lost(each.record) for each in now.runs)
-    late = [run_facts.lateness(each.record, now.at) for each in now.runs]
+    late = [run_facts.standing_of(each.record, now.at) for each in now.runs]
     wrong = {
         "stalled": sum(each.stalled_since_s is not None for each in late),
         "overdue": sum(each.overdue_since_s is not None for each in late),
@@ -87,7 +87,7 @@ def _run(run: UnderWay, now: datetime) -> Iterator[str]:
     state = (
         paint(*run_facts.DIED)
         if is_lost
-        else paint(run_facts.late_words(run_facts.lateness(run.record, now)), run_facts.LATE)
+        else paint(run_facts.late_words(run_facts.standing_of(run.record, now)), run_facts.LATE)
     )
     head = run_facts.joined((state, paint(f"{run_facts.short(report.id)}", "dim"), paint(within, "dim")), "  ")
     name = shared.cut(line(report.name), max(_LEAST_NAME, columns - 2 - len(click.unstyle(head))))
@@ -101,7 +101,7 @@ def _run(run: UnderWay, now: datetime) -> Iterator[str]:
 def _facts(run: UnderWay, now: datetime) -> Iterator[str]:
     report = run.record.report
     usual = run_facts.usually(run.usual)
-    late = run_facts.lateness(run.record, now)
+    late = run_facts.standing_of(run.record, now)
     for word, since in (("stalled", late.stalled_since_s), ("overdue", late.overdue_since_s)):
         if (at := run_facts.instant(since)) is not None:
             yield paint(f"{word} since {_time(at, now)}", run_facts.LATE)

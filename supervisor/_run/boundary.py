@@ -16,7 +16,7 @@ from supervisor._run.state import creating, shared
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from supervisor._alerts.run_messages import Finding
+    from supervisor._alerts.rules import RunAlert
     from supervisor._run.reporter import Reporter
     from supervisor._run.state import RunState
 
@@ -79,9 +79,9 @@ def _report_background_error(state: RunState, error: BaseException, thread: str)
     reporter_of(state).report_background_error(error, thread)
 
 
-def report_alert(state: RunState, finding: Finding) -> bool | None:
+def report_alert(state: RunState, alert: RunAlert) -> bool | None:
     """Report that the run stalls or takes too long; return True for a stall that is to be reported later."""
-    held_back: bool | None = safely(state, lambda _: reporter_of(state).report_alert(finding))
+    held_back: bool | None = safely(state, lambda _: reporter_of(state).report_alert(alert))
     return held_back
 
 

@@ -15,7 +15,7 @@ from supervisor.errors import OverlapError, RunSkipped
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from supervisor._alerts.run_messages import Finding
+    from supervisor._alerts.rules import RunAlert
     from supervisor._run.overlap import NameLock
     from supervisor._run.state import RunState
 
@@ -89,7 +89,7 @@ class Features:
             directory = None
         self._run.log = open_log(self._run, names, directory, redact)
 
-    def watch_limits(self, on_alert: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
+    def watch_limits(self, on_alert: Callable[[RunAlert], bool | None], on_end: Callable[[float], None]) -> None:
         """Watch over the run's limits, if it has any.
 
         Args:

@@ -74,11 +74,11 @@ class Recorder:
 
     def alerts_of(self, run_id: str) -> AlertSummary | None:
         """Return how an earlier run had stalled or taken too long; None when that is not known."""
-        from supervisor._alerts.state import slow_by
+        from supervisor._alerts.state import summary_of
 
         if self._journal is not None:
             with self.faults_logged():
-                return slow_by(self._journal.alerts_of(run_id))
+                return summary_of(self._journal.alerts_of(run_id))
         return None
 
     def mark_died(self, run_id: str, store: Callable[[], None]) -> None:

@@ -36,8 +36,8 @@ from supervisor._store.memory import MemoryOutbox
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from supervisor._alerts.run_messages import Finding
-    from supervisor._alerts.state import Slowness
+    from supervisor._alerts.rules import RunAlert
+    from supervisor._alerts.state import RunAlerts
     from supervisor._delivery.job import Job
     from supervisor._models.alerts import AlertSummary, Notification
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
@@ -89,13 +89,13 @@ class Reporter:
         settings, workers = self._settings, self._run.runtime.workers
         return Dispatcher(settings.handlers, settings.report_on, self._recorder.outbox, workers, self._redact)
 
-    def _make_alerts(self) -> Slowness | None:
+    def _make_alerts(self) -> RunAlerts | None:
         """Return what is known of the run's alerts; None for a run that can have none, since it has no limits."""
         if self._settings.stall_after_s is None and self._settings.max_duration_s is None and self._run.joined is None:
             return None
-        from supervisor._alerts.state import Slowness
+        from supervisor._alerts.state import RunAlerts
 
-        return Slowness(self._run, self._recorder)
+        return RunAlerts(self._run, self._recorder)
 
     # What is known
 
@@ -140,9 +140,9 @@ class Reporter:
         self._dispatcher.submit(stored)
 
     def _message_of_death(self, record: RunRecord) -> MessageDetails:
-        from supervisor._alerts.deaths import message_of
+        from supervisor._alerts.deaths import died
 
-        return message_of(
+        return died(
             record,
             state=self._recorder.state_directory,
             redact=self._redact().text,
@@ -213,28 +213,27 @@ class Reporter:
 
     # Alerts
 
-    def report_alert(self, finding: Finding) -> bool:
+    def report_alert(self, alert: RunAlert) -> bool:
         """Report that the run stalls or takes too long, unless a check has done so; a stall not too often.
 
         Returns:
             True for a stall that is held back for now: it is to be reported later, if it lasts.
         """
-        from supervisor._alerts.run_messages import message_of
-        from supervisor._alerts.slow_text import counted_in
+        from supervisor._alerts.messages import late_run, with_stall_number
 
         alerts = self._alerts
-        wanted_by = self._dispatcher.names(finding.kind)
+        wanted_by = self._dispatcher.names(alert.kind)
         if alerts is None or not wanted_by:
-            return alerts is not None and alerts.found(finding, None)
-        details = self._redact.message(message_of(finding, self.report()))
+            return alerts is not None and alerts.raised(alert, None)
+        details = self._redact.message(late_run(alert, self.report()))
         details = ready_to_store(attrs.evolve(details, attachments=self._logs()))
         stored: list[Job] = []
 
         def store(notification: Notification) -> Collection[str]:
-            stored.extend(self._dispatcher.store(counted_in(details, notification.times, notification.skipped)))
+            stored.extend(self._dispatcher.store(with_stall_number(details, notification)))
             return [each for each in self._dispatcher.names(Kind.RECOVERY) if each in wanted_by]
 
-        is_held_back = alerts.found(finding, store)
+        is_held_back = alerts.raised(alert, store)
         self._dispatcher.submit(stored)
         return is_held_back
 
@@ -243,7 +242,7 @@ class Reporter:
         stored: list[Job] = []
 
         def store(names: Collection[str]) -> None:
-            from supervisor._alerts.slow_text import goes_on
+            from supervisor._alerts.messages import goes_on
 
             stored.extend(self._store_for(names, goes_on(self.report(), lasted_s)))
 
@@ -253,7 +252,7 @@ class Reporter:
         self._dispatcher.submit(stored)
 
     def _alert_summary(self) -> AlertSummary | None:
-        return self._alerts.so_far(self._run.last_stall_s) if self._alerts is not None else None
+        return self._alerts.summary(self._run.last_stall_s) if self._alerts is not None else None
 
     # The end
 
@@ -316,7 +315,7 @@ class Reporter:
         It is the first of these that the handler wants and was not notified of by the program itself: that the runs
         before failed (recovery), that this one succeeded (success), that an alert of this run is over (recovery).
         """
-        awaiting = self._alerts.owed() if self._alerts is not None else frozenset[str]()
+        awaiting = self._alerts.awaiting_recovery() if self._alerts is not None else frozenset[str]()
         if not failures_before and not awaiting and Kind.SUCCESS not in self._settings.announced:
             return
         recovery, success = self._wanting_good_end(failures_before, awaiting)

@@ -15,7 +15,8 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from supervisor import _log
-from supervisor._alerts.run_messages import Finding
+from supervisor._alerts import rules
+from supervisor._alerts.rules import RunAlert
 from supervisor._forks import THREAD_PREFIX, guard_forks
 from supervisor._hooks import on_fork
 from supervisor._models.kinds import Kind
@@ -36,6 +37,8 @@ LOOK_AGAIN_S = 60.0
 """How often, at least, a stalled run is looked at again, and a stall that was held back is reported again."""
 
 INTERRUPT_AGAIN_S = 1.0
+_MARGIN = rules.OF_THE_RUN
+
 OVERSLEPT_S = 30.0
 """When a sleep takes so much longer than asked for, the machine was asleep: no run could make progress."""
 
@@ -55,7 +58,7 @@ class _Watch:
     """
 
     def __init__(
-        self, run: RunState, on_alert: Callable[[Finding], bool | None], on_end: Callable[[float], None], now: float
+        self, run: RunState, on_alert: Callable[[RunAlert], bool | None], on_end: Callable[[float], None], now: float
     ) -> None:
         settings = run.settings
         self.run = run
@@ -64,7 +67,7 @@ class _Watch:
         self.interrupts = settings.on_overdue == "interrupt"
         self.target = interrupts.target_here()
         self.is_busy = self.is_leaving = False
-        self.to_interrupt: Finding | None = None
+        self.to_interrupt: RunAlert | None = None
         self.interrupted_s: float | None = None
         self.awake_s = 0.0
         self._own = calling_package()
@@ -75,20 +78,20 @@ class _Watch:
         self._find_again_s = inf
         self.due_s = min(self._overdue_s, inf if self._stall_after_s is None else now + self._stall_after_s)
 
-    def look(self, now: float) -> list[Finding]:
+    def look(self, now: float) -> list[RunAlert]:
         """Return what is to be reported now, and set when to look again."""
         found = [*self._overdue(now), *self._stalled(now)]
         self.due_s = min(self._overdue_s, self._next_stall(now))
         return found
 
-    def _overdue(self, now: float) -> list[Finding]:
-        limit_s = self.run.settings.max_duration_s
-        if limit_s is None or now < self._overdue_s:
+    def _overdue(self, now: float) -> list[RunAlert]:
+        limit_s, taken_s = self.run.settings.max_duration_s, now - self._started_s
+        if limit_s is None or self._overdue_s == inf or not rules.is_overdue(taken_s, limit_s, _MARGIN.overdue_s):
             return []
         self._overdue_s = inf  # reported once
-        return [self._finding(Kind.OVERDUE, now - self._started_s, limit_s)]
+        return [self._alert(Kind.OVERDUE, taken_s, limit_s)]
 
-    def _stalled(self, now: float) -> list[Finding]:
+    def _stalled(self, now: float) -> list[RunAlert]:
         limit_s = self._stall_after_s
         if limit_s is None:
             return []
@@ -99,10 +102,10 @@ class _Watch:
             _log.info("run %r goes on after %s", self.run.name, duration(lasted_s))
             self._report_end(lasted_s)
         is_known = self._stalled_at_s is not None
-        if now < self._find_again_s if is_known else now - sign_s < limit_s:
+        if now < self._find_again_s if is_known else not rules.is_stalled(now - sign_s, limit_s, _MARGIN.stalled_s):
             return []
         self._stalled_at_s, self._find_again_s = sign_s, inf
-        return [self._finding(Kind.STALLED, now - sign_s, limit_s, is_known=is_known)]
+        return [self._alert(Kind.STALLED, now - sign_s, limit_s, is_known=is_known)]
 
     def hold_back(self, now: float) -> None:
         """Let the stall be found again later, while it lasts."""
@@ -122,8 +125,8 @@ class _Watch:
             return now + min(self._stall_after_s, LOOK_AGAIN_S)
         return max(self.run.last_alive_s(now), self.awake_s) + self._stall_after_s
 
-    def _finding(self, kind: Kind, lasted_s: float, limit_s: float, *, is_known: bool = False) -> Finding:
-        return Finding(
+    def _alert(self, kind: Kind, lasted_s: float, limit_s: float, *, is_known: bool = False) -> RunAlert:
+        return RunAlert(
             kind=kind,
             since=datetime.now(UTC) - timedelta(seconds=lasted_s),
             lasted_s=lasted_s,
@@ -156,7 +159,7 @@ class Watcher:
         """Leave the runs to the parent of a forked child: neither the thread nor its lock came along."""
         self._begin_empty()
 
-    def add(self, run: RunState, on_alert: Callable[[Finding], bool | None], on_end: Callable[[float], None]) -> None:
+    def add(self, run: RunState, on_alert: Callable[[RunAlert], bool | None], on_end: Callable[[float], None]) -> None:
         """Watch a run from now on."""
         with self._changed:
             self._watches[id(run)] = _Watch(run, on_alert, on_end, self._clock())
@@ -217,13 +220,13 @@ class Watcher:
         """Look at a run that is due, report what is found, and interrupt the run where its settings say so."""
         active_state.set(watch.run)  # what is logged here belongs to it
         now = self._clock()
-        for finding in watch.look(now):
-            if not finding.is_known:
-                _log.warning("run %r %s", watch.run.name, finding)
-            if watch.report(finding):
+        for alert in watch.look(now):
+            if not alert.is_known:
+                _log.warning("run %r %s", watch.run.name, alert)
+            if watch.report(alert):
                 watch.hold_back(now)
-            if finding.interrupts:
-                watch.to_interrupt = finding
+            if alert.interrupts:
+                watch.to_interrupt = alert
         if watch.to_interrupt is not None:
             watch.target.interrupt(lambda: self._is_time(watch))
             watch.due_s = min(watch.due_s, now + INTERRUPT_AGAIN_S)
@@ -235,11 +238,11 @@ class Watcher:
         from supervisor.errors import OverdueError
 
         with self._changed:
-            finding = watch.to_interrupt
+            alert = watch.to_interrupt
             # While a generator waits for its consumer, the interrupt would hit the consumer.
-            if finding is None or watch.is_leaving or watch.run.is_suspended:
+            if alert is None or watch.is_leaving or watch.run.is_suspended:
                 return False
-            watch.run.overdue = OverdueError(f"{watch.run.name} {finding} and was interrupted")
+            watch.run.overdue = OverdueError(f"{watch.run.name} {alert} and was interrupted")
             watch.interrupted_s = self._clock()
             watch.to_interrupt = None
             return True
@@ -257,7 +260,7 @@ _watcher = Watcher()
 
 
 def watch(
-    run: RunState, on_alert: Callable[[Finding], bool | None], on_end: Callable[[float], None] = lambda _: None
+    run: RunState, on_alert: Callable[[RunAlert], bool | None], on_end: Callable[[float], None] = lambda _: None
 ) -> None:
     """Watch the limits that a run has in its settings; call it where the run starts, in its own thread.
 

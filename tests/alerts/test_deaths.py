@@ -60,7 +60,7 @@ def own_log(state: Path, text: str, run_id: str = "0af1") -> Path:
 
 def told(state: Path, run: RunRecord, **options: Any) -> MessageDetails:
     """Return the message that a run died."""
-    return deaths.message_of(run, state=str(state), redact=lambda text: text, **options)
+    return deaths.died(run, state=str(state), redact=lambda text: text, **options)
 
 
 def flat(message: MessageDetails) -> str:
@@ -104,7 +104,7 @@ def test_the_last_lines_of_a_log_have_no_secrets(state: Path) -> None:
     run = record()
     own_log(state, f"login with {PASSWORD}\nAuthorization: Bearer abcdefghijklmnop0123456789\n")
     with supervise("other", handlers=[Mail()]) as other:
-        message = deaths.message_of(run, state=str(state), redact=reporter_of(other._state).redact)
+        message = deaths.died(run, state=str(state), redact=reporter_of(other._state).redact)
     assert message.report is not None
     assert len(message.report.log_tail) == 2
     assert PASSWORD not in message.message

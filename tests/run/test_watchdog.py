@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from supervisor._alerts.run_messages import Finding, message_of
+from supervisor._alerts.messages import late_run
+from supervisor._alerts.rules import RunAlert
 from supervisor._models.kinds import Kind
 from supervisor._run import interrupts, watchdog
 from supervisor._run.state import current_state
@@ -55,7 +56,7 @@ class Looking:
     def __init__(self, **settings: Any) -> None:
         self.run = fake_run(**settings)
         self.ends: list[float] = []
-        self.watch = watchdog._Watch(self.run, lambda finding: None, self._count, 0.0)
+        self.watch = watchdog._Watch(self.run, lambda alert: None, self._count, 0.0)
 
     def _count(self, lasted_s: float) -> None:
         self.ends.append(lasted_s)
@@ -118,8 +119,8 @@ def test_a_run_that_goes_on_is_noted_and_may_stall_again(log: pytest.LogCaptureF
 def test_a_stall_that_was_held_back_is_found_again_while_it_lasts() -> None:
     """What could not be told is found again a minute later; it interrupts and is logged only once."""
     looking = Looking(stall_after_s=10, on_overdue="interrupt")
-    (finding,) = looking.watch.look(10)
-    assert (finding.is_known, finding.interrupts) == (False, True)
+    (alert,) = looking.watch.look(10)
+    assert (alert.is_known, alert.interrupts) == (False, True)
     looking.watch.hold_back(10)
     assert looking.at(20) == looking.at(69) == []
     (again,) = looking.watch.look(70)
@@ -173,20 +174,20 @@ def test_a_sleep_of_the_machine_counts_as_a_sign_of_life() -> None:
     moments = iter([0.0, 0.0, 5000.0])
     watcher = Watcher(clock=lambda: next(moments))
     run: Any = FakeRun(stall_after_s=10)
-    watcher._watches[id(run)] = watch = watchdog._Watch(run, lambda finding: None, lambda _: None, next(moments))
+    watcher._watches[id(run)] = watch = watchdog._Watch(run, lambda alert: None, lambda _: None, next(moments))
     with watcher._changed:
         watcher._sleep(0.001)
     assert watch.look(5000.0) == []
     assert watch.look(5010.0)[0].kind == "stalled"
 
 
-def test_a_finding_has_the_stacks_and_says_what_it_is() -> None:
-    """A finding knows since when, the limit, and what every thread was doing."""
+def test_an_alert_has_the_stacks_and_says_what_it_is() -> None:
+    """An alert knows since when, the limit, and what every thread was doing."""
     looking = Looking(stall_after_s=600, on_overdue="interrupt")
-    (finding,) = looking.watch.look(600)
-    assert str(finding) == "made no progress for 10 min (stall_after_s)"
-    assert "Thread MainThread" in finding.stacks
-    assert (finding.limit_s, finding.interrupts) == (600, True)
+    (alert,) = looking.watch.look(600)
+    assert str(alert) == "made no progress for 10 min (stall_after_s)"
+    assert "Thread MainThread" in alert.stacks
+    assert (alert.limit_s, alert.interrupts) == (600, True)
 
 
 # What is told
@@ -195,7 +196,7 @@ def test_a_finding_has_the_stacks_and_says_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("kind", "subject", "lead"),
     [
-        (Kind.STALLED, "night stalled on {host}: no progress for 10 min", "stall_after_s is 600"),
+        (Kind.STALLED, "night stalled on {host}: no progress for 11 min", "stall_after_s is 600"),
         (Kind.OVERDUE, "night is overdue on {host}: under way for 11 min", "max_duration_s is 600"),
     ],
 )
@@ -209,10 +210,15 @@ def test_the_message_says_what_and_where(kind: Kind, subject: str, lead: str) ->
     with supervise("night", journal=False) as run:
         run.record(rows=3)
         report = run.report()
-    finding = Finding(
-        kind=kind, since=datetime.now(UTC), lasted_s=660.0, limit_s=600.0, stacks="Thread MainThread\n  a.py:1 in b"
+    alert = RunAlert(
+        kind=kind,
+        since=datetime.now(UTC),
+        lasted_s=660.0,
+        limit_s=600.0,
+        interrupts=False,
+        stacks="Thread MainThread\n  a.py:1 in b",
     )
-    details = message_of(finding, report)
+    details = late_run(alert, report)
     assert details.subject == subject.format(host=report.host)
     assert details.kind is kind
     text = " ".join(map(str, parts_of(details)))
@@ -228,7 +234,7 @@ def test_one_thread_watches_over_all_runs_and_ends_when_none_is_left(watcher: Wa
     runs: list[Any] = [FakeRun(max_duration_s=60) for _ in range(50)]
     before = threading.active_count()
     for run in runs:
-        watcher.add(run, lambda finding: None, lambda _: None)
+        watcher.add(run, lambda alert: None, lambda _: None)
     assert threading.active_count() == before + 1
     assert watcher._thread is not None
     assert watcher._thread.daemon
@@ -239,9 +245,9 @@ def test_one_thread_watches_over_all_runs_and_ends_when_none_is_left(watcher: Wa
     wait_until(lambda: threading.active_count() == before)
 
 
-def test_a_finding_is_told_in_time_and_only_while_the_run_is_watched(watcher: Watcher) -> None:
+def test_an_alert_is_told_in_time_and_only_while_the_run_is_watched(watcher: Watcher) -> None:
     """What becomes due is told by the thread without anybody asking, and after the end nothing is."""
-    told: list[Finding] = []
+    told: list[RunAlert] = []
     run: Any = FakeRun(max_duration_s=0.05)
     other: Any = FakeRun(max_duration_s=0.05)
     watcher.add(run, told.append, lambda _: None)
@@ -263,8 +269,8 @@ def test_a_shorter_limit_that_comes_later_is_not_missed(watcher: Watcher) -> Non
     told: list[str] = []
     late: Any = FakeRun(max_duration_s=3600)
     soon: Any = FakeRun(max_duration_s=0.05)
-    watcher.add(late, lambda finding: told.append("late"), lambda _: None)
-    watcher.add(soon, lambda finding: told.append("soon"), lambda _: None)
+    watcher.add(late, lambda alert: told.append("late"), lambda _: None)
+    watcher.add(soon, lambda alert: told.append("soon"), lambda _: None)
     wait_until(lambda: told)
     assert told == ["soon"]
     for run in (late, soon):
@@ -274,10 +280,10 @@ def test_a_shorter_limit_that_comes_later_is_not_missed(watcher: Watcher) -> Non
 
 
 def test_the_end_of_a_run_waits_for_what_is_being_told(watcher: Watcher) -> None:
-    """A run that ends while its finding is told goes on when that is done, so that nothing comes after its end."""
+    """A run that ends while its alert is told goes on when that is done, so that nothing comes after its end."""
     began, go, done = threading.Event(), threading.Event(), threading.Event()
 
-    def tell(finding: Finding) -> None:
+    def tell(alert: RunAlert) -> None:
         began.set()
         go.wait()
         time.sleep(0.02)
@@ -293,11 +299,11 @@ def test_the_end_of_a_run_waits_for_what_is_being_told(watcher: Watcher) -> None
     assert done.is_set()
 
 
-def test_what_is_logged_of_a_finding_belongs_to_its_run(watcher: Watcher, log: pytest.LogCaptureFixture) -> None:
+def test_what_is_logged_of_an_alert_belongs_to_its_run(watcher: Watcher, log: pytest.LogCaptureFixture) -> None:
     """The thread works in the context of the run that it speaks of, and of none otherwise."""
     seen: list[Any] = []
     run: Any = FakeRun(max_duration_s=0.01)
-    watcher.add(run, lambda finding: seen.append(current_state()), lambda _: None)
+    watcher.add(run, lambda alert: seen.append(current_state()), lambda _: None)
     wait_until(lambda: seen)
     watch = watcher.of(run)
     assert watch is not None
@@ -319,7 +325,7 @@ def test_an_interrupt_on_its_way_stays_with_the_run_that_ends(monkeypatch: pytes
     monkeypatch.setattr(interrupts, "_send_to_main", send_late)
     monkeypatch.setattr(interrupts, "ON_ITS_WAY_S", PATIENCE_S)  # the machine may be busy
     run = fake_run(max_duration_s=0.01, on_overdue="interrupt")
-    watchdog.watch(run, lambda finding: None)
+    watchdog.watch(run, lambda alert: None)
     wait_until(lambda: run.overdue)
     watchdog.unwatch(run)
     time.sleep(0.1)
@@ -329,7 +335,7 @@ def test_an_interrupt_on_its_way_stays_with_the_run_that_ends(monkeypatch: pytes
 def test_a_run_without_limits_is_not_watched() -> None:
     """Without either setting there is neither a watch nor a thread."""
     run: Any = FakeRun()
-    watchdog.watch(run, lambda finding: None)
+    watchdog.watch(run, lambda alert: None)
     assert watchdog._watcher.of(run) is None
     watchdog.unwatch(run)
 
@@ -340,12 +346,12 @@ def test_a_forked_child_watches_over_nothing() -> None:
     if sys.platform == "win32":
         pytest.skip("there is no fork")
     run: Any = FakeRun(max_duration_s=3600)
-    watchdog.watch(run, lambda finding: None)
+    watchdog.watch(run, lambda alert: None)
     pid = os.fork()
     if not pid:
         own: Any = FakeRun(max_duration_s=3600)
         is_free = watchdog._watcher.of(run) is None and threading.active_count() == 1
-        watchdog.watch(own, lambda finding: None)
+        watchdog.watch(own, lambda alert: None)
         watchdog.unwatch(own)
         os._exit(0 if is_free else 1)
     _, status = os.waitpid(pid, 0)

@@ -1,6 +1,6 @@
-"""What a check came to, as one line, as an exit code and as data.
+"""What a check came to, as one line, as an exit code and as data; and the ping that says that checks go on.
 
-- The ping that tells somebody else that checks go on: a machine that is dead sends none.
+A machine that is dead sends no ping, and so whoever expects one notices.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from supervisor._models.kinds import Kind
 from supervisor._text import counted
 
 if TYPE_CHECKING:
-    from supervisor._cli.check.checker import Looked, Told
+    from supervisor._cli.check.checker import Checked, NewAlert
     from supervisor._store import WaitingDelivery
     from supervisor._store.records import AlertRecord
     from supervisor.message_handlers import HealthchecksHandler
@@ -27,14 +27,14 @@ class Result:
     """What a check came to.
 
     Args:
-        looked: What it saw; None when there was nothing to see, or it could not look.
+        checked: What it found; None when there was no journal, or it could not be read.
         delivered: What became of the messages.
         faults: Why the check could not do its work, or not all of it.
         ping_error: Why the ping was not taken; "" when it was, None without a ping.
         note: What there is to say instead, when there is no journal yet.
     """
 
-    looked: Looked | None = None
+    checked: Checked | None = None
     delivered: Delivered = attrs.field(factory=Delivered)
     faults: tuple[str, ...] = ()
     ping_error: str | None = None
@@ -42,30 +42,30 @@ class Result:
 
     @property
     def open(self) -> tuple[AlertRecord, ...]:
-        """Return what was told before and is still so."""
-        return self.looked.open if self.looked is not None else ()
+        """Return what people were notified of before and is still so."""
+        return self.checked.open if self.checked is not None else ()
 
     @property
-    def new(self) -> tuple[Told, ...]:
-        """Return what this check was the first to tell."""
-        return self.looked.told if self.looked is not None else ()
+    def new(self) -> tuple[NewAlert, ...]:
+        """Return what this check was the first to notify people of."""
+        return self.checked.new if self.checked is not None else ()
 
     @property
     def code(self) -> int:
         """Return the exit code."""
         if self.faults:
             return WRONG_USE
-        is_found = any(each.finding.kind is not Kind.RECOVERY for each in self.new)
+        is_found = any(each.alert.kind is not Kind.RECOVERY for each in self.new)
         is_left = self.delivered.failed or self.delivered.waiting or self.ping_error
         return FOUND if is_found or is_left else FINE
 
     @property
     def headline(self) -> str:
         """Return in one line what the check came to."""
-        if self.looked is None:
+        if self.checked is None:
             return self.note or "the check could not be made"
-        scripts = counted(self.looked.names, "script")
-        found = sum(each.finding.kind is not Kind.RECOVERY for each in self.new)
+        scripts = counted(self.checked.names, "script")
+        found = sum(each.alert.kind is not Kind.RECOVERY for each in self.new)
         parts = (
             (found, f"{counted(found, 'new finding')}"),
             (len(self.open), f"{len(self.open)} told before and still so"),
@@ -79,11 +79,11 @@ class Result:
 
     def document(self) -> dict[str, Any]:
         """Return all of it for programs."""
-        looked, delivered = self.looked, self.delivered
+        checked, delivered = self.checked, self.delivered
         return {
-            "checked_at": looked.at if looked is not None else None,
-            "scripts": looked.names if looked is not None else 0,
-            "new": [_told_document(each, delivered) for each in self.new],
+            "checked_at": checked.at if checked is not None else None,
+            "scripts": checked.names if checked is not None else 0,
+            "new": [_new_document(each, delivered) for each in self.new],
             "open": [_open_document(each) for each in self.open],
             "refused": [_delivery_document(each) for each in delivered.failed],
             "waiting": [_delivery_document(each) for each in delivered.waiting],
@@ -93,18 +93,18 @@ class Result:
         }
 
 
-def _told_document(told: Told, delivered: Delivered) -> dict[str, Any]:
-    finding = told.finding
+def _new_document(new: NewAlert, delivered: Delivered) -> dict[str, Any]:
+    alert = new.alert
     return {
-        "kind": str(finding.kind),
-        "name": finding.name,
-        "run_id": finding.run_id or None,
-        "since": finding.since,
-        "subject": told.message.subject,
-        "text": told.message.message,
-        "message_id": told.message.id,
-        "handlers": [each.delivery.handler for each in told.jobs],
-        "heard": not any(told is each for each in delivered.unheard),
+        "kind": str(alert.kind),
+        "name": alert.name,
+        "run_id": alert.run_id or None,
+        "since": alert.since,
+        "subject": new.message.subject,
+        "text": new.message.message,
+        "message_id": new.message.id,
+        "handlers": [each.delivery.handler for each in new.jobs],
+        "heard": not any(new is each for each in delivered.unnotified),
     }
 
 
@@ -145,7 +145,7 @@ def pinger(url: str) -> HealthchecksHandler:
 
 
 def ping(handler: HealthchecksHandler, subject: str, text: str, *, works: bool) -> None:
-    """Tell that a check was made: success whatever it found, since findings are told elsewhere.
+    """Tell that a check was made: success whatever it found, since people are notified of alerts by messages.
 
     Args:
         handler: What :func:`pinger` returned.

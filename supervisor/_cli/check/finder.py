@@ -1,15 +1,17 @@
-"""What a check finds: runs that died, hang or take too long, starts that were missed, and what is over again."""
+"""What a check notifies people of: what is wrong now and was not notified yet, and what is over again."""
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import attrs
 
-from supervisor._alerts.missed import DEFAULT_GRACE_S, EARLY, missed_starts, plan_of
-from supervisor._alerts.stall_messages import union
-from supervisor._alerts.state import slow_by
+from supervisor._alerts import rules
+from supervisor._alerts.evaluation import evaluate, plan_of
+from supervisor._alerts.rules import RunAlert
+from supervisor._alerts.state import summary_of
 from supervisor._models.alerts import Notification, StallHistory, recovery_is_notified
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._schedules import parse
@@ -18,15 +20,11 @@ from supervisor.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from supervisor._alerts.missed import Missed
-    from supervisor._cli.check.checker import View
+    from supervisor._alerts.evaluation import Alert, View
     from supervisor._models.alerts import AlertSummary
     from supervisor._models.values import MessageDetails
     from supervisor._store import Journal
     from supervisor._store.records import AlertRecord, RunRecord
-
-HEAD_START_S = 30.0
-"""A run that watches itself tells first, since it knows more: a check waits for so much longer."""
 
 _ROUNDING_S = 0.001
 """An instant loses the last digits of its seconds."""
@@ -41,8 +39,8 @@ _ADVICE = {
 
 
 @attrs.frozen(kw_only=True)
-class Finding:
-    """Something that is to be told, unless somebody has told it already.
+class PendingAlert:
+    """An alert, or its end, that people are to be notified of, unless somebody has done so already.
 
     Args:
         kind: Stalled, overdue, missed or died; recovery when one of these is over.
@@ -50,9 +48,9 @@ class Finding:
         run_id: Of which run; "" where a start was missed.
         since: When it began.
         compose: Makes its message.
-        claim: Claims the telling in the journal, within the commit that stores the message; the argument are the names
-            of the handlers that may hear of it. Returns what is to be told, for exactly one caller of all processes.
-        owed: Who is to hear of it, by their names, where it is the end of what they heard of; none for all.
+        claim: Claims the notification in the journal, within the commit that stores the message; the argument are the
+            names of the handlers that may get it. Returns what to notify of, for exactly one caller of all processes.
+        awaiting: The names of the handlers that await this recovery; none for all handlers of the script.
     """
 
     kind: Kind
@@ -61,7 +59,7 @@ class Finding:
     since: datetime
     compose: Callable[[], MessageDetails | None] = attrs.field(repr=False)
     claim: Callable[[Collection[str]], Notification | None] = attrs.field(repr=False)
-    owed: tuple[str, ...] = ()
+    awaiting: tuple[str, ...] = ()
 
     @property
     def advice(self) -> str:
@@ -70,114 +68,134 @@ class Finding:
 
 
 class Finder:
-    """Finds what is to be told.
+    """Finds what people are to be notified of.
 
     Args:
         journal: The journal.
         view: What the check sees.
+        known: The alerts that people were notified of, and that are not over as far as the journal knows.
         booted_at: Returns when the machine was started, None where it does not tell.
     """
 
-    def __init__(self, journal: Journal, view: View, booted_at: Callable[[], datetime | None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        view: View,
+        known: tuple[AlertRecord, ...],
+        booted_at: Callable[[], datetime | None],
+    ) -> None:
         self._journal = journal
         self._view = view
+        self._known = known
         self._booted_at = booted_at
-        self._open = {(each.kind, each.name, each.run_id): each for each in view.open}
+        self._open = {(each.kind, each.name, each.run_id): each for each in known}
 
-    def findings(self) -> Iterator[Finding]:
-        """Yield what is wrong now; what is known to be told already is left out."""
-        for run in self._view.unended:
-            if run.is_gone:
-                yield self._died(run)
-            else:
-                yield from self._slow(run)
-        for starts in missed_starts(self._view):
-            if (Kind.MISSED, starts.plan.name, "") not in self._open:
-                yield self._missed(starts)
+    def alerts(self) -> Iterator[PendingAlert]:
+        """Yield what is wrong now; what people surely were notified of is left out."""
+        for alert in evaluate(self._view):
+            if alert.kind is Kind.DIED or self._is_news(alert):
+                yield self._pending(alert)
 
-    def recoveries(self) -> Iterator[Finding]:
-        """Yield what was told and is over; what needs no word is closed on the way."""
-        for record in self._view.open:
+    def recoveries(self) -> Iterator[PendingAlert]:
+        """Yield what people were notified of and is over; what needs no message is closed on the way."""
+        for record in self._known:
             over = self._missed_over(record) if record.kind is Kind.MISSED else self._run_over(record)
             if over is not None:
                 yield over
 
     # What is wrong
 
-    def _died(self, run: RunRecord) -> Finding:
-        def claim(heard_by: Collection[str]) -> Notification | None:
-            if heard_by:
-                return _noted(self._journal.mark_died(run.id))
-            # What no handler hears of is left to the script's own next run, which tells its handlers.
+    def _is_news(self, alert: Alert) -> bool:
+        """Return whether people were not notified: of a stall also where it is another one, or was skipped."""
+        known = self._open.get((alert.kind, alert.name, alert.run_id))
+        if known is None:
+            return True
+        if alert.kind is not Kind.STALLED or alert.run is None:
+            return False
+        stalls = StallHistory(known.since.timestamp(), known.notified_at.timestamp(), known.times, known.skipped)
+        return _has_moved(known, alert.run) or stalls.skipped_one_is_due(self._view.now.timestamp())
+
+    def _pending(self, alert: Alert) -> PendingAlert:
+        run = alert.run
+        if alert.plan is not None or run is None:
+            return self._missed(alert)
+        if alert.kind is Kind.DIED:
+            return self._died(run, alert.since)
+        return PendingAlert(
+            kind=alert.kind,
+            name=run.name,
+            run_id=run.id,
+            since=alert.since,
+            compose=lambda: self._about(run, lambda record: self._late(alert.kind, run, record)),
+            claim=lambda _: self._journal.open_alert(alert.kind, run.id),
+        )
+
+    def _died(self, run: RunRecord, since: datetime) -> PendingAlert:
+        def claim(names: Collection[str]) -> Notification | None:
+            if names:
+                return _notification(self._journal.mark_died(run.id))
+            # Where no handler is notified, the script's own next run notifies its handlers.
             return self._journal.open_alert(Kind.DIED, run.id)
 
-        from supervisor._alerts.messages import died
-
-        return Finding(
+        return PendingAlert(
             kind=Kind.DIED,
             name=run.name,
             run_id=run.id,
-            since=_instant(run.seen_at_s),
-            compose=lambda: self._about(
-                run, lambda record: died(record, self._journal, self._view.now, self._slow_before(run.id))
-            ),
+            since=since,
+            compose=lambda: self._about(run, self._message_of_death),
             claim=claim,
         )
 
-    def _slow(self, run: RunRecord) -> Iterator[Finding]:
-        from supervisor._alerts.messages import overdue, stalled
+    def _message_of_death(self, record: RunRecord) -> MessageDetails:
+        from supervisor._alerts.deaths import died
+        from supervisor._config.active import active
 
-        now = self._view.now
-        silent_s, taken_s = self._view.awake_s(run.seen_at_s), self._view.awake_s(run.started_at_s)
-        if self._is_stalled(run) and self._is_news(run):
-            yield self._of_run(Kind.STALLED, run, run.seen_at_s, lambda record: stalled(record, now, silent_s))
-        if _is_beyond(taken_s, run.max_duration_s) and (Kind.OVERDUE, run.name, run.id) not in self._open:
-            since_s = run.started_at_s + (run.max_duration_s or 0)
-            yield self._of_run(Kind.OVERDUE, run, since_s, lambda record: overdue(record, now, taken_s))
-
-    def _is_stalled(self, run: RunRecord) -> bool:
-        return _is_beyond(self._view.awake_s(run.seen_at_s), run.stall_after_s)
-
-    def _is_news(self, run: RunRecord) -> bool:
-        """Tell whether a stall is not told yet: the first, one after the stall that is known, or one held back."""
-        known = self._open.get((Kind.STALLED, run.name, run.id))
-        if known is None or _has_moved(known, run):
-            return True
-        stalls = StallHistory(known.since.timestamp(), known.notified_at.timestamp(), known.times, known.skipped)
-        return stalls.skipped_one_is_due(self._view.now.timestamp())
-
-    def _of_run(
-        self, kind: Kind, run: RunRecord, since_s: float, compose: Callable[[RunRecord], MessageDetails]
-    ) -> Finding:
-        return Finding(
-            kind=kind,
-            name=run.name,
-            run_id=run.id,
-            since=_instant(since_s),
-            compose=lambda: self._about(run, compose),
-            claim=lambda _: self._journal.open_alert(kind, run.id),
+        report = record.report
+        details = died(
+            record,
+            state=os.path.dirname(self._journal.path),  # noqa: PTH120 - a text
+            redact=active().redactor().text,
+            past=self._journal.past(report.name, before=report.id),
+            slow=self._alerts_of(report.id),
         )
+        return attrs.evolve(details, created_at=self._view.now)
 
-    def _missed(self, starts: Missed) -> Finding:
-        from supervisor._alerts.messages import missed
+    def _late(self, kind: Kind, run: RunRecord, record: RunRecord) -> MessageDetails:
+        from supervisor._alerts.messages import late_run
 
-        plan, since = starts.plan, starts.due[0]
+        is_stall = kind is Kind.STALLED
+        since_s = run.seen_at_s if is_stall else run.started_at_s
+        alert = RunAlert(
+            kind=kind,
+            since=_instant(since_s),
+            lasted_s=self._view.awake_s(since_s),
+            limit_s=(run.stall_after_s if is_stall else run.max_duration_s) or 0.0,
+        )
+        return late_run(alert, record.report, self._view.now)
+
+    def _missed(self, alert: Alert) -> PendingAlert:
+        plan, newest = alert.plan, alert.run
+        assert plan is not None
 
         def compose() -> MessageDetails:
-            last_run = self._journal.run_now(plan.newest) if plan.newest is not None else None
-            return missed(starts, self._view, last_run, self._booted_at())
+            from supervisor._alerts.messages import missed
 
-        return Finding(
+            last_run = self._journal.run_now(newest) if newest is not None else None
+            return missed(alert, self._view, last_run, self._booted_at())
+
+        return PendingAlert(
             kind=Kind.MISSED,
-            name=plan.name,
-            since=since,
+            name=alert.name,
+            since=alert.since,
             compose=compose,
-            claim=lambda _: _noted(self._journal.open_missed_alert(plan.name, plan.schedule.text, since, plan.newest)),
+            claim=lambda _: _notification(
+                self._journal.open_missed_alert(alert.name, plan.schedule.text, alert.since, newest)
+            ),
         )
 
     # What is over
 
-    def _run_over(self, record: AlertRecord) -> Finding | None:
+    def _run_over(self, record: AlertRecord) -> PendingAlert | None:
         run = record.run
         if run is not None and record.kind is not Kind.DIED:
             if run.outcome == Outcome.SUCCESS:
@@ -189,61 +207,64 @@ class Finder:
             self._journal.resolve_alert(record.key)
         return None
 
-    def _goes_on(self, run: RunRecord, record: AlertRecord) -> Finding | None:
-        from supervisor._alerts.messages import goes_on
-
+    def _goes_on(self, run: RunRecord, record: AlertRecord) -> PendingAlert | None:
         if record.kind is not Kind.STALLED or not recovery_is_notified(record.times):
             return None
-        if not _has_moved(record, run) or self._is_stalled(run):
+        if not _has_moved(record, run) or self._view.standing(run).stalled_since_s is not None:
             return None
+        lasted_s = run.seen_at_s - record.since.timestamp()
+
+        def compose(each: RunRecord) -> MessageDetails:
+            from supervisor._alerts.messages import goes_on
+
+            return goes_on(each.report, lasted_s, self._view.now)
 
         def claim(names: Collection[str]) -> Notification | None:
-            # Whom only the script can tell hears of it from the script, and so do all others.
-            return _noted(self._journal.resolve_stall(run.id, only=names) is not None)
+            # Where only the script can notify some handlers, the script notifies all of them.
+            return _notification(self._journal.resolve_stall(run.id, only=names) is not None)
 
-        return self._over(
-            record,
-            lambda: self._about(run, lambda each: goes_on(record, each, self._view.now)),
-            claim,
-            record.awaiting_recovery,
-        )
+        return self._over(record, lambda: self._about(run, compose), claim, record.awaiting_recovery)
 
-    def _ended_well(self, run: RunRecord, record: AlertRecord) -> Finding | None:
+    def _ended_well(self, run: RunRecord, record: AlertRecord) -> PendingAlert | None:
         """Return one recovery for all that is over with a good end."""
-        from supervisor._alerts.messages import ended_well
-
-        records = [each for each in self._view.open if each.run_id == run.id]
+        records = [each for each in self._known if each.run_id == run.id]
         if record is not records[0]:
             return None
 
         def compose(each: RunRecord) -> MessageDetails:
+            from supervisor._alerts.messages import ended_well
+
             past = self._journal.past(run.name, before=run.id)
-            return ended_well(each, self._view.now, past, self._slow_before(run.id))
+            return ended_well(each.report, self._view.now, past, self._alerts_of(run.id))
 
         def claim(_: Collection[str]) -> Notification | None:
             resolved = [self._journal.resolve_alert(each.key) for each in records]
-            return _noted(any(resolved))
+            return _notification(any(resolved))
 
-        owed = union((), (name for each in records for name in each.awaiting_recovery))
-        return self._over(record, lambda: self._about(run, compose), claim, owed)
+        awaiting = tuple(dict.fromkeys(name for each in records for name in each.awaiting_recovery))
+        return self._over(record, lambda: self._about(run, compose), claim, awaiting)
 
-    def _slow_before(self, run_id: str) -> AlertSummary:
-        return slow_by(self._journal.alerts_of(run_id))
+    def _alerts_of(self, run_id: str) -> AlertSummary:
+        return summary_of(self._journal.alerts_of(run_id))
 
-    def _missed_over(self, record: AlertRecord) -> Finding | None:
-        from supervisor._alerts.messages import started_again
-
+    def _missed_over(self, record: AlertRecord) -> PendingAlert | None:
         first = self._journal.first_run_since(record.name, record.since - _early(record.schedule))
         if first is not None:
             count = _count_missed(record, first)
+
+            def compose(each: RunRecord) -> MessageDetails:
+                from supervisor._alerts.messages import started_again
+
+                return started_again(record, each, count, self._view.now)
+
             return self._over(
                 record,
-                lambda: self._about(first, lambda each: started_again(record, each, count, self._view.now)),
-                lambda _: _noted(self._journal.resolve_alert(record.key)),
+                lambda: self._about(first, compose),
+                lambda _: _notification(self._journal.resolve_alert(record.key)),
             )
         plan = plan_of(self._view, record.name)
         if plan is None or plan.schedule.text != record.schedule:
-            self._journal.resolve_alert(record.key)  # it has another schedule now, or none: no start is owed
+            self._journal.resolve_alert(record.key)  # it has another schedule now, or none: no start is due any more
         return None
 
     def _over(
@@ -251,16 +272,16 @@ class Finder:
         record: AlertRecord,
         compose: Callable[[], MessageDetails | None],
         claim: Callable[[Collection[str]], Notification | None],
-        owed: tuple[str, ...] = (),
-    ) -> Finding:
-        return Finding(
+        awaiting: tuple[str, ...] = (),
+    ) -> PendingAlert:
+        return PendingAlert(
             kind=Kind.RECOVERY,
             name=record.name,
             run_id=record.run_id,
             since=record.since,
             compose=compose,
             claim=claim,
-            owed=owed,
+            awaiting=awaiting,
         )
 
     def _about(self, run: RunRecord, compose: Callable[[RunRecord], MessageDetails]) -> MessageDetails | None:
@@ -268,37 +289,30 @@ class Finder:
         return compose(record) if record is not None else None
 
 
-def _noted(is_ours: bool) -> Notification | None:
+def _notification(is_ours: bool) -> Notification | None:
     return Notification() if is_ours else None
 
 
 def _has_moved(record: AlertRecord, run: RunRecord) -> bool:
-    """Tell whether a run has made progress since it was found to make none."""
+    """Return whether a run has made progress since it was found to make none."""
     return run.seen_at_s > record.since.timestamp() + _ROUNDING_S
 
 
 def _early(schedule: str | None) -> timedelta:
-    """Return how much before its time a start may come. An interval counts from the last start, which is no new one."""
     try:
-        is_interval = schedule is not None and parse(schedule).cron is None
+        return rules.early(parse(schedule)) if schedule is not None else rules.EARLY
     except ConfigurationError:
-        is_interval = False
-    return timedelta() if is_interval else EARLY
-
-
-def _is_beyond(passed_s: float, limit_s: float | None) -> bool:
-    return limit_s is not None and passed_s > limit_s + HEAD_START_S
+        return rules.EARLY
 
 
 def _count_missed(record: AlertRecord, first: RunRecord) -> int:
     """Return how many starts were missed until a run started; the one for which it came in time is not."""
-    grace = timedelta(seconds=first.grace_s if first.grace_s is not None else DEFAULT_GRACE_S)
-    until = _instant(first.started_at_s) - grace
     try:
-        due = parse(record.schedule).due(record.since, until) if until > record.since else ()
+        schedule = parse(record.schedule)
     except ConfigurationError:
-        due = ()
-    return 1 + len(due)
+        return 1
+    started_at = _instant(first.started_at_s)
+    return 1 + len(rules.missed_starts(schedule, after=record.since, grace_s=first.grace_s, now=started_at))
 
 
 def _instant(seconds: float) -> datetime:

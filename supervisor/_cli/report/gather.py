@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor._alerts.lateness import late
+from supervisor._alerts.rules import standing
 from supervisor._cli.report.formatting import line, minute, sane
 from supervisor._cli.report.limits import CARDS, LISTED, LeftOut
 from supervisor._cli.report.run_list import RunList
@@ -166,15 +166,15 @@ class _Reader:
 
     def _late(self, run: RunRecord) -> str:
         """Return in words since when a run under way makes no progress, or takes too long; "" where neither is so."""
-        found = late(
+        found = standing(
             self._now_s,
             started_at_s=run.started_at_s,
             seen_at_s=run.progress_at_s or run.started_at_s,
             stall_after_s=run.stall_after_s,
             max_duration_s=run.max_duration_s,
         )
-        said = [f"It has stalled: no progress since {minute(at_s)}." for at_s in found[:1] if at_s is not None]
-        said += [f"It is overdue since {minute(at_s)}." for at_s in found[1:] if at_s is not None]
+        said = [f"It has stalled: no progress since {minute(at_s)}." for at_s in found[1:2] if at_s is not None]
+        said += [f"It is overdue since {minute(at_s)}." for at_s in found[2:] if at_s is not None]
         return " ".join(said)
 
     def _duration_s(self, run: RunRecord, code: int) -> float:

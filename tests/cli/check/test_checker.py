@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from recorders import Recorder
 
-from supervisor._cli.check.checker import Check, Delivered, Looked
-from supervisor._cli.check.finder import HEAD_START_S
+from supervisor._alerts.rules import OF_A_CHECK
+from supervisor._cli.check.checker import Check, Checked, Delivered
 from supervisor._config.active import UnusableHandler
 from supervisor._config.configuration import Configuration
 from supervisor._models.kinds import DeliveryState, Kind, Outcome
@@ -122,14 +122,14 @@ class Machine:
 
     def looks(self) -> list[MessageDetails]:
         """Check and deliver; return the messages that are new."""
-        return [each.message for each in self.looked()[0].told]
+        return [each.message for each in self.looked()[0].new]
 
-    def looked(self) -> tuple[Looked, Delivered]:
+    def looked(self) -> tuple[Checked, Delivered]:
         """Check and deliver; return what was seen and what became of it."""
         check = self.check()
         looked = check.look()
         handlers = {getattr(each, "name", ""): each for each in self.handlers}
-        return looked, check.deliver(looked.told, handlers.get, 30.0)
+        return looked, check.deliver(looked.new, handlers.get, 30.0)
 
 
 @pytest.fixture
@@ -173,12 +173,12 @@ def test_a_death_that_no_handler_hears_of_is_left_to_the_script(machine: Machine
     machine.kill()
     assert kinds(machine.looks()) == ["died"]
     looked, _ = machine.looked()
-    assert looked.told == ()
+    assert looked.new == ()
     assert [each.kind for each in looked.open] == [Kind.DIED]
     assert [each.report.name for each in machine.journal.died_runs("nightly")] == ["nightly"]
     assert machine.journal.mark_died("run 1001")
     looked, _ = machine.looked()
-    assert (looked.told, looked.open) == ((), ())
+    assert (looked.new, looked.open) == ((), ())
 
 
 def test_a_death_is_told_with_its_log_and_its_past(machine: Machine, recorder: Recorder, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_stall_is_told_once_and_its_end_once(machine: Machine, recorder: Recor
     run_id = machine.start(stall_after_s=10 * MINUTE)
     machine.goes_on(9 * MINUTE + 0.123_456_987)  # more digits than an instant keeps
     machine.journal.progress(run_id, Progress(done=3, total=10, message="copying"))
-    machine.goes_on(10 * MINUTE + HEAD_START_S)
+    machine.goes_on(10 * MINUTE + OF_A_CHECK.stalled_s - 0.1)
     assert machine.looks() == [], "a run that watches itself goes first"
     machine.goes_on(1)
     (stalled,) = machine.looks()
@@ -241,7 +241,7 @@ def test_a_stall_is_told_once_and_its_end_once(machine: Machine, recorder: Recor
     for wanted in ("Its last progress was at 2026-03-02 01:09:00", "copying", "every 10 min", f"process {1001}"):
         assert wanted in " ".join(stalled.message.split()), stalled.message
     assert stalled.report is not None
-    assert stalled.report.duration_s == pytest.approx(19 * MINUTE + HEAD_START_S + 1, abs=1)
+    assert stalled.report.duration_s == pytest.approx(19 * MINUTE + OF_A_CHECK.stalled_s + 1, abs=1)
     machine.goes_on(HOUR)
     assert machine.looks() == []
     machine.journal.progress(run_id, Progress(done=4, total=10))
@@ -257,7 +257,7 @@ def test_a_stall_is_told_once_and_its_end_once(machine: Machine, recorder: Recor
 def test_a_run_that_is_overdue_is_told_of_once(machine: Machine) -> None:
     """A run under way for longer than it should is told of, and once more when it ends well."""
     run_id = machine.start(max_duration_s=HOUR)
-    machine.goes_on(HOUR + HEAD_START_S)
+    machine.goes_on(HOUR + OF_A_CHECK.overdue_s - 0.1)
     assert machine.looks() == []
     machine.goes_on(MINUTE)
     (overdue,) = machine.looks()
@@ -390,7 +390,7 @@ def test_a_bad_end_is_no_recovery(machine: Machine, outcome: Outcome) -> None:
     assert kinds(machine.looks()) == ["stalled"]
     machine.end(run_id, outcome)
     looked, _ = machine.looked()
-    assert (looked.told, looked.open) == ((), ())
+    assert (looked.new, looked.open) == ((), ())
 
 
 def test_a_stalled_run_that_dies_is_told_as_that(machine: Machine, recorder: Recorder) -> None:
@@ -467,7 +467,7 @@ def test_a_missed_start_is_told_once_and_its_recovery_once(machine: Machine, rec
         assert wanted in text, text
     machine.goes_on(DAY)
     looked, _ = machine.looked()
-    assert looked.told == ()
+    assert looked.new == ()
     assert [(each.kind, each.since.timestamp()) for each in looked.open] == [(Kind.MISSED, TWO + DAY)]
     machine.now = TWO + 3 * DAY
     machine.run(schedule=NIGHTLY)
@@ -543,7 +543,7 @@ def test_a_script_that_never_started(machine: Machine) -> None:
     machine.runs = {"backup": {"schedule": "every 1 h", "grace_s": MINUTE}}
     machine.now = TWO
     looked, _ = machine.looked()
-    assert (looked.told, looked.names) == ((), 1)
+    assert (looked.new, looked.names) == ((), 1)
     machine.goes_on(HOUR + MINUTE - 1)
     assert machine.looks() == []
     machine.goes_on(1)
@@ -567,7 +567,7 @@ def test_a_schedule_that_was_changed_raises_no_false_alarm(machine: Machine) -> 
     assert kinds(machine.looks()) == ["missed"]
     machine.runs = {"nightly": {"schedule": "0 5 * * *", "grace_s": MINUTE}}
     looked, _ = machine.looked()
-    assert (looked.told, looked.open) == ((), ()), "that start is owed no more"
+    assert (looked.new, looked.open) == ((), ()), "that start is owed no more"
     machine.now = TWO + DAY + 3 * HOUR + 2 * MINUTE
     (missed,) = machine.looks()
     assert "0 5 * * *" in missed.message
@@ -680,8 +680,8 @@ def test_of_many_checks_at_once_one_tells(machine: Machine, state: Path) -> None
             )
             barrier.wait(30)
             looked = check.look()
-            told.extend(kinds([each.message for each in looked.told]))
-            check.deliver(looked.told, lambda _: None, 30.0)
+            told.extend(kinds([each.message for each in looked.new]))
+            check.deliver(looked.new, lambda _: None, 30.0)
             journal.close()
 
         threads = [threading.Thread(target=look, args=(each,)) for each in recorders]
@@ -713,7 +713,7 @@ def test_a_check_that_lags_behind_tells_nothing_stale(machine: Machine) -> None:
 
         check = machine.check()
         check._handlers_of = handlers_of
-        return kinds([each.message for each in check.look().told])
+        return kinds([each.message for each in check.look().new])
 
     assert meanwhile(lambda: machine.run(schedule=NIGHTLY)) == [], "it started"
     run_id = machine.start("other", stall_after_s=MINUTE)
@@ -760,13 +760,13 @@ def test_a_server_that_is_down_loses_nothing(machine: Machine) -> None:
     machine.kill()
     check = machine.check()
     looked = check.look()
-    delivered = check.deliver(looked.told, lambda _: None, 0.5)
+    delivered = check.deliver(looked.new, lambda _: None, 0.5)
     assert [each.last_error for each in delivered.waiting] == ["the server is down"]
-    assert [each.message.kind for each in delivered.unheard] == [Kind.DIED]
+    assert [each.message.kind for each in delivered.unnotified] == [Kind.DIED]
     down.is_down = False
     machine.goes_on(HOUR)
     looked, delivered = machine.looked()
-    assert looked.told == ()
+    assert looked.new == ()
     assert (delivered.waiting, delivered.failed) == ((), ())
     assert down.told == ["died"]
 
@@ -783,7 +783,7 @@ def test_what_is_refused_for_good_is_named_once(machine: Machine) -> None:
     machine.kill()
     _, delivered = machine.looked()
     assert [each.last_error for each in delivered.failed] == ["no such mailbox"]
-    assert len(delivered.unheard) == 1
+    assert len(delivered.unnotified) == 1
     _, delivered = machine.looked()
     assert delivered == Delivered()
 
@@ -794,8 +794,8 @@ def test_a_handler_that_cannot_be_built_here_keeps_its_messages(machine: Machine
     machine.start()
     machine.kill()
     looked, delivered = machine.looked()
-    assert [each.message.kind for each in looked.told] == [Kind.DIED]
-    assert delivered.unheard == ()
+    assert [each.message.kind for each in looked.new] == [Kind.DIED]
+    assert delivered.unnotified == ()
     assert [(each.handler, each.state, each.attempts) for each in machine.journal.deliveries()] == [
         ("mail", DeliveryState.PENDING, 0)
     ]
@@ -808,8 +808,8 @@ def test_a_handler_that_does_not_want_the_kind_leaves_it_unheard(machine: Machin
     machine.start(stall_after_s=MINUTE)
     machine.goes_on(HOUR)
     looked, delivered = machine.looked()
-    assert delivered.unheard == looked.told
-    assert len(looked.told) == 1
+    assert delivered.unnotified == looked.new
+    assert len(looked.new) == 1
 
 
 def test_what_is_not_to_be_delivered_waits(machine: Machine, recorder: Recorder) -> None:
@@ -818,7 +818,7 @@ def test_what_is_not_to_be_delivered_waits(machine: Machine, recorder: Recorder)
     machine.start()
     machine.kill()
     check = machine.check()
-    delivered = check.deliver(check.look().told, lambda _: None, None)
+    delivered = check.deliver(check.look().new, lambda _: None, None)
     assert [each.handler for each in delivered.waiting] == ["recorder"]
     assert recorder.told == []
     machine.goes_on(HOUR)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor._alerts.stall_messages import FindingsInMemory
+from supervisor._alerts.state import AlertsInMemory
 from supervisor._models.alerts import NOTIFIED_SINGLY, NOTIFY_AGAIN_AFTER_S, Notification, StallHistory, next_stall
 from supervisor._models.kinds import Kind
 
@@ -61,7 +61,7 @@ def test_there_are_never_too_many_and_none_is_lost(looks: list[tuple[float, bool
 def test_memory_goes_by_the_same_rule() -> None:
     """Without a journal a run knows what it has told, whom, and who is to hear of the end."""
     now = 0.0
-    memory = FindingsInMemory(lambda: now)
+    memory = AlertsInMemory(lambda: now)
     assert memory.resolve_stall() == ()
     assert memory.note(Kind.OVERDUE, is_new=False) == Notification()
     memory.await_recovery(Kind.OVERDUE, ["a"])
@@ -70,8 +70,8 @@ def test_memory_goes_by_the_same_rule() -> None:
         memory.await_recovery(Kind.STALLED, ["a", "b"])
         assert memory.resolve_stall() == (("a", "b") if number < NOTIFIED_SINGLY else ())
     assert memory.note(Kind.STALLED, is_new=True) is None
-    assert memory.is_held_back
+    assert memory.is_skipped
     now = HOUR
     assert memory.note(Kind.STALLED, is_new=False) == Notification(4)
-    assert not memory.is_held_back
-    assert (memory.stalls, memory.is_overdue, sorted(memory.owed)) == (4, True, ["a", "b"])
+    assert not memory.is_skipped
+    assert (memory.stalls, memory.is_overdue, sorted(memory.awaiting)) == (4, True, ["a", "b"])

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from supervisor._alerts.slow_text import counted_in, goes_on
+from supervisor._alerts.messages import goes_on, with_stall_number
 from supervisor._messages.builder import message_for, message_from_parts
-from supervisor._models.alerts import AlertSummary
+from supervisor._models.alerts import AlertSummary, Notification
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import Text
 from supervisor._models.summary import Past
@@ -65,7 +65,7 @@ def test_bad_ends_have_it_in_the_text_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "untold", "said"),
+    ("times", "skipped", "said"),
     [
         (2, 0, "Lead. It is the second stall of this run."),
         (
@@ -76,11 +76,11 @@ def test_bad_ends_have_it_in_the_text_alone() -> None:
         (9, 5, "Lead. It is the ninth stall of this run, and 5 stalls before it stayed untold."),
     ],
 )
-def test_a_stall_says_the_how_manieth_it_is(times: int, untold: int, said: str) -> None:
+def test_a_stall_says_the_how_manieth_it_is(times: int, skipped: int, said: str) -> None:
     """From the second on, subject and text have the number; the third says how it goes on."""
     first = message_from_parts(Kind.STALLED, "night stalled", (Text("Lead."), Text("Rest.")), report())
-    assert counted_in(first, 1, 0) is first
-    message = counted_in(first, times, untold)
+    assert with_stall_number(first, Notification(1)) is first
+    message = with_stall_number(first, Notification(times, skipped))
     assert message.subject.startswith("night stalled, for the ")
     assert " ".join(message.message.split()) == f"{said} Rest."
 

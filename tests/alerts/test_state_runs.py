@@ -63,8 +63,8 @@ def looks(journal: Journal, *handlers: Recorder, later_s: float = 0.0) -> list[s
     """Let a check look, and return the subjects of what it tells."""
     check = Check(journal, Configuration(), lambda _: handlers, clock=lambda: time.time() + later_s)
     looked = check.look()
-    check.deliver(looked.told, {each.name: each for each in handlers}.get, PATIENCE_S)
-    return [each.message.subject for each in looked.told]
+    check.deliver(looked.new, {each.name: each for each in handlers}.get, PATIENCE_S)
+    return [each.message.subject for each in looked.new]
 
 
 def wait_for(recorder: Recorder, *kinds: str) -> None:
