@@ -20,9 +20,9 @@ def main() -> None:
     """Carry out what the command line says."""
     if sys.argv[1:2] == ["run"]:
         gc.disable()
-        from supervisor._cli.exec.options import asked
+        from supervisor._cli.exec.options import parse
 
-        wanted = asked(sys.argv[2:])
+        wanted = parse(sys.argv[2:])
         if wanted is not None:
             from supervisor._cli.exec.supervise_command import run
 

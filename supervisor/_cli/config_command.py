@@ -17,7 +17,14 @@ from supervisor._cli import shared
 from supervisor._cli.completion_command import run_names
 from supervisor._cli.configured_handlers import built, configuration, names_of
 from supervisor._cli.shared import Column, Styled, line
-from supervisor._config.search import CONFIG, FILE, PYPROJECT, _platform_directories, _xdg_directories, is_file
+from supervisor._config.search import (
+    CONFIG,
+    FILE,
+    PYPROJECT,
+    _platform_directories,
+    _xdg_directories,
+    is_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from supervisor._cli.exec.options import OPTIONS, ask
+from supervisor._cli.exec.options import OPTIONS, command_line
 
 if TYPE_CHECKING:
     from supervisor._cli.exec.options import Option
@@ -60,7 +60,7 @@ def _run(program: tuple[str, ...], **given: Any) -> None:
     """Carry out what click has read."""
     from supervisor._cli.exec.supervise_command import run
 
-    wanted = ask(program, {key: value for key, value in given.items() if value not in (None, ())})
+    wanted = command_line(program, {key: value for key, value in given.items() if value not in (None, ())})
     click.get_current_context().exit(run(wanted))
 
 

@@ -1,27 +1,93 @@
-"""``supervisor show``: all that is known of one run."""
+"""``supervisor show``: all that is known of one run.
+
+- The end of a run's log, as it is now.
+"""
 
 from __future__ import annotations
 
+import stat
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from supervisor._cli import run_facts, shared
 from supervisor._cli.completion_command import runs
 from supervisor._cli.history_command import unknown_name
-from supervisor._cli.log_tail import Tail, tail_of
 from supervisor._cli.outbox_command import delivery_document, delivery_table
-from supervisor._cli.shared import Column, Styled, line, paint
+from supervisor._cli.shared import Column, Styled, line, lines, paint
 from supervisor._models.kinds import Outcome
 from supervisor._text import counted, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from supervisor._models.summary import Baseline
-    from supervisor._models.values import ErrorDetails
+    from supervisor._models.values import ErrorDetails, RunReport
     from supervisor._store import RunRecord, WaitingDelivery
     from supervisor._store.sqlite.reader import JournalReader
+
+_LOG_BYTES = 64 * 1024
+_WRITTEN_LATER_S = 60.0
+
+
+@attrs.frozen(kw_only=True)
+class LogEnd:
+    """The end of a log.
+
+    Args:
+        path: Where the log is; "" where the run has none.
+        lines: Its last lines, fit for a terminal.
+        note: What is to be known of it: its size, that it was written to since, or why it cannot be read.
+    """
+
+    path: str = ""
+    lines: tuple[str, ...] = ()
+    note: str = ""
+
+
+def log_end_of(report: RunReport, count: int) -> LogEnd:
+    """Return the last lines of a run's log: what the journal kept of it, else what the file says now.
+
+    Args:
+        report: What is known of the run.
+        count: How many lines, at most.
+    """
+    path = str(report.log_path) if report.log_path is not None else ""
+    if report.log_tail:
+        return LogEnd(path=path or "kept in the journal", lines=tuple(_last_lines("\n".join(report.log_tail), count)))
+    if report.log_path is None:
+        return LogEnd()
+    try:
+        return _read_log(report.log_path, count, report.ended_at)
+    except (OSError, ValueError) as error:
+        return LogEnd(path=path, note=f"which cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _read_log(path: Path, count: int, ended_at: datetime | None) -> LogEnd:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # to open a FIFO may wait for ever
+        return LogEnd(path=str(path), note="which is no regular file")
+    with path.open("rb") as file:
+        file.seek(max(0, status.st_size - _LOG_BYTES))
+        data = file.read(_LOG_BYTES)
+    text = data.decode("utf-8", "replace")
+    if status.st_size > _LOG_BYTES:
+        text = text.partition("\n")[2]
+    note = size(status.st_size)
+    if (
+        ended_at is not None
+        and (datetime.fromtimestamp(status.st_mtime, UTC) - ended_at).total_seconds() > _WRITTEN_LATER_S
+    ):
+        note += ", written to since the run"
+    return LogEnd(path=str(path), lines=tuple(_last_lines(text, count)), note=note)
+
+
+def _last_lines(text: str, count: int) -> list[str]:
+    return lines(text)[-count:] if count else []
+
 
 TAIL_LINES = 15
 _LOOK_BACK = 60
@@ -78,7 +144,7 @@ class _Known:
         self.report = record.report
         self.usual = run_facts.Usuals(reader).of(record.report)
         self.usual_values = _usual_values(reader, record)
-        self.log = tail_of(record.report, lines)
+        self.log = log_end_of(record.report, lines)
         self.inner = reader.nested_in(record.report.id)
         keys = reader.waiting_of(record.report.id)
         self.waiting: list[WaitingDelivery] = [each for each in reader.deliveries() if each.key in keys]
@@ -247,7 +313,7 @@ def _say_lines(text: str) -> None:
         shared.say(f"  {each}".rstrip())
 
 
-def _say_log(log: Tail) -> None:
+def _say_log(log: LogEnd) -> None:
     if not log.path:
         return
     _title(f"Log {line(log.path, 500)}{f', {log.note}' if log.note else ''}")

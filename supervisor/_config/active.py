@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor import _log
 from supervisor._config.configuration import Configuration
-from supervisor._config.search import CONFIG, PREFIX, UNRELATED, CandidateFile, files_upwards, machine_and_user_files
+from supervisor._config.search import (
+    CONFIG,
+    PREFIX,
+    UNRELATED,
+    CandidateFile,
+    files_upwards,
+    machine_and_user_files,
+)
 from supervisor._runtime import default_runtime
 from supervisor._settings import Settings, settings_from
 from supervisor.errors import ConfigurationError, DeliveryError

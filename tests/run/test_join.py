@@ -13,7 +13,7 @@ import pytest
 from command_kit import Jobs, end, number_in, until, wait_for
 from scripts import PATIENCE_S
 
-from supervisor._cli.exec.offer import Offer
+from supervisor._cli.exec.shared_run import SharedRun
 from supervisor._run.join import VARIABLE, take
 
 if sys.platform == "win32":
@@ -400,15 +400,15 @@ def filled(offer: str, folder: Path, parent: int) -> str:
 def test_an_offer_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two who see the same offer the first has it, and what is handed back arrives whole."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    offer = Offer(id="ff01", name="n\nö \udcff", is_journalled=True, has_lock=False)
+    offer = SharedRun(id="ff01", name="n\nö \udcff", is_journalled=True, has_lock=False)
     monkeypatch.setattr(os, "getppid", os.getpid)
-    assert offer.last_sign() is None
+    assert offer.last_activity() is None
     joined = take(offer.variables[VARIABLE])
     assert joined is not None
     assert (joined.id, joined.name, joined.is_journalled, joined.has_lock) == ("ff01", "n\nö \udcff", True, False)
-    assert offer.last_sign() is not None
+    assert offer.last_activity() is not None
     assert take(offer.variables[VARIABLE]) is None
-    assert offer.note() is None
+    assert offer.report() is None
     offer.close()
     assert list(tmp_path.iterdir()) == []
 
@@ -417,10 +417,10 @@ def test_an_offer_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_note_that_cannot_be_read_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: bytes) -> None:
     """What is not from us is not believed, and the run ends as for any program."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    offer = Offer(id="ff01", name="n", is_journalled=True, has_lock=False)
+    offer = SharedRun(id="ff01", name="n", is_journalled=True, has_lock=False)
     (directory,) = tmp_path.iterdir()
     (directory / "end").write_bytes(note)
-    assert offer.note() is None
+    assert offer.report() is None
     offer.close()
 
 

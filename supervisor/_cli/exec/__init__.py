@@ -1,7 +1,6 @@
-"""Any program as a supervised run: ``supervisor run -- COMMAND``.
+"""``supervisor run -- COMMAND``: any program as a supervised run.
 
-The command line is read (:mod:`.options`), the run gets a name (:mod:`.naming`), the program is started
-(:mod:`.posix`, :mod:`.windows`), its output copied and the last of it kept (:mod:`.output`), signals forwarded and
-times watched (:mod:`.watching`), and its end told (:mod:`.ending`). All of it is put together in
-:mod:`.supervising`. Nothing here loads what a program that ends well does not need.
+In: a command line (:mod:`.options`). Out: the program's output, passed through as it comes, its exit code, and a run
+that fails as the program does. :mod:`.supervise_command` puts the parts together. Nothing here loads what a program
+that succeeds does not need.
 """

@@ -1,4 +1,4 @@
-"""What a run is called whose command says nothing else, and where its configuration is looked for."""
+"""The default name of the run of a command, and the file from which its configuration is looked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _INTERPRETERS = {
     "sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "csh", "tcsh", "fish", "perl", "ruby", "node", "bun", "deno",
     "php", "rscript", "lua", "tclsh", "julia", "osascript", "pwsh", "powershell",
 }  # fmt: skip
-"""Programs that run the file that is their first argument; options may stand before it, versions behind their name."""
+"""Programs that run the file given as their first argument, after options; a version may end their names."""
 
 _BEFORE_ANOTHER = {
     "env": "-u --unset -C --chdir",
@@ -29,7 +29,7 @@ _BEFORE_ANOTHER = {
     "xvfb-run": "-n -s -e -f -p -w",
     "chronic": "",
 }
-"""Programs that run the rest of their command line, and which of their options take a value."""
+"""Programs that run the rest of their command line, each with those of its options that take a value."""
 
 _TAKE_A_NUMBER = {"timeout", "chrt"}
 _RUNNERS = {"uv", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi"}
@@ -38,12 +38,11 @@ _CODE = ("-c", "-e", "-s", "--eval", "-Command", "-")
 
 
 class Target(NamedTuple):
-    """What a command runs.
+    """The program or script that a command runs.
 
     Args:
-        name: Its program or script, without folder and ending.
-        file: The script's file, or the program's where the command names one; None for a program that is looked for
-            in ``PATH``.
+        name: Its name, without folder and ending.
+        file: Its file; None for a program that is looked for in ``PATH``.
     """
 
     name: str
@@ -51,7 +50,7 @@ class Target(NamedTuple):
 
 
 def target_of(command: tuple[str, ...]) -> Target:
-    """Return what a command runs, behind the programs that only prepare it.
+    """Return the program or script that a command runs, behind programs like ``nice`` that only prepare it.
 
     ``/opt/jobs/backup.sh --full`` is "backup", ``python -u nightly.py`` is "nightly", ``python -m app.nightly`` is
     "nightly" too, ``nice -n 10 rsync -a x y`` is "rsync". Code on the command line has no name: ``sh -c '...'`` is
@@ -73,7 +72,7 @@ def target_of(command: tuple[str, ...]) -> Target:
 
 
 def _what_it_runs(program: str, arguments: list[str]) -> list[str] | None:
-    """Return the command that a program runs, or None when it runs none."""
+    """Return the command that a program like ``nice`` runs, or None for any other program."""
     if program in _RUNNERS and "run" in arguments[:1]:
         return _without_options(arguments[1:], ())
     values = _BEFORE_ANOTHER.get(program)
@@ -87,7 +86,7 @@ def _what_it_runs(program: str, arguments: list[str]) -> list[str] | None:
 
 
 def _without_options(arguments: list[str], values: tuple[str, ...]) -> list[str]:
-    """Return arguments from the first on that is no option, nor the value of one."""
+    """Return the arguments that follow the leading options and their values."""
     rest = list(arguments)
     while rest and rest[0].startswith("-"):
         option = rest.pop(0)
@@ -99,7 +98,7 @@ def _without_options(arguments: list[str], values: tuple[str, ...]) -> list[str]
 
 
 def _script(program: str, arguments: list[str]) -> Target | None:
-    """Return the script that an interpreter runs; None where there is none, or the program is no interpreter."""
+    """Return the script that an interpreter runs; None if there is none, or the program is no interpreter."""
     interpreter = program.lower().rstrip("0123456789.")
     is_python = interpreter in _PYTHONS
     if interpreter not in _INTERPRETERS:
@@ -121,13 +120,13 @@ def _script(program: str, arguments: list[str]) -> Target | None:
 
 
 def _module(name: str) -> str:
-    """Return what a module would call itself: the last part, but for a package's ``__main__`` the package."""
+    """Return the last part of a module's name; for a package's ``__main__``, that of the package."""
     parts = [each for each in name.split(".") if each and each != "__main__"]
     return parts[-1] if parts else ""
 
 
 def _stem(path: str, *, is_script: bool = False) -> str:
-    """Return a path without folder and ending; of a package's ``__main__.py``, its folder."""
+    """Return the name of a file without folder and ending; for a package's ``__main__.py``, the name of its folder."""
     folder, name = os.path.split(path.rstrip(os.sep))
     stem, dot, ending = name.rpartition(".")
     stem = stem if dot and stem and ending.isalpha() else name
@@ -137,7 +136,7 @@ def _stem(path: str, *, is_script: bool = False) -> str:
 
 
 def _file(word: str, *, in_path: bool) -> str | None:
-    """Return a word that is a file, except the name of a program that is looked for in ``PATH``."""
-    if in_path and not os.path.dirname(word):  # noqa: PTH120 - as above
+    """Return a word of the command if it is a file; None for a program that is looked for in ``PATH``."""
+    if in_path and not os.path.dirname(word):  # noqa: PTH120 - pathlib costs 3 ms
         return None
-    return word if os.path.isfile(word) else None  # noqa: PTH113 - as above
+    return word if os.path.isfile(word) else None  # noqa: PTH113 - pathlib costs 3 ms

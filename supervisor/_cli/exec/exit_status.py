@@ -1,4 +1,7 @@
-"""What starting a program gives: an exit status, or why it could not be started."""
+"""What comes of starting a program: an exit status, or the reason why it could not be started.
+
+It stands apart from :mod:`.failure_text`, which only a program that fails needs.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 
 
-class Ended(NamedTuple):
+class ExitStatus(NamedTuple):
     """How a program ended.
 
     Args:
-        code: Its exit code, or 128 and the number of the signal that ended it, as shells say it.
-        signal: The number of that signal; 0 for none.
-        cpu_s: The processor seconds that it used, and all that it started and waited for; None where not known.
-        peak_memory_bytes: The most memory that one of them had; None where not known.
+        code: Its exit code, or 128 plus the number of the signal that ended it, as in a shell.
+        signal: The number of that signal; 0 if there was none.
+        cpu_s: Processor seconds used by it and by the processes that it waited for; None if unknown.
+        peak_memory_bytes: The highest memory use of one of these processes; None if unknown.
     """
 
     code: int
@@ -25,11 +28,11 @@ class Ended(NamedTuple):
 
 
 class CannotStartError(Exception):
-    """Tell why a program could not be started.
+    """A program could not be started.
 
     Args:
-        code: The exit code that shells give for it: 127 when there is no such program, otherwise 126.
-        reason: What to call it ("command not found").
+        code: The exit code of shells for it: 127 if the program does not exist, otherwise 126.
+        reason: A short name for it ("command not found").
         evidence: What was looked for, and where.
     """
 

@@ -1,8 +1,8 @@
 """The options of ``supervisor run``, read without click.
 
-Loading click takes as long as starting three programs. What is right is read here; of all that is wrong, and of
-``--help``, :func:`asked` knows only that, and leaves the answer to click, for which
-``supervisor._cli.run_command`` makes its options of the same table.
+Loading click takes as long as starting three programs. A correct command line is read here. For a wrong one, and for
+``--help``, :func:`parse` returns None and click answers: ``supervisor._cli.run_command`` makes click's options of the
+same table.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ OVERLAPS = ("allow", "skip", "fail")
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
-class Asked(NamedTuple):
-    """What a command line asks for.
+class CommandLine(NamedTuple):
+    """A command line of ``supervisor run``.
 
     Args:
         command: The program and its arguments.
-        settings: What the run is to have of :class:`supervisor._settings.Settings`; the rest comes from the
-            configuration.
-        timeout_s: After how many seconds the program is asked to end; None for never.
-        kill_after_s: How many seconds after that it is killed.
-        is_quiet: Whether the output is shown only when the program fails.
+        settings: The settings of the run (:class:`supervisor._settings.Settings`) that the command line gives; the
+            others come from the configuration.
+        timeout_s: Seconds after which the program is asked to end; None for no limit.
+        kill_after_s: Seconds from that request until the program is killed.
+        is_quiet: Whether the output is shown only if the program fails.
     """
 
     command: tuple[str, ...]
@@ -44,15 +44,15 @@ class Option(NamedTuple):
     """One option.
 
     Args:
-        flag: What is written ("--name").
-        key: What it sets: a setting of the run, or a field of :class:`Asked`.
-        help: What it is for.
-        metavar: How its value is called; "" when it takes none.
-        read: Makes a value of a text, and raises ValueError, saying why, for what is none.
-        is_many: It can be given several times.
-        is_setting: It sets a setting of the run.
+        flag: The option as it is written ("--name").
+        key: The setting of the run, or the field of :class:`CommandLine`, that it sets.
+        help: The text in ``--help``.
+        metavar: The name of its value in ``--help``; "" if it takes no value.
+        read: Converts the text of a value; raises ValueError with the reason for an invalid one.
+        is_many: Whether it can be given several times.
+        is_setting: Whether it sets a setting of the run.
         short: A short form ("-q"); "" for none.
-        sets: What it sets when it takes no value.
+        sets: The value that it sets if it takes none.
     """
 
     flag: str
@@ -70,7 +70,7 @@ def seconds(text: str) -> float:
     """Return a number of seconds above 0, given alone or with a unit: "90", "1.5h", "10m", "2d".
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is no such number.
     """
     number = text.strip().lower().rstrip("smhd")
     unit = text.strip().lower()[len(number) :]
@@ -83,7 +83,7 @@ def seconds(text: str) -> float:
     return value
 
 
-def _named(text: str) -> str:
+def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("it must not be blank")
     return text
@@ -115,17 +115,17 @@ OPTIONS = (
         "name",
         "What messages and the journal call the run; by default the program, see below.",
         "NAME",
-        _named,
+        _not_blank,
     ),
     Option(
         "--handler",
         "handlers",
         "Tell this configured handler, instead of those that are configured for the run; may be repeated.",
         "NAME",
-        _named,
+        _not_blank,
         is_many=True,
     ),
-    Option("--log", "log_path", "A log file that the program writes, to go with failure messages.", "FILE", _named),
+    Option("--log", "log_path", "A log file that the program writes, to go with failure messages.", "FILE", _not_blank),
     Option(
         "--timeout",
         "timeout_s",
@@ -178,12 +178,12 @@ OPTIONS = (
 _KNOWN = {flag: option for option in OPTIONS for flag in (option.flag, option.short) if flag}
 
 
-def asked(arguments: Sequence[str]) -> Asked | None:
-    """Return what a command line asks for; None when click is to say what is wrong with it, or to help.
+def parse(arguments: Sequence[str]) -> CommandLine | None:
+    """Return the command line that the arguments make; None if click is to report a mistake or print help.
 
     Args:
-        arguments: What comes after ``supervisor run``. The command is what comes after ``--``, or begins with the
-            first argument that is no option.
+        arguments: The arguments after ``supervisor run``. The command begins after ``--``, or with the first argument
+            that is no option.
     """
     given: dict[str, Any] = {}
     rest = list(arguments)
@@ -203,19 +203,19 @@ def asked(arguments: Sequence[str]) -> Asked | None:
                 return None
             value = rest.pop(0)
         try:
-            _keep(given, option, value)
+            _set(given, option, value)
         except ValueError:
             return None
-    return ask(rest, given) if rest else None
+    return command_line(rest, given) if rest else None
 
 
-def _keep(given: dict[str, Any], option: Option, value: str) -> None:
+def _set(given: dict[str, Any], option: Option, value: str) -> None:
     read = option.read(value) if option.metavar else option.sets
     given[option.key] = (*given.get(option.key, ()), read) if option.is_many else read
 
 
-def ask(command: Sequence[str], given: dict[str, Any]) -> Asked:
-    """Return what is asked for by options that were read, less those that were not given."""
+def command_line(command: Sequence[str], given: dict[str, Any]) -> CommandLine:
+    """Return the command line that a command and the values of the given options make."""
     own = {option.key: given[option.key] for option in OPTIONS if not option.is_setting and option.key in given}
     settings = {option.key: given[option.key] for option in OPTIONS if option.is_setting and option.key in given}
-    return Asked(tuple(command), settings, **own)
+    return CommandLine(tuple(command), settings, **own)

@@ -1,9 +1,8 @@
-"""The output of a program: passed through as it comes, byte by byte, and the last of it kept.
+"""The output of a program: copied to our own streams as it comes, and its end kept for failure messages.
 
-Each stream has a thread that waits for it, since who reads our own output may be slow. A stream that nobody reads
-any more, or that cannot be written, is still emptied, so that the program goes on.
-
-- What a quiet command says, kept until it is known whether anybody wants to read it.
+Each stream has a thread of its own, since whoever reads our output may be slow. A stream that nobody reads any more,
+or that cannot be written to, is still read to its end, so that the program continues. The output of a quiet command
+is kept (:class:`DeferredOutput`) until it is known whether the command fails.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ CHUNK_BYTES = 65_536
 TAIL_BYTES = 65_536
 TAIL_LINES = 200
 GRACE_S = 1.0
-"""How long nothing may come, after the program's end, from what it has left running, before we go."""
+"""After the program's end: seconds without output from the processes that it left running until we stop reading."""
 
 STUCK_S = 5.0
-"""How long whoever reads our output may keep us when the program had to be stopped."""
+"""The most seconds that a slow reader of our output may delay us after the program had to be stopped."""
 
-_LEFT_BEHIND_BYTES = 1 << 20  # the most that a pipe holds, so what the program itself has written is within it
+_LEFT_BEHIND_BYTES = 1 << 20  # the most that a pipe holds: what the program itself has written is within it
 _LOOK_EVERY_S = 0.05
 _JOINED_BYTES = 4_096
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
-class Tail:
-    """Keeps the last of several streams, in the order of arrival."""
+class OutputTail:
+    """Keeps the end of several streams, in the order of arrival."""
 
     def __init__(self, limit_bytes: int = TAIL_BYTES) -> None:
         self._limit_bytes = limit_bytes
@@ -50,11 +49,11 @@ class Tail:
         self.is_cut = False
 
     def add(self, stream: int, data: bytes) -> None:
-        """Keep what has come; the caller holds a lock."""
+        """Add data; the caller holds a lock."""
         chunks = self._chunks
         self._size += len(data)
         if chunks and chunks[-1][0] == stream and len(chunks[-1][1]) + len(data) <= _JOINED_BYTES:
-            data = chunks.pop()[1] + data  # many small ones would take more than they hold
+            data = chunks.pop()[1] + data  # many small chunks would take more memory than they hold
         chunks.append((stream, data))
         while self._size > self._limit_bytes:
             oldest, surplus = chunks.popleft(), self._size - self._limit_bytes
@@ -64,30 +63,30 @@ class Tail:
             self._size -= min(surplus, len(oldest[1]))
 
     def chunks(self) -> tuple[tuple[int, bytes], ...]:
-        """Return what is kept."""
+        """Return what is kept, each piece with its stream."""
         return tuple(self._chunks)
 
 
-class Output:
-    """Copies what a program writes, and keeps the last of it.
+class OutputCopier:
+    """Copies the output of a program to our own streams, and keeps its end.
 
     Args:
-        spool: Keeps all of it instead of passing it through; None passes it through.
+        deferred: Keeps the output instead; None copies it at once.
     """
 
-    def __init__(self, spool: Spool | None = None) -> None:
-        self.tail = Tail()
+    def __init__(self, deferred: DeferredOutput | None = None) -> None:
+        self.tail = OutputTail()
         self.copied_bytes = 0
-        self._spool = spool
+        self._deferred = deferred
         self._lock = threading.Lock()
         self._copiers: list[threading.Thread] = []
         self._writing = 0
 
     def copy(self, source: int, stream: int) -> None:
-        """Begin to copy a pipe to one of our own streams.
+        """Start to copy a pipe to one of our own streams.
 
         Args:
-            source: Where to read, to the end; it is closed then.
+            source: The descriptor to read from; it is closed at the end.
             stream: 1 or 2.
         """
         copier = threading.Thread(target=self._copy, args=(source, stream), daemon=True)
@@ -95,29 +94,28 @@ class Output:
         copier.start()
 
     def _copy(self, source: int, stream: int) -> None:
-        sink = _Sink(stream)
-        with suppress(OSError):  # what Linux says at the end of a terminal
+        sink = _OwnStream(stream)
+        with suppress(OSError):  # Linux reports the end of a terminal as an error
             while data := os.read(source, CHUNK_BYTES):
                 with self._lock:
                     self.copied_bytes += len(data)
                     self._writing += 1
                     self.tail.add(stream, data)
-                    if self._spool is not None:
-                        self._spool.add(stream, data)
-                if self._spool is None:
+                    if self._deferred is not None:
+                        self._deferred.add(stream, data)
+                if self._deferred is None:
                     sink.write(data)
                 with self._lock:
                     self._writing -= 1
         os.close(source)
 
     def finish(self, *, was_stopped: bool = False) -> bool:
-        """Wait, after the program's end, until all is copied that it wrote; return whether the streams have ended.
+        """Wait, after the program's end, until its output is copied; return whether its streams have ended.
 
-        What it has left running may keep its output open for ever: it is not waited for longer than a second in which
-        nothing comes.
+        Processes that it left running may keep its streams open for ever: the wait ends after a second without output.
 
         Args:
-            was_stopped: Do not wait for long for whoever reads our output either.
+            was_stopped: Whether the program had to be stopped; then a slow reader of our output does not delay us long.
         """
         began = quiet_since = monotonic()
         at_end = seen = self.copied_bytes
@@ -136,11 +134,11 @@ class Output:
         return True
 
     def lines(self, most: int = TAIL_LINES, *, only: int | None = None) -> list[str]:
-        """Return the last lines as text. What a program writes over, as a progress bar, is shown as it was last.
+        """Return the last lines as text; of a line that was overwritten, as by a progress bar, the last version.
 
         Args:
-            most: How many, at most.
-            only: Of which stream; None for all.
+            most: The most lines to return.
+            only: The stream to return lines of; None for all.
         """
         with self._lock:
             chunks, is_cut = self.tail.chunks(), self.tail.is_cut
@@ -151,26 +149,26 @@ class Output:
         while lines and not lines[-1].strip():
             lines.pop()
         if is_cut and len(lines) > 1:
-            lines = lines[1:]  # it has lost its beginning
+            lines = lines[1:]  # the first line is not complete
         return lines[-most:]
 
     def replay(self) -> None:
-        """Write what was kept instead of passed through."""
-        if self._spool is not None:
+        """Write the deferred output to our own streams."""
+        if self._deferred is not None:
             with self._lock:
-                sinks = {STDOUT: _Sink(STDOUT), STDERR: _Sink(STDERR)}
-                for stream, data in self._spool.read(self.tail):
+                sinks = {STDOUT: _OwnStream(STDOUT), STDERR: _OwnStream(STDERR)}
+                for stream, data in self._deferred.read(self.tail):
                     sinks[stream].write(data)
 
     def close(self) -> None:
-        """Let go of what was kept."""
-        if self._spool is not None:
+        """Drop the deferred output."""
+        if self._deferred is not None:
             with self._lock:
-                self._spool.close()
+                self._deferred.close()
 
 
 def _joined(chunks: tuple[tuple[int, bytes], ...], only: int | None) -> bytes:
-    """Return chunks in one piece; where another stream begins, a line does too."""
+    """Return chunks as one text, in which a change of stream begins a new line."""
     pieces: list[bytes] = []
     last = None
     for stream, data in chunks:
@@ -182,24 +180,24 @@ def _joined(chunks: tuple[tuple[int, bytes], ...], only: int | None) -> bytes:
     return b"".join(pieces)
 
 
-class _Sink:
-    """One of our own streams, as long as somebody reads it."""
+class _OwnStream:
+    """One of our own streams, written to for as long as somebody reads it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
         self._has_warned = False
 
     def write(self, data: bytes) -> None:
-        """Write all of it, unless nobody reads it or it cannot be written."""
+        """Write data completely, unless nobody reads the stream or the disk is full."""
         rest = memoryview(data)
         while rest and self._descriptor is not None:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
-            except BlockingIOError:  # somebody who shares the stream has made it so
+            except BlockingIOError:  # a process that shares the stream made it non-blocking
                 self._wait()
             except OSError as error:
                 if error.errno not in _FULL:
-                    self._descriptor = None  # nobody reads it: a broken pipe, a terminal that is gone
+                    self._descriptor = None  # nobody reads it any more: a broken pipe, a closed terminal
                     return
                 if not self._has_warned:
                     self._has_warned = True
@@ -221,11 +219,11 @@ _HEAD = struct.Struct("=BI")
 _STDERR = 2
 
 
-class Spool:
-    """Keeps the beginning of several streams in the order of arrival: a little in memory, more in a nameless file.
+class DeferredOutput:
+    """Keeps the beginning of several streams in the order of arrival, in memory and then in a temporary file.
 
     Args:
-        limit_bytes: How much is kept; of what comes after it, only the tail is known.
+        limit_bytes: The most to keep. What comes later is only in the :class:`OutputTail`.
     """
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
@@ -237,7 +235,7 @@ class Spool:
         self._file_bytes = 0
 
     def add(self, stream: int, data: bytes) -> None:
-        """Keep what has come, if there is room; the caller holds a lock."""
+        """Add data while there is room; the caller holds a lock."""
         room = max(0, self._limit_bytes - self._kept_bytes)
         kept = data[:room] if not self._left_out_bytes else b""
         self._left_out_bytes += len(data) - len(kept)
@@ -253,31 +251,31 @@ class Spool:
             if self._file is None:
                 import tempfile
 
-                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as we do
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - close() closes it
             file, written = self._file, 0
             while written < len(self._memory):
                 written += file.write(memoryview(self._memory)[written:]) or 0
-        except OSError:  # no room on the disk: what memory holds now is the end
+        except OSError:  # the disk is full: keep what is in memory, and no more
             self._limit_bytes = 0
             return
         self._file_bytes += len(self._memory)
         self._memory = bytearray()
 
     def close(self) -> None:
-        """Let go of what is kept."""
+        """Drop what is kept."""
         self._limit_bytes, self._memory = 0, bytearray()
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def read(self, tail: Tail) -> Iterator[tuple[int, bytes]]:
-        """Yield what was kept; where not all was, then a note of how much is missing, and the tail.
+    def read(self, tail: OutputTail) -> Iterator[tuple[int, bytes]]:
+        """Yield what was kept; then, if that was not all, a line that says how much is missing, and the tail.
 
         Args:
-            tail: The last of the same streams.
+            tail: The end of the same streams.
         """
         if self._file is not None:
-            with open(os.dup(self._file.fileno()), "rb") as file:  # noqa: PTH123 - with a buffer, other than ours
+            with open(os.dup(self._file.fileno()), "rb") as file:  # noqa: PTH123 - a buffered copy of a descriptor
                 file.seek(0)
                 yield from _frames(file, self._file_bytes)
         yield from _frames(BytesIO(self._memory), len(self._memory))
@@ -296,7 +294,7 @@ def _frames(file: IO[bytes], end: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _last(chunks: tuple[tuple[int, bytes], ...], count: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the last so many bytes of chunks."""
+    """Yield the last ``count`` bytes of chunks."""
     skip = sum(len(data) for _, data in chunks) - count
     for stream, data in chunks:
         if skip < len(data):

@@ -1,7 +1,8 @@
 """Start a program on POSIX systems, and wait for it, send signals to it and to all that it starts.
 
-The program gets a process group of its own, so that a signal reaches all that it has started and nobody else. Not on
-a terminal: who is not in the terminal's own group may not read from it, and its Ctrl+C already reaches all who are.
+The program gets a process group of its own, so that a signal reaches it, the processes that it started, and no other.
+On a terminal it stays in ours: only the terminal's foreground group may read from it, and its Ctrl+C already reaches
+all processes of that group.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from supervisor._cli.exec.exit_status import NOT_EXECUTABLE, NOT_FOUND, CannotStartError, Ended
+from supervisor._cli.exec.exit_status import NOT_EXECUTABLE, NOT_FOUND, CannotStartError, ExitStatus
 from supervisor._exceptions import used
 from supervisor._terminal import is_terminal
 
@@ -24,23 +25,23 @@ if TYPE_CHECKING:
 if sys.platform == "win32":
     raise ImportError("this module starts programs on POSIX systems")
 
-ASKED_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals that ask a program to end, and are forwarded."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""The signals that ask a program to end; they are forwarded."""
 
-_FOR_ONE = (signal.SIGUSR1, signal.SIGUSR2)
-_FORWARDED = (*ASKED_BY, signal.SIGQUIT, *_FOR_ONE)
-_OURS = (signal.SIGPIPE, signal.SIGXFSZ)
-"""What Python ignores for itself; its children are not to inherit that."""
+_USER_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
+_FORWARDED = (*STOP_SIGNALS, signal.SIGQUIT, *_USER_SIGNALS)
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+"""The signals that Python ignores for itself; its children must not inherit that."""
 
 _SHELL = "/bin/sh"
 _BINARY_BYTES = 256
 
 
-class Signals:
-    """Lets signals reach us while we wait.
+class SignalForwarder:
+    """Receives signals while we wait for the program.
 
     Args:
-        forward: Is called for each that is to be forwarded, in the main thread.
+        forward: Called in the main thread with the number of each signal to forward.
     """
 
     def __init__(self, forward: Callable[[int], None]) -> None:
@@ -50,10 +51,10 @@ class Signals:
         os.set_blocking(self._writable, False)
 
     def listen(self) -> None:
-        """Forward from now on. What was ignored before (by ``nohup``, say) stays so, for the program too."""
-        # Python's handlers run between two instructions; the descriptor wakes us when it comes right before a wait.
+        """Forward signals from now on. Signals that were ignored before, by ``nohup`` for example, stay ignored."""
+        # Python's handlers run between two instructions; the descriptor ends a wait that begins right after a signal.
         signal.set_wakeup_fd(self._writable, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _woken)
+        signal.signal(signal.SIGCHLD, _wake_up)
         for number in _FORWARDED:
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._on_signal)
@@ -62,7 +63,7 @@ class Signals:
         self._forward(number)
 
     def wait(self, timeout_s: float | None) -> None:
-        """Wait for a signal, a child's end among them, but not longer than so many seconds; None for any time."""
+        """Wait for a signal (SIGCHLD too), for at most ``timeout_s`` seconds; None waits without limit."""
         poll = select.poll()
         poll.register(self._readable, select.POLLIN)
         poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000)
@@ -71,48 +72,48 @@ class Signals:
                 pass
 
 
-def _woken(number: int, frame: Any) -> None:
-    """Do nothing: only a signal that is handled wakes us."""
+def _wake_up(number: int, frame: Any) -> None:
+    """Do nothing: only a signal that has a handler ends the wait."""
 
 
 class Child:
-    """A program that runs.
+    """A running program.
 
     Args:
-        pid: Its process.
+        pid: Its process id.
         has_group: Whether it leads a process group of its own.
     """
 
     def __init__(self, pid: int, *, has_group: bool) -> None:
         self.pid = pid
         self._has_group = has_group
-        _, ours_bytes = used()
-        self._ours_bytes = ours_bytes or 0
+        _, own_bytes = used()
+        self._own_bytes = own_bytes or 0
 
-    def ended(self) -> Ended | None:
-        """Return how it ended, or None while it runs."""
+    def ended(self) -> ExitStatus | None:
+        """Return its exit status, or None while it runs."""
         pid, status, usage = os.wait4(self.pid, os.WNOHANG)
         if not pid:
             return None
         code = os.waitstatus_to_exitcode(status)
         number = max(0, -code)
         cpu_s, peak_bytes = usage.ru_utime + usage.ru_stime, self._peak(usage.ru_maxrss)
-        return Ended(128 + number if number else code, number, cpu_s, peak_bytes)
+        return ExitStatus(128 + number if number else code, number, cpu_s, peak_bytes)
 
     def _peak(self, used: int) -> int | None:
-        """Return the most memory that it had; Linux counts ours too, from before it became another program."""
+        """Return its peak memory. Linux counts ours too, from before the exec: then the peak is unknown."""
         memory = used if sys.platform == "darwin" else used * 1024  # kibibytes, but bytes on macOS
-        return memory if memory > self._ours_bytes or sys.platform == "darwin" else None
+        return memory if memory > self._own_bytes or sys.platform == "darwin" else None
 
     def send(self, number: int, *, from_terminal: bool = False) -> None:
-        """Send a signal to it and, unless it is one that each program understands as it likes, to all it has started.
+        """Send a signal to it and, except SIGUSR1 and SIGUSR2, to all processes that it started.
 
         Args:
             number: The signal.
-            from_terminal: It is one that a terminal sends to all in its group by itself.
+            from_terminal: Whether a terminal sends this signal to its whole foreground group by itself.
         """
-        if number in _FOR_ONE:
-            with suppress(OSError):  # nobody is left, or those who are belong to somebody else
+        if number in _USER_SIGNALS:
+            with suppress(OSError):  # it has ended, or belongs to another user now
                 os.kill(self.pid, number)
         elif self._has_group:
             with suppress(OSError):
@@ -122,17 +123,17 @@ class Child:
                 with suppress(OSError):
                     os.kill(pid, number)
 
-    def ask(self) -> None:
-        """Ask it, and all that it has started, to end; one that is stopped goes on, or it could not."""
+    def terminate(self) -> None:
+        """Ask it, and all processes that it started, to end; suspended ones are resumed so that they can."""
         self.send(signal.SIGTERM)
         self.send(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it, and all that it has started, without asking."""
+        """Kill it, and all processes that it started."""
         self.send(signal.SIGKILL)
 
-    def has_left_some(self) -> bool:
-        """Tell, after its end, whether something that it has started still runs, as far as that can be told."""
+    def has_leftovers(self) -> bool:
+        """Tell, after its end, whether a process that it started is known to be still running."""
         if not self._has_group:
             return bool(_descendants())
         try:
@@ -145,7 +146,7 @@ class Child:
 
 
 def _descendants() -> list[int]:
-    """Return all processes that descend from this one; in the terminal's group they are told apart only by that."""
+    """Return the processes that descend from this one: in a shared process group, only that tells them apart."""
     import psutil
 
     with suppress(psutil.Error):
@@ -154,22 +155,22 @@ def _descendants() -> list[int]:
 
 
 def start(command: Sequence[str], stdout: int, stderr: int, variables: Mapping[str, str]) -> Child:
-    """Start a program; its stdin is ours.
+    """Start a program; it shares our stdin.
 
     Args:
-        command: The program, looked for in ``PATH`` unless it has a slash, and its arguments. One without ``#!`` is
-            run by ``/bin/sh``, as shells do.
-        stdout: Where its output goes.
-        stderr: Where its errors go.
-        variables: What its environment has besides ours.
+        command: The program, looked for in ``PATH`` unless it has a slash, and its arguments. A script without ``#!``
+            is run by ``/bin/sh``, as in a shell.
+        stdout: The descriptor for its stdout.
+        stderr: The descriptor for its stderr.
+        variables: Environment variables to add to ours.
 
     Raises:
-        CannotStartError: There is no such program, or it cannot be run.
+        CannotStartError: The program does not exist, or cannot be run.
     """
     has_group = not is_terminal(0)
     options: dict[str, Any] = {
         "file_actions": [(os.POSIX_SPAWN_DUP2, stdout, 1), (os.POSIX_SPAWN_DUP2, stderr, 2)],
-        "setsigdef": _OURS,
+        "setsigdef": _IGNORED_BY_PYTHON,
         **({"setpgroup": 0} if has_group else {}),
     }
     environment = {**os.environ, **variables}
@@ -185,13 +186,13 @@ def _spawn(command: Sequence[str], environment: Mapping[str, str], options: Mapp
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
-        path = _found(command[0])
+        path = _path_of(command[0])
         if path is None or _is_binary(path):
             raise
         return os.posix_spawn(_SHELL, (_SHELL, path, *command[1:]), environment, **options)
 
 
-def _found(program: str) -> str | None:
+def _path_of(program: str) -> str | None:
     import shutil
 
     return shutil.which(program)
@@ -206,10 +207,10 @@ def _is_binary(path: str) -> bool:
 
 
 def _reason(program: str, error: OSError | ValueError) -> CannotStartError:
-    """Return what shells say of a program that cannot be started."""
+    """Return the error of a program that cannot be started, with the exit code of shells."""
     if not program:
         return CannotStartError(NOT_FOUND, "command not found", "its name is empty")
-    if not isinstance(error, OSError):  # a NUL in an argument
+    if not isinstance(error, OSError):  # an argument contains a NUL character
         return CannotStartError(NOT_EXECUTABLE, "command cannot be run", f"{program!r}: {error}")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         if os.path.exists(program):  # noqa: PTH110 - pathlib costs 3 ms
@@ -219,7 +220,7 @@ def _reason(program: str, error: OSError | ValueError) -> CannotStartError:
         where = "no such file" if "/" in program else f"not in PATH ({os.environ.get('PATH', os.defpath)})"
         return CannotStartError(NOT_FOUND, "command not found", f"{program!r} is {where}")
     if error.errno == errno.EACCES:
-        is_directory = os.path.isdir(program)  # noqa: PTH112 - as above
+        is_directory = os.path.isdir(program)  # noqa: PTH112 - pathlib costs 3 ms
         remedy = "it is a directory" if is_directory else "make it executable (chmod +x), or name its interpreter"
         return CannotStartError(NOT_EXECUTABLE, "command cannot be run", f"{program!r}: permission denied; {remedy}")
     return CannotStartError(NOT_EXECUTABLE, "command cannot be run", f"{program!r}: {error.strerror or error}")

@@ -1,8 +1,8 @@
-"""Start a program on Windows, and wait for it, ask it to end and end all that it has started.
+"""Start a program on Windows, wait for it, ask it to end, and kill it with the processes that it started.
 
-It gets a process group of its own, since Ctrl+Break can be sent to a group only
-(https://learn.microsoft.com/windows/console/generateconsolectrlevent). Ctrl+C cannot, so that it is forwarded as
-Ctrl+Break too.
+It gets a process group of its own, since Ctrl+Break can only be sent to a group
+(https://learn.microsoft.com/windows/console/generateconsolectrlevent). Ctrl+C cannot be sent to a group, and is
+forwarded as Ctrl+Break.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from supervisor._cli.exec.exit_status import NOT_EXECUTABLE, NOT_FOUND, CannotStartError, Ended
+from supervisor._cli.exec.exit_status import NOT_EXECUTABLE, NOT_FOUND, CannotStartError, ExitStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 if sys.platform != "win32":
     raise ImportError("this module starts programs on Windows")
 
-ASKED_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGBREAK)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGBREAK)
 _LOOK_EVERY_S = 0.05  # a wait for a process cannot be interrupted by a signal
 _CTRL_C_EXIT = 0xC000013A
 
 
-class Signals:
-    """Lets signals reach us while we wait.
+class SignalForwarder:
+    """Receives signals while we wait for the program.
 
     Args:
-        forward: Is called for each that is to be forwarded, in the main thread.
+        forward: Called in the main thread with the number of each signal to forward.
     """
 
     def __init__(self, forward: Callable[[int], None]) -> None:
@@ -39,8 +39,8 @@ class Signals:
         self.child: Child | None = None
 
     def listen(self) -> None:
-        """Forward from now on; what was ignored before stays so."""
-        for number in ASKED_BY:
+        """Forward signals from now on; signals that were ignored before stay ignored."""
+        for number in STOP_SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._on_signal)
 
@@ -48,7 +48,7 @@ class Signals:
         self._forward(number)
 
     def wait(self, timeout_s: float | None) -> None:
-        """Wait a moment, or until the program has ended."""
+        """Wait a moment, or until the program ends."""
         import time
 
         wait_s = _LOOK_EVERY_S if timeout_s is None else max(0.0, min(timeout_s, _LOOK_EVERY_S))
@@ -59,7 +59,7 @@ class Signals:
 
 
 class Child:
-    """A program that runs.
+    """A running program.
 
     Args:
         process: Its process.
@@ -70,31 +70,31 @@ class Child:
         self.pid = process.pid
 
     def wait(self, timeout_s: float) -> None:
-        """Wait for its end, but not longer than so many seconds."""
+        """Wait for its end, for at most ``timeout_s`` seconds."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_s)
 
-    def ended(self) -> Ended | None:
-        """Return how it ended, or None while it runs."""
+    def ended(self) -> ExitStatus | None:
+        """Return its exit status, or None while it runs."""
         code = self._process.poll()
         if code is None:
             return None
-        return Ended(code, signal.SIGINT if code == _CTRL_C_EXIT else 0)
+        return ExitStatus(code, signal.SIGINT if code == _CTRL_C_EXIT else 0)
 
-    def send(self, number: int, *, from_terminal: bool = False) -> None:  # noqa: ARG002 - as on POSIX systems
-        """Ask it, and all that it has started, to end; Windows knows one way for that."""
+    def send(self, number: int, *, from_terminal: bool = False) -> None:  # noqa: ARG002 - the signature of the POSIX module
+        """Ask it, and all processes that it started, to end: Windows has one way for that, whatever the signal."""
         try:
             os.kill(self.pid, signal.CTRL_BREAK_EVENT)
-        except OSError:  # it has no console in common with us
+        except OSError:  # it does not share our console
             with suppress(OSError):
                 self._process.terminate()
 
-    def ask(self) -> None:
-        """Ask it, and all that it has started, to end."""
+    def terminate(self) -> None:
+        """Ask it, and all processes that it started, to end."""
         self.send(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it, and all that it has started, without asking."""
+        """Kill it, and all processes that it started."""
         import psutil
 
         with suppress(psutil.Error):
@@ -104,28 +104,28 @@ class Child:
         with suppress(OSError):
             self._process.kill()
 
-    def has_left_some(self) -> bool:
-        """Return False: what outlives its parent cannot be found here."""
+    def has_leftovers(self) -> bool:
+        """Return False: on Windows, processes that outlive their parent cannot be found."""
         return False
 
 
 def start(command: Sequence[str], stdout: int, stderr: int, variables: Mapping[str, str]) -> Child:
-    """Start a program; its stdin is ours.
+    """Start a program; it shares our stdin.
 
     Args:
         command: The program and its arguments.
-        stdout: Where its output goes.
-        stderr: Where its errors go.
-        variables: What its environment has besides ours.
+        stdout: The descriptor for its stdout.
+        stderr: The descriptor for its stderr.
+        variables: Environment variables to add to ours.
 
     Raises:
-        CannotStartError: There is no such program, or it cannot be run.
+        CannotStartError: The program does not exist, or cannot be run.
     """
     flags = subprocess.CREATE_NEW_PROCESS_GROUP
-    if sys.stdout is None:  # under pythonw nobody wants to see a console come up
+    if sys.stdout is None:  # under pythonw no console window should open
         flags |= subprocess.CREATE_NO_WINDOW
     try:
-        process = subprocess.Popen(  # noqa: S603 - what it runs is what it is asked to run
+        process = subprocess.Popen(  # noqa: S603 - it runs the command that the user gave
             _resolved(command), stdout=stdout, stderr=stderr, env={**os.environ, **variables}, creationflags=flags
         )
     except FileNotFoundError as error:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import supervisor._cli.exec.supervise_command
-from supervisor._cli.exec.options import OPTIONS, Asked, asked, seconds
+from supervisor._cli.exec.options import OPTIONS, CommandLine, parse, seconds
 from supervisor._cli.run_command import command
 
 _WORDS = [
@@ -21,11 +21,11 @@ _WORDS = [
 ]  # fmt: skip
 
 
-def read_by_click(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Asked | None:
+def read_by_click(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine | None:
     """Return what click makes of a command line, or None when it refuses it or helps."""
-    found: list[Asked] = []
+    found: list[CommandLine] = []
 
-    def keep(wanted: Asked) -> int:
+    def keep(wanted: CommandLine) -> int:
         found.append(wanted)
         return 0
 
@@ -40,7 +40,7 @@ def test_both_ways_read_alike(arguments: list[str]) -> None:
     """What is read without click is what click reads; what is left to click is what click refuses, or its help."""
     with pytest.MonkeyPatch.context() as patch:
         by_click = read_by_click(arguments, patch)
-    ours = asked(arguments)
+    ours = parse(arguments)
     if ours is not None:
         assert by_click == ours
     elif by_click is not None:
@@ -52,13 +52,13 @@ def test_both_ways_read_alike(arguments: list[str]) -> None:
 
 def test_all_options_are_read() -> None:
     """Each option sets what it says, and the rest is the command, whatever it looks like."""
-    wanted = asked([
+    wanted = parse([
         "--name", "nightly parcels", "--handler", "ops", "--handler=dev", "--log", "a.log", "--timeout", "90",
         "--kill-after", "5s", "-q", "--report-on", "start", "--report-on", "success", "--no-journal",
         "--max-duration", "2h", "--stall-after", "10m", "--schedule", "0 2 * * *", "--overlap", "skip",
         "--", "job", "--name", "x", "--", "-q",
     ])  # fmt: skip
-    assert wanted == Asked(
+    assert wanted == CommandLine(
         command=("job", "--name", "x", "--", "-q"),
         settings={
             "name": "nightly parcels",
@@ -79,8 +79,8 @@ def test_all_options_are_read() -> None:
 
 def test_the_command_may_begin_without_dashes() -> None:
     """The first argument that is no option is the program, and all that follows is its own."""
-    assert asked(["-q", "sh", "-c", "exit 1"]) == Asked(("sh", "-c", "exit 1"), {}, is_quiet=True)
-    assert asked(["true"]) == Asked(("true",), {})
+    assert parse(["-q", "sh", "-c", "exit 1"]) == CommandLine(("sh", "-c", "exit 1"), {}, is_quiet=True)
+    assert parse(["true"]) == CommandLine(("true",), {})
 
 
 @pytest.mark.parametrize(
@@ -116,4 +116,4 @@ def test_any_text_is_a_duration_or_refused(text: str) -> None:
 )  # fmt: skip
 def test_what_is_wrong_is_left_to_click(arguments: list[str]) -> None:
     """Click says what is wrong, and helps."""
-    assert asked(arguments) is None
+    assert parse(arguments) is None

@@ -16,10 +16,10 @@ from supervisor._cli.exec.output import (
     MEMORY_BYTES,
     STDERR,
     STDOUT,
-    Output,
-    Spool,
-    Tail,
-    _Sink,
+    DeferredOutput,
+    OutputCopier,
+    OutputTail,
+    _OwnStream,
 )
 
 chunks = st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(min_size=1, max_size=40)), max_size=30)
@@ -36,7 +36,7 @@ def whole(parts: object) -> dict[int, bytes]:
 @given(chunks, st.integers(min_value=1, max_value=300))
 def test_a_tail_is_the_end_of_all_in_its_order(said: list[tuple[int, bytes]], limit: int) -> None:
     """It holds the last bytes of all streams together, at most so many, each byte with its stream."""
-    tail = Tail(limit)
+    tail = OutputTail(limit)
     for stream, data in said:
         tail.add(stream, data)
     bytes_said = [(stream, byte) for stream, data in said for byte in data]
@@ -46,7 +46,7 @@ def test_a_tail_is_the_end_of_all_in_its_order(said: list[tuple[int, bytes]], li
 
 def test_many_small_pieces_are_kept_in_few() -> None:
     """A program that writes byte by byte does not take more memory than one that writes lines."""
-    tail = Tail()
+    tail = OutputTail()
     for _ in range(100_000):
         tail.add(STDOUT, b"x")
     assert len(tail.chunks()) < 50
@@ -55,7 +55,7 @@ def test_many_small_pieces_are_kept_in_few() -> None:
 
 def lines_of(*said: tuple[int, bytes], **options: int) -> list[str]:
     """Return the last lines of what was said."""
-    output = Output()
+    output = OutputCopier()
     for stream, data in said:
         output.tail.add(stream, data)
     return output.lines(**options)
@@ -84,8 +84,8 @@ def test_lines_of_two_streams_do_not_run_together() -> None:
 
 def test_a_line_that_has_lost_its_beginning_goes() -> None:
     """What is cut begins with a whole line; a single line stays, cut."""
-    output = Output()
-    output.tail = Tail(10)
+    output = OutputCopier()
+    output.tail = OutputTail(10)
     output.tail.add(STDOUT, b"first line\nsecond")
     assert output.lines() == ["second"]
     output.tail.add(STDOUT, b"x" * 30)
@@ -95,7 +95,7 @@ def test_a_line_that_has_lost_its_beginning_goes() -> None:
 @given(chunks, st.integers(min_value=0, max_value=400))
 def test_a_spool_gives_back_the_beginning_and_says_what_is_missing(said: list[tuple[int, bytes]], limit: int) -> None:
     """All is given back within the limit; beyond it the beginning, the tail, and how much is between them."""
-    spool, tail = Spool(limit), Tail(100)
+    spool, tail = DeferredOutput(limit), OutputTail(100)
     for stream, data in said:
         tail.add(stream, data)
         spool.add(stream, data)
@@ -114,7 +114,7 @@ def test_a_spool_gives_back_the_beginning_and_says_what_is_missing(said: list[tu
 def test_a_spool_keeps_little_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is more than a megabyte goes into a nameless file, and comes back whole."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    spool, tail = Spool(), Tail()
+    spool, tail = DeferredOutput(), OutputTail()
     piece = bytes(range(256)) * 256
     for number in range(100):
         spool.add(STDOUT if number % 3 else STDERR, piece)
@@ -131,7 +131,7 @@ def test_a_spool_without_room_on_the_disk_keeps_what_memory_holds(
 ) -> None:
     """Where no file can be written the beginning is kept, and what is missing is said."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    spool, tail = Spool(), Tail()
+    spool, tail = DeferredOutput(), OutputTail()
     piece = b"x" * 65_536
     for _ in range(100):
         tail.add(STDOUT, piece)
@@ -148,7 +148,7 @@ def test_a_full_disk_is_warned_of_once(log: pytest.LogCaptureFixture) -> None:
         pytest.skip("there is no /dev/full")
     full = os.open("/dev/full", os.O_WRONLY)
     try:
-        sink = _Sink(full)
+        sink = _OwnStream(full)
         for _ in range(3):
             sink.write(b"lost")
     finally:
@@ -166,7 +166,7 @@ def test_a_stream_that_others_have_made_non_blocking_gets_all() -> None:
     os.set_blocking(writable, False)
 
     def write() -> None:
-        _Sink(writable).write(b"x" * 1_000_000)
+        _OwnStream(writable).write(b"x" * 1_000_000)
         os.close(writable)
 
     writer = threading.Thread(target=write)
