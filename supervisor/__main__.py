@@ -1,7 +1,7 @@
 """``python -m supervisor`` is the command ``supervisor``.
 
-``supervisor run`` stands before many a scheduled program, and takes the shortest way: without click, which only
-helps with a wrong command line, and without the 10 ms that an interpreter needs to tidy up before it ends.
+``supervisor run`` starts with each scheduled program, so it takes the shortest way: it imports click only for a wrong
+command line, and skips the 10 ms that an interpreter spends on freeing its memory at the end.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from contextlib import suppress
 
 __all__ = ["main"]
 
-_SIGNED = 1 << 31  # the exit codes of Windows go beyond what Python takes for one
+_SIGNED = 1 << 31  # Windows has exit codes from here on; os._exit() takes them as negative numbers
 
 
 def main() -> None:
-    """Carry out what the command line says."""
+    """Run the command of the command line."""
     if sys.argv[1:2] == ["run"]:
         gc.disable()
         from supervisor._cli.exec.options import parse
@@ -34,10 +34,10 @@ def main() -> None:
 
 
 def _leave(code: int) -> None:
-    """End the process: everything is told and closed."""
+    """End the process at once, after what is registered for its end, with the journal closed and the output flushed."""
     import atexit
 
-    atexit._run_exitfuncs()  # noqa: SLF001 - what is registered is done, as at any other end
+    atexit._run_exitfuncs()  # noqa: SLF001 - os._exit() below would skip it
     from supervisor._runtime import default_runtime
 
     default_runtime().close()

@@ -1,6 +1,6 @@
-"""What ``supervisor demo`` shows: a script that is watched over, once on a good night and once on a bad one.
+"""What ``supervisor demo`` shows: a supervised script that succeeds, and one that fails.
 
-It is written as a script of yours would be: the work, a decorator, and a few words with the run.
+It is written as a script of yours would be: the work, a decorator, and a few calls of the run's methods.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ console = ConsoleHandler()
 
 @supervised("library check", handlers=[console], report_on=["success"])
 def check_library(run: Run) -> None:
-    """Parse the source files of Python's own library, as long as patience lasts."""
+    """Parse the source files of Python's own library, for six seconds at most."""
     files = sorted(library_files())
     until = monotonic() + LONGEST_S
     lines = checked = broken = 0
