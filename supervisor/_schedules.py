@@ -92,7 +92,7 @@ class Schedule:
                 yield due
 
 
-def parse(text: object) -> Schedule:
+def parse_schedule(text: object) -> Schedule:
     """Return the schedule that a text describes.
 
     A cron expression has five fields, as in a crontab ("0 2 * * *": minute, hour, day of the month, month, day of the

@@ -125,9 +125,9 @@ def _captured(value: bool | str | Iterable[str] | None) -> tuple[str, ...] | Non
 def _schedule(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Refuse what is no schedule: here, since the check that misses the run is nowhere near the script."""
     if value is not None:
-        from supervisor._schedules import parse
+        from supervisor._schedules import parse_schedule
 
-        parse(value)
+        parse_schedule(value)
 
 
 def _patterns(value: Mapping[str, str]) -> Mapping[str, str]:

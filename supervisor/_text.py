@@ -148,7 +148,7 @@ def without_controls(text: str) -> str:
     return text.translate(_BLANKS)
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text that can be shown and encoded; of control characters, it contains only line feeds and tabs.
 
     Other line breaks become line feeds, the colours of terminals are removed, and U+FFFD replaces other control

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scripts import PACKAGE
 
 from supervisor import supervise
-from supervisor._schedules import COUNT_LIMIT, machine_zone, parse
+from supervisor._schedules import COUNT_LIMIT, machine_zone, parse_schedule
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 
 def starts(schedule: str, after: datetime, count: int, shown: str) -> list[str]:
     """Return the next starts as a zone's clock shows them."""
-    due = islice(parse(schedule)._due_after(after), count)
+    due = islice(parse_schedule(schedule)._due_after(after), count)
     return [f"{each.astimezone(ZoneInfo(shown)):%a %H:%M %z}" for each in due]
 
 
@@ -62,7 +62,7 @@ def starts(schedule: str, after: datetime, count: int, shown: str) -> list[str]:
 )
 def test_intervals(text: str, seconds: float) -> None:
     """An interval is a number and a unit, in any case and with any blanks, and counts from the last start."""
-    schedule = parse(text)
+    schedule = parse_schedule(text)
     assert schedule.every_s == seconds
     assert schedule.next_after(NOON) == NOON + timedelta(seconds=seconds)
 
@@ -86,11 +86,11 @@ def test_intervals(text: str, seconds: float) -> None:
 def test_cron_expressions(text: str, due: str, zone: Callable[[str], None]) -> None:
     """Five fields as in a crontab, and the words that crontabs have for them."""
     zone("UTC")
-    found = parse(f"  {text} ").next_after(NOON)
+    found = parse_schedule(f"  {text} ").next_after(NOON)
     assert found is not None
     assert f"{found:%Y-%m-%d %H:%M}" == due
     assert found.tzinfo is UTC
-    assert str(parse(f" {text}  ")) == text
+    assert str(parse_schedule(f" {text}  ")) == text
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_cron_expressions(text: str, due: str, zone: Callable[[str], None]) -> N
 def test_what_is_refused(text: object, evidence: str) -> None:
     """Anything else is refused with what it was, what is wrong with it, and an example of what is right."""
     with pytest.raises(ConfigurationError) as caught:
-        parse(text)
+        parse_schedule(text)
     said = str(caught.value)
     assert said.startswith(f"schedule must be a cron expression or an interval, got {text!r}: ")
     assert evidence in said
@@ -135,7 +135,7 @@ FIELD = st.text("0123456789*/-,#LWMONJA", min_size=1, max_size=6)
 def test_nothing_else_is_raised(text: str) -> None:
     """Whatever the text, it is understood or refused as a mistake in the configuration."""
     try:
-        schedule = parse(text)
+        schedule = parse_schedule(text)
     except ConfigurationError:
         return
     due = schedule.next_after(NOON)
@@ -150,18 +150,18 @@ def test_a_setting_is_refused_where_it_is_made() -> None:
 
 def test_what_is_due_between_two_instants() -> None:
     """All times after one instant and up to another, that one included; a thousand at most."""
-    schedule = parse("every 10 min")
+    schedule = parse_schedule("every 10 min")
     due = schedule.due(NOON, NOON + timedelta(minutes=30))
     assert due == tuple(NOON + timedelta(minutes=each) for each in (10, 20, 30))
     assert schedule.due(NOON, NOON) == ()
-    assert len(parse("* * * * *").due(NOON, NOON + timedelta(days=30))) == COUNT_LIMIT
+    assert len(parse_schedule("* * * * *").due(NOON, NOON + timedelta(days=30))) == COUNT_LIMIT
 
 
 def test_what_is_rarely_or_never_due(zone: Callable[[str], None]) -> None:
     """A day that comes every four years is found; where no day ever fits, there is no next start."""
     zone("UTC")
-    assert parse("0 0 29 2 *").next_after(NOON) == datetime(2028, 2, 29, tzinfo=UTC)
-    assert parse("0 0 */31 * MON#5").next_after(NOON) is None  # the first of a month is no fifth Monday
+    assert parse_schedule("0 0 29 2 *").next_after(NOON) == datetime(2028, 2, 29, tzinfo=UTC)
+    assert parse_schedule("0 0 */31 * MON#5").next_after(NOON) is None  # the first of a month is no fifth Monday
 
 
 # The clocks' changes
@@ -204,7 +204,7 @@ def test_both_changes_in_denver(zone: Callable[[str], None]) -> None:
     assert starts("15 2 * * *", spring, 2, "America/Denver") == ["Sun 03:00 -0600", "Mon 02:15 -0600"]
     assert starts("15 1 * * *", autumn, 2, "America/Denver") == ["Sun 01:15 -0600", "Mon 01:15 -0700"]
     assert starts("every 1 d", spring, 1, "America/Denver") == ["Sun 12:00 -0600"]
-    assert len(parse("0 * * * *").due(autumn, autumn + timedelta(hours=25))) == 25
+    assert len(parse_schedule("0 * * * *").due(autumn, autumn + timedelta(hours=25))) == 25
 
 
 @posix
@@ -230,7 +230,7 @@ def test_the_zone_is_the_machines(name: str, zone: Callable[[str], None]) -> Non
 def test_a_zone_without_a_name(zone: Callable[[str], None]) -> None:
     """A zone that TZ spells out, which no database has, counts too."""
     zone("XXX-5:30YYY,M3.5.0,M10.5.0/3")
-    assert parse("0 2 * * *").next_after(NOON) == datetime(2026, 3, 1, 20, 30, tzinfo=UTC)
+    assert parse_schedule("0 2 * * *").next_after(NOON) == datetime(2026, 3, 1, 20, 30, tzinfo=UTC)
 
 
 def test_it_is_cheap_until_it_is_asked() -> None:

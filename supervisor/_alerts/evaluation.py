@@ -15,7 +15,7 @@ import attrs
 from supervisor import _log
 from supervisor._alerts import rules
 from supervisor._models.kinds import Kind
-from supervisor._schedules import Schedule, parse
+from supervisor._schedules import Schedule, parse_schedule
 from supervisor._store.essentials import storable
 from supervisor._store.processes import hostname
 from supervisor.errors import ConfigurationError
@@ -289,7 +289,7 @@ def _is_older(known: KnownSchedule, newest: RunRecord | None) -> bool:
 
 def _plan(name: str, text: str, grace_s: float | None, newest: RunRecord | None, since: datetime | None) -> Plan | None:
     try:
-        schedule = parse(text)
+        schedule = parse_schedule(text)
     except ConfigurationError as error:  # only by a journal that was changed by hand, or that a newer version wrote
         _log.warning("the schedule of %r cannot be checked: %s", name, error)
         return None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def safely(make: Callable[..., T], *arguments: Any, otherwise: T) -> T:
+def safe_result(make: Callable[..., T], *arguments: Any, otherwise: T) -> T:
     """Return what a function returns, or another value if it raises.
 
     The function examines objects of the script, which may raise anything; memory or stack may be exhausted, too.
@@ -106,7 +106,7 @@ def previous(error: BaseException) -> Link | None:
 
 def notes_of(error: BaseException) -> list[str]:
     """Return the notes that were added with ``add_note``, at most twenty; if there are more, a last one says so."""
-    notes = safely(_notes_attribute, error, otherwise=None)
+    notes = safe_result(_notes_attribute, error, otherwise=None)
     if notes is None:
         return []
     if not issubclass(type(notes), (list, tuple)):
@@ -122,7 +122,7 @@ def _notes_attribute(error: BaseException) -> Any:
 
 def class_name_of(error: BaseException) -> str:
     """Return the name of an exception's class; "exception" if its metaclass raises."""
-    return safely(type_name, type(error), otherwise="exception")
+    return safe_result(type_name, type(error), otherwise="exception")
 
 
 _LONGEST_CODE = 1_000
@@ -135,7 +135,7 @@ def message_text(error: BaseException, redactor: Redactor | None) -> str:
     A ``KeyError`` and exceptions with several arguments show the ``repr`` of their arguments, so secrets are removed
     from the arguments first. Other secrets may still be in the message.
     """
-    text = None if redactor is None else safely(_of_arguments, error, redactor, otherwise=None)
+    text = None if redactor is None else safe_result(_of_arguments, error, redactor, otherwise=None)
     return safe_text(error) if text is None else text
 
 
@@ -161,9 +161,9 @@ def exception_text(error: BaseException, redactor: Redactor | None) -> str:
     kind, text = class_name_of(error), message_text(error, redactor)
     line = f"{kind}: {text}" if text else kind
     if issubclass(type(error), SyntaxError):
-        return safely(_syntax, error, line, otherwise=line)
+        return safe_result(_syntax, error, line, otherwise=line)
     if sys.version_info >= (3, 12) and issubclass(type(error), (NameError, AttributeError, ImportError)):
-        return safely(_with_suggestion, error, line, otherwise=line)
+        return safe_result(_with_suggestion, error, line, otherwise=line)
     return line
 
 

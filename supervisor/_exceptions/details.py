@@ -13,7 +13,7 @@ from supervisor._exceptions.chain import (
     group_of,
     message_text,
     notes_of,
-    safely,
+    safe_result,
     trace_of,
 )
 from supervisor._exceptions.frames import (
@@ -49,26 +49,26 @@ _CLOSING = "+------------------------------------"
 
 def details_of(error: BaseException, thread: str, redactor: Redactor | None, *, show_locals: bool) -> ErrorDetails:
     """Return an exception as plain values; see :func:`supervisor._exceptions.facts.error_details`."""
-    package = safely(own_package, trace_of(error), otherwise="")
-    frames: Sequence[Frame] = safely(frames_of, trace_of(error), package, otherwise=[])
-    own = safely(_own_details, error, frames, thread, redactor, otherwise=None)
+    package = safe_result(own_package, trace_of(error), otherwise="")
+    frames: Sequence[Frame] = safe_result(frames_of, trace_of(error), package, otherwise=[])
+    own = safe_result(_own_details, error, frames, thread, redactor, otherwise=None)
     if own is not None:
         return own
     place, sources, nothing = innermost(frames), Sources(redactor), ("", "")
-    source, excerpt = nothing if place is None else safely(sources.excerpt, place, otherwise=nothing)
+    source, excerpt = nothing if place is None else safe_result(sources.excerpt, place, otherwise=nothing)
     writer = TracebackWriter(sources, redactor, package, place if show_locals else None)
     kind = class_name_of(error)
     return ErrorDetails(
         type=kind,
-        message=safely(_message, error, redactor, otherwise="<its text cannot be shown>"),
-        where=safely(_line, location_text(place), redactor, otherwise=""),
+        message=safe_result(_message, error, redactor, otherwise="<its text cannot be shown>"),
+        where=safe_result(_line, location_text(place), redactor, otherwise=""),
         source=source,
         excerpt=excerpt,
-        notes=safely(_notes, error, redactor, otherwise=()),
-        local_variables=safely(_variables, place, redactor, otherwise=()) if show_locals else (),
-        traceback=safely(writer.write, error, frames, otherwise=f"{kind}: its traceback cannot be shown"),
-        thread=safely(_line, thread, redactor, otherwise="a thread"),
-        fingerprint=safely(fingerprint, kind, frames, otherwise=""),
+        notes=safe_result(_notes, error, redactor, otherwise=()),
+        local_variables=safe_result(_variables, place, redactor, otherwise=()) if show_locals else (),
+        traceback=safe_result(writer.write, error, frames, otherwise=f"{kind}: its traceback cannot be shown"),
+        thread=safe_result(_line, thread, redactor, otherwise="a thread"),
+        fingerprint=safe_result(fingerprint, kind, frames, otherwise=""),
     )
 
 
@@ -185,7 +185,7 @@ class TracebackWriter:
             _emit([f"... (groups deeper than {_DEEPEST_GROUP} are left out)"], depth, out)
             return False
         if frames is None:
-            frames = safely(frames_of, trace_of(error), self._own, otherwise=list[Frame]())
+            frames = safe_result(frames_of, trace_of(error), self._own, otherwise=list[Frame]())
         text = self._block(error, frames, "Exception Group Traceback" if group is not None else "Traceback")
         self._room -= len(text)
         if group is None:
@@ -216,15 +216,15 @@ class TracebackWriter:
     def _block(self, error: BaseException, frames: Sequence[Frame], title: str) -> str:
         """Return one exception with its own traceback, without secrets."""
         unknown = f"{class_name_of(error)}: its text cannot be shown"
-        steps: Sequence[Step] = safely(folded_frames, frames, otherwise=frames[-1:])
-        last_lines = safely(self._last_lines, error, otherwise=unknown)
+        steps: Sequence[Step] = safe_result(folded_frames, frames, otherwise=frames[-1:])
+        last_lines = safe_result(self._last_lines, error, otherwise=unknown)
         text = self._joined(steps, title, last_lines, marked=True)
-        clean = safely(redacted_text, text, self._redactor, otherwise=unknown)
+        clean = safe_result(redacted_text, text, self._redactor, otherwise=unknown)
         if clean is text or clean is unknown or "^" not in text:
             return clean
         # A line whose secret was replaced must not be underlined: the marks would show how long the secret was.
         text = self._joined(steps, title, last_lines, marked=False)
-        return safely(redacted_text, text, self._redactor, otherwise=unknown)
+        return safe_result(redacted_text, text, self._redactor, otherwise=unknown)
 
     def _last_lines(self, error: BaseException) -> str:
         """Return what is below the frames: the type and message of an exception, and its notes."""
@@ -236,7 +236,9 @@ class TracebackWriter:
     def _joined(self, steps: Sequence[Step], title: str, last_lines: str, *, marked: bool) -> str:
         if not steps:
             return last_lines
-        shown = (safely(self._step, each, marked, otherwise="  ... a frame that cannot be shown") for each in steps)
+        shown = (
+            safe_result(self._step, each, marked, otherwise="  ... a frame that cannot be shown") for each in steps
+        )
         return "\n".join([f"{title} (most recent call last):", *shown, last_lines])
 
     def _step(self, step: Step, marked: bool) -> str:

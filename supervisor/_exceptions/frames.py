@@ -21,7 +21,7 @@ _LIBRARY_FOLDERS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os
 _MOST_FRAMES = 10_000  # of a longer traceback, only the beginning and the end are looked at
 
 
-class Owner(Enum):
+class CodeOwner(Enum):
     """To whom the code of a frame belongs."""
 
     SCRIPT = "script"
@@ -46,7 +46,7 @@ class Frame(NamedTuple):
     path: str
     function: str
     line: int
-    owner: Owner
+    owner: CodeOwner
     package: str
 
     @property
@@ -57,7 +57,7 @@ class Frame(NamedTuple):
     @property
     def is_script(self) -> bool:
         """Return whether its code belongs to the script."""
-        return self.owner is Owner.SCRIPT
+        return self.owner is CodeOwner.SCRIPT
 
 
 def frames_of(trace: TracebackType | None, own: str = "") -> list[Frame]:
@@ -70,13 +70,13 @@ def frames_of(trace: TracebackType | None, own: str = "") -> list[Frame]:
     traces = _bounded_traces(trace)
     owners = [owner_of(_file(each.tb_frame)) for each in traces]
     return [
-        _frame(each, Owner.SCRIPT if package and package == own and owner is Owner.LIBRARY else owner, package)
+        _frame(each, CodeOwner.SCRIPT if package and package == own and owner is CodeOwner.LIBRARY else owner, package)
         for each, (owner, package) in zip(traces, owners, strict=True)
-        if owner is not Owner.OURS
+        if owner is not CodeOwner.OURS
     ]
 
 
-def _frame(trace: TracebackType, owner: Owner, package: str) -> Frame:
+def _frame(trace: TracebackType, owner: CodeOwner, package: str) -> Frame:
     code = trace.tb_frame.f_code
     return Frame(trace, code.co_filename, code.co_name, trace.tb_lineno or 0, owner, package)
 
@@ -96,28 +96,30 @@ def own_package(trace: TracebackType | None) -> str:
     """
     while trace is not None:
         owner, package = owner_of(_file(trace.tb_frame))
-        if owner is Owner.LIBRARY:
+        if owner is CodeOwner.LIBRARY:
             return package
-        if owner is Owner.SCRIPT or not (owner is Owner.OURS or trace.tb_frame.f_code.co_filename.startswith("<")):
+        if owner is CodeOwner.SCRIPT or not (
+            owner is CodeOwner.OURS or trace.tb_frame.f_code.co_filename.startswith("<")
+        ):
             return ""
         trace = trace.tb_next
     return ""
 
 
 @lru_cache(4096)
-def owner_of(path: str) -> tuple[Owner, str]:
+def owner_of(path: str) -> tuple[CodeOwner, str]:
     """Return to whom a file belongs, and its package or module."""
     if path.startswith(_OUR_FOLDER):  # the demo is treated as a script
-        return (Owner.SCRIPT if path.endswith("demo.py") else Owner.OURS), ""
+        return (CodeOwner.SCRIPT if path.endswith("demo.py") else CodeOwner.OURS), ""
     if path.startswith("<frozen "):
-        return Owner.PYTHON, path[len("<frozen ") : -1].partition(".")[0]
+        return CodeOwner.PYTHON, path[len("<frozen ") : -1].partition(".")[0]
     for folder in _LIBRARY_FOLDERS:
         _, found, rest = path.rpartition(folder)
         if found:
-            return Owner.LIBRARY, _first_part(rest)
+            return CodeOwner.LIBRARY, _first_part(rest)
     if path.startswith(_STDLIB_FOLDER):
-        return Owner.PYTHON, _first_part(path[len(_STDLIB_FOLDER) :])
-    return Owner.SCRIPT, ""
+        return CodeOwner.PYTHON, _first_part(path[len(_STDLIB_FOLDER) :])
+    return CodeOwner.SCRIPT, ""
 
 
 def _first_part(path: str) -> str:
@@ -221,11 +223,11 @@ def _folded(hidden: list[Frame]) -> Sequence[Step]:
 
 def _packages(frames: Iterable[Frame]) -> str:
     """Return the packages of some frames ("sqlalchemy, pandas (site-packages), asyncio (standard library)")."""
-    names = list(dict.fromkeys((each.owner is Owner.PYTHON, each.package) for each in frames))
+    names = list(dict.fromkeys((each.owner is CodeOwner.PYTHON, each.package) for each in frames))
     kept = sorted(names[:_MOST_PACKAGES], key=lambda name: name[0])  # libraries first, in the order of calls
     parts = []
     for is_python, some in groupby(kept, key=lambda name: name[0]):
-        place = Owner.PYTHON if is_python else Owner.LIBRARY
+        place = CodeOwner.PYTHON if is_python else CodeOwner.LIBRARY
         parts.append(f"{', '.join(package for _, package in some)} ({place.value})")
     more = len(names) - len(kept)
     return ", ".join(parts) + (f" and {more} more" if more else "")

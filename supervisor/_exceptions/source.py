@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from supervisor._exceptions.frames import Frame
     from supervisor._redaction import Redactor
 
-LINE_LIMIT = 200
+SOURCE_LINE_LIMIT = 200
 AROUND = 2
 """How many lines are shown before and after the one that failed."""
 
@@ -48,11 +48,11 @@ class Sources:
     def bounded(self, line: str) -> str:
         """Return a line without its indentation; only the beginning of a long one, without secrets."""
         text = line.strip()
-        return text if len(text) <= LINE_LIMIT else fit_line(text, LINE_LIMIT, self._redactor)
+        return text if len(text) <= SOURCE_LINE_LIMIT else fit_line(text, SOURCE_LINE_LIMIT, self._redactor)
 
     def marks(self, frame: Frame, line: str) -> str:
         """Return the marks below the part of a line that failed; "" if that is all of it or not known."""
-        if len(line) > LINE_LIMIT:
+        if len(line) > SOURCE_LINE_LIMIT:
             return ""
         columns = _columns(frame, line)
         if columns is None:
@@ -131,10 +131,10 @@ def _clean(lines: list[str], first: int, last: int, redactor: Redactor | None, r
         start = max(0, first - 1 - reach)
         around = "\n".join(each.rstrip() for each in lines[start : last + reach])
         if len(around) > _FAR_LIMIT:  # generated code
-            shown = [fit_line(each, LINE_LIMIT, redactor) for each in shown]
+            shown = [fit_line(each, SOURCE_LINE_LIMIT, redactor) for each in shown]
         else:
             shown = _clean_within(around, first - 1 - start, shown, redactor)
-    return [fit_line(each.expandtabs(), LINE_LIMIT, None) for each in shown]
+    return [fit_line(each.expandtabs(), SOURCE_LINE_LIMIT, None) for each in shown]
 
 
 def _clean_within(around: str, at: int, shown: list[str], redactor: Redactor) -> list[str]:

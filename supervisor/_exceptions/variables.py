@@ -14,8 +14,8 @@ from itertools import chain, islice
 from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from supervisor._exceptions.chain import safely
-from supervisor._exceptions.frames import Owner, owner_of
+from supervisor._exceptions.chain import safe_result
+from supervisor._exceptions.frames import CodeOwner, owner_of
 from supervisor._exceptions.plain import beginning, fit_line, type_name
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def shows_attributes(kind: type) -> bool:
     if hasattr(kind, "__attrs_attrs__") or hasattr(kind, "__dataclass_fields__"):
         return True
     path = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    return kind.__module__ != "builtins" and (path is None or owner_of(path)[0] is Owner.SCRIPT)
+    return kind.__module__ != "builtins" and (path is None or owner_of(path)[0] is CodeOwner.SCRIPT)
 
 
 def attributes(kind: type, value: object) -> Iterator[tuple[str, Any]]:
@@ -263,7 +263,7 @@ def local_variables(frame: FrameType, formatter: ValueFormatter, most: int = MOS
     variables = [(name, value) for name, value in _items(frame.f_locals) if _is_of_interest(name, value)]
     left_out = len(variables) - most
     shown = [
-        (fit_line(name, _NAME_LIMIT, None), safely(formatter.text, name, value, otherwise="<it cannot be shown>"))
+        (fit_line(name, _NAME_LIMIT, None), safe_result(formatter.text, name, value, otherwise="<it cannot be shown>"))
         for name, value in (variables if left_out <= 0 else variables[: most - 1])
     ]
     return shown if left_out <= 0 else [*shown, ("...", f"{left_out + 1:,} more")]

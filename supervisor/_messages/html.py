@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor._models.kinds import Kind
 from supervisor._models.parts import Bars, Code, Facts, Row, Text
-from supervisor._text import cut_middle, one_line, plain
+from supervisor._text import cut_middle, one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,13 +69,13 @@ def as_html(details: MessageDetails) -> str:
     if details.html is not None:
         return details.html
     if not details.parts:
-        return from_text(details.message)
+        return html_from_text(details.message)
     from supervisor._messages.sections import parts_of
 
-    return from_parts(parts_of(details), details)
+    return html_from_parts(parts_of(details), details)
 
 
-def from_text(text: str) -> str:
+def html_from_text(text: str) -> str:
     """Return a page that shows a text as it is: with its columns, long lines wrapped, and all markup escaped.
 
     It has no colours, so that mail programs with a light or dark theme use their own.
@@ -83,14 +83,14 @@ def from_text(text: str) -> str:
     return _PAGE.format(text=escape(text))
 
 
-def from_parts(parts: Iterable[Part], details: MessageDetails) -> str:
+def html_from_parts(parts: Iterable[Part], details: MessageDetails) -> str:
     """Return a page that shows parts; their texts are escaped.
 
     Args:
         parts: The parts.
         details: The message, for its subject and kind.
     """
-    parts = [part.with_texts(plain) for part in parts]
+    parts = [part.with_texts(printable) for part in parts]
     page = ""
     for limit in _LIMITS:
         page = _rendered(parts, details, limit)
@@ -103,7 +103,7 @@ def _rendered(parts: list[Part], details: MessageDetails, limit: int) -> str:
     stands_out = any(row.stands_out for part in parts if isinstance(part, Facts) for row in part.rows)
     tone = _TONES.get(details.kind, "calm")
     page: str = _template().render(
-        subject=one_line(plain(details.subject), 500) or f"({details.kind})",
+        subject=one_line(printable(details.subject), 500) or f"({details.kind})",
         label=LABELS[details.kind],
         tone="warn" if tone == "good" and stands_out else tone,
         preheader=_preheader(parts),

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from supervisor._models.parts import Bars, Code, Facts, Text
-from supervisor._text import cut_middle, one_line, plain
+from supervisor._text import cut_middle, one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ _FENCE = "```"
 _SHORTEST = 200
 
 
-def pieces(parts: Iterable[Part], limit: int, most: int) -> list[str]:
+def markdown_pieces(parts: Iterable[Part], limit: int, most: int) -> list[str]:
     """Return parts as Markdown texts, each complete by itself: code that is split is fenced in each of them.
 
     Args:
@@ -28,7 +28,7 @@ def pieces(parts: Iterable[Part], limit: int, most: int) -> list[str]:
             the remaining texts.
     """
     limit = max(_SHORTEST, limit)
-    parts = [part.with_texts(plain) for part in parts]
+    parts = [part.with_texts(printable) for part in parts]
     share = max(_SHORTEST, limit * (most - 2) // 2)
     made = [""]
     for part in parts:
@@ -42,7 +42,7 @@ def pieces(parts: Iterable[Part], limit: int, most: int) -> list[str]:
     return made[:most]
 
 
-def escaped(text: str) -> str:
+def escaped_markdown(text: str) -> str:
     """Return a text with all markup and mentions escaped."""
     return _SPECIAL.sub(r"\\\1", text).replace("@", "@\u200b")
 
@@ -56,19 +56,19 @@ def _blocks(part: Part, limit: int, share: int) -> Iterator[str]:
         assert isinstance(part, (Text, Bars))
         text = cut_middle(part.text, share)
         for piece in _split(text, limit // 2 - 4):  # each character may be escaped
-            shown = escaped(piece.strip())
+            shown = escaped_markdown(piece.strip())
             yield f"**{shown}**" if isinstance(part, Text) and part.is_strong and "\n" not in shown else shown
 
 
 def _facts(facts: Facts, limit: int) -> Iterator[str]:
     """Yield a list, in blocks that are short enough."""
-    lines = [f"**{escaped(facts.title)}**"] if facts.title else []
+    lines = [f"**{escaped_markdown(facts.title)}**"] if facts.title else []
     for row in facts.rows:
         room = limit // 2 - len(row.label) - len(row.aside) - 20
         mark = "\N{WARNING SIGN} " if row.stands_out else ""
-        aside = f" ({escaped(row.aside)})" if row.aside else ""
-        text = escaped(one_line(row.text, max(20, room)))
-        lines.append(f"- {mark}{escaped(row.label)}: {text}{aside}")
+        aside = f" ({escaped_markdown(row.aside)})" if row.aside else ""
+        text = escaped_markdown(one_line(row.text, max(20, room)))
+        lines.append(f"- {mark}{escaped_markdown(row.label)}: {text}{aside}")
     block = ""
     for line in lines:
         if block and len(block) + 1 + len(line) > limit:
@@ -80,7 +80,7 @@ def _facts(facts: Facts, limit: int) -> Iterator[str]:
 
 
 def _fenced(code: Code, limit: int, share: int) -> Iterator[str]:
-    head = f"**{escaped(one_line(code.title, 100))}**\n" if code.title else ""
+    head = f"**{escaped_markdown(one_line(code.title, 100))}**\n" if code.title else ""
     text = cut_middle(code.text.strip("\n"), share).replace(_FENCE, "``\u200b`")
     for piece in _split(text, limit - len(head) - 2 * len(_FENCE) - 2):
         yield f"{head}{_FENCE}\n{piece}\n{_FENCE}"

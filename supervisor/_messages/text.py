@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from supervisor._models.parts import Bars, Code, Facts, Text
-from supervisor._text import plain
+from supervisor._text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,12 +21,12 @@ def text_of(details: MessageDetails) -> str:
     """Return the text of a message that consists of parts."""
     from supervisor._messages.sections import parts_of
 
-    return as_text(parts_of(details))
+    return text_from_parts(parts_of(details))
 
 
-def as_text(parts: Iterable[Part]) -> str:
+def text_from_parts(parts: Iterable[Part]) -> str:
     """Return parts as text, separated by blank lines. Words, code and URLs are never broken."""
-    return plain("\n\n".join(text for part in parts if (text := "\n".join(_lines(part)))))
+    return printable("\n\n".join(text for part in parts if (text := "\n".join(_lines(part)))))
 
 
 def _lines(part: Part) -> Iterator[str]:
@@ -40,12 +40,12 @@ def _lines(part: Part) -> Iterator[str]:
     else:
         assert isinstance(part, (Text, Bars))
         for line in part.text.strip("\n").split("\n"):
-            yield from wrapped(line)
+            yield from wrapped_lines(line)
 
 
 def _titled(title: str) -> Iterator[str]:
     if title:
-        yield from wrapped(title)
+        yield from wrapped_lines(title)
 
 
 def _table(rows: Iterable[Row]) -> Iterator[str]:
@@ -60,12 +60,12 @@ def _table(rows: Iterable[Row]) -> Iterator[str]:
             yield head.rstrip()
             head = indent
         for line in text.strip("\n").split("\n"):
-            for piece in wrapped(line, WIDTH - len(indent)):
+            for piece in wrapped_lines(line, WIDTH - len(indent)):
                 yield f"{head}{piece}".rstrip()
                 head = indent
 
 
-def wrapped(line: str, width: int = WIDTH) -> Iterator[str]:
+def wrapped_lines(line: str, width: int = WIDTH) -> Iterator[str]:
     """Yield a line as lines of at most ``width`` characters; a longer word gets a line of its own.
 
     A line that is short enough is unchanged; otherwise its first line keeps the indentation.

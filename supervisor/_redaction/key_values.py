@@ -10,7 +10,7 @@ from supervisor._redaction.shapes import looks_random
 from supervisor._redaction.spans import MARKER, Span
 from supervisor._redaction.value_syntax import (
     Value,
-    bracketed,
+    bracketed_value,
     is_attribute,
     is_call,
     is_code,
@@ -18,11 +18,11 @@ from supervisor._redaction.value_syntax import (
     is_number,
     is_path,
     is_word,
-    quoted,
+    quoted_value,
     rest_of_line,
     says_nothing,
-    unquoted,
-    within_tags,
+    tagged_value,
+    unquoted_value,
 )
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
@@ -51,7 +51,7 @@ _PAIR = re.compile(rb"(?:\\[nrt]|(?<![\w-]))\((?:" + _QUOTE + rb")\Z", re.VERBOS
 _KEY = re.compile(rb"-{0,2}[A-Za-z_][\w-]*+")
 
 
-class Key(NamedTuple):
+class SecretKey(NamedTuple):
     """A key, and how its value is connected to it.
 
     Args:
@@ -87,7 +87,7 @@ class Key(NamedTuple):
         return self.tie == ":" and not self.is_quoted
 
 
-def key_at(data: bytes, at: int) -> Key | None:
+def key_at(data: bytes, at: int) -> SecretKey | None:
     """Return the key that has a trigger in its name, or None if its value is no secret.
 
     Args:
@@ -105,7 +105,7 @@ def key_at(data: bytes, at: int) -> Key | None:
     if kind is None or not _is_tied(data, start, name, tie):
         return None
     group = next(each for each in ("equals", "colon", "comma", "tag", "blank") if tie[each])
-    return Key(
+    return SecretKey(
         name=name,
         kind=kind,
         start=start,
@@ -167,7 +167,7 @@ _DOUBTFUL = frozenset({"authorization", "session", "signature", "code"})
 _DOUBTFUL_NAMES = frozenset({"key", "pass"})
 
 
-def find_value(data: bytes, at: int) -> Span | None:
+def find_key_value(data: bytes, at: int) -> Span | None:
     """Return the secret value of the key that has a trigger in its name, or None.
 
     Args:
@@ -184,16 +184,16 @@ def find_value(data: bytes, at: int) -> Span | None:
     return Span(value.start, value.end, key.kind, key.start)
 
 
-def _value(data: bytes, key: Key) -> Value | None:
+def _value(data: bytes, key: SecretKey) -> Value | None:
     """Return the value of a key, or None if it has none."""
     if key.tie == ">":
-        return within_tags(data, key.end)
+        return tagged_value(data, key.end)
     if key.tie == " " and not _is_tied_by_blank(data, key):
         return None
     header = _in_header(data, key)
     if header is not None:
         return header
-    value = quoted(data, key.end)
+    value = quoted_value(data, key.end)
     if value is not None:
         return value if key.is_quoted or not _CLOSES.match(data, key.end) else None
     if data[key.end : key.end + 1] in (b"(", b"[", b"{") and not data.startswith(b"[redacted: ", key.end):
@@ -201,22 +201,22 @@ def _value(data: bytes, key: Key) -> Value | None:
     return _in_plain(data, key)
 
 
-def _is_tied_by_blank(data: bytes, key: Key) -> bool:
+def _is_tied_by_blank(data: bytes, key: SecretKey) -> bool:
     """Return whether a blank separates key and value, as in ``--token x`` and SQL's PASSWORD 'x'."""
     if key.is_option:
         return data[key.end : key.end + 1] != b"-"  # a hyphen begins the next option
-    return key.kind == "password" and quoted(data, key.end) is not None
+    return key.kind == "password" and quoted_value(data, key.end) is not None
 
 
-def _in_plain(data: bytes, key: Key) -> Value | None:
+def _in_plain(data: bytes, key: SecretKey) -> Value | None:
     if key.kind == "password" and key.is_spaced and _begins_line(data, key.start):
         value = rest_of_line(data, key.end, alone=True)
         if value is not None:
             return value
-    return unquoted(data, key.end, in_url=key.in_url)
+    return unquoted_value(data, key.end, in_url=key.in_url)
 
 
-def _in_header(data: bytes, key: Key) -> Value | None:
+def _in_header(data: bytes, key: SecretKey) -> Value | None:
     """Return what follows the scheme of an Authorization header, or all of a Cookie header; None for other keys."""
     if key.kind not in ("authorization", "cookie"):
         return None
@@ -224,24 +224,24 @@ def _in_header(data: bytes, key: Key) -> Value | None:
     if scheme is not None:
         token = _TOKEN.match(data, scheme.end()) if scheme["one"] else None
         value = Value(*token.span()) if token is not None else rest_of_line(data, scheme.end())
-    elif key.is_prose and quoted(data, key.end) is None and _has_credentials(data, key):
+    elif key.is_prose and quoted_value(data, key.end) is None and _has_credentials(data, key):
         value = rest_of_line(data, key.end)
     else:
         return None
     return value and value._replace(is_header=True)
 
 
-def _has_credentials(data: bytes, key: Key) -> bool:
+def _has_credentials(data: bytes, key: SecretKey) -> bool:
     """Return whether what follows is a header and no sentence, judging by its first words."""
     words = data[key.end : key.end + _LONGEST_WORD].partition(b"\n")[0].split(None, 6)[:6]
     return any(looks_random(each) or (key.kind == "cookie" and b"=" in each) for each in words)
 
 
-def _in_brackets(data: bytes, key: Key) -> Value | None:
+def _in_brackets(data: bytes, key: SecretKey) -> Value | None:
     """Return the contents of a list, a pair or ODBC's braces; None for an object, since its own keys are found."""
-    value = bracketed(data, key.end)
+    value = bracketed_value(data, key.end)
     if value is None:
-        return unquoted(data, key.end)
+        return unquoted_value(data, key.end)
     inner = data[value.start : value.end]
     if data[key.end : key.end + 1] == b"{":
         return None if key.tie == ":" or is_name(inner) else value
@@ -256,7 +256,7 @@ def _begins_line(data: bytes, start: int) -> bool:
     return (len(line) < len(before) or start < _LONGEST_INDENT) and line.strip() in (b"", b"-")
 
 
-def _is_secret(data: bytes, value: Value, key: Key) -> bool:
+def _is_secret(data: bytes, value: Value, key: SecretKey) -> bool:
     """Return whether a value is a secret: not empty, a word, a number, a path or source code."""
     text = data[value.start : value.end]
     if len(text) > _LONGEST_WORD:
@@ -272,7 +272,7 @@ def _is_secret(data: bytes, value: Value, key: Key) -> bool:
     return True
 
 
-def _is_path_or_number(text: bytes, key: Key) -> bool:
+def _is_path_or_number(text: bytes, key: SecretKey) -> bool:
     """Return whether a value is a path or a number: no token looks like that, but passwords do, except in $PWD."""
     if key.kind != "password":
         return is_path(text) or is_number(text)
@@ -280,7 +280,7 @@ def _is_path_or_number(text: bytes, key: Key) -> bool:
     return is_directory or (len(text) < _SHORTEST_PIN and is_number(text))
 
 
-def _is_word_or_code(text: bytes, key: Key) -> bool:
+def _is_word_or_code(text: bytes, key: SecretKey) -> bool:
     if is_code(text, key.name) or (key.tie != "=" and is_word(text)):
         return True
     if not key.is_spaced:

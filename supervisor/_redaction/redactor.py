@@ -14,7 +14,7 @@ from supervisor._redaction.credentials import forms_of, secrets_of
 from supervisor._redaction.scanner import CREDENTIAL, Scanner
 from supervisor._redaction.secret_names import KINDS, secret_kind
 from supervisor._redaction.shapes import PRIVATE_KEY, SHAPES, URL_PASSWORD
-from supervisor._redaction.spans import marker, replaced
+from supervisor._redaction.spans import marker, with_markers
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Redactor:
         spans = self._scanner.spans(data)
         if not spans:
             return text
-        return replaced(data, spans, 0, len(data)).decode("utf-8", "surrogatepass")
+        return with_markers(data, spans, 0, len(data)).decode("utf-8", "surrogatepass")
 
     def value(self, key: str, value: Any) -> Any:
         """Return a recorded value without secrets, or a marker if its key says that it is one.
@@ -183,7 +183,7 @@ class Redactor:
         if kind is not None and not _says_nothing(value):
             return marker(kind).encode()
         spans = self._scanner.spans(value)
-        return replaced(value, spans, 0, len(value)) if spans else value
+        return with_markers(value, spans, 0, len(value)) if spans else value
 
     def _container(self, key: str, value: Any, depth: int) -> Any:
         if isinstance(value, Mapping):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from supervisor._redaction.prefilter import KnownSecrets, Prefilter, Trigger
 from supervisor._redaction.shapes import PRIVATE_KEY, SHAPES, URL_PASSWORD, find_private_key, find_url_password
-from supervisor._redaction.spans import Span, merged
+from supervisor._redaction.spans import Span, merged_spans
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -46,9 +46,9 @@ def triggers(off: frozenset[str], *, more: bool) -> Iterator[Trigger]:
 
 def _find_value(data: bytes, at: int) -> Span | None:
     # Loaded here, since its patterns take some ms to compile, and few texts need them.
-    from supervisor._redaction.key_values import find_value
+    from supervisor._redaction.key_values import find_key_value
 
-    return find_value(data, at)
+    return find_key_value(data, at)
 
 
 @cache
@@ -85,7 +85,7 @@ class Scanner:
         found += (Span(first, last, CREDENTIAL, first) for first, last in self._known.places(data, start))
         if self._patterns:
             found += self._by_pattern(data, start)
-        return merged(found) if found else found
+        return merged_spans(found) if found else found
 
     def _by_trigger(self, data: bytes, start: int, *, more: bool) -> Iterator[Span]:
         floor = start

@@ -40,7 +40,7 @@ def is_hidden(value: bytes) -> bool:
     return _HIDDEN.match(value) is not None
 
 
-def replaced(data: bytes, spans: Iterable[Span], start: int, end: int) -> bytes:
+def with_markers(data: bytes, spans: Iterable[Span], start: int, end: int) -> bytes:
     """Return a part of some bytes with markers in the place of secrets.
 
     Args:
@@ -58,7 +58,7 @@ def replaced(data: bytes, spans: Iterable[Span], start: int, end: int) -> bytes:
     return b"".join(pieces)
 
 
-def merged(spans: list[Span]) -> list[Span]:
+def merged_spans(spans: list[Span]) -> list[Span]:
     """Return spans in order; those that overlap become one, with the label of the first."""
     result: list[Span] = []
     for span in sorted(spans, key=lambda each: (each.start, -each.end)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from typing import TYPE_CHECKING
 
-from supervisor._redaction.spans import Span, replaced
+from supervisor._redaction.spans import Span, with_markers
 
 if TYPE_CHECKING:
     from supervisor._redaction.scanner import Scanner
@@ -111,7 +111,7 @@ class _Blocks:
         data = b"".join(self._pieces)
         spans = self._scanner.spans(data, self._context, more=not final)
         cut = len(data) if final else self._cut(data, spans)
-        done = replaced(data, spans, self._context, cut)
+        done = with_markers(data, spans, self._context, cut)
         kept_from = max(0, cut - _CONTEXT_BYTES)
         self._context = cut - kept_from
         self._keep(data[kept_from:] if final else self._shortened(data, spans, kept_from, cut))

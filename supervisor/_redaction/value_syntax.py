@@ -55,7 +55,7 @@ _NEXT_KEY = re.compile(rb"[\s,;&][\w.-]{1,60}+\s?[=:]")
 _IN_TAGS = re.compile(rb"(?:(?!&lt;/)[^<\n]){1,512}+(?=</|&lt;/)")
 
 
-def quoted(data: bytes, at: int) -> Value | None:
+def quoted_value(data: bytes, at: int) -> Value | None:
     """Return the value within quotes, or None; without a closing quote it ends with its line."""
     opening = _OPENING.match(data, at)
     if opening is None:
@@ -75,7 +75,7 @@ def _body(quote: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"(?:(?!%s)[^\\\n]|\\[^\n]|%s)*+" % (closing, closing * 2))
 
 
-def unquoted(data: bytes, at: int, *, in_url: bool = False) -> Value | None:
+def unquoted_value(data: bytes, at: int, *, in_url: bool = False) -> Value | None:
     """Return the value up to a blank or to what cannot belong to it, or None.
 
     Args:
@@ -87,7 +87,7 @@ def unquoted(data: bytes, at: int, *, in_url: bool = False) -> Value | None:
     return Value(*match.span()) if match is not None else None
 
 
-def bracketed(data: bytes, at: int) -> Value | None:
+def bracketed_value(data: bytes, at: int) -> Value | None:
     """Return what is within brackets, on one line, or None."""
     match = _IN_BRACKETS.match(data, at)
     return Value(*match.span(match.lastgroup or 0), is_quoted=True) if match is not None else None
@@ -107,7 +107,7 @@ def rest_of_line(data: bytes, at: int, *, alone: bool = False) -> Value | None:
     return Value(at, at + len(match[0].rstrip())) if match[0].strip() else None
 
 
-def within_tags(data: bytes, at: int) -> Value | None:
+def tagged_value(data: bytes, at: int) -> Value | None:
     """Return the text of an XML element, or None; its tags may be escaped."""
     match = _IN_TAGS.match(data, at)
     return Value(*match.span(), is_quoted=True) if match is not None else None

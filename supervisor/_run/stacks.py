@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from supervisor._exceptions.frames import Owner, owner_of
+from supervisor._exceptions.frames import CodeOwner, owner_of
 from supervisor._text import cut_middle, one_line
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class _Frame(NamedTuple):
     path: str
     line: int
     function: str
-    owner: Owner
+    owner: CodeOwner
     package: str
 
 
@@ -66,8 +66,8 @@ def calling_package() -> str:
     is_decorated = False
     while frame is not None:
         owner, package = owner_of(frame.f_code.co_filename)
-        if owner is not Owner.OURS:
-            return package if owner is Owner.LIBRARY and not is_decorated else ""
+        if owner is not CodeOwner.OURS:
+            return package if owner is CodeOwner.LIBRARY and not is_decorated else ""
         is_decorated = frame.f_code.co_filename.endswith("wrapping.py")
         frame = frame.f_back
     return ""
@@ -138,15 +138,15 @@ def _seen(frame: FrameType) -> _Frame:
 
 def _is_our_own(stack: list[_Frame]) -> bool:
     """Return whether a thread is supervisor's own: the first frame beyond Python's own is ours, and none a script's."""
-    owners = [frame.owner for frame in stack if frame.owner is not Owner.PYTHON]
-    return bool(owners) and owners[0] is Owner.OURS and Owner.SCRIPT not in owners
+    owners = [frame.owner for frame in stack if frame.owner is not CodeOwner.PYTHON]
+    return bool(owners) and owners[0] is CodeOwner.OURS and CodeOwner.SCRIPT not in owners
 
 
 def _lines(stack: list[_Frame], own: str) -> str:
     """Return one stack, outermost first, its library frames folded."""
     # What supervisor calls is the script, though it may be installed like a library.
-    owns = {own, *(inner.package for outer, inner in pairwise(stack) if outer.owner is Owner.OURS)}
-    stack = [frame for frame in stack if frame.owner is not Owner.OURS]
+    owns = {own, *(inner.package for outer, inner in pairwise(stack) if outer.owner is CodeOwner.OURS)}
+    stack = [frame for frame in stack if frame.owner is not CodeOwner.OURS]
     lines: list[str] = []
     for is_script, group in groupby(stack, key=lambda frame: _is_script(frame, owns)):
         frames = list(group)
@@ -158,7 +158,7 @@ def _lines(stack: list[_Frame], own: str) -> str:
 
 
 def _is_script(frame: _Frame, owns: set[str]) -> bool:
-    return frame.owner is Owner.SCRIPT or (frame.owner is Owner.LIBRARY and frame.package in owns)
+    return frame.owner is CodeOwner.SCRIPT or (frame.owner is CodeOwner.LIBRARY and frame.package in owns)
 
 
 def _shown(frame: _Frame) -> Iterator[str]:

@@ -229,15 +229,15 @@ def fitting(service: Any, details: MessageDetails, notes: list[str]) -> tuple[st
         parts = (*parts_of(details), *([Text("\n".join(notes))] if notes else []))
         formats = _formats(service)
         if formats[0] == "html":
-            from supervisor._messages.html import from_parts
+            from supervisor._messages.html import html_from_parts
 
-            html = from_parts(parts, details)
+            html = html_from_parts(parts, details)
             if len(html) <= service.body_maxlen:
                 return "html", [html]
         if "markdown" in formats and (formats[0] != "text" or "html" not in formats):
-            from supervisor._messages.markdown import pieces
+            from supervisor._messages.markdown import markdown_pieces
 
-            return "markdown", pieces(parts, service.body_maxlen - _TITLE_LENGTH, MOST_PIECES)
+            return "markdown", markdown_pieces(parts, service.body_maxlen - _TITLE_LENGTH, MOST_PIECES)
     return "text", [_body(details, notes, service.body_maxlen)]
 
 

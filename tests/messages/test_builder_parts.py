@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor._messages.builder import message_for, message_from_parts
-from supervisor._messages.markdown import pieces
-from supervisor._messages.text import WIDTH, as_text, wrapped
+from supervisor._messages.markdown import markdown_pieces
+from supervisor._messages.text import WIDTH, text_from_parts, wrapped_lines
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import (
     Bars,
@@ -26,7 +26,7 @@ from supervisor._models.parts import (
 )
 from supervisor._models.summary import Baseline, Past
 from supervisor._store.serialization import dump, load_message
-from supervisor._text import plain
+from supervisor._text import printable
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 NOW = datetime(2026, 3, 1, 2, 0, 3, tzinfo=UTC)
@@ -79,7 +79,7 @@ def test_a_text_of_ones_own_goes_before_the_parts() -> None:
 
 def test_parts_as_text() -> None:
     """Tables stand in columns, code is indented, what stands out has a mark, and bars are words."""
-    assert as_text(PARTS).split("\n\n") == [
+    assert text_from_parts(PARTS).split("\n\n") == [
         "one",
         "Recorded\n! rows  0 (usually 1-9)\n  x     y",
         "title\n      line\n    > line",
@@ -125,13 +125,13 @@ def test_what_is_told_is_bounded() -> None:
 )
 def test_lines_are_wrapped_at_words(line: str, lines: list[str]) -> None:
     """A long line is broken between words; addresses stay whole, and what fits stays as it is."""
-    assert list(wrapped(line)) == lines
+    assert list(wrapped_lines(line)) == lines
 
 
 @given(TEXTS, st.integers(5, 80))
 def test_wrapping_loses_no_word(text: str, width: int) -> None:
     """Whatever is wrapped, its words stay, and only a word that is too long makes a line too long."""
-    lines = list(wrapped(text, width))
+    lines = list(wrapped_lines(text, width))
     assert " ".join(lines).split() == text.split()
     assert all(len(line) <= width or len(line.split()) == 1 for line in lines)
 
@@ -154,21 +154,23 @@ def test_many_values_are_counted() -> None:
 @given(TEXTS)
 def test_a_plain_text_can_be_shown_and_encoded(text: str) -> None:
     """What is left has no control characters but line feeds and tabs, and is UTF-8; a second time changes nothing."""
-    shown = plain(text)
+    shown = printable(text)
     shown.encode()
     assert not [c for c in shown if (ord(c) < 32 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0]
-    assert plain(shown) == shown
+    assert printable(shown) == shown
 
 
 def test_a_plain_text_keeps_what_people_wrote() -> None:
     """Colours go, other line breaks become line feeds, halves that belong together become one character."""
-    assert plain("\x1b[31mred\x1b[0m\r\nnext\rlast\ttab \ud83d\udea8 \ud800 a\0b") == "red\nnext\nlast\ttab 🚨 � a�b"
+    assert (
+        printable("\x1b[31mred\x1b[0m\r\nnext\rlast\ttab \ud83d\udea8 \ud800 a\0b") == "red\nnext\nlast\ttab 🚨 � a�b"
+    )
 
 
 def test_markdown_keeps_its_fences_whole() -> None:
     """Long code is in fences that are closed and opened anew in every piece, and nothing is lost of it."""
     code = "\n".join(f"line {n}" for n in range(300))
-    made = pieces(
+    made = markdown_pieces(
         [Text("*bold* @all _x_"), Facts("T", (Row("a_b", "<1>", "usually 2", stands_out=True),)), Code("c", code)],
         1_000,
         10,
@@ -185,13 +187,13 @@ def test_markdown_keeps_its_fences_whole() -> None:
 )
 def test_markdown_pieces_fit(parts: list[Any], limit: int) -> None:
     """Whatever is shown, each piece fits."""
-    made = pieces(parts, limit, 5)
+    made = markdown_pieces(parts, limit, 5)
     assert 1 <= len(made) <= 5
     assert all(len(each) <= max(200, limit) and each.count("```") % 2 == 0 for each in made)
 
 
 def test_too_much_markdown_says_what_is_missing() -> None:
     """What does not fit into so many pieces is told."""
-    made = pieces([Text("word " * 100) for _ in range(50)], 300, 3)
+    made = markdown_pieces([Text("word " * 100) for _ in range(50)], 300, 3)
     assert len(made) == 3
     assert "more pieces were left out" in made[-1]

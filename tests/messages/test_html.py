@@ -179,7 +179,7 @@ def test_the_page_says_how_it_is_to_be_shown() -> None:
 def test_own_html_goes_first_and_text_comes_last() -> None:
     """A script's own HTML is used as it is; a text without parts is shown as it stands."""
     assert html.as_html(MessageDetails("s", "t", html="<p>mine</p>")) == "<p>mine</p>"
-    assert html.as_html(MessageDetails("s", "1 < 2")) == html.from_text("1 < 2")
+    assert html.as_html(MessageDetails("s", "1 < 2")) == html.html_from_text("1 < 2")
 
 
 def test_a_late_message_says_so_first() -> None:

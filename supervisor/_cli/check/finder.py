@@ -14,7 +14,7 @@ from supervisor._alerts.rules import RunAlert
 from supervisor._alerts.state import summary_of
 from supervisor._models.alerts import Notification, StallHistory, recovery_is_notified
 from supervisor._models.kinds import Kind, Outcome
-from supervisor._schedules import parse
+from supervisor._schedules import parse_schedule
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -300,7 +300,7 @@ def _has_moved(record: AlertRecord, run: RunRecord) -> bool:
 
 def _early(schedule: str | None) -> timedelta:
     try:
-        return rules.early(parse(schedule)) if schedule is not None else rules.EARLY
+        return rules.early(parse_schedule(schedule)) if schedule is not None else rules.EARLY
     except ConfigurationError:
         return rules.EARLY
 
@@ -308,7 +308,7 @@ def _early(schedule: str | None) -> timedelta:
 def _count_missed(record: AlertRecord, first: RunRecord) -> int:
     """Return how many starts were missed until a run started; the one for which it came in time is not."""
     try:
-        schedule = parse(record.schedule)
+        schedule = parse_schedule(record.schedule)
     except ConfigurationError:
         return 1
     started_at = _instant(first.started_at_s)

@@ -99,11 +99,11 @@ def _one_of(*known: str) -> Callable[[str], str]:
 
 
 def _schedule(text: str) -> str:
-    from supervisor._schedules import parse
+    from supervisor._schedules import parse_schedule
     from supervisor.errors import ConfigurationError
 
     try:
-        parse(text)
+        parse_schedule(text)
     except ConfigurationError as error:
         raise ValueError(str(error)) from error
     return text

@@ -216,9 +216,9 @@ def _bodies(details: MessageDetails, head: CommonHeaders, notes: Sequence[str], 
 def _html(details: MessageDetails, text: str, limit: int) -> str:
     """Return the HTML of an e-mail; where it would be too long, the text as HTML."""
     if details.html is None and not details.parts:
-        return pages.from_text(text)
+        return pages.html_from_text(text)
     html = _normalized(pages.as_html(details))
-    return html if len(html) <= limit else pages.from_text(text)
+    return html if len(html) <= limit else pages.html_from_text(text)
 
 
 def _append_html(html: str, below: Sequence[str]) -> str:

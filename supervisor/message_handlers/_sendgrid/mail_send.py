@@ -137,7 +137,7 @@ def _html(details: MessageDetails, text: str) -> str:
         page = valid_unicode(html.as_html(details))
         if page and len(page) <= HTML_LIMIT:
             return page
-    return html.from_text(text)
+    return html.html_from_text(text)
 
 
 def append_lines(mail: Mail, lines: Iterable[str]) -> None:

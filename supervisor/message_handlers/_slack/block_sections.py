@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from supervisor._messages.sections import parts_of, recorded_values
 from supervisor._models.parts import Bars, Code, Facts, Text
-from supervisor._text import cut_middle, one_line, plain
+from supervisor._text import cut_middle, one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ def value_blocks(facts: Facts) -> list[Block]:
     """Return recorded values: short ones as fields, long ones as sections of their own."""
     fields, sections = [], []
     for row in facts.rows:
-        text = f"*{escaped(one_line(plain(row.label)))}*\n{_value_text(row)}"
+        text = f"*{escaped(one_line(printable(row.label)))}*\n{_value_text(row)}"
         if len(text.encode()) <= FIELD_BYTES:
             fields.append(mrkdwn(text))
         else:
@@ -139,16 +139,16 @@ def value_blocks(facts: Facts) -> list[Block]:
 
 def row_blocks(facts: Facts) -> list[Block]:
     """Return a table as lines, each beginning with its label."""
-    lines = [f"*{escaped(one_line(plain(facts.title)))}*"] if facts.title else []
-    lines += [f"*{escaped(one_line(plain(row.label)))}*  {_value_text(row)}" for row in facts.rows]
+    lines = [f"*{escaped(one_line(printable(facts.title)))}*"] if facts.title else []
+    lines += [f"*{escaped(one_line(printable(row.label)))}*  {_value_text(row)}" for row in facts.rows]
     return [section(piece) for piece in split("\n".join(lines), SECTION_BYTES) if piece.strip()]
 
 
 def _value_text(row: Row) -> str:
     """Return a row's value, with the usual value beside it."""
     mark = ":small_orange_diamond: " if row.stands_out else ""
-    aside = f"  _{escaped(plain(row.aside))}_" if row.aside else ""
-    return f"{mark}{escaped(plain(row.text))}{aside}"
+    aside = f"  _{escaped(printable(row.aside))}_" if row.aside else ""
+    return f"{mark}{escaped(printable(row.text))}{aside}"
 
 
 def body_blocks(details: MessageDetails) -> list[Block]:
@@ -157,7 +157,7 @@ def body_blocks(details: MessageDetails) -> list[Block]:
         # The first sentence of a start is its subject, which the header shows.
         shown = [part for part in parts_of(details) if part != Text(f"{details.subject}.")]
         return [block for part in shown for block in _blocks(part)]
-    blocks = list(_own_text_blocks(plain(details.message)))
+    blocks = list(_own_text_blocks(printable(details.message)))
     if details.report is not None:
         blocks += [block for part in recorded_values(details.report) for block in _blocks(part)]
     return blocks
@@ -174,23 +174,23 @@ def _blocks(part: Part) -> Iterator[Block]:
             yield from value_blocks(part) if part.role == "values" else row_blocks(part)
     elif isinstance(part, Code):
         limit = TRACEBACK_LIMIT if part.role == "traceback" else CODE_LIMIT
-        yield from code_blocks(cut_middle(plain(part.text).strip("\n"), limit), part.title)
+        yield from code_blocks(cut_middle(printable(part.text).strip("\n"), limit), part.title)
     elif isinstance(part, Bars):
-        yield {"type": "context", "elements": [mrkdwn(f"`{_bar_line(part)}` {escaped(plain(part.text))}")]}
+        yield {"type": "context", "elements": [mrkdwn(f"`{_bar_line(part)}` {escaped(printable(part.text))}")]}
     else:
         yield from _bold_blocks(part.text) if part.is_strong else _prose_blocks(part.text)
 
 
 def _bold_blocks(text: str) -> Iterator[Block]:
     """Yield a text in bold, line by line, because Slack's bold ends at a line break."""
-    lines = [escaped(line) for line in plain(cut_middle(text, CODE_LIMIT)).split("\n")]
+    lines = [escaped(line) for line in printable(cut_middle(text, CODE_LIMIT)).split("\n")]
     # A star inside the line would end the bold; a blank beside a star would prevent it.
     bold = [f"*{line.strip()}*" if line.strip() and "*" not in line else line for line in lines]
     yield from _section_blocks("\n".join(bold))
 
 
 def _prose_blocks(text: str) -> Iterator[Block]:
-    yield from _section_blocks(linked(plain(cut_middle(text, TEXT_LIMIT))))
+    yield from _section_blocks(linked(printable(cut_middle(text, TEXT_LIMIT))))
 
 
 def _section_blocks(text: str) -> Iterator[Block]:
@@ -199,7 +199,7 @@ def _section_blocks(text: str) -> Iterator[Block]:
 
 def code_blocks(code: str, title: str = "") -> Iterator[Block]:
     """Yield sections with code, each in a code fence of its own, with the title above the first."""
-    head = f"{escaped(one_line(plain(title), _TITLE_LIMIT))}\n" if title else ""
+    head = f"{escaped(one_line(printable(title), _TITLE_LIMIT))}\n" if title else ""
     whole = escaped(code.replace(_FENCE, "``\N{ZERO WIDTH SPACE}`"))
     for piece in split(whole, SECTION_BYTES - 8 - len(head.encode())):
         if piece.strip():

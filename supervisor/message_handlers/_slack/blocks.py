@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from supervisor._models.kinds import Kind
-from supervisor._text import duration, one_line, plain, size
+from supervisor._text import duration, one_line, printable, size
 from supervisor.message_handlers._slack.block_sections import (
     SECTION_BYTES,
     Block,
@@ -101,7 +101,7 @@ def plain_posts(
 
 def notes_text(lines: Iterable[str]) -> str:
     """Return notes, one a line, as the text of one post."""
-    return shortened("\n".join(escaped(one_line(plain(line), 500)) for line in lines), PLAIN_BYTES)
+    return shortened("\n".join(escaped(one_line(printable(line), 500)) for line in lines), PLAIN_BYTES)
 
 
 def group_by_message(blocks: Iterable[Block]) -> Iterator[list[Block]]:
@@ -138,7 +138,7 @@ def _layout(details: MessageDetails, prefix: str, client: str) -> list[Block]:
     blocks: list[Block] = [
         {
             "type": "header",
-            "block_id": f"supervisor-{plain(details.id)[:200]}",
+            "block_id": f"supervisor-{printable(details.id)[:200]}",
             "text": {"type": "plain_text", "text": header, "emoji": True},
         }
     ]
@@ -160,7 +160,7 @@ def _file(attachment: Attachment) -> str:
     """Return the name, size and note of an attachment."""
     known = [size(attachment.size_bytes)] if attachment.size_bytes is not None else []
     facts = ", ".join([*known, *([attachment.note] if attachment.note else [])])
-    return escaped(one_line(plain(f"{attachment.name} ({facts})" if facts else attachment.name), 300))
+    return escaped(one_line(printable(f"{attachment.name} ({facts})" if facts else attachment.name), 300))
 
 
 def context_blocks(details: MessageDetails, client: str, *, in_full: bool) -> list[Block]:
@@ -171,7 +171,7 @@ def context_blocks(details: MessageDetails, client: str, *, in_full: bool) -> li
         client: The sending program; "" leaves it out.
         in_full: True for everything that is known of when, where and how the run ran.
     """
-    elements = [*_facts(details, in_full=in_full), escaped(one_line(plain(client)))]
+    elements = [*_facts(details, in_full=in_full), escaped(one_line(printable(client)))]
     shown = [mrkdwn(text) for text in elements if text]
     return [{"type": "context", "elements": shown}] if shown else []
 
@@ -214,7 +214,7 @@ def _instant(report: RunReport) -> str:
 
 
 def _small_text(text: str, limit: int = 200) -> str:
-    return escaped(one_line(plain(text), limit))
+    return escaped(one_line(printable(text), limit))
 
 
 def _emoji(details: MessageDetails) -> str:
@@ -222,12 +222,12 @@ def _emoji(details: MessageDetails) -> str:
 
 
 def _subject(details: MessageDetails, prefix: str) -> str:
-    return one_line(plain(f"{prefix}{details.subject}"), 500) or f"({details.kind})"
+    return one_line(printable(f"{prefix}{details.subject}"), 500) or f"({details.kind})"
 
 
 def _notification(details: MessageDetails, prefix: str) -> str:
     """Return the subject and the beginning of the text."""
-    start = escaped(plain(details.message[:NOTIFICATION_BYTES]).strip())
+    start = escaped(printable(details.message[:NOTIFICATION_BYTES]).strip())
     return f"{_emoji(details)}{escaped(_subject(details, prefix))}\n{shortened(start, NOTIFICATION_BYTES)}".rstrip()
 
 
@@ -245,9 +245,9 @@ def _texts(blocks: Iterable[Block]) -> Iterator[str]:
 def _cleaned(value: Any) -> Any:
     """Return JSON data with all its texts cleaned."""
     if isinstance(value, str):
-        return plain(value)
+        return printable(value)
     if isinstance(value, list):
         return [_cleaned(each) for each in value]
     if isinstance(value, dict):
-        return {plain(key): _cleaned(each) for key, each in value.items()}
+        return {printable(key): _cleaned(each) for key, each in value.items()}
     return value

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from supervisor._attachments import PackedAttachments, PackedFile
 from supervisor._messages.builder import message_for
-from supervisor._messages.html import from_text
+from supervisor._messages.html import html_from_text
 from supervisor._models.kinds import Kind, Outcome
 from supervisor.message_handlers._email.mime import EncodedMessage, attachments_budget, encode_message
 from supervisor.message_handlers._email.protocol import CommonHeaders, MailAddress
@@ -245,7 +245,7 @@ def test_a_composed_message_of_any_length_fits() -> None:
 @given(HOSTILE)
 def test_a_text_is_no_html(text: str) -> None:
     """A text that is shown as HTML has nothing active in it."""
-    page = from_text(text)
+    page = html_from_text(text)
     inside = page[page.index('monospace;">') : page.index("</pre>")]
     assert "<" not in inside
     assert page.count("</pre>") == 1

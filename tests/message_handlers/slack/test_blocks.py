@@ -16,14 +16,8 @@ from supervisor._messages.builder import message_for, message_from_parts
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import Code, MessagePart, Summary, Text
 from supervisor._models.summary import Past, PastRun
-from supervisor._text import plain
-from supervisor.message_handlers._slack.block_sections import (
-    TEXT_LIMIT,
-    escaped,
-    linked,
-    shortened,
-    split,
-)
+from supervisor._text import printable
+from supervisor.message_handlers._slack.block_sections import TEXT_LIMIT, escaped, linked, shortened, split
 from supervisor.message_handlers._slack.blocks import (
     MESSAGE_BYTES,
     PLAIN_BYTES,
@@ -121,15 +115,15 @@ def test_split_prefers_lines_and_words() -> None:
 @given(hostile)
 def test_clean_text_is_json_and_utf8(text: str) -> None:
     """What is left can be encoded and has no control characters besides line ends and tabs."""
-    cleaned = plain(text)
+    cleaned = printable(text)
     cleaned.encode()
     assert not {c for c in cleaned if c < " "} - {"\n", "\t"}
-    assert plain(cleaned) == cleaned
+    assert printable(cleaned) == cleaned
 
 
 def test_clean_keeps_what_people_wrote() -> None:
     """Pairs of halves become whole, other halves and NUL are replaced, colours of terminals go."""
-    assert plain("\ud83d\udea8 \ud800 a\0b \x1b[31mred\x1b[0m\r\nnext\rlast") == "🚨 � a�b red\nnext\nlast"
+    assert printable("\ud83d\udea8 \ud800 a\0b \x1b[31mred\x1b[0m\r\nnext\rlast") == "🚨 � a�b red\nnext\nlast"
 
 
 def test_links_are_links_and_nothing_else_is() -> None:
