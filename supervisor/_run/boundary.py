@@ -93,7 +93,7 @@ def report_end_of_stall(state: RunState, lasted_s: float) -> None:
 def set_child_pid(state: RunState, pid: int) -> None:
     """Note the process of the program that the run stands for: it may outlive this process."""
     if state.settings.journal:
-        safely(state, lambda _: reporter_of(state).set_child_pid(pid))
+        safely(state, lambda _: reporter_of(state).recorder.set_child_pid(pid))
 
 
 def note_output(state: RunState, line: str) -> None:

@@ -116,8 +116,11 @@ def _put_hooks_in_place() -> None:
 def _begin_with_features(state: RunState) -> None:
     from supervisor._run.features import Features
 
+    def other_run() -> str:  # the reporter is made only when there is another run
+        return reporter_of(state).recorder.describe_other_run()
+
     state.features = features = Features(state)
-    features.lock_name(lambda: reporter_of(state).describe_other_run())
+    features.lock_name(other_run)
     if isinstance(state.refusal, RunSkipped):
         _skip(state)
         return
@@ -134,7 +137,7 @@ def _skip(state: RunState) -> None:
     state.has_ended, state.outcome = True, _SKIPPED
     suspend(state)
     if state.settings.journal:
-        reporter_of(state).record_skipped()
+        reporter_of(state).recorder.record_skipped()
 
 
 # While a generator waits for its consumer

@@ -180,13 +180,13 @@ class Recorder:
             with self.faults_logged():
                 journal.put(details, names)
 
-    def record_skipped(self, end: EndedRun) -> None:
+    def record_skipped(self) -> None:
         """Record that the run was skipped, start and end in one commit, so that nobody finds it unfinished."""
         journal = self._journal
         if journal is not None:
             with self.faults_logged(), journal.one_commit():
                 journal.start_run(_started_run(self._run, self._redact))
-                journal.end_run(self._run.id, end)
+                journal.end_run(self._run.id, finished_run(self._run, {}, None, None))
 
     def describe_other_run(self) -> str:
         """Return in words which run of this name is under way."""

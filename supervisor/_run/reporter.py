@@ -9,28 +9,26 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import attrs
-
-from supervisor import _exceptions, _log
+from supervisor import _exceptions
 from supervisor._delivery.dispatcher import Dispatcher, handler_name
 from supervisor._delivery.rate_limiter import RateLimiter
 from supervisor._delivery.worker import WorkerPool
-from supervisor._exceptions.plain import fit_line
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._redaction.run_redactor import RunRedactor
-from supervisor._run.outgoing import (
+from supervisor._run.composer import (
+    Composer,
     is_among,
+    log_failure,
     mark_notified,
     message_of_script,
     notified_of,
     ready_to_store,
     release_descriptors,
-    report_on,
     reserve_descriptors,
     value_types,
 )
 from supervisor._run.progress import ProgressPace
-from supervisor._run.recorder import Recorder, finished_run
+from supervisor._run.recorder import Recorder
 from supervisor._store.memory import MemoryOutbox
 
 if TYPE_CHECKING:
@@ -39,13 +37,10 @@ if TYPE_CHECKING:
     from supervisor._alerts.rules import RunAlert
     from supervisor._alerts.state import RunAlerts
     from supervisor._delivery.job import Job
-    from supervisor._models.alerts import AlertSummary, Notification
-    from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
+    from supervisor._models.alerts import Notification
+    from supervisor._models.values import ErrorDetails, MessageDetails, RunReport
     from supervisor._run.state import RunState
-    from supervisor._store import EndedRun
-    from supervisor._store.records import RunRecord
 
-SUBJECT_LIMIT = 200
 _START, _SUCCESS = Kind.START, Outcome.SUCCESS  # looked up once, as in the life cycle
 _TO_NOBODY = Dispatcher((), (), MemoryOutbox(), WorkerPool())
 """The dispatcher of all runs without handlers."""
@@ -59,35 +54,36 @@ class Reporter:
 
     Args:
         run: The run.
+
+    Attributes:
+        recorder: Writes the run into the journal.
     """
 
     __slots__ = (
         "_alerts",
+        "_composer",
         "_dispatcher",
-        "_error",
-        "_pace",
         "_rate_limiter",
-        "_recorder",
         "_redact",
         "_run",
         "_settings",
+        "recorder",
     )
 
     def __init__(self, run: RunState) -> None:
         self._run = run
         self._settings = run.settings
         self._redact = RunRedactor(run)
-        self._recorder = Recorder(run, self._redact)
+        self.recorder = Recorder(run, self._redact)
         self._dispatcher = self._make_dispatcher() if run.settings.handlers else _TO_NOBODY
-        self._pace: ProgressPace | None = None
-        self._rate_limiter: RateLimiter | None = None
-        self._error: ErrorDetails | None = None
         self._alerts = self._make_alerts()
+        self._composer = Composer(run, self._redact, self.recorder, self._alerts)
+        self._rate_limiter: RateLimiter | None = None
         reserve_descriptors()
 
     def _make_dispatcher(self) -> Dispatcher:
         settings, workers = self._settings, self._run.runtime.workers
-        return Dispatcher(settings.handlers, settings.report_on, self._recorder.outbox, workers, self._redact)
+        return Dispatcher(settings.handlers, settings.report_on, self.recorder.outbox, workers, self._redact)
 
     def _make_alerts(self) -> RunAlerts | None:
         """Return what is known of the run's alerts; None for a run that can have none, since it has no limits."""
@@ -95,16 +91,13 @@ class Reporter:
             return None
         from supervisor._alerts.state import RunAlerts
 
-        return RunAlerts(self._run, self._recorder)
+        return RunAlerts(self._run, self.recorder)
 
     # What is known
 
     def report(self) -> RunReport:
         """Return what is known of the run at this moment, without secrets."""
-        return report_on(self._run, self._redact, progress=self._progress(), error=self._error)
-
-    def _progress(self) -> Progress | None:
-        return self._run.facts.get("progress") if self._pace is None else self._pace.progress()
+        return self._composer.report()
 
     def plain(self, name: str, value: Any) -> Any:
         """Return a recorded value as something frozen, without secrets."""
@@ -114,54 +107,30 @@ class Reporter:
         """Return a text without secrets."""
         return self._redact().text(text)
 
-    def describe_other_run(self) -> str:
-        """Return in words which run of this name is under way."""
-        return self._recorder.describe_other_run()
-
     # The start
 
     def report_start(self) -> None:
         """Record that the run has started, and send what is due at that moment."""
-        if not self._recorder.start():
+        if not self.recorder.start():
             self._dispatcher.stay_in_memory()
-        if self._recorder.has_unfinished_runs:
+        if self.recorder.has_unfinished_runs:
             self._report_deaths()
         self._dispatcher.fetch_waiting()
         if _START in self._settings.announced:
-            self._send(self._message(Kind.START))
+            self._send(self._composer.message(Kind.START))
 
     def _report_deaths(self) -> None:
         """Report the earlier runs of this name that were killed or went down with the machine."""
         stored: list[Job] = []
-        for record in self._recorder.dead_runs():
+        for record in self.recorder.dead_runs():
             # Composed before the commit, since a disk may be slow to read what is left of a log.
-            details = self._message_of_death(record) if self._dispatcher is not _TO_NOBODY else None
-            self._recorder.mark_died(record.report.id, lambda: self._store(details, stored))  # noqa: B023 - called at once
+            details = self._composer.death(record) if self._dispatcher is not _TO_NOBODY else None
+            self.recorder.mark_died(record.report.id, lambda: self._store(details, stored))  # noqa: B023 - called at once
         self._dispatcher.submit(stored)
-
-    def _message_of_death(self, record: RunRecord) -> MessageDetails:
-        from supervisor._alerts.deaths import died
-
-        return died(
-            record,
-            state=self._recorder.state_directory,
-            redact=self._redact().text,
-            past=self._recorder.earlier_runs(record.report.id),
-            slow=self._recorder.alerts_of(record.report.id),
-            shared_log=self._run.log_path,
-        )
 
     def _store(self, details: MessageDetails | None, stored: list[Job]) -> None:
         if details is not None:
             stored.extend(self._dispatcher.store(details))
-
-    def record_skipped(self) -> None:
-        """Record that the run was skipped."""
-        self._recorder.record_skipped(finished_run(self._run, {}, None, None))
-
-    def set_child_pid(self, pid: int) -> None:
-        """Record the process of the program that the run stands for."""
-        self._recorder.set_child_pid(pid)
 
     # While the run lasts
 
@@ -174,20 +143,19 @@ class Reporter:
         if not is_failure and not self._rate_limiter.allows(subject):
             return
         said = subject if isinstance(subject, details) else message_of_script(subject, message, **extras)
-        clean = self._redact.message(said)
-        self._send(clean if clean.report is not None else attrs.evolve(clean, report=self.report()))
+        self._send(self._composer.notice(said))
 
     def report_progress(self, now: float) -> float:
         """Show, log, record or send progress, each when it is due; return the monotonic time of the next look."""
-        if self._pace is None:
-            self._pace = ProgressPace(self._run, self._redact.progress)
-        is_message_due = self._pace.look(now, self._settings.progress_interval_s)
-        progress = self._pace.progress()
+        if self._composer.pace is None:
+            self._composer.pace = ProgressPace(self._run, self._redact.progress)
+        is_message_due = self._composer.pace.look(now, self._settings.progress_interval_s)
+        progress = self._composer.pace.progress()
         if progress is not None:
-            self._recorder.progress(progress)
+            self.recorder.progress(progress)
         if is_message_due:
-            self._send(self._message(Kind.PROGRESS))
-        return self._pace.next_look(now)
+            self._send(self._composer.message(Kind.PROGRESS))
+        return self._composer.pace.next_look(now)
 
     def record_output(self) -> None:
         """Record the last line that the program printed as progress: a check takes it for a sign of life."""
@@ -196,14 +164,14 @@ class Reporter:
         done, total, message = self._run.position
         progress = self._redact.progress(Progress(done=done, total=total, message=message))
         if progress is not None:
-            self._recorder.progress(progress)
+            self.recorder.progress(progress)
 
     def report_background_error(self, error: BaseException, thread: str) -> None:
         """Report an exception in a thread or task of the run, while the run goes on."""
-        self._error = self._details_of(error, thread)
+        self._composer.error = self._details_of(error, thread)
         for details, notified in self._failure(error):
             stored = self._dispatcher.store(details, without=notified)
-            self._recorder.mark_reported(self._error)
+            self.recorder.mark_reported(self._composer.error)
             self._dispatcher.submit(stored)
 
     def _details_of(self, error: BaseException, thread: str = "") -> ErrorDetails:
@@ -219,14 +187,13 @@ class Reporter:
         Returns:
             True for a stall that is held back for now: it is to be reported later, if it lasts.
         """
-        from supervisor._alerts.messages import late_run, with_stall_number
+        from supervisor._alerts.messages import with_stall_number
 
         alerts = self._alerts
         wanted_by = self._dispatcher.names(alert.kind)
         if alerts is None or not wanted_by:
             return alerts is not None and alerts.raised(alert, None)
-        details = self._redact.message(late_run(alert, self.report()))
-        details = ready_to_store(attrs.evolve(details, attachments=self._logs()))
+        details = self._composer.alert(alert)
         stored: list[Job] = []
 
         def store(notification: Notification) -> Collection[str]:
@@ -246,35 +213,29 @@ class Reporter:
 
             stored.extend(self._store_for(names, goes_on(self.report(), lasted_s)))
 
-        ours = self._dispatcher.names(Kind.RECOVERY) if self._recorder.is_finished_by_command() else None
+        ours = self._dispatcher.names(Kind.RECOVERY) if self.recorder.is_finished_by_command() else None
         if self._alerts is not None:
             self._alerts.goes_on(lasted_s, store, ours)
         self._dispatcher.submit(stored)
-
-    def _alert_summary(self) -> AlertSummary | None:
-        return self._alerts.summary(self._run.last_stall_s) if self._alerts is not None else None
 
     # The end
 
     def report_end(self, error: BaseException | None) -> None:
         """Record how the run ended, and send the messages about it."""
-        if self._pace is not None:
-            self._pace.end()
+        if self._composer.pace is not None:
+            self._composer.pace.end()
         succeeded = self._run.outcome is _SUCCESS
         if error is not None and not succeeded:
-            self._error = self._details_of(error)
+            self._composer.error = self._details_of(error)
         stored: list[Job] = []
         if succeeded and self._dispatcher is _TO_NOBODY:
-            self._recorder.finish_silently(self._finished_run())
+            self.recorder.finish_silently(self._composer.finished_run())
         else:
             self._record_end(error, stored, succeeded=succeeded)
         if self._run.joined is not None:
             self._hand_back(error, stored)
         if stored:
             self._dispatcher.submit(stored)
-
-    def _finished_run(self) -> EndedRun:
-        return finished_run(self._run, self._redact.values(self._run.values or {}), self._progress(), self._error)
 
     def _record_end(self, error: BaseException | None, stored: list[Job], *, succeeded: bool) -> None:
         """Record the end, and store the messages about it, in one commit."""
@@ -285,21 +246,18 @@ class Reporter:
             for details, notified in composed:
                 by_program = self._run.notified.get(details.kind, ())
                 stored.extend(self._dispatcher.store(details, without=(*notified, *by_program)))
-                if details.kind is Kind.FAILURE and self._error is not None:
-                    self._recorder.mark_reported(self._error)
+                if details.kind is Kind.FAILURE and self._composer.error is not None:
+                    self.recorder.mark_reported(self._composer.error)
             if succeeded:
                 stored.extend(self._store_good_end(failures_before))
 
-        self._recorder.finish(self._finished_run(), store)
+        self.recorder.finish(self._composer.finished_run(), store)
 
     def _held_back(self) -> Iterator[Outgoing]:
         """Yield the message that says how many notices were not sent, if any."""
         limiter = self._rate_limiter
         if limiter is not None and limiter.held_back:
-            from supervisor._messages.builder import held_back_message
-
-            subjects = [fit_line(each, SUBJECT_LIMIT, self._redact()) for each in limiter.last_subjects]
-            yield held_back_message(self.report(), limiter.held_back, subjects), ()
+            yield self._composer.held_back(limiter), ()
 
     def _hand_back(self, error: BaseException | None, stored: Iterable[Job]) -> None:
         """Let `supervisor run`, which ends the run, know the report and who was notified of what."""
@@ -320,7 +278,7 @@ class Reporter:
             return
         recovery, success = self._wanting_good_end(failures_before, awaiting)
         unknown = self._dispatcher.unknown_handlers(awaiting)
-        if self._recorder.is_finished_by_command():  # it notifies them
+        if self.recorder.is_finished_by_command():  # it notifies them
             awaiting, unknown = awaiting.difference(unknown), []
         if recovery or unknown:
             yield from self._store_for((*recovery, *unknown), self._good_end(Kind.RECOVERY, failures_before))
@@ -341,11 +299,11 @@ class Reporter:
         return tuple(each for each in recovery if each in awaiting and each not in success), success
 
     def _good_end(self, kind: Kind, failures_before: str) -> MessageDetails:
-        return self._final_message(kind, (*self._run.own_logs, *self._run.attachments), failures_before)
+        return self._composer.final_message(kind, (*self._run.own_logs, *self._run.attachments), failures_before)
 
     def _store_for(self, names: Collection[str], details: MessageDetails) -> tuple[Job, ...]:
         """Store a message for these handlers: the run's own, which send it now, and others, for the next check."""
-        self._recorder.store_for(self._dispatcher.unknown_handlers(names), details)
+        self.recorder.store_for(self._dispatcher.unknown_handlers(names), details)
         return self._dispatcher.store(details, only=names)
 
     # Failures
@@ -355,42 +313,15 @@ class Reporter:
         notified = notified_of(error)
         everyone = (*self._settings.handlers, self._settings.logger)
         fresh = [each for each in everyone if each is not None and not is_among(each, notified)]
-        if error is None or self._error is None or not fresh:
+        if error is None or self._composer.error is None or not fresh:
             return
         mark_notified(error, (*notified, *fresh))
         if is_among(self._settings.logger, fresh):
-            self._log_failure(error)
-        if not self._recorder.is_repeat(self._error):
-            attachments = (*self._logs(), *self._run.attachments)
-            repeats = self._recorder.describe_repeats(self._error)
-            yield self._final_message(Kind.FAILURE, attachments, repeats), notified
-
-    def _log_failure(self, error: BaseException) -> None:
-        """Write the traceback to the script's logger and flush it, so that the attached log has it."""
-        logger = self._settings.logger
-        try:
-            logger.error("%s failed", self._run.name, exc_info=(type(error), error, error.__traceback__))
-            for handler in getattr(logger, "handlers", ()):
-                handler.flush()
-        except Exception:  # noqa: BLE001 - the run's boundary: a log that is full must not stop the message
-            _log.warning("the logger of %r took no note of its failure\n%s", self._run.name, self._redact.fault())
-
-    def _logs(self) -> tuple[str | None, ...]:
-        return (self._settings.log_path, *self._run.own_logs)
-
-    # Messages
-
-    def _message(self, kind: Kind) -> MessageDetails:
-        from supervisor._messages.builder import message_for
-
-        return message_for(kind, self.report())
-
-    def _final_message(self, kind: Kind, attachments: Iterable[Any], note: str) -> MessageDetails:
-        """Return the message about the end of the run, with what is known of its alerts and of earlier runs."""
-        from supervisor._messages.builder import message_for
-
-        past = self._recorder.earlier_runs(self._run.id)
-        return ready_to_store(message_for(kind, self.report(), attachments, note, past, self._alert_summary()))
+            log_failure(self._run, error, self._redact)
+        if not self.recorder.is_repeat(self._composer.error):
+            attachments = (*self._composer.logs, *self._run.attachments)
+            repeats = self.recorder.describe_repeats(self._composer.error)
+            yield self._composer.final_message(Kind.FAILURE, attachments, repeats), notified
 
     def _send(self, details: MessageDetails) -> None:
         self._dispatcher.accept(ready_to_store(details))

@@ -159,14 +159,14 @@ def _keys(value: Any) -> Any:
 def test_limits_are_as_they_are_told() -> None:
     """Numbers in the text are those of the code."""
     from supervisor._delivery import job, rate_limiter, worker
-    from supervisor._run import outgoing, progress
+    from supervisor._run import composer, progress
     from supervisor._store import essentials
     from supervisor._store.sqlite import runs
     from supervisor.message_handlers import _apprise, _healthchecks
     from supervisor.message_handlers._slack import senders
 
     told = {
-        "MessageDetails": f"above {outgoing.TEXT_LIMIT:,} characters",
+        "MessageDetails": f"above {composer.TEXT_LIMIT:,} characters",
         "The run": f"cut at {_exceptions.VALUE_LIMIT:,} characters",
         "ErrorDetails": f"above {_exceptions.TRACEBACK_LIMIT:,} characters",
         "Showing progress": f"each {progress.LOG_EVERY_PERCENT:.0f} %, and each {progress.LOG_EVERY_S:.0f} s",
