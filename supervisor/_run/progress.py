@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PassOn: TypeAlias = "Callable[[RunState], None]"
+TotalOf: TypeAlias = "Callable[[], float | None]"
 
 LOOK_EVERY_S = 1.0
 LOG_EVERY_S = 60.0
@@ -136,22 +137,20 @@ class Count:
         return _MOST_COUNTED - length_hint(self.asked) - 1
 
 
-def track(
-    state: RunState, iterable: Iterable[T], total: float | None, message: str | None, pass_on: PassOn
-) -> Iterator[T]:
+def track(state: RunState, iterable: Iterable[T], total: TotalOf, message: str | None, pass_on: PassOn) -> Iterator[T]:
     """Loop over something; see :meth:`supervisor.Run.track`.
 
     Args:
         state: The run.
         iterable: What to loop over.
-        total: How many items there are; None asks the iterable.
+        total: Returns how many items there are, or None where nobody knows; it must not raise.
         message: What the run is doing; None leaves it as it was.
         pass_on: Passes the progress of the run on; called when the time for it has come.
     """
     if state.is_tracking:
         yield from iterable
         return
-    _begin(state, iterable, total, message)
+    _begin(state, total, message)
     pass_on(state)
     count, blind, looked_s = Count(), 0, 0.0
     asked, most_blind = count.asked, 0 if _is_watched(state) else _MOST_BLIND
@@ -177,12 +176,12 @@ def track(
 
 
 async def track_async(
-    state: RunState, iterable: AsyncIterable[T], total: float | None, message: str | None, pass_on: PassOn
+    state: RunState, iterable: AsyncIterable[T], total: TotalOf, message: str | None, pass_on: PassOn
 ) -> AsyncIterator[T]:
     """Do as :func:`track` does with something asynchronous."""
     outermost = not state.is_tracking
     if outermost:
-        _begin(state, iterable, total, message)
+        _begin(state, total, message)
         pass_on(state)
     done = 0
     try:
@@ -197,20 +196,18 @@ async def track_async(
         state.is_tracking = state.is_tracking and not outermost
 
 
-def _begin(state: RunState, iterable: object, total: float | None, message: str | None) -> None:
+def _begin(state: RunState, total: TotalOf, message: str | None) -> None:
     """Begin to count from 0."""
     state.is_tracking = True
     state.done = 0
-    state.total = total if total is not None else _length(iterable)
+    state.total = total()
     if message is not None:
         state.message = message
 
 
-def _length(iterable: object) -> int | None:
-    try:
-        return length_hint(iterable, 0) or None
-    except Exception:  # noqa: BLE001 - the run's boundary: an iterable that cannot tell its length is looped over
-        return None
+def length_of(_: RunState, iterable: object) -> int | None:
+    """Return how many items an iterable says that it has, or None; it may raise whatever the iterable raises."""
+    return length_hint(iterable, 0) or None
 
 
 def _is_watched(state: RunState) -> bool:

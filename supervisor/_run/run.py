@@ -195,9 +195,12 @@ class Run:
         """
         from supervisor._run import progress  # a run without a loop does without
 
+        def total_of() -> float | None:
+            return total if total is not None else safely(self._state, progress.length_of, iterable)
+
         if isinstance(iterable, AsyncIterable):
-            return progress.track_async(self._state, iterable, total, message, pass_on_progress)
-        return progress.track(self._state, iterable, total, message, pass_on_progress)
+            return progress.track_async(self._state, iterable, total_of, message, pass_on_progress)
+        return progress.track(self._state, iterable, total_of, message, pass_on_progress)
 
     # Its block
 
