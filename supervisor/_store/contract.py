@@ -173,7 +173,7 @@ class Runs(Protocol):
         """Note the process of the program that a run has started, as :meth:`progress` does."""
 
     def end_run(self, run_id: str, end: EndedRun, *, asks: bool = True) -> bool:
-        """Note how a run has ended; durable when this returns. Now and then old runs are deleted.
+        """Note how a run has ended; durable when this returns. Some calls delete old runs.
 
         Args:
             run_id: A run that was started or joined here; any other is ignored.

@@ -57,9 +57,9 @@ def state_path() -> str:
     try:
         path = os.path.expanduser(chosen) if chosen else _platform_directory()  # noqa: PTH111 - as said
     except RuntimeError as error:
-        raise _homeless() from error
+        raise _no_home() from error
     if path.startswith("~"):  # it would scatter journals over the working directories of scripts
-        raise _homeless()
+        raise _no_home()
     return os.path.abspath(path)  # noqa: PTH100 - as said
 
 
@@ -72,5 +72,5 @@ def _platform_directory() -> str:
     return user_state_dir("supervisor", appauthor=False)
 
 
-def _homeless() -> JournalUnavailable:
+def _no_home() -> JournalUnavailable:
     return JournalUnavailable("~", "the user has no home directory", f"set {VARIABLE} to a directory")

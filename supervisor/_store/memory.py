@@ -53,7 +53,7 @@ class MemoryOutbox:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._lock = threading.RLock()  # a signal handler may speak while its thread is in here
+        self._lock = threading.RLock()  # a signal handler may send a message while its thread holds it
         self._rows: dict[int, _Row] = {}  # in the order of acceptance
         self._waiting: dict[str, dict[int, _Row]] = {}
         self._last_key = 0
@@ -152,7 +152,7 @@ class MemoryOutbox:
         """Return what is pending or failed, oldest first."""
         with self._locked():
             now, today = self._clock(), datetime.now(UTC)
-            return [_seen(row, now, today) for row in list(self._rows.values())[:limit]]
+            return [_waiting_delivery(row, now, today) for row in list(self._rows.values())[:limit]]
 
     def retry(self, key: int) -> bool:
         """Make a failed or waiting delivery due now."""
@@ -188,7 +188,7 @@ def _is_same_attempt(stored: Delivery, claimed: Delivery) -> bool:
     )
 
 
-def _seen(row: _Row, now: float, today: datetime) -> WaitingDelivery:
+def _waiting_delivery(row: _Row, now: float, today: datetime) -> WaitingDelivery:
     """Return what a person may want to know of a delivery."""
     from supervisor._store.records import WaitingDelivery
 

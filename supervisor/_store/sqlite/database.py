@@ -65,7 +65,7 @@ class Database:
         self._durable = True
         self._corrupt: sqlite3.Error | None = None
         self._warnings: list[str] = []
-        self._alone = _Transaction(self, writes=True, alone=True)
+        self._single = _Transaction(self, writes=True, single=True)
         notify_of_forks(self)
 
     def open(self) -> None:
@@ -78,8 +78,8 @@ class Database:
             pass
 
     def close(self) -> None:
-        """Let go of the file; the next use opens it again."""
-        self._leave_parent_behind()
+        """Close the file; the next use opens it again."""
+        self._forget_parent()
         with self._lock:
             self._close()
 
@@ -90,9 +90,9 @@ class Database:
             JournalUnavailable: The file cannot be read.
         """
         with _Transaction(self) as connection:
-            return self.patiently(_fetched, connection, sql, parameters)
+            return self.retry_while_busy(_fetched, connection, sql, parameters)
 
-    def write(self, *, durable: bool = True, alone: bool = False) -> AbstractContextManager[sqlite3.Connection]:
+    def write(self, *, durable: bool = True, single: bool = False) -> AbstractContextManager[sqlite3.Connection]:
         """Do several things in one commit: all of them or, after an exception, none.
 
         Inside another ``write`` of the same thread this one becomes part of the outer commit.
@@ -100,31 +100,31 @@ class Database:
         Args:
             durable: Survive power loss (``synchronous=FULL``, one fsync). False survives only the end of the
                 process; that is enough for what a dead process makes worthless anyway.
-            alone: Only one statement writes, by :meth:`patiently`. It then is a commit by itself, which spares two
-                statements on the path of every run.
+            single: Only one statement writes, called by :meth:`retry_while_busy`. It then is a commit by
+                itself, which saves every run two statements.
 
         Raises:
             JournalUnavailable: The file cannot be written; nothing was.
         """
-        if alone and durable:
-            return self._alone  # one for all: what it holds is set anew under the lock, and only one thread has that
-        return _Transaction(self, writes=True, durable=durable, alone=alone)
+        if single and durable:
+            return self._single  # shared: its state is set under the lock, which one thread holds
+        return _Transaction(self, writes=True, durable=durable, single=single)
 
     def before_fork(self) -> None:
-        """Wait for other threads and close, so that no connection crosses the fork."""
-        self._leave_parent_behind()
+        """Wait for other threads and close, since a connection must not be used on both sides of a fork."""
+        self._forget_parent()
         self._lock.acquire()
         if self._connection is not None and not self._connection.in_transaction:
             self._close()
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Go on; the child begins anew."""
+        """Continue; a child opens a connection of its own when it needs one."""
         if in_child:
-            self._leave_parent_behind()
+            self._forget_parent()
         else:
             self._lock.release()
 
-    def _leave_parent_behind(self) -> None:
+    def _forget_parent(self) -> None:
         """In a forked child, forget the parent's lock and connection without touching them."""
         if self._pid == os.getpid():
             return
@@ -137,8 +137,8 @@ class Database:
             self._corrupt = error
         return JournalUnavailable(self.path, str(error) or type(error).__name__)
 
-    def _tidy_up(self) -> None:
-        """After the outermost operation, take back what was not committed, and part with a corrupt file."""
+    def _clean_up(self) -> None:
+        """After the outermost operation, roll back what was not committed, and move a corrupt file away."""
         if self._connection is not None and self._connection.in_transaction:
             with suppress(sqlite3.Error):  # a full disk may have ended the transaction already
                 self._connection.rollback()
@@ -149,15 +149,15 @@ class Database:
             except (sqlite3.Error, OSError) as another:
                 self._warnings.append(f"journal {self.path!r} is corrupt ({error}) and cannot be set aside: {another}")
 
-    def _usable(self) -> sqlite3.Connection:
+    def _current_connection(self) -> sqlite3.Connection:
         connection = self._connection
         if connection is not None and connection.in_transaction:
             return connection
         try:
             if connection is None or identity(self.path) != self._identity:
-                # Someone may have set the file aside or removed it: what we wrote there would be lost.
+                # Another process may have moved the file away: what is written to it from now on would be lost.
                 self._close()
-                connection = self.patiently(self._open)
+                connection = self.retry_while_busy(self._open)
         except OSError as error:
             raise JournalUnavailable(self.path, error.strerror or str(error)) from error
         return connection
@@ -197,23 +197,23 @@ class Database:
         connection.execute("PRAGMA synchronous = FULL")  # some builds of SQLite come with less
         self._durable = True
         if version < schema.VERSION:
-            # Stays in the file. Where it cannot be had (a network share) SQLite keeps its rollback journal.
+            # Both settings stay in the file. Where SQLite refuses WAL, as on a network share, it keeps its own journal.
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # only a file without pages takes it
             connection.execute("PRAGMA journal_mode = WAL")
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 schema.migrate(connection)
 
-    def _begin(self, connection: sqlite3.Connection, durable: bool, alone: bool) -> None:
+    def _begin(self, connection: sqlite3.Connection, durable: bool, single: bool) -> None:
         if durable is not self._durable:
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
-        if not alone:
+        if not single:
             # A transaction that begins by reading could not wait for its turn to write.
             connection.execute("BEGIN IMMEDIATE")
 
-    def patiently(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do what other processes may hinder for a while, for up to ``busy_s`` seconds."""
+    def retry_while_busy(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call something, and again while other processes hold the file, for up to ``busy_s`` seconds."""
         deadline = 0.0
         while True:
             try:
@@ -226,18 +226,18 @@ class Database:
 
     def _recover_from(self, error: sqlite3.Error) -> None:
         """Rename the corrupt file; the next use begins a fresh one."""
-        # Closing would write the log into the corrupt file and delete it; of a renamed one SQLite keeps its hands
-        # off. Windows does not rename what is open.
+        # Closing would write the write-ahead log into the corrupt file and delete it; SQLite leaves a renamed one
+        # alone. Windows does not rename a file that is open.
         if sys.platform == "win32":
             self._close()
-        aside = move_corrupt_file(self.path, self._identity)
+        moved_to = move_corrupt_file(self.path, self._identity)
         self._close()
-        if aside is not None:
+        if moved_to is not None:
             self._warnings.append(
-                f"journal {self.path!r} is corrupt ({error}): set aside as {aside!r}, a new one begins"
+                f"journal {self.path!r} is corrupt ({error}): set aside as {moved_to!r}, a new one begins"
             )
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._lock.release()
         while self._warnings:  # logged outside the lock: a log handler may do anything, even use the journal
             _log.warning("%s", self._warnings.pop(0))
@@ -249,31 +249,31 @@ class Database:
 
 
 class _Transaction:
-    """Hold the lock, have a connection and perhaps a transaction; errors of SQLite become one of ours.
+    """Hold the lock and perhaps a transaction; turn errors of SQLite into JournalUnavailable.
 
-    A class, since on the path of every run a generator costs three times as much.
+    A class, since every run uses it, and a generator takes three times as long.
     """
 
-    __slots__ = ("_alone", "_database", "_durable", "_is_inner", "_writes")
+    __slots__ = ("_database", "_durable", "_is_inner", "_single", "_writes")
 
-    def __init__(self, database: Database, *, writes: bool = False, durable: bool = True, alone: bool = False) -> None:
+    def __init__(self, database: Database, *, writes: bool = False, durable: bool = True, single: bool = False) -> None:
         self._database = database
         self._writes = writes
         self._durable = durable
-        self._alone = alone
+        self._single = single
         self._is_inner = False
 
     def __enter__(self) -> sqlite3.Connection:
         database = self._database
         if database._pid != os.getpid():
-            database._leave_parent_behind()
+            database._forget_parent()
         database._lock.acquire()
         try:
-            self._is_inner = False  # the one for all may have been the last time
-            connection = database._usable()
+            self._is_inner = False  # it may be left from the last use of the shared instance
+            connection = database._current_connection()
             self._is_inner = connection.in_transaction
-            if self._writes and not (self._is_inner or (self._alone and self._durable is database._durable)):
-                database.patiently(database._begin, connection, self._durable, self._alone)
+            if self._writes and not (self._is_inner or (self._single and self._durable is database._durable)):
+                database.retry_while_busy(database._begin, connection, self._durable, self._single)
         except BaseException as error:
             self._fail(error)
             raise
@@ -286,24 +286,24 @@ class _Transaction:
         if error is not None:
             self._fail(error)
             return
-        if self._writes and not (self._alone or self._is_inner):
+        if self._writes and not (self._single or self._is_inner):
             try:
                 assert database._connection is not None
-                database.patiently(database._connection.commit)
+                database.retry_while_busy(database._connection.commit)
             except BaseException as fault:
                 self._fail(fault)
                 raise
-        database._let_go()
+        database._release()
 
     def _fail(self, error: BaseException) -> None:
-        """Take back what was not committed, let go, and raise what the caller is to hear of an error of SQLite."""
+        """Roll back, release the lock, and raise an error of SQLite as JournalUnavailable."""
         database = self._database
         try:
             unavailable = database._unavailable(error) if isinstance(error, sqlite3.Error) else None
             if not self._is_inner:
-                database._tidy_up()
+                database._clean_up()
         finally:
-            database._let_go()
+            database._release()
         if unavailable is not None:
             raise unavailable from error
 

@@ -1,6 +1,6 @@
 """The outbox on disk: one row for each message and handler.
 
-Every run with a journal loads this, so the models and the codec are imported where a message is at hand.
+Every run with a journal loads this, so models and serialization are imported only when there is a message.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ _MESSAGE = "SELECT message_id, body FROM delivery WHERE key = ?"
 _LEASE = """
 UPDATE delivery SET lease_until = ?, claimer_host = ?, claimer_pid = ?, claimer_started = ? WHERE key = ?
 """
-# Whoever lost the lease has no say any more.
-_MINE = f"""{SAME_DELIVERY} AND state = 'pending' AND attempts = ?
+# Only the process that holds the lease may change a delivery.
+_LEASED_HERE = f"""{SAME_DELIVERY} AND state = 'pending' AND attempts = ?
 AND (claimer_pid IS NULL OR (claimer_host = ? AND claimer_pid = ? AND claimer_started = ?))
 """
-_RENEW = f"UPDATE delivery SET lease_until = ? WHERE {_MINE} AND claimer_pid IS NOT NULL"  # noqa: S608 - our own words
+_RENEW = f"UPDATE delivery SET lease_until = ? WHERE {_LEASED_HERE} AND claimer_pid IS NOT NULL"  # noqa: S608 - our own words
 _SETTLE = """
 UPDATE delivery SET state = ?, attempts = attempts + 1, last_error = ?, due_at = ?, changed_at = ?, lease_until = NULL,
                     claimer_host = NULL, claimer_pid = NULL, claimer_started = NULL"""
 _SETTLE_SENT = f"{_SETTLE}, body = NULL WHERE {SAME_DELIVERY} AND state IN ('pending', 'failed')"
-_SETTLE_OTHER = f"{_SETTLE} WHERE {_MINE}"
+_SETTLE_OTHER = f"{_SETTLE} WHERE {_LEASED_HERE}"
 _GIVE_UP = "UPDATE delivery SET state = 'failed', last_error = ?, lease_until = NULL, claimer_pid = NULL WHERE key = ?"
 _RETRY = """
 UPDATE delivery SET state = 'pending', due_at = ?, changed_at = ? WHERE key = ? AND state IN ('pending', 'failed')
 """
-# The row stays for a while, so that its key is not given to another delivery that a person might then drop too.
+# The row stays for a while, so that no other delivery gets its key, which a person may still have at hand.
 _DROP = """
 UPDATE delivery SET state = 'dropped', lease_until = NULL, body = NULL
 WHERE key = ? AND state IN ('pending', 'failed')
@@ -90,7 +90,7 @@ class OutboxStore(OutboxReader):
         """Accept one message for several handlers in one commit that survives power loss."""
         if not handlers:
             return ()
-        dump, delivery = _what_puts()
+        dump, delivery = _put_imports()
         body = dump(_with_absolute_paths(message))
         subject = storable(str(message.subject))
         head = (storable(message.id), str(message.kind), message.created_at.timestamp(), subject, body)
@@ -103,9 +103,9 @@ class OutboxStore(OutboxReader):
         """Write one row for each handler, and return their keys."""
         now = self._clock()
         lease = (now + self._lease_s, *self._this()) if claimed else (None, None, None, None)
-        with self._database.write(alone=len(handlers) == 1) as connection:
+        with self._database.write(single=len(handlers) == 1) as connection:
             return [
-                self._database.patiently(
+                self._database.retry_while_busy(
                     connection.execute, _PUT, (storable(handler), now, now, *lease, *head)
                 ).lastrowid
                 or 0
@@ -117,7 +117,7 @@ class OutboxStore(OutboxReader):
         from supervisor._models.values import Delivery
 
         now = self._clock()
-        # Asked first without the lock for writing: most of those who look find nothing.
+        # The first query does without the lock for writing: most calls find nothing.
         while self._database.rows(_IS_ANY_DUE, (storable(handler), now, now))[0][0]:
             with self._database.write(durable=False) as connection:
                 row = self._first_free(connection, storable(handler), own, now)
@@ -126,8 +126,8 @@ class OutboxStore(OutboxReader):
                 key, attempts, last_error = row[:3]
                 connection.execute(_LEASE, (now + self._lease_s, *self._this(), key))
                 message_id, body = connection.execute(_MESSAGE, (key,)).fetchone()
-                kept = self._copies.rows(connection, message_id)
-            message = self._read(key, body, kept)
+                copies = self._copies.rows(connection, message_id)
+            message = self._read(key, body, copies)
             if message is not None:
                 return Delivery(message=message, handler=handler, attempts=attempts, last_error=last_error, key=key)
         return None
@@ -139,8 +139,8 @@ class OutboxStore(OutboxReader):
                     return row
         return None
 
-    def _read(self, key: int, body: bytes | None, kept: list[Row]) -> MessageDetails | None:
-        """Return a claimed message; mark as failed what nobody can read, so that it does not block the rest."""
+    def _read(self, key: int, body: bytes | None, copies: list[Row]) -> MessageDetails | None:
+        """Return a claimed message; mark one that cannot be read as failed, so that it does not block the rest."""
         from supervisor._store.serialization import UnreadableError, load_message
 
         try:
@@ -149,13 +149,13 @@ class OutboxStore(OutboxReader):
             with self._database.write() as connection:
                 connection.execute(_GIVE_UP, (storable(str(error)), key))
             return None
-        return self._copies.put_in_place(message, kept)
+        return self._copies.put_in_place(message, copies)
 
     def renew(self, delivery: Delivery) -> bool:
         """Begin the lease of a claimed delivery anew; return False when it was lost or settled meanwhile."""
         with self._database.write(durable=False) as connection:
             until = self._clock() + self._lease_s
-            return connection.execute(_RENEW, (until, *self._mine(delivery))).rowcount > 0
+            return connection.execute(_RENEW, (until, *self._lease_of(delivery))).rowcount > 0
 
     def settle(self, delivery: Delivery, state: DeliveryState, *, error: str = "", due_in_s: float = 0.0) -> None:
         """Note how an attempt ended, count it, and end the lease."""
@@ -165,7 +165,7 @@ class OutboxStore(OutboxReader):
         # An attempt that is to be repeated needs no fsync: after power loss it is repeated anyway.
         with self._database.write(durable=state is not DeliveryState.PENDING) as connection:
             if state is not DeliveryState.SENT:
-                connection.execute(_SETTLE_OTHER, (*row, *self._mine(delivery)))
+                connection.execute(_SETTLE_OTHER, (*row, *self._lease_of(delivery)))
             elif connection.execute(_SETTLE_SENT, (*row, delivery.key, storable(delivery.message.id))).rowcount:
                 folders = self._copies.forget(connection, storable(delivery.message.id))
         if folders:
@@ -173,7 +173,7 @@ class OutboxStore(OutboxReader):
         if state is DeliveryState.SENT and delivery.key % _PRUNE_ONE_IN == 0:
             self.prune_sent()
 
-    def _mine(self, delivery: Delivery) -> Row:
+    def _lease_of(self, delivery: Delivery) -> Row:
         return (delivery.key, storable(delivery.message.id), delivery.attempts, *self._this())
 
     def retry(self, key: int) -> bool:
@@ -204,7 +204,7 @@ class OutboxStore(OutboxReader):
 
 
 @cache  # when run again, two import statements take as long as storing a row
-def _what_puts() -> tuple[Callable[[Any], bytes], type[Delivery]]:
+def _put_imports() -> tuple[Callable[[Any], bytes], type[Delivery]]:
     from supervisor._models.values import Delivery
     from supervisor._store.serialization import dump
 
@@ -224,13 +224,13 @@ def _due_rows(
 
 
 def _each(connection: sqlite3.Connection, sql: str, parameters: Row) -> Generator[Row, None, None]:
-    # A query that is not read to its end would hold on to what it saw, and the next commit could not follow it.
+    # A query that is not read to its end would keep its snapshot of the file, and no commit could follow it.
     with closing(connection.execute(sql, parameters)) as rows:
         yield from rows
 
 
 def _with_absolute_paths(message: MessageDetails) -> MessageDetails:
-    """Fix relative paths: who sends the message later may stand in another directory."""
+    """Make relative paths absolute: the process that sends the message may have another working directory."""
     if all(each.path.is_absolute() for each in message.attachments):
         return message
     import attrs

@@ -1,4 +1,4 @@
-"""Put a corrupt journal out of the way, so that a fresh one can begin. Nothing is ever deleted."""
+"""Move a corrupt journal away, so that a new one can begin. Nothing is ever deleted."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def move_corrupt_file(path: str, corrupt: Identity | None) -> str | None:
         lock.execute("BEGIN EXCLUSIVE")
         if corrupt is None or identity(path) != corrupt:
             return None
-        aside = f"{path}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        moved_to = f"{path}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         # The file itself goes last. If we are killed before, it is still found corrupt, and a write-ahead log
         # never stays behind for the fresh file.
         for suffix in ("-wal", "-shm", ""):
             with suppress(FileNotFoundError):
-                os.replace(path + suffix, aside + suffix)  # noqa: PTH105 - these are texts
-        return aside
+                os.replace(path + suffix, moved_to + suffix)  # noqa: PTH105 - these are texts
+        return moved_to
 
 
 def _private(path: str) -> str:

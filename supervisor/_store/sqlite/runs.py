@@ -73,27 +73,16 @@ class RunStore(RunQueries):
     _under_way: dict[str, tuple[int, StartedRun]]
 
     def start_run(self, run: StartedRun) -> bool:
-        """Note that a run has started: one commit that survives power loss.
-
-        Returns:
-            True when there are other runs of its name that have not ended: they are under way, or died.
-
-        Raises:
-            JournalUnavailable: It could not be written.
-        """
-        with self._database.write(alone=True) as connection:
-            # Asked here it costs a tenth of what it costs with a lock of its own; and first, since what fails after
-            # the commit would leave a run behind that nobody ends.
+        """Note that a run has started; return True when other runs of its name have not ended."""
+        with self._database.write(single=True) as connection:
+            # Under the lock that the insert needs anyway, this takes a tenth of the time. It comes first, since an
+            # error after the commit would leave a run that nobody ends.
             others = connection.execute(_IS_ANY_UNENDED, (storable(run.name),)).fetchall()
             self._insert(connection, run)
         return bool(others)
 
     def join_run(self, run: StartedRun) -> None:
-        """Go on with a run that another process has started: its progress and end are noted where its start was.
-
-        Raises:
-            JournalUnavailable: The file cannot be read.
-        """
+        """Go on with a run that another process has started."""
         rows = self._database.rows("SELECT key FROM run WHERE id = ? ORDER BY key DESC LIMIT 1", (storable(run.id),))
         if rows:
             self._under_way[run.id] = (rows[0][0], run)
@@ -117,32 +106,20 @@ class RunStore(RunQueries):
             dump_texts(run.argv),
             None if run.schedule is None else run.grace_s,
         )
-        key = self._database.patiently(connection.execute, _INSERT, row).lastrowid or 0
+        key = self._database.retry_while_busy(connection.execute, _INSERT, row).lastrowid or 0
         self._under_way[run.id] = (key, run)
         return key
 
     def progress(self, run_id: str, progress: Progress) -> None:
-        """Note how far a run has come; it survives the end of the process, but perhaps not power loss.
-
-        Call it at most once a second. A run that was not started here is ignored.
-
-        Raises:
-            JournalUnavailable: It could not be written.
-        """
+        """Note how far a run has come; it survives the end of the process, but perhaps not power loss."""
         self._change(run_id, "progress_at = ?, progress = ?", self._clock(), _dump(progress))
 
     def set_child_process(self, run_id: str, child: Process) -> None:
-        """Note the process of the program that a run has started; the note may not survive power loss.
-
-        A run that was not started here is ignored.
-
-        Raises:
-            JournalUnavailable: It could not be written.
-        """
+        """Note the process of the program that a run has started; it may not survive power loss."""
         self._change(run_id, "child_pid = ?, child_started = ?", child.pid, child.started)
 
     def _change(self, run_id: str, columns: str, *values: Any) -> None:
-        """Change some columns of a run that was started here, but perhaps not for what comes after power loss."""
+        """Change some columns of a run that was started here; power loss may take it back."""
         key, _ = self._under_way.get(run_id, (None, None))
         if key is not None:
             with self._database.write(durable=False) as connection:
@@ -150,29 +127,17 @@ class RunStore(RunQueries):
                 connection.execute(sql, (*values, key, storable(run_id)))
 
     def end_run(self, run_id: str, end: EndedRun, *, asks: bool = True) -> bool:
-        """Note how a run has ended: one commit that survives power loss. One run in a hundred prunes old ones.
-
-        Args:
-            run_id: A run that was started here; any other is ignored.
-            end: How it ended.
-            asks: Whether the answer matters: what came before is looked up for it.
-
-        Returns:
-            True for a success when the newest run of its name that ended before it was none; False if not asked.
-
-        Raises:
-            JournalUnavailable: It could not be written.
-        """
+        """Note how a run has ended; one run in a hundred deletes old ones."""
         key, run = self._under_way.get(run_id, (0, None))
         if run is None:
             return False
         is_recovery = False
         row = _end_row(end)
-        with self._database.write(alone=not asks) as connection:
+        with self._database.write(single=not asks) as connection:
             if asks and end.outcome is Outcome.SUCCESS:
                 is_recovery = _last_outcome(connection, run.name) != Outcome.SUCCESS
-            if not self._database.patiently(connection.execute, _END, (*row, key, storable(run_id))).rowcount:
-                # The file is not the one that the run started in: it was set aside or removed meanwhile.
+            if not self._database.retry_while_busy(connection.execute, _END, (*row, key, storable(run_id))).rowcount:
+                # It is another file than the run started in: that one was moved away or removed meanwhile.
                 with self._database.write():
                     key = self._insert(connection, run)
                     connection.execute(_END, (*row, key, storable(run_id)))
