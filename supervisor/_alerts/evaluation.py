@@ -235,7 +235,7 @@ class Alert:
 
 def evaluate(view: View) -> tuple[Alert, ...]:
     """Return what is wrong: dead, stalled and overdue runs in the order of their start, then missed starts by name."""
-    return (*(alert for run in view.unended for alert in _of_run(run, view.standings[run.id])), *missed(view))
+    return (*(alert for run in view.unended for alert in _of_run(run, view.standings[run.id])), *missed_starts(view))
 
 
 def _of_run(run: RunRecord, standing: Standing) -> Iterator[Alert]:
@@ -249,7 +249,7 @@ def _of_run(run: RunRecord, standing: Standing) -> Iterator[Alert]:
             yield Alert(kind=kind, name=run.name, since=_instant(at_s), run=run)
 
 
-def missed(view: View) -> Iterator[Alert]:
+def missed_starts(view: View) -> Iterator[Alert]:
     """Yield what was missed, one alert for each name, whether or not people were notified of it."""
     for name in sorted(view.names):
         plan = plan_of(view, name)

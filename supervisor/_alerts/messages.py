@@ -161,8 +161,9 @@ def missed(alert: Alert, view: View, last_run: RunRecord | None, booted_at: date
 
 
 def missed_words(due: tuple[datetime, ...], now: datetime) -> str:
-    """Return which starts were missed, in short ("missed its start at 02:00", "missed 3 starts")."""
-    return f"missed its start at {_clock(due[0], now)}" if len(due) == 1 else f"missed {_starts(len(due))}"
+    """Return which starts were missed ("missed its start at 02:00", "missed 3 starts, the last at 02:00")."""
+    at = _clock(due[-1], now)
+    return f"missed its start at {at}" if len(due) == 1 else f"missed {_starts(len(due))}, the last at {at}"
 
 
 def started_again(record: AlertRecord, first: RunRecord, missed_count: int, now: datetime) -> MessageDetails:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor._alerts.rules import Standing, standing
+from supervisor._alerts import rules
+from supervisor._alerts.rules import Standing
 from supervisor._cli.shared import Styled, cut, line, paint
 from supervisor._models.kinds import Outcome
-from supervisor._store.processes import is_gone, lives
+from supervisor._store.processes import lives
 from supervisor._text import duration, value_text
 
 if TYPE_CHECKING:
@@ -75,16 +76,11 @@ def short(run_id: str) -> str:
     return line(run_id[:SHORT_ID])
 
 
-def is_lost(record: RunRecord) -> bool:
-    """Tell whether a run has not ended, and its process is gone."""
-    return record.report.outcome is None and is_gone(record.process)
-
-
 def standing_of(record: RunRecord, now: datetime | None = None) -> Standing:
     """Return how a run stands, by its own limits; nothing is wrong with one that has ended."""
     if record.outcome is not None:
         return Standing()
-    return standing(
+    return rules.standing(
         (now or datetime.now(UTC)).timestamp(),
         started_at_s=record.started_at_s,
         seen_at_s=record.seen_at_s,
@@ -100,9 +96,11 @@ def program_words(program: Process, name: str) -> str:
     return f"{name} {'may still run' if state is None else 'still runs' if state else 'is gone'}"
 
 
-def late_words(standing: Standing) -> str:
-    """Return what is wrong with a run under way ("stalled", "overdue", both); "" where nothing is."""
-    return ", ".join(standing.words)
+def standing_words(standing: Standing) -> Styled | None:
+    """Return what is wrong with a run ("stalled, overdue", "died?") in its colour; None where nothing is."""
+    if standing.has_died:
+        return DIED
+    return Styled(", ".join(standing.words), LATE) if standing.is_late else None
 
 
 def instant(seconds: float | None) -> datetime | None:
@@ -115,10 +113,7 @@ def outcome(record: RunRecord) -> Styled:
     ended = record.report.outcome
     if ended is not None:
         return Styled(str(ended), _STYLES.get(ended, ""))
-    if is_lost(record):
-        return DIED
-    words = late_words(standing_of(record))
-    return Styled(words, LATE) if words else Styled("under way", "cyan")
+    return standing_words(standing_of(record)) or Styled("under way", "cyan")
 
 
 def took_s(record: RunRecord, now: datetime | None = None) -> float:
@@ -126,7 +121,7 @@ def took_s(record: RunRecord, now: datetime | None = None) -> float:
     report = record.report
     if report.outcome is not None:
         return report.duration_s
-    until = record.seen_at if is_lost(record) else (now or datetime.now(UTC))
+    until = record.seen_at if record.is_gone else (now or datetime.now(UTC))
     return max(0.0, (until - report.started_at).total_seconds())
 
 
@@ -210,15 +205,18 @@ def left_s(record: RunRecord, now: datetime) -> float | None:
     return max(0.0, progress.eta_s - (now - record.progress_at).total_seconds())
 
 
-def run_document(record: RunRecord, usual: Baseline | None = None, *, traceback: bool = False) -> dict[str, Any]:
+def run_document(
+    record: RunRecord, usual: Baseline | None = None, *, standing: Standing | None = None, traceback: bool = False
+) -> dict[str, Any]:
     """Return what programs are told of a run.
 
     Args:
         record: The run.
         usual: What is usual for its duration; None where that is not known.
+        standing: How it stands; None means by its own limits now.
         traceback: True tells all of its error, False in short.
     """
-    report, found, program = record.report, standing_of(record), record.child
+    report, found, program = record.report, standing or standing_of(record), record.child
     same = ("id", "name", "outcome", "started_at", "ended_at")
     rest = ("exit_code", "parent_id", "host", "user", "pid", "argv", "python", "cpu_s", "peak_memory_bytes")
     return {
@@ -235,7 +233,7 @@ def run_document(record: RunRecord, usual: Baseline | None = None, *, traceback:
         "max_duration_s": record.max_duration_s,
         "stall_after_s": record.stall_after_s,
         "grace_s": record.grace_s,
-        "is_gone": is_lost(record),
+        "is_gone": found.has_died,
         "stalled_since": instant(found.stalled_since_s),
         "overdue_since": instant(found.overdue_since_s),
         "program_pid": program.pid if program is not None else None,

@@ -195,7 +195,7 @@ class _Known:
         yield from self._late()
         yield "Exit code", str(report.exit_code) if report.exit_code is not None else ""
         who = f" of {line(report.user)}" if report.user else ""
-        gone = ", which is gone" if run_facts.is_lost(record) else ""
+        gone = ", which is gone" if record.is_gone else ""
         yield "Process", f"{report.pid}{who} on {line(report.host) if report.host else 'this machine'}{gone}"
         if record.child is not None and report.outcome in (None, Outcome.DIED):
             yield "Program", run_facts.program_words(record.child, f"{record.child.pid}, which")

@@ -1,4 +1,4 @@
-"""``supervisor status``: what runs now."""
+"""``supervisor status``: what runs now, and what is wrong."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from supervisor._alerts.evaluation import Alert
     from supervisor._store import RunRecord
     from supervisor._store.sqlite.reader import JournalReader
 
@@ -28,7 +29,9 @@ _LEAST_NAME = 8
 @click.option("--watch", "-w", is_flag=True, help="Look again every 2 seconds, until Ctrl+C.")
 @shared.as_json
 def command(watch: bool, as_json: bool) -> None:
-    """Show what runs now: since when, how far it is, and its last sign of life.
+    """Show what runs now, and what is wrong: runs that are stalled, overdue or dead, and starts that were missed.
+
+    Of each run: since when, how far it is, and its last sign of life.
 
     When nothing runs, the last run of each name is shown.
     """
@@ -48,18 +51,23 @@ def command(watch: bool, as_json: bool) -> None:
 
 def told(now: Now) -> Iterator[str]:
     """Yield the lines that a person reads."""
-    if now.runs:
+    if now.runs or now.missed:
         yield _summary(now)
-        for each in now.runs:
+    for run in now.runs:
+        yield ""
+        yield from _run(run, now.at)
+    for alert in now.missed:
+        yield ""
+        yield from _missed(alert, now.at)
+    if now.last:
+        if now.missed:
             yield ""
-            yield from _run(each, now.at)
-    elif now.last:
-        yield "Nothing is under way. The last run of each name:"
+        yield f"{'' if now.missed else 'Nothing is under way. '}The last run of each name:"
         yield ""
         yield from _last(now.last, now.at)
         if now.more_names:
             yield paint(f"and {counted(now.more_names, 'name')} more: `supervisor report` shows all", "dim")
-    else:
+    elif not now.runs and not now.missed:
         yield "Nothing is under way, and no run is in the journal."
     if now.pending or now.failed:
         yield ""
@@ -67,42 +75,39 @@ def told(now: Now) -> Iterator[str]:
 
 
 def _summary(now: Now) -> str:
-    """Return how many runs are under way, and how many of these need a look."""
-    lost = sum(run_facts.is_lost(each.record) for each in now.runs)
-    late = [run_facts.standing_of(each.record, now.at) for each in now.runs]
+    """Return how many runs are under way, and how much needs a look."""
+    standings = [each.standing for each in now.runs]
+    dead = sum(each.has_died for each in standings)
     wrong = {
-        "stalled": sum(each.stalled_since_s is not None for each in late),
-        "overdue": sum(each.overdue_since_s is not None for each in late),
-        "died?": lost,
+        "stalled": sum(each.stalled_since_s is not None for each in standings),
+        "overdue": sum(each.overdue_since_s is not None for each in standings),
+        "died?": dead,
+        "missed": len(now.missed),
     }
-    head = paint(f"{counted(len(now.runs) - lost, 'run')} under way", "bold")
+    head = paint(f"{counted(len(now.runs) - dead, 'run')} under way", "bold")
     return run_facts.joined((head, *(f"{count} {word}" for word, count in wrong.items() if count)), ", ")
 
 
 def _run(run: UnderWay, now: datetime) -> Iterator[str]:
     columns = shared.width() or 200
     report = run.record.report
-    is_lost = run_facts.is_lost(run.record)
     within = f"in {line(run.within, 30)}" if run.within else ""
-    state = (
-        paint(*run_facts.DIED)
-        if is_lost
-        else paint(run_facts.late_words(run_facts.standing_of(run.record, now)), run_facts.LATE)
-    )
+    words = run_facts.standing_words(run.standing)
+    state = paint(*words) if words is not None else ""
     head = run_facts.joined((state, paint(f"{run_facts.short(report.id)}", "dim"), paint(within, "dim")), "  ")
     name = shared.cut(line(report.name), max(_LEAST_NAME, columns - 2 - len(click.unstyle(head))))
     yield f"{paint(name, 'bold')}  {head}"
     if report.progress is not None:
         yield f"  {run_facts.progress_line(run.record, columns - 2)}"
-    for each in _wrapped(_lost(run.record, now) if is_lost else _facts(run, now), columns - 2):
+    for each in _wrapped(_dead(run.record, now) if run.standing.has_died else _facts(run, now), columns - 2):
         yield f"  {each}"
 
 
 def _facts(run: UnderWay, now: datetime) -> Iterator[str]:
     report = run.record.report
     usual = run_facts.usually(run.usual)
-    late = run_facts.standing_of(run.record, now)
-    for word, since in (("stalled", late.stalled_since_s), ("overdue", late.overdue_since_s)):
+    standing = run.standing
+    for word, since in (("stalled", standing.stalled_since_s), ("overdue", standing.overdue_since_s)):
         if (at := run_facts.instant(since)) is not None:
             yield paint(f"{word} since {_time(at, now)}", run_facts.LATE)
     took = f"for {duration(run_facts.took_s(run.record, now))}"
@@ -119,7 +124,7 @@ def _facts(run: UnderWay, now: datetime) -> Iterator[str]:
     yield f"process {report.pid}" + (f" on {line(report.host, 40)}" if run.memory is None else "")
 
 
-def _lost(record: RunRecord, now: datetime) -> Iterator[str]:
+def _dead(record: RunRecord, now: datetime) -> Iterator[str]:
     report = record.report
     yield f"started {_time(report.started_at, now)}"
     yield f"last sign of life {shared.ago(record.seen_at, now)}"
@@ -127,6 +132,28 @@ def _lost(record: RunRecord, now: datetime) -> Iterator[str]:
     if record.child is not None:
         yield run_facts.program_words(record.child, f"its program, process {record.child.pid},")
     yield "its next run or `supervisor check` will tell"
+
+
+def _missed(alert: Alert, now: datetime) -> Iterator[str]:
+    """Yield the lines about a script that did not start by its schedule."""
+    columns = shared.width() or 200
+    word = paint("missed", run_facts.LATE)
+    yield f"{paint(shared.cut(line(alert.name), max(_LEAST_NAME, columns - 8)), 'bold')}  {word}"
+    for each in _wrapped(_missed_facts(alert, now), columns - 2):
+        yield f"  {each}"
+
+
+def _missed_facts(alert: Alert, now: datetime) -> Iterator[str]:
+    from supervisor._alerts.messages import missed_words
+
+    yield paint(missed_words(alert.due, now), run_facts.LATE)
+    if alert.plan is not None:
+        yield f"schedule {line(alert.plan.schedule.text, 40)}"
+    if alert.run is None:
+        yield "it never started"
+    else:
+        yield f"last run {_time(alert.run.report.started_at, now)}, {run_facts.outcome(alert.run).text}"
+    yield "look whether its scheduler still has it"
 
 
 def _memory(memory: Memory) -> str:

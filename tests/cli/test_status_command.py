@@ -90,6 +90,52 @@ def test_a_run_that_stalls_or_is_overdue_is_told_as_such(past: Past) -> None:
     ]  # fmt: skip
 
 
+def test_starts_that_were_missed_are_shown(past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that did not start by its schedule is shown, with which starts and its last run, as a check says it."""
+    past.run("nightly parcels", ago_s=5 * 3600, schedule="every 2 h")
+    past.run("fine", ago_s=3600, schedule="every 2 h")
+    past.run("tiles", ago_s=60, took_s=1, outcome=None)
+    first, *lines = invoke("status").stdout.splitlines()
+    assert first == "1 run under way, 1 missed"
+    heads = {line.rpartition("  ")[0]: line.split()[-1] for line in lines if line[:1].strip()}
+    assert heads["nightly parcels"] == "missed"
+    text = " ".join(lines)
+    assert "missed 2 starts, the last at " in text
+    assert "schedule every 2 h" in text
+    assert "success" in text.partition("last run ")[2]
+    found = document("status")
+    (told,) = found["missed"]
+    assert (told["name"], told["starts"], told["schedule"]) == ("nightly parcels", 2, "every 2 h")
+    assert seconds_before(past.now_s, told["since"]) == (3 * 3600,)
+    assert [each["name"] for each in found["under_way"]] == ["tiles"]
+
+
+def test_with_nothing_under_way_missed_starts_come_first(past: Past) -> None:
+    """Where nothing runs, what was missed stands before the last run of each name."""
+    past.run("nightly parcels", ago_s=5 * 3600, schedule="every 2 h")
+    first, *lines = invoke("status").stdout.splitlines()
+    assert first == "0 runs under way, 1 missed"
+    assert lines.index("The last run of each name:") > next(
+        number for number, line in enumerate(lines) if line.endswith("missed")
+    )
+
+
+def test_a_script_that_never_started_is_shown_as_missed(
+    past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A schedule in the configuration, which a check has seen long ago, is enough."""
+    config = tmp_path / "supervisor.toml"
+    config.write_text('[runs."never"]\nschedule = "every 1 h"\n', "utf-8")
+    monkeypatch.setenv("SUPERVISOR_CONFIG", str(config))
+    past.run()
+    past.journal.note_schedules({"never": "every 1 h"})
+    with past.journal._database.write() as connection:
+        connection.execute("UPDATE seen_schedule SET since = since - 7300")
+    assert invoke("status").stdout.startswith("0 runs under way, 1 missed")
+    (told,) = document("status")["missed"]
+    assert (told["name"], told["last_run_id"]) == ("never", None)
+
+
 def clock(seconds: float) -> str:
     """Return an instant as the status shows it where it is today's, else the end of it."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M")

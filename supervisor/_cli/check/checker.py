@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from supervisor._alerts.evaluation import ConfiguredSchedule, view_of_check
+from supervisor._alerts.evaluation import view_of_check
 from supervisor._cli.check.finder import Finder
+from supervisor._cli.snapshot import configured_schedules
 from supervisor._config.active import UnusableHandler
 from supervisor._models.kinds import DeliveryState, Kind
 
@@ -27,16 +28,6 @@ if TYPE_CHECKING:
     from supervisor._models.values import MessageDetails, MessageHandler
     from supervisor._store import Journal, WaitingDelivery
     from supervisor._store.records import AlertRecord
-
-
-def configured_schedules(configuration: Configuration) -> dict[str, ConfiguredSchedule]:
-    """Return the schedules that the configuration has, by the names of the runs."""
-    settings = {name: configuration.for_run(name) for name in configuration.runs}
-    return {
-        name: ConfiguredSchedule(schedule=each["schedule"], grace_s=each.get("grace_s"))
-        for name, each in settings.items()
-        if each.get("schedule")
-    }
 
 
 @attrs.frozen(kw_only=True)
