@@ -195,8 +195,6 @@ class Dispatcher:
 
     def _new_worker(self, name: str) -> Worker:
         # Loaded here and not in the worker's thread: in a child that is forked during an import, its lock stays held.
-        import random  # noqa: F401 - for the worker's thread
-
         from supervisor._messages import builder  # noqa: F401 - for the worker's thread
 
         with self._pool.changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,9 +21,12 @@ LONGEST_RETRY_S = 300.0
 GIVE_UP_AFTER = timedelta(days=7)
 
 
-def retry_delay_s(
-    attempts: int, retry_after_s: float | None = None, jitter: Callable[[], float] | None = None
-) -> float:
+def chance() -> float:
+    """Return a number from 0 to 1. The module ``random`` is left alone: a script may have seeded it for itself."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32
+
+
+def retry_delay_s(attempts: int, retry_after_s: float | None = None, jitter: Callable[[], float] = chance) -> float:
     """Return how many seconds to wait after a temporary failure.
 
     It doubles from 1 s to 5 min, less up to half of it at random so that many senders do not come at once, and is
@@ -31,12 +35,8 @@ def retry_delay_s(
     Args:
         attempts: How often the delivery was tried, from 1.
         retry_after_s: What the destination asked for; None when it did not.
-        jitter: Returns a random number from 0 to 1; None for Python's own.
+        jitter: Returns a random number from 0 to 1.
     """
-    if jitter is None:
-        from random import random  # the dispatcher has loaded it before any worker's thread started
-
-        jitter = random
     longest = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts - 1, 30))
     return max(retry_after_s or 0.0, longest * (1 - jitter() / 2))
 

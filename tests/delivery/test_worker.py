@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -93,6 +94,15 @@ def test_waiting_grows_to_a_limit_and_is_never_too_short(attempts: int, asked: f
     longest = min(LONGEST_RETRY_S, 2.0 ** min(attempts - 1, 20))
     assert delay_s >= max(asked or 0.0, longest / 2)
     assert delay_s <= max(asked or 0.0, longest)
+
+
+def test_the_random_numbers_of_a_script_stay_its_own() -> None:
+    """A script that has seeded ``random`` gets the same numbers, however often a message is tried again."""
+    before = random.getstate()
+    delays_s = {retry_delay_s(10) for _ in range(100)}
+    assert random.getstate() == before
+    assert len(delays_s) > 90
+    assert all(LONGEST_RETRY_S / 2 <= each <= LONGEST_RETRY_S for each in delays_s)
 
 
 def test_a_message_that_is_too_old_is_given_up(log: pytest.LogCaptureFixture) -> None:
