@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -209,3 +211,14 @@ def test_an_error_reads_as_type_and_text() -> None:
     """An error's text is its type and message, without a trailing blank when it has none."""
     assert str(ErrorDetails(type="KeyError", message="'apn'")) == "KeyError 'apn'"
     assert str(ErrorDetails(type="KeyError")) == "KeyError"
+
+
+def test_a_message_of_parts_has_a_text_wherever_it_is_read() -> None:
+    """The models alone know the text of their parts: in a fresh interpreter, and of a copy from another process."""
+    code = (
+        "import pickle; from supervisor.models import MessageDetails; from supervisor.plugins import Text; "
+        "details = MessageDetails('night', parts=[Text('12 parcels')]); "
+        "print(details.message, pickle.loads(pickle.dumps(details)).message, sep=', ')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "12 parcels, 12 parcels\n"

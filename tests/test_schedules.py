@@ -117,10 +117,10 @@ def test_what_is_refused(text: object, evidence: str) -> None:
     """Anything else is refused with what it was, what is wrong with it, and an example of what is right."""
     with pytest.raises(ConfigurationError) as caught:
         parse_schedule(text)
-    said = str(caught.value)
-    assert said.startswith(f"schedule must be a cron expression or an interval, got {text!r}: ")
-    assert evidence in said
-    assert 'say for example "0 2 * * *" (every night at two), "@hourly" or "every 15 min"' in said
+    reason = str(caught.value)
+    assert reason.startswith(f"schedule must be a cron expression or an interval, got {text!r}: ")
+    assert evidence in reason
+    assert 'say for example "0 2 * * *" (every night at two), "@hourly" or "every 15 min"' in reason
 
 
 FIELD = st.text("0123456789*/-,#LWMONJA", min_size=1, max_size=6)
@@ -143,7 +143,7 @@ def test_nothing_else_is_raised(text: str) -> None:
 
 
 def test_a_setting_is_refused_where_it_is_made() -> None:
-    """A run whose schedule cannot be understood is told so when it is set up."""
+    """A mistake in the schedule of a run is reported when the run is set up."""
     with pytest.raises(ConfigurationError, match="its hour is wrong"):
         supervise("nightly", schedule="0 25 * * *")
 

@@ -133,7 +133,7 @@ def test_every_number_has_words(value: float) -> None:
     [(1204.4, "1,204/s"), (85.0, "85/s"), (8.5, "8.50/s"), (1.0, "1/s"), (0.5, "30/min"), (0.01, "36/h")],
 )
 def test_rates(per_second: float, words: str) -> None:
-    """A rate is told in the unit that has digits before the point."""
+    """A rate is shown in the unit that has digits before the point."""
     assert rate(per_second) == words
 
 

@@ -1,4 +1,4 @@
-"""What is told of an exception: where it was, the lines around it, its notes, and what it says of itself."""
+"""The details of an exception: its place, the lines around it, its notes, and details that its class provides."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ SCRIPT = """
 """
 
 
-def test_the_place_is_told(script: Any, details: Any) -> None:
+def test_the_place_is_shown(script: Any, details: Any) -> None:
     """Type, text, the script's innermost frame and its line of code are there."""
-    told = details(script(SCRIPT)["main"])
-    assert (told.type, told.message, str(told)) == ("KeyError", "'apn'", "KeyError 'apn'")
-    assert told.where == "parcels.py:6 in load"
-    assert told.source == "return table[row] + number"
-    assert (told.notes, told.local_variables, told.thread) == ((), (), "")
+    found = details(script(SCRIPT)["main"])
+    assert (found.type, found.message, str(found)) == ("KeyError", "'apn'", "KeyError 'apn'")
+    assert found.where == "parcels.py:6 in load"
+    assert found.source == "return table[row] + number"
+    assert (found.notes, found.local_variables, found.thread) == ((), (), "")
 
 
 def test_the_excerpt_shows_the_lines_around(script: Any, details: Any) -> None:
     """Two lines before and after, but no blank ones at the ends; numbered, and what failed is marked."""
-    told = details(script(SCRIPT)["main"])
-    assert told.excerpt.split("\n") == [
+    found = details(script(SCRIPT)["main"])
+    assert found.excerpt.split("\n") == [
         "  4 | if number:",
         "  5 |",
         "> 6 |     return table[row] + number",
@@ -68,22 +68,22 @@ def test_the_mark_counts_characters_as_they_are_shown(script: Any, details: Any)
 
 def test_long_lines_are_cut(script: Any, details: Any) -> None:
     """A line of a generated file is bounded, in the excerpt, the traceback and the source."""
-    told = details(script(f"def main(): return 1 / 0, '{'x' * 5000}'")["main"])
-    assert max(map(len, (told.excerpt + told.traceback + told.source).split("\n"))) < 600
-    assert told.source.endswith("…")
+    found = details(script(f"def main(): return 1 / 0, '{'x' * 5000}'")["main"])
+    assert max(map(len, (found.excerpt + found.traceback + found.source).split("\n"))) < 600
+    assert found.source.endswith("…")
 
 
 def test_a_file_that_is_gone(script: Any, failing: Any, tmp_path: Path) -> None:
-    """Without its file there is no source, and all else is told."""
+    """Without its file there is no source, and all else is shown."""
     error = failing(script(SCRIPT)["main"])
     (tmp_path / "parcels.py").unlink()
-    told = error_details(error)
-    assert (told.where, told.source, told.excerpt) == ("parcels.py:6 in load", "", "")
-    assert "line 6, in load\nKeyError: 'apn'" in told.traceback
+    found = error_details(error)
+    assert (found.where, found.source, found.excerpt) == ("parcels.py:6 in load", "", "")
+    assert "line 6, in load\nKeyError: 'apn'" in found.traceback
 
 
 def test_a_file_that_was_changed(script: Any, details: Any) -> None:
-    """The lines are those that the file has when it is told."""
+    """The lines are those that the file has when it is shown."""
     assert details(script("def main(): return 1 / 0")["main"]).source == "def main(): return 1 / 0"
     assert details(script("def main(): return 5 / 0")["main"]).source == "def main(): return 5 / 0"
 
@@ -96,7 +96,7 @@ def test_a_file_that_is_shorter_now(script: Any, failing: Any, tmp_path: Path) -
 
 
 def test_a_module_within_a_zip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: Any) -> None:
-    """An application in one file (zipapp) has its lines told by its loader."""
+    """An application in one file (zipapp) has its lines read by its loader."""
     with zipfile.ZipFile(tmp_path / "app.pyz", "w") as archive:
         archive.writestr("zipped_parcels.py", "def main():\n    return {}['apn']\n")
     monkeypatch.syspath_prepend(str(tmp_path / "app.pyz"))
@@ -105,7 +105,7 @@ def test_a_module_within_a_zip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert error_details(failing(zipped_parcels.main)).source == "return {}['apn']"
 
 
-def test_notes_are_told(details: Any) -> None:
+def test_notes_are_shown(details: Any) -> None:
     """What was added with ``add_note`` comes in its order, bounded in length and number."""
 
     def fail() -> None:
@@ -116,33 +116,33 @@ def test_notes_are_told(details: Any) -> None:
             error.add_note(f"note {number}")
         raise error
 
-    told = details(fail)
-    assert told.notes[0] == "while loading parcels.csv"
-    assert len(told.notes[1]) < 1_100
-    assert (len(told.notes), told.notes[-1]) == (21, "... 982 more notes")
-    assert "ValueError: no rows\nwhile loading parcels.csv\n" in told.traceback
+    found = details(fail)
+    assert found.notes[0] == "while loading parcels.csv"
+    assert len(found.notes[1]) < 1_100
+    assert (len(found.notes), found.notes[-1]) == (21, "... 982 more notes")
+    assert "ValueError: no rows\nwhile loading parcels.csv\n" in found.traceback
 
 
-def test_a_thread_is_told(details: Any) -> None:
+def test_a_thread_is_shown(details: Any) -> None:
     """The thread or task has its name there, bounded."""
     assert details(lambda: 1 / 0, thread="uploader").thread == "uploader"
     assert len(details(lambda: 1 / 0, thread="x" * 10_000).thread) <= 300
 
 
 def test_an_exception_that_was_never_raised() -> None:
-    """It has no place; its type and text are told."""
-    told = error_details(ValueError("no rows"))
-    assert (told.type, told.message, told.where, told.source) == ("ValueError", "no rows", "", "")
-    assert (told.excerpt, told.traceback) == ("", "ValueError: no rows")
+    """It has no place; its type and text are shown."""
+    found = error_details(ValueError("no rows"))
+    assert (found.type, found.message, found.where, found.source) == ("ValueError", "no rows", "", "")
+    assert (found.excerpt, found.traceback) == ("", "ValueError: no rows")
 
 
 def test_a_failure_in_libraries_alone(library: Any, details: Any) -> None:
     """Without a frame of the script the place is where it was raised."""
     inner = library("numbers_lib/inner.py", "def divide(): return 1 / 0")
     library("asyncio_lib/outer.py", "")
-    told = details(inner["divide"])
-    assert told.where == "inner.py:1 in divide"
-    assert told.source == "def divide(): return 1 / 0"
+    found = details(inner["divide"])
+    assert found.where == "inner.py:1 in divide"
+    assert found.source == "def divide(): return 1 / 0"
 
 
 def test_an_installed_script_is_the_script(library: Any, details: Any) -> None:
@@ -151,10 +151,10 @@ def test_an_installed_script_is_the_script(library: Any, details: Any) -> None:
         "my_etl/steps.py", "def step(rows):\n    return deep(rows)\ndef deep(rows):\n    return rows['apn']"
     )
     main = library("my_etl/cli.py", "def main():\n    rows = {}\n    return step(rows)", step=steps["step"])["main"]
-    told = details(main, show_locals=True)
-    assert told.where == "steps.py:4 in deep"
-    assert told.local_variables == (("rows", "{}"),)
-    assert [line.split()[-1] for line in told.traceback.split("\n") if "File" in line] == ["main", "step", "deep"]
+    found = details(main, show_locals=True)
+    assert found.where == "steps.py:4 in deep"
+    assert found.local_variables == (("rows", "{}"),)
+    assert [line.split()[-1] for line in found.traceback.split("\n") if "File" in line] == ["main", "step", "deep"]
 
 
 def test_frames_of_supervisor_are_left_out(recorder: Any) -> None:
@@ -166,18 +166,18 @@ def test_frames_of_supervisor_are_left_out(recorder: Any) -> None:
 
     with pytest.raises(ValueError, match="no rows") as caught:
         supervised("night", journal=False)(main)()
-    told = error_details(caught.value)
-    assert "wrapping.py" not in told.traceback
-    assert told.where.endswith("in main")
+    found = error_details(caught.value)
+    assert "wrapping.py" not in found.traceback
+    assert found.where.endswith("in main")
 
 
 def test_extension_modules_are_libraries(library: Any, script: Any, details: Any) -> None:
     """Their frames name source files that are not there; where the module is tells whose they are."""
     inner = library("tables/index.py", "")
     exec(compile("def find(): return {}['apn']", "tables/index.pyx", "exec"), inner)
-    told = details(script("def main(): return find()", find=inner["find"])["main"])
-    assert told.where == "parcels.py:1 in main"
-    assert '  File "tables/index.pyx", line 1, in find\nKeyError' in told.traceback
+    found = details(script("def main(): return find()", find=inner["find"])["main"])
+    assert found.where == "parcels.py:1 in main"
+    assert '  File "tables/index.pyx", line 1, in find\nKeyError' in found.traceback
 
 
 # Fingerprints
@@ -218,14 +218,14 @@ def test_the_fingerprint_of_a_library_changes_nothing(library: Any, script: Any,
 class ProgramFailedError(Exception):
     """Stands for what a supervised command raises."""
 
-    told: Any
+    found: Any
 
     def __supervisor_error_details__(self) -> Any:
-        return self.told() if callable(self.told) else self.told
+        return self.found() if callable(self.found) else self.found
 
 
 def test_an_exception_may_speak_for_itself(details: Any) -> None:
-    """What its own method returns is told, without secrets, within the usual bounds, with the thread."""
+    """What its own method returns is shown, without secrets, within the usual bounds, with the thread."""
     own = ErrorDetails(
         type="exit code 3",
         message="password=hunter2abc",
@@ -239,10 +239,10 @@ def test_an_exception_may_speak_for_itself(details: Any) -> None:
     def fail() -> None:
         raise ProgramFailedError(own)
 
-    told = details(fail, thread="uploader", redactor=Redactor())
-    assert (told.type, told.thread, told.fingerprint) == ("exit code 3", "uploader", "f00d")
-    assert "hunter2abc" not in repr(told)
-    assert len(told.traceback) < 61_000
+    found = details(fail, thread="uploader", redactor=Redactor())
+    assert (found.type, found.thread, found.fingerprint) == ("exit code 3", "uploader", "f00d")
+    assert "hunter2abc" not in repr(found)
+    assert len(found.traceback) < 61_000
     assert details(fail).message == "password=hunter2abc"
 
 
@@ -274,7 +274,7 @@ def test_details_without_a_fingerprint_get_one(details: Any) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of open files to set")
 def test_no_file_can_be_opened_any_more(tmp_path: Path) -> None:
-    """A script that failed for too many open files is told of: nothing can be loaded or read then."""
+    """An error because of too many open files is reported, although nothing can be imported or read then."""
     code = """
         import resource, supervisor.models, supervisor._messages.builder  # as who tells has loaded by then
         from supervisor._exceptions import error_details
@@ -288,10 +288,10 @@ def test_no_file_can_be_opened_any_more(tmp_path: Path) -> None:
                 files.append(open("/dev/null"))
                 password = "password=hunter2abc"
         except OSError as error:
-            told = error_details(error, redactor=redactor)
+            found = error_details(error, redactor=redactor)
         files.clear()
-        print(told.type, told.message, told.traceback.splitlines()[-1], sep="\\n")
-        print(told.traceback.splitlines()[:-1])
+        print(found.type, found.message, found.traceback.splitlines()[-1], sep="\\n")
+        print(found.traceback.splitlines()[:-1])
     """
     root = str(Path(__file__).parents[2])
     done = subprocess.run(
@@ -302,9 +302,9 @@ def test_no_file_can_be_opened_any_more(tmp_path: Path) -> None:
         check=True,
         cwd=tmp_path,
     )
-    said = "[Errno 24] Too many open files: '/dev/null'"
-    *told, frames = done.stdout.splitlines()
-    assert told == ["OSError", said, f"OSError: {said}"]
+    message = "[Errno 24] Too many open files: '/dev/null'"
+    *found, frames = done.stdout.splitlines()
+    assert found == ["OSError", message, f"OSError: {message}"]
     assert eval(frames) == ["Traceback (most recent call last):", '  File "<string>", line 11, in <module>']
 
 

@@ -1,4 +1,4 @@
-"""Whatever an exception does while it is looked at, something is told, and nothing is raised."""
+"""Whatever an exception does while it is looked at, something is shown, and nothing is raised."""
 
 from __future__ import annotations
 
@@ -69,22 +69,22 @@ def raised(kind: Any) -> BaseException:
 
 @pytest.mark.parametrize("redactor", [None, Redactor(["hunter2abc"])], ids=["plain", "redacted"])
 @pytest.mark.parametrize("kind", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_exception_is_told(kind: Any, redactor: Redactor | None) -> None:
-    """Its place is told, and as much of it as can be."""
+def test_a_hostile_exception_is_shown(kind: Any, redactor: Redactor | None) -> None:
+    """Its place is shown, and as much of it as can be."""
     password = "hunter2abc"
-    told = error_details(raised(kind), show_locals=True, redactor=redactor)
-    assert isinstance(told, ErrorDetails)
-    assert told.where.endswith("in raised") or told.type == "X"
-    assert told.type
-    assert told.fingerprint
-    assert len(told.traceback) < 60_100
-    assert all(isinstance(each, str) for each in told.notes)
-    assert redactor is None or password not in repr(told)
+    found = error_details(raised(kind), show_locals=True, redactor=redactor)
+    assert isinstance(found, ErrorDetails)
+    assert found.where.endswith("in raised") or found.type == "X"
+    assert found.type
+    assert found.fingerprint
+    assert len(found.traceback) < 60_100
+    assert all(isinstance(each, str) for each in found.notes)
+    assert redactor is None or password not in repr(found)
 
 
 @pytest.mark.parametrize("kind", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_exception_among_others(kind: Any) -> None:
-    """Those around it are told: its cause, what it caused, and its neighbours in a group."""
+    """Those around it are shown: its cause, what it caused, and its neighbours in a group."""
     hostile = raised(kind)
     BaseException.__dict__["__context__"].__set__(hostile, KeyError("before"))
     after = OSError("after")
@@ -95,13 +95,13 @@ def test_a_hostile_exception_among_others(kind: Any) -> None:
 
 
 def test_no_memory_is_left() -> None:
-    """MemoryError is told like any other."""
+    """MemoryError is shown like any other."""
     try:
         raise MemoryError
     except MemoryError as error:
-        told = error_details(error)
-    assert (told.type, told.message) == ("MemoryError", "")
-    assert told.source == "raise MemoryError"
+        found = error_details(error)
+    assert (found.type, found.message) == ("MemoryError", "")
+    assert found.source == "raise MemoryError"
 
 
 class BrokenRedactor(Redactor):
@@ -116,17 +116,17 @@ class BrokenRedactor(Redactor):
         raise MemoryError
 
 
-def test_what_cannot_be_redacted_is_not_told() -> None:
-    """Rather than a secret, nothing is told."""
+def test_what_cannot_be_redacted_is_not_shown() -> None:
+    """Rather than a secret, nothing is shown."""
     password = "hunter2abc"
     try:
         raise ValueError(f"password={password}")  # hunter2abc
     except ValueError as error:
         error.add_note(password)
-        told = error_details(error, thread=password, show_locals=True, redactor=BrokenRedactor())
-    assert (told.type, told.thread) == ("ValueError", "a thread")
-    assert "hunter2" not in repr(told)
-    assert told.fingerprint
+        found = error_details(error, thread=password, show_locals=True, redactor=BrokenRedactor())
+    assert (found.type, found.thread) == ("ValueError", "a thread")
+    assert "hunter2" not in repr(found)
+    assert found.fingerprint
 
 
 def test_code_without_a_place() -> None:
@@ -136,9 +136,9 @@ def test_code_without_a_place() -> None:
         try:
             exec(code, {})
         except ZeroDivisionError as error:
-            told = error_details(error, show_locals=True)
-        assert told.where.endswith("in f") or len(told.where) == 300
-        assert "ZeroDivisionError: division by zero" in told.traceback
+            found = error_details(error, show_locals=True)
+        assert found.where.endswith("in f") or len(found.where) == 300
+        assert "ZeroDivisionError: division by zero" in found.traceback
     broken = compile("1 / 0", "x", "exec").replace(co_filename="a\0b", co_firstlineno=2**31 - 5)
     with pytest.raises(ZeroDivisionError) as caught:
         exec(broken, {})
@@ -171,5 +171,5 @@ def test_limits_of_recursion_are_survived() -> None:
     depth, frame = 0, sys._getframe()
     while frame.f_back is not None:
         depth, frame = depth + 1, frame.f_back
-    told = deep(sys.getrecursionlimit() - depth - 60)
-    assert told.type.endswith("LoopError")
+    found = deep(sys.getrecursionlimit() - depth - 60)
+    assert found.type.endswith("LoopError")

@@ -51,16 +51,16 @@ def test_a_script_s_function_within_pandas(script: Any, failing: Any) -> None:
     """The way from the script through pandas back into the script is there, with pandas in a line each."""
     pytest.importorskip("pandas")
     error = failing(script(APPLY)["main"])
-    told = error_details(error, redactor=Redactor(), show_locals=True)
-    assert told.where == "parcels.py:12 in to_number"
-    assert (told.source, told.message) == ("return float(text)", "could not convert string to float: 'unknown'")
-    assert told.local_variables == (("text", "'unknown'"),)
-    assert "      group = <pandas.DataFrame, 1 x 1>\n" in told.traceback.replace("pandas.core.frame.", "pandas.")
-    shown = functions(told.traceback)
+    found = error_details(error, redactor=Redactor(), show_locals=True)
+    assert found.where == "parcels.py:12 in to_number"
+    assert (found.source, found.message) == ("return float(text)", "could not convert string to float: 'unknown'")
+    assert found.local_variables == (("text", "'unknown'"),)
+    assert "      group = <pandas.DataFrame, 1 x 1>\n" in found.traceback.replace("pandas.core.frame.", "pandas.")
+    shown = functions(found.traceback)
     assert [each for each in shown if each in ("main", "load", "mean_acres", "to_number")] == [
         "main", "load", "mean_acres", "to_number",
     ]  # fmt: skip
-    assert "frames in pandas" in told.traceback
+    assert "frames in pandas" in found.traceback
     assert len(shown) <= 7
 
 
@@ -68,9 +68,9 @@ def test_a_column_that_is_missing(script: Any, failing: Any) -> None:
     """Frames of extension modules, whose files are not there, are the library's."""
     pytest.importorskip("pandas")
     source = "import pandas\ndef main(): return pandas.DataFrame({'acres': [1]})['apn']"
-    told = error_details(failing(script(source)["main"]))
-    assert (str(told), told.where) == ("KeyError 'apn'", "parcels.py:2 in main")
-    assert told.traceback.count("\n") < len(traceback.format_exc().split("\n")) + 20
+    found = error_details(failing(script(source)["main"]))
+    assert (str(found), found.where) == ("KeyError 'apn'", "parcels.py:2 in main")
+    assert found.traceback.count("\n") < len(traceback.format_exc().split("\n")) + 20
 
 
 def test_a_query_that_fails(script: Any, failing: Any) -> None:
@@ -78,11 +78,11 @@ def test_a_query_that_fails(script: Any, failing: Any) -> None:
     pytest.importorskip("sqlalchemy")
     error = failing(script(QUERY)["main"])
     whole = "".join(traceback.format_exception(error))
-    told = error_details(error, redactor=Redactor(), show_locals=True)
-    assert told.type == "sqlalchemy.exc.OperationalError"
-    assert told.where == "parcels.py:6 in owners"
-    assert "(sqlite3.OperationalError) no such table: parcels" in told.message
-    assert "frames in sqlalchemy (site-packages)\n" in told.traceback
-    assert "The above exception was the direct cause of the following exception:" in told.traceback
-    assert "hunter2abc" not in repr(told)
+    found = error_details(error, redactor=Redactor(), show_locals=True)
+    assert found.type == "sqlalchemy.exc.OperationalError"
+    assert found.where == "parcels.py:6 in owners"
+    assert "(sqlite3.OperationalError) no such table: parcels" in found.message
+    assert "frames in sqlalchemy (site-packages)\n" in found.traceback
+    assert "The above exception was the direct cause of the following exception:" in found.traceback
+    assert "hunter2abc" not in repr(found)
     assert len(error_details(error).traceback) < 0.6 * len(whole)

@@ -61,8 +61,8 @@ def file_of(name: str, lines: list[str]) -> Iterator[None]:
         del linecache.cache[name]
 
 
-def told(error: BaseException, redactor: Redactor = REDACTOR) -> str:
-    """Return all that is told of an exception."""
+def texts_of(error: BaseException, redactor: Redactor = REDACTOR) -> str:
+    """Return all texts of the details of an exception."""
     details = error_details(error, show_locals=True, redactor=redactor)
     assert details.fingerprint == error_details(error).fingerprint
     return "\n".join(
@@ -97,7 +97,7 @@ def test_secrets_in_texts(planted: Planted, place: str) -> None:
         error = BaseExceptionGroup("several", [KeyError("x"), error])
     if place == "nested":
         error = BaseExceptionGroup("several", [error, ValueError("last")])
-    assert not survives(secret, told(raised(error)))
+    assert not survives(secret, texts_of(raised(error)))
 
 
 @PLANTED
@@ -113,7 +113,7 @@ def test_secrets_in_variables(planted: Planted, depth: int) -> None:
         raise TextError("no rows")
 
     error = raised_by(lambda: fail(value))
-    assert not survives(secret, told(error))
+    assert not survives(secret, texts_of(error))
 
 
 @PLANTED
@@ -126,7 +126,7 @@ def test_secrets_that_a_name_tells(word: str, name: str, depth: int) -> None:
     holder = type("Holder", (), {})()
     setattr(holder, name, value)
     space = {name: value, "settings": {name: value}, "holder": holder}
-    assert word not in told(raised_by(lambda: exec(compile("1 / 0", "x.py", "exec"), {}, space)))
+    assert word not in texts_of(raised_by(lambda: exec(compile("1 / 0", "x.py", "exec"), {}, space)))
 
 
 ONE_LINE = ANY_SECRET.filter(lambda planted: len(planted[0].splitlines()) == 1 and "\\" not in planted[0])
@@ -142,7 +142,7 @@ def test_secrets_in_lines_of_code(planted: Planted, line: int, is_comment: bool)
     whole = ["def main():", *lines, "main()"]
     with file_of("planted.py", whole):
         error = raised_by(lambda: exec(compile("\n".join(whole), "planted.py", "exec"), {}))
-        assert not survives(secret, told(error))
+        assert not survives(secret, texts_of(error))
 
 
 @PLANTED
@@ -198,7 +198,7 @@ def test_secrets_at_the_border_of_what_is_looked_at(word: str, within: int, size
 def test_a_secret_that_is_quoted_twice() -> None:
     """An exception that quotes its arguments hides nothing from redaction."""
     for error in (KeyError("\n('password', 'hunter2abc')\n"), ValueError(5, "IDENTIFIED BY 'hunter2abc' \"")):
-        assert "hunter2abc" not in told(raised_by(partial(throw, error)))
+        assert "hunter2abc" not in texts_of(raised_by(partial(throw, error)))
 
 
 def throw(error: BaseException) -> None:
@@ -212,7 +212,7 @@ def test_a_line_in_the_middle_of_a_private_key() -> None:
     key = private_key("".join(each.ljust(64, "x") for each in body)).split("\n")
     with file_of("key.py", ['KEY = """', *key, '"""']):
         code = compile("\n" * 15 + "1 / 0", "key.py", "exec")
-        text = told(raised_by(lambda: exec(code, {})))
+        text = texts_of(raised_by(lambda: exec(code, {})))
     assert "MIIE" not in text
     assert "[redacted" in text
 
@@ -232,7 +232,7 @@ def test_marks_do_not_tell_how_long_a_secret_is(count: int, is_secret: bool) -> 
 
 @given(st.lists(st.sampled_from(["rows", "1,204", "parcels.py", "key", "°"]), max_size=8).map(" ".join))
 def test_a_text_without_secrets_is_not_changed(text: str) -> None:
-    """Redaction costs no word of what is to be told."""
+    """Redaction removes nothing but secrets."""
     error = raised(TextError(text))
     plain, redacted = error_details(error), error_details(error, redactor=REDACTOR)
     assert plain == redacted

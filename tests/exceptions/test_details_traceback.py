@@ -94,11 +94,11 @@ def test_marks_below_code_are_those_of_python(script: Any, failing: Any) -> None
 
 def test_a_syntax_error_shows_its_place(script: Any, details: Any) -> None:
     """File, line and mark are there, with the line in which Python was called."""
-    told = details(script("def main(): return compile('x = (1,\\ny ==', 'rules.txt', 'exec')")["main"])
+    found = details(script("def main(): return compile('x = (1,\\ny ==', 'rules.txt', 'exec')")["main"])
     expected = traceback.format_exception_only(_syntax_error())
-    assert told.traceback.endswith("".join(expected).rstrip())
-    assert '  File "rules.txt", line ' in told.traceback
-    assert "^" in told.traceback
+    assert found.traceback.endswith("".join(expected).rstrip())
+    assert '  File "rules.txt", line ' in found.traceback
+    assert "^" in found.traceback
 
 
 def _syntax_error() -> SyntaxError:
@@ -126,7 +126,7 @@ def test_what_was_probably_meant(script: Any, failing: Any) -> None:
 
 
 def test_a_long_chain_keeps_both_ends() -> None:
-    """Of a thousand causes the first ones and the last ones are told, and how many are not."""
+    """Of a thousand causes the first ones and the last ones are shown, and how many are not."""
     error: Exception = ValueError("cause 0")
     for number in range(1, 1000):
         error = linked(ValueError(f"cause {number}"), error, "cause")  # type: ignore[assignment] # what it was given
@@ -162,7 +162,7 @@ def nested(width: int, depth: int) -> Exception:
 
 
 def test_a_huge_tree_of_groups_is_bounded() -> None:
-    """A group of a thousand groups of a thousand, nine deep, is told in bounded size and time."""
+    """A group of a thousand groups of a thousand, nine deep, is shown in bounded size and time."""
     error = nested(1000, 9)
     began = perf_counter()
     trace = error_details(error).traceback
@@ -173,7 +173,7 @@ def test_a_huge_tree_of_groups_is_bounded() -> None:
 
 
 def test_a_deep_tree_of_groups_is_bounded() -> None:
-    """Groups within groups are told down to the tenth."""
+    """Groups within groups are shown down to the tenth."""
     trace = error_details(nested(1, 200)).traceback
     assert "level 200" in trace
     assert "(groups deeper than 10 are left out)" in trace
@@ -183,10 +183,10 @@ def test_a_deep_tree_of_groups_is_bounded() -> None:
 def test_a_large_message_is_cut_in_the_traceback_too() -> None:
     """Each exception's own text has its bounds, and notes have them."""
     error = noted(ValueError("a" * 1_000_000), ["b" * 1_000_000] * 100)
-    told = error_details(error)
-    assert len(told.message) < 4_100
-    assert len(told.traceback) < 60_100
-    assert "characters left out" in told.message
+    found = error_details(error)
+    assert len(found.message) < 4_100
+    assert len(found.traceback) < 60_100
+    assert "characters left out" in found.message
 
 
 def test_frames_of_a_cause_are_those_of_the_script(script: Any, library: Any, details: Any) -> None:
@@ -199,9 +199,9 @@ def test_frames_of_a_cause_are_those_of_the_script(script: Any, library: Any, de
             except KeyError as error:
                 raise ValueError("no parcels") from error
     """
-    told = details(script(source)["main"])
-    assert told.where == "parcels.py:7 in main"
+    found = details(script(source)["main"])
+    assert found.where == "parcels.py:7 in main"
     assert (
-        "KeyError: 'apn'\n\nThe above exception was the direct cause of the following exception:\n\n" in told.traceback
+        "KeyError: 'apn'\n\nThe above exception was the direct cause of the following exception:\n\n" in found.traceback
     )
-    assert told.traceback.count("Traceback (most recent call last):") == 2
+    assert found.traceback.count("Traceback (most recent call last):") == 2

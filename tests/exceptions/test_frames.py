@@ -43,10 +43,10 @@ def test_frames_between_those_of_the_script_are_folded(script: Any, library: Any
 def test_where_it_was_raised_stays(script: Any, library: Any, details: Any) -> None:
     """The innermost frame is shown, whoever wrote it; the place is still the script's."""
     outer, inner = library("sqlalchemy/engine.py", LAYERS), library("psycopg/driver.py", "def run(): return 1 / 0")
-    told = details(script("def main(): return a(run)", a=outer["a"], run=inner["run"])["main"])
-    assert shown(told.traceback) == ["main", "a", "  ... 3 frames in sqlalchemy (site-packages)", "run"]
-    assert told.where == "parcels.py:1 in main"
-    assert "return 1 / 0\nZeroDivisionError" in told.traceback
+    found = details(script("def main(): return a(run)", a=outer["a"], run=inner["run"])["main"])
+    assert shown(found.traceback) == ["main", "a", "  ... 3 frames in sqlalchemy (site-packages)", "run"]
+    assert found.where == "parcels.py:1 in main"
+    assert "return 1 / 0\nZeroDivisionError" in found.traceback
 
 
 def test_packages_are_named_with_where_they_are(script: Any, library: Any, details: Any) -> None:
@@ -68,11 +68,11 @@ def test_libraries_and_python_s_own_modules_together(script: Any, library: Any, 
 def test_python_s_own_modules_are_folded_too(script: Any, details: Any) -> None:
     """Frames of the standard library are not the script's."""
     source = "import json\ndef main(): return json.dumps([object()], indent=1)"
-    told = details(script(source)["main"])
-    main, dumps, line, default = shown(told.traceback)
+    found = details(script(source)["main"])
+    main, dumps, line, default = shown(found.traceback)
     assert (main, dumps, default) == ("main", "dumps", "default")
     assert re.fullmatch(r"  \.\.\. \d frames in json \(standard library\)", line)
-    assert told.where == "parcels.py:2 in main"
+    assert found.where == "parcels.py:2 in main"
 
 
 def test_a_single_frame_is_not_folded(script: Any, library: Any, details: Any) -> None:
@@ -124,8 +124,8 @@ def test_recursion_through_several_functions(script: Any, details: Any) -> None:
         def d(): return 1 / 0
         def main(): return a(50)
     """
-    told = details(script(source)["main"])
-    assert shown(told.traceback) == ["main", "a", "b", "c", "  ... the last 3 frames repeated 50 times", "d"]
+    found = details(script(source)["main"])
+    assert shown(found.traceback) == ["main", "a", "b", "c", "  ... the last 3 frames repeated 50 times", "d"]
 
 
 def test_recursion_through_a_library(script: Any, library: Any, details: Any) -> None:
@@ -147,11 +147,11 @@ def test_a_function_that_is_there_twice_stays_twice(script: Any, details: Any) -
 
 def test_a_recursion_error(script: Any, details: Any) -> None:
     """A recursion without end is reported, small."""
-    told = details(script("def walk(n=0): return walk(n + 1)\ndef main(): return walk()")["main"])
-    assert told.type == "RecursionError"
-    assert told.where == "parcels.py:1 in walk"
-    assert "the last frame repeated" in told.traceback
-    assert len(told.traceback) < 1_000
+    found = details(script("def walk(n=0): return walk(n + 1)\ndef main(): return walk()")["main"])
+    assert found.type == "RecursionError"
+    assert found.where == "parcels.py:1 in walk"
+    assert "the last frame repeated" in found.traceback
+    assert len(found.traceback) < 1_000
 
 
 def test_a_recursion_error_where_the_stack_is_still_full(script: Any) -> None:
@@ -178,22 +178,22 @@ def test_a_thousand_different_frames(script: Any, details: Any) -> None:
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(3000)
     try:
-        told = details(module["f0"])
+        found = details(module["f0"])
     finally:
         sys.setrecursionlimit(before)
-    assert "  ... 701 more frames" in told.traceback
-    assert (shown(told.traceback)[0], shown(told.traceback)[-1]) == ("f0", "f900")
-    assert len(told.traceback) < 60_100
-    assert told.where == "parcels.py:901 in f900"
+    assert "  ... 701 more frames" in found.traceback
+    assert (shown(found.traceback)[0], shown(found.traceback)[-1]) == ("f0", "f900")
+    assert len(found.traceback) < 60_100
+    assert found.where == "parcels.py:901 in f900"
 
 
 def test_a_traceback_of_very_many_frames(script: Any) -> None:
     """Time and size stay bounded, however long a traceback is."""
     error = make_long(200_000)
     began = perf_counter()
-    told = error_details(error)
+    found = error_details(error)
     assert perf_counter() - began < 5
-    assert len(told.traceback) < 60_100
+    assert len(found.traceback) < 60_100
     error.__traceback__ = None
 
 

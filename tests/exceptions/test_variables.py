@@ -1,4 +1,4 @@
-"""Local variables are told in short, without running code of the script, and only when they are asked for."""
+"""Local variables are shown in short, without running code of the script, and only when they are asked for."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ SHOWN: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("value", "text"), SHOWN, ids=[text[:40] for _, text in SHOWN])
-def test_values_are_told_in_short(value: Any, text: str) -> None:
+def test_values_are_shown_in_short(value: Any, text: str) -> None:
     """Python's own values as they are, objects by their attributes, large ones by type and size."""
     assert FORMATTER.text("x", value) == text
 
@@ -195,7 +195,7 @@ def test_a_secret_is_redacted_before_it_is_cut() -> None:
         assert "k9Qk9Q" not in shower.text("x", ["y" * before, "k9Q" * 30])
 
 
-def test_the_variables_of_the_place_are_told(script: Any, details: Any) -> None:
+def test_the_variables_of_the_place_are_shown(script: Any, details: Any) -> None:
     """Names and values in their order; modules, functions, classes and dunder names are left out."""
     source = """
         import json
@@ -208,29 +208,29 @@ def test_the_variables_of_the_place_are_told(script: Any, details: Any) -> None:
             return rows[apn]
         def main(): load("1-2", [3, 4])
     """
-    told = details(script(source)["main"], show_locals=True)
-    assert told.local_variables == (("apn", "'1-2'"), ("rows", "[3, 4]"), ("number", "2"))
+    found = details(script(source)["main"], show_locals=True)
+    assert found.local_variables == (("apn", "'1-2'"), ("rows", "[3, 4]"), ("number", "2"))
     assert details(script(source)["main"]).local_variables == ()
 
 
-def test_module_variables_are_told(script: Any, details: Any) -> None:
+def test_module_variables_are_shown(script: Any, details: Any) -> None:
     """A script without functions has its variables in its module."""
-    told = details(lambda: script("import json\napn = 5\napn / 0"), show_locals=True)
-    assert told.local_variables == (("apn", "5"),)
+    found = details(lambda: script("import json\napn = 5\napn / 0"), show_locals=True)
+    assert found.local_variables == (("apn", "5"),)
 
 
 def test_variables_of_other_frames_stand_in_the_traceback(script: Any, library: Any, details: Any) -> None:
     """Below the line of each frame of the script, but not of libraries, and not again of the place itself."""
     outer = library("lib/x.py", "def call(go):\n    inner = 1\n    return go()")
     source = "def main():\n    parcels = 5\n    call(lambda: work(1))\ndef work(row):\n    return row / 0"
-    told = details(script(source, call=outer["call"])["main"], show_locals=True)
-    assert "    call(lambda: work(1))\n      parcels = 5\n" in told.traceback
-    assert "inner" not in told.traceback
-    assert "      row = 1" not in told.traceback
-    assert told.local_variables == (("row", "1"),)
+    found = details(script(source, call=outer["call"])["main"], show_locals=True)
+    assert "    call(lambda: work(1))\n      parcels = 5\n" in found.traceback
+    assert "inner" not in found.traceback
+    assert "      row = 1" not in found.traceback
+    assert found.local_variables == (("row", "1"),)
 
 
-def test_variables_of_a_cause_are_told(script: Any, details: Any) -> None:
+def test_variables_of_a_cause_are_shown(script: Any, details: Any) -> None:
     """Where the first exception happened is what is looked for."""
     source = """
         def read(apn): return {}[apn]
@@ -244,20 +244,21 @@ def test_variables_of_a_cause_are_told(script: Any, details: Any) -> None:
 def test_many_variables_are_bounded(script: Any, details: Any) -> None:
     """Thirty at the place, the last one says how many more; ten of each other frame."""
     many = "\n".join(f"    v{number} = {number}" for number in range(100))
-    told = details(script(f"def main():\n{many}\n    work()\ndef work():\n{many}\n    1 / 0")["main"], show_locals=True)
-    assert (len(told.local_variables), told.local_variables[-1]) == (30, ("...", "71 more"))
-    assert "      v8 = 8\n      ... = 91 more\n" in told.traceback
+    source = f"def main():\n{many}\n    work()\ndef work():\n{many}\n    1 / 0"
+    found = details(script(source)["main"], show_locals=True)
+    assert (len(found.local_variables), found.local_variables[-1]) == (30, ("...", "71 more"))
+    assert "      v8 = 8\n      ... = 91 more\n" in found.traceback
 
 
-def test_a_variable_that_cannot_be_told(script: Any, monkeypatch: pytest.MonkeyPatch, details: Any) -> None:
-    """It says so, and the others are told."""
+def test_a_variable_that_cannot_be_shown(script: Any, monkeypatch: pytest.MonkeyPatch, details: Any) -> None:
+    """It says so, and the others are shown."""
 
     class Lying:
         __slots__ = ("x",)
         __dict__ = property(lambda _: 1 / 0)  # on purpose
 
-    told = details(script("def main():\n    a, b = Lying(), 2\n    1 / 0", Lying=Lying)["main"], show_locals=True)
-    assert told.local_variables == (("a", "<it cannot be shown>"), ("b", "2"))
+    found = details(script("def main():\n    a, b = Lying(), 2\n    1 / 0", Lying=Lying)["main"], show_locals=True)
+    assert found.local_variables == (("a", "<it cannot be shown>"), ("b", "2"))
 
 
 def test_the_variables_of_a_comprehension(script: Any, failing: Any) -> None:

@@ -73,7 +73,7 @@ def failure(past: Past, **changes: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("past", "said"),
+    ("past", "text"),
     [
         (Past(), "The first run of this name that is known here."),
         (Past(runs=successes(1), successes=1), "First failure after 1 success."),
@@ -81,9 +81,9 @@ def failure(past: Past, **changes: Any) -> str:
         (Past(runs=successes(30), successes=500), "First failure after at least 500 successes."),
     ],
 )
-def test_a_first_failure_says_what_it_follows(past: Past, said: str) -> None:
+def test_a_first_failure_says_what_it_follows(past: Past, text: str) -> None:
     """The first failure says how many successes came before."""
-    assert failure(past).endswith(f"parcels failed on gis-01 after 12 s. {said}")
+    assert failure(past).endswith(f"parcels failed on gis-01 after 12 s. {text}")
 
 
 @pytest.mark.parametrize(
@@ -101,12 +101,12 @@ def test_failures_in_a_row_are_nights_where_runs_are_nightly(at_hour: int, every
     now = NOW.replace(hour=at_hour)
     failures = tuple(PastRun(outcome=Outcome.FAILURE, started_at=now - every * n) for n in (1, 2))
     past = Past(runs=failures, failures=2, failing_since=failures[-1].started_at)
-    said = failure(past, started_at=now)
-    assert f"Third {unit} in a row that failed, since {failures[-1].started_at:%Y-%m-%d %H:%M:%S} +0000." in said
+    text = failure(past, started_at=now)
+    assert f"Third {unit} in a row that failed, since {failures[-1].started_at:%Y-%m-%d %H:%M:%S} +0000." in text
 
 
 @pytest.mark.parametrize(
-    ("fingerprints", "said"),
+    ("fingerprints", "text"),
     [
         (("abc", "abc"), ", each time with this error."),
         (("xyz", "abc"), ", but the last time with another error."),
@@ -114,13 +114,13 @@ def test_failures_in_a_row_are_nights_where_runs_are_nightly(at_hour: int, every
         (("abc", ""), "+0000."),
     ],
 )
-def test_failures_in_a_row_say_whether_they_are_alike(fingerprints: tuple[str, str], said: str) -> None:
-    """Whether those before it failed for the same reason is said where it is known."""
+def test_failures_in_a_row_say_whether_they_are_alike(fingerprints: tuple[str, str], text: str) -> None:
+    """Whether those before it failed for the same reason is shown where it is known."""
     failures = tuple(
         PastRun(outcome=Outcome.FAILURE, started_at=NOW - timedelta(days=n + 1), fingerprint=each)
         for n, each in enumerate(fingerprints)
     )
-    assert failure(Past(runs=failures, failures=2, failing_since=failures[-1].started_at)).endswith(said)
+    assert failure(Past(runs=failures, failures=2, failing_since=failures[-1].started_at)).endswith(text)
 
 
 def test_who_was_interrupted_is_not_compared() -> None:
@@ -173,7 +173,7 @@ def test_a_duration_that_stands_out_is_named() -> None:
 
 
 def test_ordinary_numbers_raise_no_alarm() -> None:
-    """What is within the usual is shown beside it, and nothing else is said."""
+    """What is within the usual is shown beside it, and nothing else is shown."""
     details = summary({"empty": 12_050, "counties": 29}, *NIGHTS)
     assert details.subject == "parcels succeeded on gis-01"
     assert "!" not in details.message
@@ -277,7 +277,7 @@ def test_usual_numbers_are_in_order(numbers: list[float]) -> None:
     ],
 )
 def test_ranges_of_numbers(low: float, high: float, text: str) -> None:
-    """A range is told no finer than what its ends differ by."""
+    """A range is shown no finer than what its ends differ by."""
     assert number_range(low, high) == text
 
 
@@ -293,7 +293,7 @@ def test_ranges_of_numbers(low: float, high: float, text: str) -> None:
     ],
 )
 def test_ranges_of_durations(low_s: float, high_s: float, text: str) -> None:
-    """A range of durations is told in one unit."""
+    """A range of durations is shown in one unit."""
     assert duration_range(low_s, high_s) == text
 
 

@@ -63,13 +63,13 @@ def test_the_subject_tells_what_where_and_why() -> None:
 
 
 def test_what_is_under_way_has_come_so_far() -> None:
-    """Of a run that goes on the progress is told as such; one that has ended, or died, had come to it."""
+    """Of a run that goes on the progress is shown as such; one that has ended, or died, had come to it."""
     goes_on = attrs.evolve(REPORT, outcome=None, ended_at=None)
     assert "It has come to 4,000 of 10,000" in message_for(Kind.FAILURE, goes_on).message
     assert "It had come to 4,000 of 10,000" in message_for(Kind.DIED, goes_on).message
 
 
-def test_an_error_without_a_way_there_is_told_once() -> None:
+def test_an_error_without_a_way_there_is_shown_once() -> None:
     """A traceback that has no more than what stands at the top is left out; one that has more is not."""
     text = failure(
         error=ErrorDetails(type="OverlapError", message="another is on", traceback="OverlapError: another is on")
@@ -154,14 +154,14 @@ def test_each_ending_has_its_verb(outcome: Outcome, verb: str) -> None:
         ("True", 1, "nightly parcels failed on gis-prod-2: exit code 1"),
     ],
 )
-def test_an_exit_code_is_told(message: str, code: int, subject: str) -> None:
-    """``sys.exit`` with a code or a text is told as that, not as an exception."""
+def test_an_exit_code_is_shown(message: str, code: int, subject: str) -> None:
+    """``sys.exit`` with a code or a text is shown as that, not as an exception."""
     error = ErrorDetails(type="SystemExit", message=message)
     assert failure(error=error, exit_code=code).subject.startswith(subject)
 
 
 def test_an_error_beside_tells_that_the_run_goes_on() -> None:
-    """What a thread did not catch is told with the thread's name, and that the run goes on."""
+    """What a thread did not catch is shown with the thread's name, and that the run goes on."""
     error = attrs.evolve(ERROR, thread="worker-3")
     details = failure(outcome=None, ended_at=None, error=error, duration_s=5.0)
     assert details.subject == "nightly parcels failed on gis-prod-2: KeyError 'apn' (in worker-3)"
@@ -196,7 +196,7 @@ def test_the_other_kinds() -> None:
 
 
 def test_a_note_stands_behind_the_first_sentence() -> None:
-    """What else is to be said of a run stands where it is read first."""
+    """A note stands in the first sentence, where it is read first."""
     details = message_for(Kind.RECOVERY, REPORT, note="Before it, 3 runs failed in a row.")
     first = " ".join(details.message.split("\n\n")[0].split())
     assert first.endswith("after 6 min 3 s. Before it, 3 runs failed in a row.")
@@ -256,7 +256,7 @@ def test_no_report_raises(report: RunReport, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300, 10**400, -0.0])
-def test_odd_numbers_are_told_as_they_are(value: float) -> None:
+def test_odd_numbers_are_shown_as_they_are(value: float) -> None:
     """A NaN, an infinity and a number beyond all bounds stand in the table, and raise nothing."""
     assert str(value)[:5] in failure(values={"odd": value}).message.replace("-0", "-0.0")
 
@@ -280,7 +280,7 @@ def test_a_clock_that_went_back_makes_nothing_late() -> None:
     assert with_delay_note(details, STARTED - timedelta(hours=5)) is details
 
 
-def test_what_was_held_back_is_told() -> None:
+def test_what_was_held_back_is_shown() -> None:
     """The closing message of a flood says how many there were more, and the last subjects."""
     details = held_back_message(REPORT, 2500, ["one", "two\nlines"])
     assert details.subject == "nightly parcels on gis-prod-2: 2,500 more messages held back"

@@ -102,7 +102,7 @@ def test_parts_as_data() -> None:
     assert data[1]["rows"][0] == {"label": "rows", "text": "0", "aside": "usually 1-9", "stands_out": True}
 
 
-def test_what_is_told_is_bounded() -> None:
+def test_what_is_shown_is_bounded() -> None:
     """A part of 10 MB is cut, and says so."""
     details = message_from_parts(
         Kind.STALLED, "x" * 10_000 + "\r\nBcc: a", [Code("stack", "y" * 10_000_000), Summary()], REPORT
@@ -193,7 +193,7 @@ def test_markdown_pieces_fit(parts: list[Any], limit: int) -> None:
 
 
 def test_too_much_markdown_says_what_is_missing() -> None:
-    """What does not fit into so many pieces is told."""
+    """A note says how many pieces were left out."""
     made = markdown_pieces([Text("word " * 100) for _ in range(50)], 300, 3)
     assert len(made) == 3
     assert "more pieces were left out" in made[-1]

@@ -1,4 +1,4 @@
-"""What is taken out of texts, what is told in its place, and what stays readable."""
+"""What is taken out of texts, what is shown in its place, and what stays readable."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_whole_lines_of_headers_within_a_private_key_go_with_it() -> None:
     assert "A1b2" not in REDACTOR.text(text)
 
 
-def test_a_pattern_of_ones_own_is_told_by_its_name() -> None:
+def test_a_pattern_of_ones_own_is_shown_by_its_name() -> None:
     """Of one with a group ``secret`` only that is replaced; characters beyond ASCII do not shift it."""
     redactor = Redactor(patterns={"case number": r"\bAZ-\d{4}\b", "pin": r"PIN (?P<secret>\d+)"})
     assert redactor.text("zß日本 AZ-1234, PIN 99 für AZ-5678") == (
@@ -199,7 +199,7 @@ def test_a_pattern_of_ones_own_is_told_by_its_name() -> None:
 
 @pytest.mark.parametrize("name", sorted(REDACTED))
 def test_every_marker_can_be_switched_off_by_what_it_says(name: str) -> None:
-    """What is switched off is never told of."""
+    """What is switched off is not looked for."""
     text = f'token="x" password=y {JWT} Cookie: a=1\nsecret=z https://a:b@c session_id=a1b2c3 api_key=q sig=a1b2c3d4\n'
     assert f"[redacted: {name}]" not in Redactor(["configured"], off={name}).text(f"{text}configured")
 
@@ -219,7 +219,7 @@ def test_what_is_switched_off_leaves_all_else_on() -> None:
         ({"off": "qqq"}, "'qqq'", "there are access_key, "),
     ],
 )
-def test_a_wrong_setting_is_told_with_its_remedy(wrong: dict[str, object], subject: str, remedy: str) -> None:
+def test_a_wrong_setting_is_refused_with_its_remedy(wrong: dict[str, object], subject: str, remedy: str) -> None:
     """The text names what is wrong and what would be right."""
     with pytest.raises(ConfigurationError) as caught:
         Redactor(**wrong)  # type: ignore[arg-type]
