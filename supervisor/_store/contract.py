@@ -42,7 +42,7 @@ class Pack(Protocol):
             The attachment that the copy is, its ``path`` in ``directory``; None when no copy can be had.
 
         Raises:
-            OSError: The copy cannot be read or written; the message then goes without one, and says why.
+            OSError: The copy cannot be read or written; the message is then sent without one, with a note why.
         """
 
 
@@ -96,12 +96,12 @@ class Outbox(Protocol):
     def settle(self, delivery: Delivery, state: DeliveryState, *, error: str = "", due_in_s: float = 0.0) -> None:
         """Note how an attempt ended, count it, and end the lease.
 
-        SENT is noted for good whoever says it. What one says who has lost the lease meanwhile is otherwise
-        ignored, and so is what is said of a delivery that is settled already.
+        SENT is final, whoever calls. Otherwise a call is ignored when the caller has lost the lease meanwhile, or
+        the delivery is settled already.
 
         Args:
             delivery: What was claimed.
-            state: SENT; FAILED, not to be tried again unless a person says so; PENDING, to be tried again.
+            state: SENT; FAILED, to be tried again only by :meth:`retry`; PENDING, to be tried again.
             error: Why it was not sent.
             due_in_s: Seconds until a PENDING one may be claimed again.
         """
@@ -123,7 +123,7 @@ class Outbox(Protocol):
         """Copy the attachments of a delivery that goes on waiting, so that they can be sent when they are gone.
 
         Copies are made once for a message, however many handlers wait for it. They are bounded in all (200 MB by
-        default): logs are given up first, the oldest first, and the attachment's note then tells
+        default): copies of logs are deleted first, the oldest first, and the attachment's note says so
         ("copy dropped: ..."). Does nothing in memory: what waits there does not outlive the originals.
 
         Args:
@@ -333,7 +333,7 @@ class Alerts(Protocol):
         """
 
     def note_check(self, awake_s: float) -> LastCheck:
-        """Note that a check looks now, and return when the one before did.
+        """Note that a check runs now, and return when the one before did.
 
         Args:
             awake_s: What a clock shows that stands still while the machine sleeps: ``time.monotonic()``
@@ -341,7 +341,7 @@ class Alerts(Protocol):
         """
 
     def last_check(self, awake_s: float) -> LastCheck:
-        """Return when a check last looked, and when the machine slept, as far as checks and clocks show it."""
+        """Return when a check last ran, and when the machine slept, as far as checks and clocks show it."""
 
 
 class Store(Outbox, Runs, Alerts, Protocol):

@@ -31,7 +31,7 @@ def storable(value: str) -> str:
 
 
 class StartedRun(NamedTuple):
-    """What the journal keeps of a run when it starts; the process and the machine it finds out by itself.
+    """What a store keeps of a run when it starts; it adds the process and the machine itself.
 
     Args:
         id: The run's own id, unique among all runs.
@@ -41,7 +41,7 @@ class StartedRun(NamedTuple):
         user: Who runs it.
         argv: The command line.
         python: The version of Python.
-        log_path: The log that the run was told of; None without one.
+        log_path: The script's own log; None without one.
         schedule: When it should run, as text; None without a schedule.
         max_duration_s: The longest it should take; None without a limit.
         stall_after_s: The longest it should be without progress; None without a limit.
@@ -63,7 +63,7 @@ class StartedRun(NamedTuple):
 
 
 class EndedRun(NamedTuple):
-    """What the journal keeps of a run when it ends.
+    """What a store keeps of a run when it ends.
 
     Args:
         outcome: How it ended.
@@ -91,7 +91,7 @@ class EndedRun(NamedTuple):
 _warned: set[tuple[str, str]] = set()
 
 
-class JournalUnavailable(SupervisorError):  # noqa: N818 - it tells a state of the machine, not a mistake of the caller
+class JournalUnavailable(SupervisorError):  # noqa: N818 - a state of the machine, not a mistake of the caller
     """Tell that the journal cannot be read or written, and why.
 
     What was committed before stays as it is; the operation that raised left nothing behind. Whoever catches

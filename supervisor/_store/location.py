@@ -22,7 +22,7 @@ _LIMITS = {
 
 
 def limits() -> dict[str, int]:
-    """Return how much the environment says is to be kept; what it does not say, or says wrongly, is left out.
+    """Return the limits that environment variables set; those that are missing or wrong are left out.
 
     ``SUPERVISOR_KEEP_RUNS`` runs of each name, for ``SUPERVISOR_KEEP_DAYS`` days, and copies of attachments of
     ``SUPERVISOR_KEEP_COPIES_MB`` megabytes; each a whole number above 0.
@@ -41,7 +41,8 @@ def state_directory() -> Path:
     """Return the directory of the journal, as an absolute path; nothing is created.
 
     It is what the environment variable ``SUPERVISOR_STATE`` says, else the platform's own place for the state
-    of programs (``~/.local/state/supervisor`` on Linux). Without ``HOME`` the user database tells the home.
+    of programs (``~/.local/state/supervisor`` on Linux). Without ``HOME`` the user database gives the home
+    directory.
 
     Raises:
         JournalUnavailable: The user has no home directory at all, and ``SUPERVISOR_STATE`` is not set.
@@ -55,18 +56,18 @@ def state_path() -> str:
     """Return what :func:`state_directory` does, as a text: every run asks, and pathlib takes 3 ms to load."""
     chosen = os.environ.get(VARIABLE, "").strip()
     try:
-        path = os.path.expanduser(chosen) if chosen else _platform_directory()  # noqa: PTH111 - as said
+        path = os.path.expanduser(chosen) if chosen else _platform_directory()  # noqa: PTH111 - pathlib takes 3 ms to load
     except RuntimeError as error:
         raise _no_home() from error
     if path.startswith("~"):  # it would scatter journals over the working directories of scripts
         raise _no_home()
-    return os.path.abspath(path)  # noqa: PTH100 - as said
+    return os.path.abspath(path)  # noqa: PTH100 - pathlib takes 3 ms to load
 
 
 def _platform_directory() -> str:
     """Return the platform's place; on Linux by https://specifications.freedesktop.org/basedir-spec/latest/."""
     if sys.platform == "linux":
-        return f"{os.environ.get('XDG_STATE_HOME', '').strip() or os.path.expanduser('~/.local/state')}/supervisor"  # noqa: PTH111 - as said
+        return f"{os.environ.get('XDG_STATE_HOME', '').strip() or os.path.expanduser('~/.local/state')}/supervisor"  # noqa: PTH111 - pathlib takes 3 ms to load
     from platformdirs import user_state_dir  # it takes 5 ms to load
 
     return user_state_dir("supervisor", appauthor=False)

@@ -1,10 +1,10 @@
 """Which process did something, and whether it still lives.
 
-A process number alone does not tell: numbers are used again, and all of them after a reboot. So the start of the
-process goes with it, in a form that no change of the clock can shift. On Linux that is the boot's id and the
+A process number alone does not identify a process: numbers are used again, all of them after a reboot. So the start
+of the process is stored with it, in a form that does not depend on the clock. On Linux that is the boot's id and the
 clock ticks since then, which psutil cannot give: its ``create_time()`` moves with the clock
 (https://github.com/giampaolo/psutil/issues/2526), and a machine that corrects its clock would take every living
-run for dead. Reading two lines of ``/proc`` also spares each script the import of psutil.
+run for dead. Reading two lines of ``/proc`` also saves each script the import of psutil.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 ROUNDING_S = 2.0
-"""How far two readings of one process's start may differ where it is told as a time of day."""
+"""How far two readings of one process's start may differ where it is a time of day."""
 
 
 class Process(NamedTuple):
@@ -57,7 +57,7 @@ def hostname() -> str:
 
 
 def is_gone(process: Process) -> bool:
-    """Return True when a process has surely ended; what cannot be told, as on another machine, is not gone."""
+    """Return True when a process has certainly ended; False where that is unknown, as on another machine."""
     if process.host != hostname():
         return False
     if process.pid == os.getpid() and process.started == this_process().started:
@@ -67,14 +67,14 @@ def is_gone(process: Process) -> bool:
 
 
 def lives(process: Process) -> bool | None:
-    """Return whether a process lives; None where that cannot be told, as on another machine."""
+    """Return whether a process lives; None where that is unknown, as on another machine."""
     if is_gone(process):
         return False
     return True if process.started and process.host == hostname() and _started(process.pid) else None
 
 
 def is_of_this_boot(process: Process) -> bool | None:
-    """Return whether the machine has not been restarted since a process started; None where that cannot be told."""
+    """Return whether the machine has not been restarted since a process started; None where that is unknown."""
     boot, colon, _ = process.started.partition(":")
     ours = _boot_id() if colon and process.host == hostname() else ""
     return boot == ours if ours else None
@@ -90,7 +90,7 @@ def _differ(one: str, other: str) -> bool:
 
 
 def _started(pid: int) -> str | None:
-    """Return when a process started, "" when that cannot be told, None when there is no such process."""
+    """Return when a process started, "" when that is unknown, None when there is no such process."""
     if sys.platform == "linux":
         boot = _boot_id()
         if boot:

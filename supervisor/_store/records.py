@@ -1,4 +1,4 @@
-"""What a store tells of runs, alerts and deliveries. Loaded when somebody asks, not by every run."""
+"""What a store returns of runs, alerts and deliveries. Loaded by the first query, not by every run."""
 
 from __future__ import annotations
 
@@ -220,10 +220,10 @@ class AlertRecord(NamedTuple):
 
 
 class LastCheck(NamedTuple):
-    """When a check last looked, and how long the machine has slept since some instant.
+    """When a check last ran, and when the machine has slept.
 
     Args:
-        at: When the check before this one looked; None for the first one.
+        at: When the check before this one ran; None for the first one.
         sleeps: Until when, in seconds since 1970, and how many seconds the machine slept, as far as checks noticed.
     """
 
@@ -271,7 +271,7 @@ class DeliveryStatus(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class WaitingDelivery:
-    """One delivery that is pending or failed, for people to look at.
+    """One delivery that is pending or failed, as people see it.
 
     Args:
         key: What ``retry`` and ``drop`` take.

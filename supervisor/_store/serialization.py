@@ -124,7 +124,7 @@ def _tagged_model(value: Any, depth: int) -> Any:
 
 
 _FIELDS: dict[type, tuple[tuple[str, Any], ...]] = {}
-"""The names and defaults of the models that were stored before; such a type needs no second look."""
+"""The names and defaults of the fields of the models that were stored before."""
 
 
 def _tagged_number(value: Any) -> Any:

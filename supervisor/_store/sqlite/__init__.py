@@ -1,1 +1,1 @@
-"""The journal in one SQLite file: the record of runs, the outbox, and what was told of alerts."""
+"""The journal in one SQLite file: the record of runs, the alerts, and the outbox."""

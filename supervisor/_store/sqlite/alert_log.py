@@ -64,7 +64,7 @@ class AlertReader(JournalPart):
         key, kind, name, run_id, schedule, since, notified_at, times, skipped, awaiting, *run = row
         return AlertRecord(
             key, Kind(kind), name, run_id, schedule, instant(since), instant(notified_at), times, skipped,
-            load_texts(awaiting), next(iter(self._run_records([run] if run[0] is not None else [])), None),
+            load_texts(awaiting), self._run_records([run])[0] if run[0] is not None else None,
         )  # fmt: skip
 
     def schedules(self, configured: Mapping[str, str]) -> dict[str, tuple[str, datetime, datetime | None]]:
@@ -91,7 +91,7 @@ class AlertReader(JournalPart):
         return self._database.rows("SELECT name, schedule, since, dropped_at FROM seen_schedule")
 
     def last_check(self, awake_s: float) -> LastCheck:
-        """Return when a check last looked, and when the machine slept, as far as checks and clocks show it."""
+        """Return when a check last ran, and when the machine slept, as far as checks and clocks show it."""
         return _last_check(self._checks(), self._clock(), awake_s)
 
     def _checks(self) -> list[Row]:
@@ -217,7 +217,7 @@ class AlertLog(AlertReader):
         return self.schedules(configured)
 
     def note_check(self, awake_s: float) -> LastCheck:
-        """Note that a check looks now, and return when the one before did."""
+        """Note that a check runs now, and return when the one before did."""
         now = self._clock()
         with self._database.write(durable=False) as connection:
             rows = connection.execute(_CHECKS).fetchall()
@@ -236,6 +236,6 @@ def _last_check(rows: Sequence[Row], now: float, awake_s: float) -> LastCheck:
 
 
 def _slept_s(before: Row, now: float, awake_s: float) -> float:
-    """Return how long the machine slept since a check; 0 where the clocks do not say so, as after a reboot."""
+    """Return how long the machine slept since a check; 0 where the clocks do not show it, as after a reboot."""
     slept_s: float = (now - before[0]) - (awake_s - before[1])
     return slept_s if awake_s >= before[1] and slept_s >= SLEPT_AT_LEAST_S else 0.0

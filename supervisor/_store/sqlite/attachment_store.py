@@ -1,7 +1,7 @@
 """Copies of the attachments of waiting messages, beside the journal.
 
-A script's log may be gone, or another one, when its message is sent the next day. The copies are bounded in all,
-and a message is never given up for them: it then goes out with a note in the attachment's place.
+A script's log may be gone, or replaced, when its message is sent the next day. The copies are bounded in all; a
+message whose copy was deleted for that is sent with a note in its place.
 """
 
 from __future__ import annotations
@@ -70,17 +70,17 @@ class AttachmentStore:
         if not self._database.rows("SELECT 1 FROM attachment_copy WHERE message_id = ? LIMIT 1", (message_id,)):
             self._note(delivery.key, message_id, self._make(delivery.key, message, pack))
             self._stay_within_limit()
-        kept = self._database.rows(_COPIES, (message_id,))
-        return attrs.evolve(delivery, message=self.put_in_place(message, kept))
+        copies = self._database.rows(_COPIES, (message_id,))
+        return attrs.evolve(delivery, message=self.put_in_place(message, copies))
 
     def rows(self, connection: sqlite3.Connection, message_id: str) -> list[Row]:
-        """Return what is kept of a message, for :meth:`put_in_place`."""
+        """Return the copies of a message, for :meth:`put_in_place`."""
         return connection.execute(_COPIES, (message_id,)).fetchall()
 
-    def put_in_place(self, message: MessageDetails, kept: Iterable[Row]) -> MessageDetails:
+    def put_in_place(self, message: MessageDetails, copies: Iterable[Row]) -> MessageDetails:
         """Return a message with the copies in the place of the originals."""
         attachments = dict(enumerate(message.attachments))
-        for position, data in kept:
+        for position, data in copies:
             try:
                 attachment = load(data)
             except UnreadableError:  # the original may still be there
@@ -97,7 +97,7 @@ class AttachmentStore:
             Their folders, for :meth:`remove` after the commit.
         """
         rows = connection.execute("SELECT folder FROM attachment_copy WHERE message_id = ?", (message_id,)).fetchall()
-        # Few messages have copies, so a walk over the deliveries does here, and none of them pays for an index.
+        # Few messages have copies: scanning the deliveries here is better than an index that each of them maintains.
         needed = "SELECT 1 FROM delivery WHERE message_id = ? AND state IN ('pending', 'failed') LIMIT 1"
         if not rows or connection.execute(needed, (message_id,)).fetchone():
             return []
@@ -105,7 +105,7 @@ class AttachmentStore:
         return [folder for (folder,) in rows if folder is not None]
 
     def remove(self, folders: Iterable[str]) -> None:
-        """Delete copies. What cannot be deleted now, say because it is open on Windows, is swept later."""
+        """Delete copies. :meth:`sweep` deletes later what cannot be deleted now, such as open files on Windows."""
         for folder in folders:
             shutil.rmtree(self._root / folder, ignore_errors=True)
             with suppress(OSError):  # another copy of the same message is still in it

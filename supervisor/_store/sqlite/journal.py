@@ -73,7 +73,7 @@ class Journal(RunStore, OutboxStore, AlertLog):
         self._database.open()
 
     def close(self) -> None:
-        """Let go of the file; the next use opens it again."""
+        """Close the file; the next use opens it again."""
         self._database.close()
 
 

@@ -1,7 +1,7 @@
-"""The journal as a person looks at it, and who asks on their behalf: nothing is begun, written or set aside.
+"""The journal for reading only, as commands use it: no file is created, written, migrated or moved away.
 
-A script's journal need not be there yet, may be of an older or a newer version, corrupt, or another user's. Who looks
-changes none of that, and is told what is so.
+There may be no journal yet, or one of an older version, which is then read from a copy in memory that has today's
+tables. One that is corrupt, of a newer version or not readable raises an error that says so.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from supervisor._store.sqlite.database import Row
 
 BUSY_S = 5.0
-"""How long somebody who looks waits, at most, for a process that holds the file."""
+"""How long a reader waits, at most, for a process that holds the file."""
 
 _POLL_S = 1.0
 _PAUSE_S = 0.01
@@ -58,7 +58,7 @@ class JournalReader(RunQueries, OutboxReader, AlertReader):
         self._database: ReadOnlyDatabase = database
 
     def close(self) -> None:
-        """Let go of the file; the next use opens it again."""
+        """Close the file; the next use opens it again."""
         self._database.close()
 
 
@@ -118,11 +118,11 @@ class ReadOnlyDatabase:
                 return self._opened().execute(sql, parameters).fetchall()
             except sqlite3.Error as error:
                 if not _is(error, _BUSY) or time.monotonic() >= until:
-                    raise _told(self.path, error) from error
+                    raise _unavailable(self.path, error) from error
             time.sleep(_PAUSE_S)
 
     def close(self) -> None:
-        """Let go of the file; the next use opens it again."""
+        """Close the file; the next use opens it again."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -158,8 +158,8 @@ class ReadOnlyDatabase:
             raise
 
 
-def _told(path: str, error: sqlite3.Error) -> JournalUnavailable:
-    """Return an error of SQLite with what a person can do about it."""
+def _unavailable(path: str, error: sqlite3.Error) -> JournalUnavailable:
+    """Return an error of SQLite as one that says what a person can do about it."""
     if _is(error, _CORRUPT):
         return JournalUnavailable(
             path, f"it is corrupt ({error})", "it is left alone here; the next run sets it aside and begins a new one"
@@ -183,7 +183,7 @@ def _is(error: sqlite3.Error, codes: Collection[int]) -> bool:
 
 
 def _migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Return a copy in memory with today's tables: the file is also that of older scripts until one of ours runs."""
+    """Return a copy in memory with today's tables: older scripts use the file until a newer one writes to it."""
     copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
         connection.backup(copy)

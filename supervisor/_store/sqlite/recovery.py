@@ -12,7 +12,7 @@ LOCK_WAIT_S = 10.0
 
 
 def identity(path: str) -> Identity | None:
-    """Return what tells one file from another that bears its name later; None when there is no file.
+    """Return what distinguishes a file from a later one of the same name; None when there is no file.
 
     Raises:
         OSError: The path cannot be looked at.
@@ -32,7 +32,7 @@ def move_corrupt_file(path: str, corrupt: Identity | None) -> str | None:
         corrupt: Which file was found corrupt: another one of that name is left alone.
 
     Returns:
-        The new name; None when another process had set it aside already.
+        The new name; None when another process has moved it already.
 
     Raises:
         OSError: It cannot be renamed; on Windows also while another process has it open.

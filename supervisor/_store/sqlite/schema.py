@@ -104,11 +104,11 @@ _FIRST = (
 )
 
 # For `supervisor check`. Each start of a run reads the whole schema, so it is short, and its comments stand here.
-#   finding: what was told and is to be told once. run, run_id: NULL and "" where it is about no run; schedule: the one
-#       whose time was missed; resolved_at: NULL while it is so. Of two processes that find the same, one can note it.
+#   finding: alerts, each notified once. run, run_id: NULL and "" where it is about no run; schedule: the one whose
+#       time was missed; resolved_at: NULL while it lasts. The unique index lets only one of two processes open it.
 #   watched: schedules in the configuration, since when checks have seen them, and when they no longer did.
-#   checked: when the last check looked, by the clock on the wall and by one that stands still while the machine
-#       sleeps; and those before it that found that it had slept.
+#   checked: when the last check ran, by the wall clock and by one that stands still while the machine sleeps; and
+#       those before it that found that the machine had slept.
 _CHECKS = (
     "ALTER TABLE run ADD COLUMN grace_s REAL",
     """CREATE TABLE finding (
@@ -126,7 +126,7 @@ _PROGRAM = (
     "ALTER TABLE run ADD COLUMN program_started TEXT",
 )
 
-# Of a finding: how often it was so of the run, how often since it was told, and who is to hear that it is over.
+# Of an alert: how often it happened in the run, how often since people were notified, and whom to notify of its end.
 _SLOW = (
     "ALTER TABLE finding ADD COLUMN times INTEGER NOT NULL DEFAULT 1",
     "ALTER TABLE finding ADD COLUMN untold INTEGER NOT NULL DEFAULT 0",
@@ -138,7 +138,7 @@ _SLOW = (
 #   delivery.state: pending, sent, failed or dropped; lease_until: NULL when nobody has claimed it.
 #   delivery.message: the id, which deliveries of one message share; body: NULL once it is sent or dropped.
 #   kept.folder: where the copy is, NULL when there is none; kept.attachment: as it goes out, a copy's path relative to
-#       the journal's directory; kept.delivery: the first that waited for it, which tells its age.
+#       the journal's directory; kept.delivery: the first that waited for it, which gives its age.
 #   said: plain notices that no process has made deliveries of yet; the key is that of the later delivery.
 _ONE_ROW = (
     "ALTER TABLE delivery RENAME TO delivery_apart",
