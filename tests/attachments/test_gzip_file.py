@@ -24,7 +24,7 @@ WORDS = ["loaded", "parcel", "county", "geometry", "row", "insert", "update", "s
 
 
 def log_lines(size_bytes: int) -> bytes:
-    """Return lines as logs have them, which shrink to about a quarter."""
+    """Return lines like those of a log, which gzip compresses to about a quarter."""
     lines = []
     for number in range(3000):
         words = " ".join(RANDOM.choices(WORDS, k=RANDOM.randrange(3, 9)))
@@ -37,7 +37,7 @@ def log_lines(size_bytes: int) -> bytes:
 
 @pytest.fixture(params=["isal", "zlib"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Run with isal, and as on a machine without it."""
+    """Run the test with isal, and once as if isal were not installed."""
     if request.param == "isal":
         pytest.importorskip("isal")
     else:
@@ -50,7 +50,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("content", [b"x", b"a\n" * 100_000, RANDOM.randbytes(1_000_000), bytes(3_000_000)])
 def test_a_file_comes_back_as_it_was(content: bytes, tmp_path: Path) -> None:
-    """What the receiver unpacks is what the file held; its size and type are told truly."""
+    """Unpacking restores the file's content; the part's size and media type are correct."""
     path = tmp_path / "x.log"
     path.write_bytes(content)
     with packed([Attachment(path)]) as got:
@@ -63,7 +63,7 @@ def test_a_file_comes_back_as_it_was(content: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("engine")
 def test_equal_files_make_equal_parts(tmp_path: Path) -> None:
-    """No time and no name is written into a part, so that a repeat can be recognised."""
+    """A gzip file holds no time and no name, so that a repeat has the same bytes."""
     (tmp_path / "a").write_bytes(b"content")
     (tmp_path / "b").write_bytes(b"content")
     with packed([Attachment(tmp_path / "a"), Attachment(tmp_path / "b")]) as got:
@@ -81,7 +81,7 @@ def test_the_engine_is_isal_where_it_is_installed(engine: str) -> None:
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("limit_bytes", [300, 5_000, 200_000, 1_000_000])
 def test_a_log_that_does_not_fit_is_cut_to_its_last_lines(limit_bytes: int, tmp_path: Path) -> None:
-    """The end of a log tells why a run failed: it is kept, from the beginning of a line, and fills what fits."""
+    """A log that is too large keeps its end, which shows why a run failed: whole lines, up to the limit."""
     path = tmp_path / "big.log"
     content = log_lines(8_000_000)
     path.write_bytes(content)
@@ -98,7 +98,7 @@ def test_a_log_that_does_not_fit_is_cut_to_its_last_lines(limit_bytes: int, tmp_
 
 @pytest.mark.usefixtures("engine")
 def test_a_log_that_fits_when_compressed_is_sent_whole(tmp_path: Path) -> None:
-    """A limit far below the plain size is no reason to cut."""
+    """A file whose gzip fits is not cut, however large the file is."""
     path = tmp_path / "x.log"
     path.write_bytes(b"all is well\n" * 500_000)
     with packed([Attachment(path)], limit_bytes=100_000) as got:
@@ -107,7 +107,7 @@ def test_a_log_that_fits_when_compressed_is_sent_whole(tmp_path: Path) -> None:
 
 
 def test_a_log_that_gets_denser_towards_its_end_still_fits(tmp_path: Path) -> None:
-    """Where the samples mislead, less is kept, never more than fits."""
+    """When samples compress better than the rest, a shorter end is kept, and the limit holds."""
     path = tmp_path / "x.log"
     noise = RANDOM.randbytes(4_000_000).replace(b"\0", b"\n")
     path.write_bytes(b"".join(bytes([65]) * 786_432 + noise[at : at + 262_144] for at in range(0, 4_000_000, 262_144)))
@@ -122,7 +122,7 @@ def test_a_log_that_gets_denser_towards_its_end_still_fits(tmp_path: Path) -> No
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_single_line_is_cut_between_characters(tmp_path: Path, text: str, limit_bytes: int) -> None:
-    """Without a line to begin at, what is kept is still readable text."""
+    """Without line breaks, the kept end begins with a whole character."""
     path = tmp_path / "line.json"
     path.write_text(text, encoding="utf-8", newline="")
     part = pack_one(Attachment(path), tmp_path, limit_bytes=limit_bytes)
@@ -135,7 +135,7 @@ def test_a_single_line_is_cut_between_characters(tmp_path: Path, text: str, limi
 
 
 def test_what_is_no_text_is_left_out_and_named(tmp_path: Path) -> None:
-    """Half of a database helps nobody."""
+    """A binary file that does not fit is left out, not cut."""
     (tmp_path / "x.bin").write_bytes(RANDOM.randbytes(4_000_000))
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04" + RANDOM.randbytes(3_000_000))
     with packed([Attachment(tmp_path / "x.bin"), Attachment(tmp_path / "x.zip")], limit_bytes=2_000_000) as got:
@@ -147,7 +147,7 @@ def test_what_is_no_text_is_left_out_and_named(tmp_path: Path) -> None:
 
 
 def test_what_can_never_fit_is_not_tried(tmp_path: Path) -> None:
-    """A sparse file of a terabyte is left out at once."""
+    """A sparse file of a terabyte is left out without being read."""
     with (tmp_path / "disk.img").open("wb") as file:
         file.truncate(2**40)
     with packed([Attachment(tmp_path / "disk.img")], limit_bytes=30_000_000) as got:
@@ -173,7 +173,7 @@ def test_what_can_never_fit_is_not_tried(tmp_path: Path) -> None:
 def test_what_is_compressed_already_stays_as_it_is(
     name: str, beginning: bytes, content_type: str, tmp_path: Path
 ) -> None:
-    """By its name or its first bytes: neither renamed nor packed again."""
+    """A compressed file is recognised by its name or first bytes, and copied under its own name."""
     content = beginning + RANDOM.randbytes(1000)
     (tmp_path / name).write_bytes(content)
     with packed([Attachment(tmp_path / name)]) as got:
@@ -236,7 +236,7 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
 
 
 def test_one_part_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
-    """The outbox keeps copies where nobody else may read them, and nothing of what failed."""
+    """Packed files are readable for their owner alone, and a failed one leaves no file."""
     (tmp_path / "x.log").write_text("content")
     (tmp_path / "x.bin").write_bytes(RANDOM.randbytes(10_000))
     kept = tmp_path / "kept"
@@ -253,7 +253,7 @@ def test_one_part_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_a_kept_part_is_sent_with_what_was_known_of_it(tmp_path: Path) -> None:
-    """A copy that the outbox made is not packed twice, and its note still reaches the receiver."""
+    """A file that was packed for the outbox is not packed again, and keeps its note."""
     (tmp_path / "big.log").write_bytes(log_lines(500_000))
     part = pack_one(Attachment(tmp_path / "big.log"), tmp_path, limit_bytes=20_000)
     assert part is not None
@@ -272,7 +272,7 @@ print(sorted(heavy & set(sys.modules)))
 
 
 def test_describing_loads_nothing_that_packs() -> None:
-    """Runs that only name their attachments do not pay for packing them."""
+    """Describing attachments does not import the modules that pack them."""
     child = subprocess.run(
         [sys.executable, "-c", UNUSED],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Names of attachments: safe in headers and on disks, whatever the files are called."""
+"""Names of attachments are safe in headers and on disks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOSTILE = st.text(st.sampled_from("ab.\r\n\0\"';:/\\ \u202e\u2066\ud800é漢\u03
 
 @given(ANYTHING | HOSTILE)
 def test_a_name_is_one_bounded_printable_line_without_separators(name: str) -> None:
-    """Whatever a file is called, its name can stand in a header and on a disk."""
+    """Any file name becomes one that is safe in a header and on a disk."""
     safe = safe_name(name)
     assert 0 < len(safe) <= LONGEST
     assert not set(safe) & set("\r\n\0\"'`;:/\\")
@@ -38,7 +38,7 @@ def test_a_name_is_one_bounded_printable_line_without_separators(name: str) -> N
 
 @given(ANYTHING | HOSTILE)
 def test_a_name_survives_an_e_mail(name: str) -> None:
-    """The receiver's mail program reads the very name, and no header is added by it."""
+    """A mail parser reads back the same name, and the name cannot add a header."""
     message = EmailMessage()
     message["Subject"] = "x"
     safe = safe_name(name)
@@ -71,13 +71,13 @@ def test_a_name_survives_an_e_mail(name: str) -> None:
     ],
 )
 def test_names_stay_as_close_to_the_original_as_is_safe(name: str, safe: str) -> None:
-    """Only what is unsafe changes; extensions outlive a cut."""
+    """Safe characters stay; a name that is cut keeps its extensions."""
     assert safe_name(name) == safe
 
 
 @given(st.lists(st.sampled_from(["a.log.gz", "A.log.gz", "a-2.log.gz", "ß", "ss", "SS", ".gz", "x"]), max_size=30))
 def test_distinct_names_differ_even_without_case(names: list[str]) -> None:
-    """No name is handed out twice, and one that is free is left alone."""
+    """Names are distinct, and a name that is not in use stays as it is."""
     taken: dict[str, int] = {}
     chosen = [distinct(name, taken) for name in names]
     assert len({name.casefold() for name in chosen}) == len(names)
@@ -85,7 +85,7 @@ def test_distinct_names_differ_even_without_case(names: list[str]) -> None:
 
 
 def test_a_number_goes_before_the_extensions() -> None:
-    """A second file of the same name still shows what it is."""
+    """A second file of the same name keeps its extensions."""
     taken: dict[str, int] = {}
     assert [distinct("a.log.gz", taken) for _ in range(3)] == ["a.log.gz", "a-2.log.gz", "a-3.log.gz"]
     assert [distinct("out.zip", taken) for _ in range(2)] == ["out.zip", "out-2.zip"]
@@ -94,7 +94,7 @@ def test_a_number_goes_before_the_extensions() -> None:
 
 @given(ANYTHING)
 def test_an_entry_of_an_archive_is_one_part_of_a_path(name: str) -> None:
-    """Nothing in an archive can point elsewhere when it is unpacked."""
+    """Names in an archive cannot lead out of the directory that it is unpacked to."""
     entry = entry_name(name)
     assert entry not in {"", ".", ".."}
     assert not set(entry) & set("/\\\0\r\n")
@@ -108,7 +108,7 @@ def test_an_entry_of_an_archive_is_one_part_of_a_path(name: str) -> None:
 def test_files_of_any_name_that_the_system_allows_are_packed(
     raw: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A name that is no text at all does not keep the content from being sent."""
+    """A file whose name is not valid UTF-8 is attached."""
     path = tmp_path_factory.getbasetemp() / os.fsdecode(raw)
     path.write_bytes(b"content")
     try:
@@ -121,7 +121,7 @@ def test_files_of_any_name_that_the_system_allows_are_packed(
 
 
 def test_equal_names_from_different_directories_differ(tmp_path: Path) -> None:
-    """Two logs of one name arrive as two files; the same file twice arrives once."""
+    """Two logs of the same name become two files; a file that is given twice is attached once."""
     for folder in ("a", "b", "c"):
         (tmp_path / folder).mkdir()
     first, second, third = (tmp_path / each / name for each, name in (("a", "x.log"), ("b", "x.log"), ("c", "X.LOG")))
@@ -132,7 +132,7 @@ def test_equal_names_from_different_directories_differ(tmp_path: Path) -> None:
 
 
 def test_a_name_of_ones_own_is_what_the_receiver_sees(tmp_path: Path) -> None:
-    """The attachment's name wins over the path's."""
+    """The attachment's own name is used instead of the path's."""
     (tmp_path / "tmp123").write_text("x")
     with packed([Attachment(tmp_path / "tmp123", name="Report für März.csv")]) as got:
         assert got.parts[0].name == "Report für März.csv.gz"

@@ -1,4 +1,4 @@
-"""Secrets in what is attached: taken out of texts while they are packed, whoever sends them."""
+"""Secrets in attachments are redacted while they are packed, for every handler."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def packed(path: Path, folder: Path) -> Path:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
 def test_a_log_is_attached_without_its_secrets(tmp_path: Path, encoding: str) -> None:
-    """The password goes, in any of the encodings that logs have, and all else stays."""
+    """A password is redacted in each encoding that logs have, and the rest is unchanged."""
     log = tmp_path / "run.log"
     log.write_bytes(f"räumte auf\n{LINE}fertig\n".encode(encoding))
     text = gzip.decompress(packed(log, tmp_path / "out").read_bytes()).decode(encoding)
@@ -43,7 +43,7 @@ def test_a_log_is_attached_without_its_secrets(tmp_path: Path, encoding: str) ->
 
 
 def test_files_in_a_directory_are_attached_without_secrets(tmp_path: Path) -> None:
-    """A directory is redacted file by file; what is no text stays as it is, byte for byte."""
+    """The text files of a directory are redacted; binary files are unchanged."""
     folder = tmp_path / "logs"
     folder.mkdir()
     (folder / "run.log").write_text(LINE * 3)
@@ -57,7 +57,7 @@ def test_files_in_a_directory_are_attached_without_secrets(tmp_path: Path) -> No
 
 
 def test_a_credential_that_nothing_tells_of_goes_when_it_is_known(tmp_path: Path) -> None:
-    """What a run knows to be secret is taken out, even without a key before it."""
+    """A secret that the redactor knows is redacted even without a key before it."""
     log = tmp_path / "run.log"
     log.write_text("the answer was Zx9-plain-word-like\n")
     with redacting_with(lambda: Redactor(secrets="Zx9-plain-word-like")):
@@ -66,7 +66,7 @@ def test_a_credential_that_nothing_tells_of_goes_when_it_is_known(tmp_path: Path
 
 
 class Packing:
-    """A handler that packs what it is to attach, as those that send mail do."""
+    """A handler that packs the attachments, as the e-mail handlers do."""
 
     def __init__(self, folder: Path) -> None:
         self.api_key = "SG-own-credential-1234"
@@ -74,7 +74,7 @@ class Packing:
         self.seen = b""
 
     def send_message(self, details: MessageDetails) -> None:
-        """Keep what a destination would get."""
+        """Keep the content that a destination would receive."""
         for each in details.attachments:
             self.seen += gzip.decompress(packed(each.path, self.folder).read_bytes())
 
@@ -82,7 +82,7 @@ class Packing:
 def test_the_log_of_a_failure_goes_without_credentials_of_handlers_and_own_patterns(
     tmp_path: Path, recorder: Recorder
 ) -> None:
-    """Each attached log is redacted by what its run knows: its handlers' credentials and the user's patterns."""
+    """An attached log is redacted with its run's redactor: the handlers' credentials and the user's patterns."""
     log = tmp_path / "run.log"
     log.write_text(f"sent with SG-own-credential-1234 for customer 4711 and cookie: c=1\n{LINE}")
     handler = Packing(tmp_path / "out")

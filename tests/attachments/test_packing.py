@@ -1,4 +1,4 @@
-"""One budget, several attachments: small ones first, logs share the rest, nothing is wasted."""
+"""A budget of bytes for several attachments: small ones first, and logs share the rest."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def served(requests: list[SpaceRequest], limit_bytes: int) -> list[int]:
 
 @given(CLAIMS, st.integers(0, 3000))
 def test_a_budget_is_kept(requests: list[SpaceRequest], limit_bytes: int) -> None:
-    """Together the parts never pass the limit."""
+    """All parts together never exceed the limit."""
     assert sum(served(requests, limit_bytes)) <= limit_bytes
 
 
 @given(CLAIMS)
 def test_nothing_is_cut_where_all_fits(requests: list[SpaceRequest]) -> None:
-    """A budget as large as all needs gives each what it needs."""
+    """Nothing is cut when the budget is as large as all needs together."""
     needs = [request.need_bytes for request in requests]
     assert served(requests, sum(needs)) == needs
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=8), st.integers(8, 3000))
 def test_logs_share_evenly_what_small_ones_leave(needs: list[int], limit_bytes: int) -> None:
-    """No log gets less than another that needed no more, and the budget is used up."""
+    """Logs share the budget evenly, and all of it is used."""
     got = served([SpaceRequest(need_bytes=need, may_cut=True) for need in needs], limit_bytes)
     assert sum(got) >= min(sum(needs), limit_bytes) - len(needs)
     cut = [each for each, need in zip(got, needs, strict=True) if each < need]
@@ -59,7 +59,7 @@ def test_logs_share_evenly_what_small_ones_leave(needs: list[int], limit_bytes: 
 
 @given(CLAIMS, st.integers(0, 3000))
 def test_a_log_is_sure_of_half_its_share(requests: list[SpaceRequest], limit_bytes: int) -> None:
-    """A large archive cannot take it all from the log that tells why the run failed."""
+    """A large archive leaves a log half of its even share."""
     sure = limit_bytes // max(1, 2 * len(requests))
     for request, got in zip(requests, served(requests, limit_bytes), strict=True):
         if request.may_cut:
@@ -67,26 +67,26 @@ def test_a_log_is_sure_of_half_its_share(requests: list[SpaceRequest], limit_byt
 
 
 def test_an_archive_comes_before_what_can_be_cut() -> None:
-    """Leaving out loses more than cutting does."""
+    """A file that cannot be cut comes before one that can."""
     archive, log = SpaceRequest(need_bytes=20, may_cut=False), SpaceRequest(need_bytes=130, may_cut=True)
     assert served([log, archive], 30) == [10, 20]
     assert served([log, SpaceRequest(need_bytes=25, may_cut=False)], 30) == [30, 0]
 
 
 def write_log(path: Path, size_bytes: int) -> None:
-    """Write lines that shrink to about two thirds."""
+    """Write lines that gzip compresses to about two thirds."""
     path.write_bytes(b"\n".join(os.urandom(30).hex().encode() for _ in range(size_bytes // 61)) + b"\n")
 
 
 def sizes(got: PackedAttachments) -> dict[str, int]:
-    """Return the size of each part by its name, having seen that it is true."""
+    """Return the size of each part by its name, after comparing it with the file."""
     for part in got.parts:
         assert part.path.stat().st_size == part.size_bytes
     return {part.name: part.size_bytes for part in got.parts}
 
 
 def test_small_files_go_whole_and_large_logs_share_the_rest(tmp_path: Path) -> None:
-    """The order of the attachments stays, whoever was served first."""
+    """The parts keep the order of the attachments."""
     for name, size_bytes in (("a.log", 3_000_000), ("tiny.csv", 300), ("b.log", 2_000_000)):
         write_log(tmp_path / name, size_bytes)
     (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + random.Random(4).randbytes(100_000))
@@ -101,7 +101,7 @@ def test_small_files_go_whole_and_large_logs_share_the_rest(tmp_path: Path) -> N
 
 
 def test_what_one_leaves_the_others_use(tmp_path: Path) -> None:
-    """An archive that cannot fit does not take room from a log."""
+    """An archive that does not fit leaves its space to a log."""
     write_log(tmp_path / "a.log", 1_000_000)
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04" + random.Random(4).randbytes(600_000))
     with packed([Attachment(tmp_path / "x.zip"), Attachment(tmp_path / "a.log")], limit_bytes=300_000) as got:
@@ -111,7 +111,7 @@ def test_what_one_leaves_the_others_use(tmp_path: Path) -> None:
 
 
 def test_a_limit_for_each_file_holds_for_each(tmp_path: Path) -> None:
-    """With room in all for more, no part passes what one may have."""
+    """No part exceeds the limit of one file, even when the budget would allow it."""
     for name in ("a.log", "b.log"):
         write_log(tmp_path / name, 500_000)
     wanted = [Attachment(tmp_path / "a.log"), Attachment(tmp_path / "b.log")]
@@ -123,7 +123,7 @@ def test_a_limit_for_each_file_holds_for_each(tmp_path: Path) -> None:
 
 
 def test_no_budget_leaves_all_out(tmp_path: Path) -> None:
-    """A destination that takes no bytes at all still gets the message, with names."""
+    """With a limit of 0 bytes, the notes name all attachments."""
     write_log(tmp_path / "a.log", 6_000)
     (tmp_path / "d").mkdir()
     for limit_bytes in (0, -5, 10):
@@ -133,7 +133,7 @@ def test_no_budget_leaves_all_out(tmp_path: Path) -> None:
 
 
 def test_missing_files_take_no_share(tmp_path: Path) -> None:
-    """What cannot be read leaves its room to the others, and is told all the same."""
+    """A file that cannot be read leaves its space to the others, and is noted."""
     write_log(tmp_path / "a.log", 1_000_000)
     wanted = [Attachment(tmp_path / name) for name in ("gone", "a.log", "gone too")]
     with packed(wanted, limit_bytes=300_000) as got:

@@ -1,4 +1,4 @@
-"""Row 13 of the faults: no attachment stops a message, each says what happened to it."""
+"""Attachments that cannot be read or packed: none stops a message, and a note says what happened."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="needs what only POSI
 
 
 def notes_of(*paths: Path, limit_bytes: int | None = None) -> tuple[str, ...]:
-    """Return what is told of files, whatever becomes of them."""
+    """Pack files and return the notes."""
     with packed([Attachment(path) for path in paths], limit_bytes=limit_bytes) as got:
         return got.notes
 
 
 def named_pipe(path: Path) -> None:
-    """Make what waits for a writer when it is opened."""
+    """Make a named pipe, which blocks a reader that opens it."""
     if sys.platform != "win32":
         os.mkfifo(path)
 
@@ -53,7 +53,7 @@ def named_socket(path: Path) -> None:
 
 @contextmanager
 def meanwhile(work: Callable[[], None]) -> Iterator[threading.Event]:
-    """Repeat some work in a thread until the block ends; the event tells that it was done once."""
+    """Repeat some work in a thread until the block ends; the event is set after the first time."""
     over, once = threading.Event(), threading.Event()
 
     def repeat() -> None:
@@ -72,8 +72,8 @@ def meanwhile(work: Callable[[], None]) -> Iterator[threading.Event]:
         assert not thread.is_alive()
 
 
-def test_a_missing_file_is_told_and_the_others_go_out(tmp_path: Path) -> None:
-    """What is not there is named; what is there is attached."""
+def test_a_missing_file_is_reported_and_the_others_go_out(tmp_path: Path) -> None:
+    """Missing files are noted; existing ones are attached."""
     (tmp_path / "there.csv").write_text("a,b\n")
     (tmp_path / "file").write_text("x")
     wanted = [tmp_path / "parcels.log", tmp_path / "there.csv", tmp_path / "file" / "below.txt"]
@@ -82,8 +82,8 @@ def test_a_missing_file_is_told_and_the_others_go_out(tmp_path: Path) -> None:
         assert got.notes == ("parcels.log: missing", "below.txt: missing")
 
 
-def test_an_empty_file_is_told_not_attached(tmp_path: Path) -> None:
-    """A file of no bytes would make SendGrid and Slack refuse the whole message."""
+def test_an_empty_file_is_reported_not_attached(tmp_path: Path) -> None:
+    """Empty files are noted, not attached, because SendGrid and Slack refuse messages with one."""
     (tmp_path / "empty.log").touch()
     (tmp_path / "empty.zip").touch()
     with packed([Attachment(tmp_path / "empty.log"), Attachment(tmp_path / "empty.zip")]) as got:
@@ -116,8 +116,8 @@ with packed([Attachment(closed.parent)]) as got:
 
 
 @posix
-def test_what_is_unreadable_is_told() -> None:
-    """A file or directory that this user may not open is named with the system's reason."""
+def test_what_is_unreadable_is_reported() -> None:
+    """A file or directory that the user may not open is noted with the system's reason."""
     # Not in TMPDIR, which may be root's own: the user without rights has to get there, and to pack there.
     with TemporaryDirectory(dir="/tmp") as place:
         folder = Path(place)
@@ -156,8 +156,8 @@ def _fails_to_read() -> Path | None:
 
 
 @pytest.mark.skipif(_fails_to_read() is None, reason="needs a file of sysfs whose reading fails")
-def test_a_file_that_opens_but_fails_to_read_is_told() -> None:
-    """An error of the disk is a note, not an exception."""
+def test_a_file_that_opens_but_fails_to_read_is_reported() -> None:
+    """A read error becomes a note, not an exception."""
     path = _fails_to_read()
     assert path is not None
     (note,) = notes_of(path)
@@ -166,7 +166,7 @@ def test_a_file_that_opens_but_fails_to_read_is_told() -> None:
 
 @posix
 def test_a_named_pipe_a_socket_and_a_device_are_never_opened(tmp_path: Path) -> None:
-    """What would wait for a writer or answer to being read is told by its kind."""
+    """Pipes, sockets and devices are noted by their kind, and not opened."""
     named_pipe(tmp_path / "pipe.log")
     named_socket(tmp_path / "sock")
     assert notes_of(tmp_path / "pipe.log", tmp_path / "sock", Path("/dev/zero"), limit_bytes=1000) == (
@@ -178,7 +178,7 @@ def test_a_named_pipe_a_socket_and_a_device_are_never_opened(tmp_path: Path) -> 
 
 @posix
 def test_a_pipe_that_takes_the_files_place_after_the_look_does_not_block(tmp_path: Path) -> None:
-    """The second look, at what was really opened, refuses it without waiting for a writer."""
+    """A pipe that replaces a file after the check is refused when it is opened, without waiting for a writer."""
     path, pipe, file = tmp_path / "x.log", tmp_path / "pipe", tmp_path / "file"
     file.write_text("content")
 
@@ -195,7 +195,7 @@ def test_a_pipe_that_takes_the_files_place_after_the_look_does_not_block(tmp_pat
 
 
 def test_a_file_that_vanishes_after_the_look_is_missing(tmp_path: Path) -> None:
-    """Whichever step finds it gone, the note says so."""
+    """A file that vanishes while it is packed is noted as missing."""
     path = tmp_path / "x.log"
 
     def blink() -> None:
@@ -210,7 +210,7 @@ def test_a_file_that_vanishes_after_the_look_is_missing(tmp_path: Path) -> None:
 
 @posix
 def test_links_are_followed_and_loops_survived(tmp_path: Path) -> None:
-    """A link named by the script is what it points to; one that leads nowhere is told."""
+    """A link that a script names is followed; a broken one is noted."""
     (tmp_path / "app-1.log").write_text("content")
     (tmp_path / "latest.log").symlink_to("app-1.log")
     (tmp_path / "loop").symlink_to("loop")
@@ -222,7 +222,7 @@ def test_links_are_followed_and_loops_survived(tmp_path: Path) -> None:
 
 
 def test_a_growing_file_is_read_up_to_the_size_it_had(tmp_path: Path) -> None:
-    """A writer that is faster than the reader cannot keep it reading; what is sent is a beginning of the file."""
+    """A growing file is read up to its size at the beginning."""
     path = tmp_path / "growing.log"
     line = b"2026-01-31 23:59:59 INFO one more line\n" * 1000
     path.write_bytes(line * 50)
@@ -241,7 +241,7 @@ def test_a_growing_file_is_read_up_to_the_size_it_had(tmp_path: Path) -> None:
 
 
 def test_what_was_read_of_a_truncated_file_counts(tmp_path: Path) -> None:
-    """A log rotated by truncation in the middle of reading is sent as far as it was read, with a note."""
+    """A log that is truncated while it is read is sent as far as it was read, with a note."""
     path = tmp_path / "rotated.log"
     content = random.Random(4).randbytes(30_000_000)
     parts = tmp_path / "parts"
@@ -267,7 +267,7 @@ def test_what_was_read_of_a_truncated_file_counts(tmp_path: Path) -> None:
 
 
 def test_a_walk_over_a_truncated_file_ends_with_a_note(tmp_path: Path) -> None:
-    """The same, step by step."""
+    """A source that is truncated between two chunks ends there, with a note."""
     path = tmp_path / "x.log"
     path.write_bytes(b"x" * (3 * CHUNK_BYTES))
     with Source.open(path) as source:
@@ -278,8 +278,8 @@ def test_a_walk_over_a_truncated_file_ends_with_a_note(tmp_path: Path) -> None:
         assert source.trouble == "truncated while it was read, 256 KB are left"
 
 
-def test_a_file_emptied_after_the_look_is_told(tmp_path: Path) -> None:
-    """Nothing was read, so nothing is attached."""
+def test_a_file_emptied_after_the_look_is_reported(tmp_path: Path) -> None:
+    """A file that is truncated before anything was read has no chunks, and is noted."""
     path = tmp_path / "x.log"
     path.write_bytes(b"x" * 1000)
     with Source.open(path) as source:
@@ -289,7 +289,7 @@ def test_a_file_emptied_after_the_look_is_told(tmp_path: Path) -> None:
 
 
 def test_a_part_does_not_change_with_its_original(tmp_path: Path) -> None:
-    """Files left as they are, too, are copies: the size that a handler announced stays true."""
+    """Compressed files are copied too, so that their size cannot change while a handler sends them."""
     path = tmp_path / "x.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"first")
     with packed([Attachment(path)]) as got:
@@ -301,8 +301,8 @@ def test_a_part_does_not_change_with_its_original(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["a\0b", "\ud800", "x" * 5000])
-def test_paths_that_no_system_takes_are_told(path: str) -> None:
-    """Even a path that cannot be asked for is a note."""
+def test_paths_that_no_system_takes_are_reported(path: str) -> None:
+    """A path that the system refuses becomes a note."""
     assert describe(Attachment(Path(path))).note
     (note,) = notes_of(Path(path))
     assert note.isprintable()
@@ -310,7 +310,7 @@ def test_paths_that_no_system_takes_are_told(path: str) -> None:
 
 
 def test_temporary_files_are_gone_afterwards(tmp_path: Path) -> None:
-    """Nothing of a message stays on disk, also when a handler failed with it."""
+    """The temporary directory is removed, even after an exception in the block."""
     (tmp_path / "x.log").write_text("x")
     place = tmp_path / "place"
     place.mkdir()
@@ -321,13 +321,13 @@ def test_temporary_files_are_gone_afterwards(tmp_path: Path) -> None:
 
 
 def test_errors_of_the_handler_are_not_taken_for_ours(tmp_path: Path) -> None:
-    """An OSError raised within the block leaves it."""
+    """An OSError raised in the block is not caught."""
     with pytest.raises(OSError, match="the server"), packed([Attachment(tmp_path)]):
         raise OSError("the server hung up")
 
 
 def test_without_a_temporary_directory_the_message_goes_out(tmp_path: Path) -> None:
-    """A full or missing disk costs the attachments, not the message."""
+    """With a full or missing disk, all attachments are noted and nothing is raised."""
     (tmp_path / "x.log").write_text("x")
     with packed([Attachment(tmp_path / "x.log")], directory=tmp_path / "nowhere") as got:
         assert got.parts == ()
@@ -351,8 +351,8 @@ print(sorted(os.listdir(folder)))
 
 
 @posix
-def test_a_disk_that_fills_up_meanwhile_is_told(tmp_path: Path) -> None:
-    """A part that cannot be written is left out and removed; the others go out."""
+def test_a_disk_that_fills_up_meanwhile_is_reported(tmp_path: Path) -> None:
+    """A part that cannot be written is removed and noted; the others are attached."""
     (tmp_path / "noise.bin").write_bytes(random.Random(4).randbytes(1_000_000))
     (tmp_path / "small").write_text("x")
     child = subprocess.run(
@@ -373,7 +373,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told(tmp_path: Path) -> None:
 
 
 def test_descriptions_tell_size_and_state_without_opening(tmp_path: Path) -> None:
-    """One look tells what a message can say before anything is packed."""
+    """``describe`` fills in size and note without packing."""
     (tmp_path / "x.log").write_text("12345")
     (tmp_path / "empty").touch()
 
@@ -389,13 +389,13 @@ def test_descriptions_tell_size_and_state_without_opening(tmp_path: Path) -> Non
 
 @posix
 def test_a_described_pipe_is_not_opened(tmp_path: Path) -> None:
-    """Describing returns at once where opening would wait."""
+    """``describe`` does not open named pipes."""
     named_pipe(tmp_path / "pipe")
     assert describe(Attachment(tmp_path / "pipe")).note == "a named pipe, not read"
 
 
 def test_a_note_of_ones_own_stays_unless_something_happened(tmp_path: Path) -> None:
-    """A script's or the outbox's own note travels to the receiver; a state that has passed is told as such."""
+    """An attachment's own note is kept; one that describes an earlier state says so."""
     path = tmp_path / "x.log"
     own = Attachment(path, note="last 2 MB of 5 MB")
     assert describe(own).note == "missing"
@@ -409,14 +409,14 @@ def test_a_note_of_ones_own_stays_unless_something_happened(tmp_path: Path) -> N
 
 
 def test_a_described_directory_is_packed_without_a_note(tmp_path: Path) -> None:
-    """That it is a directory is told by its name as an archive."""
+    """The note "a directory" is dropped from an archive."""
     with packed([describe(Attachment(tmp_path, name="results"))]) as got:
         assert [(part.name, part.note) for part in got.parts] == [("results.zip", "")]
         assert got.notes == ()
 
 
 def test_opening_a_directory_as_a_file_is_refused(tmp_path: Path) -> None:
-    """A directory that takes a file's place is no reason to fail either."""
+    """A directory is refused when it is opened as a file."""
     with pytest.raises(UnreadableError, match="a directory, not read"):
         Source.open(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Directories become zip files that hold what lies within their walls, and name the rest."""
+"""Directories become zip files of their own content; links that lead out are noted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="needs what only POSI
 
 
 def unzipped(path: Path, limit_bytes: int | None = None) -> tuple[PackedAttachments, dict[str, bytes]]:
-    """Pack a directory and return what came out, with the content by name."""
+    """Pack a directory and return the result, with the content of the entries by name."""
     with packed([Attachment(path)], limit_bytes=limit_bytes) as got:
         if not got.parts:
             return got, {}
@@ -32,7 +32,7 @@ def unzipped(path: Path, limit_bytes: int | None = None) -> tuple[PackedAttachme
 
 
 def named_pipe(path: Path) -> None:
-    """Make what waits for a writer when it is opened."""
+    """Make a named pipe, which blocks a reader that opens it."""
     if sys.platform != "win32":
         os.mkfifo(path)
 
@@ -46,7 +46,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def test_a_directory_comes_back_as_it_was(results: Path) -> None:
-    """Files and folders, empty ones too, stand below the directory's name."""
+    """An archive has all files and folders, empty ones too, below the directory's name."""
     (results / "a.csv").write_text("a,b\n" * 1000)
     (results / "sub" / "deep").mkdir(parents=True)
     (results / "sub" / "deep" / "b.txt").write_text("b")
@@ -67,14 +67,14 @@ def test_a_directory_comes_back_as_it_was(results: Path) -> None:
 
 
 def test_an_empty_directory_is_an_archive_of_itself(results: Path) -> None:
-    """There is a file to open that shows that there was nothing."""
+    """An empty directory becomes an archive with the folder alone."""
     got, content = unzipped(results)
     assert content == {"results/": b""}
     assert got.notes == ()
 
 
 def test_files_are_deflated_unless_they_are_compressed_already(results: Path) -> None:
-    """Text shrinks, pictures are stored."""
+    """Text is compressed; files that are compressed already are stored."""
     (results / "a.log").write_text("line\n" * 10_000)
     (results / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n" + random.Random(4).randbytes(1000))
     with packed([Attachment(results)]) as got, zipfile.ZipFile(got.parts[0].path) as archive:
@@ -85,7 +85,7 @@ def test_files_are_deflated_unless_they_are_compressed_already(results: Path) ->
 
 @posix
 def test_links_are_not_followed_out_of_the_directory(results: Path) -> None:
-    """Nothing that lies elsewhere is sent, whichever way the link goes."""
+    """Links to files outside of the directory are not followed."""
     outside = results.parent / "outside"
     outside.mkdir()
     (outside / "secret").write_text("secret")
@@ -105,7 +105,7 @@ def test_links_are_not_followed_out_of_the_directory(results: Path) -> None:
 
 @posix
 def test_loops_of_links_are_survived(results: Path) -> None:
-    """A link to itself, to its parent or to nothing is named and ends there."""
+    """Links to the link itself, to a directory or to nothing are noted, and not followed."""
     (results / "a.txt").write_text("a")
     (results / "self").symlink_to("self")
     (results / "up").symlink_to(".")
@@ -121,7 +121,7 @@ def test_loops_of_links_are_survived(results: Path) -> None:
 
 @posix
 def test_a_directory_reached_by_a_link_is_packed(results: Path) -> None:
-    """The script named the link, so it means what the link points to."""
+    """A link to a directory that the script names is followed."""
     (results / "a.txt").write_text("a")
     (results / "b.txt").symlink_to("a.txt")
     link = results.parent / "latest"
@@ -131,7 +131,7 @@ def test_a_directory_reached_by_a_link_is_packed(results: Path) -> None:
 
 @posix
 def test_special_files_are_skipped_and_named(results: Path) -> None:
-    """A named pipe within a directory blocks nobody; beyond three, the rest is counted."""
+    """Named pipes in a directory are left out without blocking; the note names three and counts the others."""
     for number in range(5):
         named_pipe(results / f"pipe{number}")
     (results / "a.txt").write_text("a")
@@ -142,7 +142,7 @@ def test_special_files_are_skipped_and_named(results: Path) -> None:
 
 
 def test_a_directory_that_does_not_fit_is_left_out(results: Path) -> None:
-    """Half of an archive helps nobody; nothing of it stays."""
+    """An archive that does not fit is left out, and its file is removed."""
     (results / "noise.bin").write_bytes(random.Random(4).randbytes(3_000_000))
     (results / "a.txt").write_text("a")
     got, _ = unzipped(results, limit_bytes=1_000_000)
@@ -151,7 +151,7 @@ def test_a_directory_that_does_not_fit_is_left_out(results: Path) -> None:
 
 
 def test_the_archives_own_table_counts_too(results: Path) -> None:
-    """Many empty files fill a limit without any content."""
+    """The limit includes the archive's own directory, even when all files are empty."""
     for number in range(200):
         (results / f"{number}").touch()
     got, _ = unzipped(results, limit_bytes=5_000)
@@ -159,7 +159,7 @@ def test_the_archives_own_table_counts_too(results: Path) -> None:
 
 
 def test_a_directory_does_not_pack_its_own_archive(results: Path) -> None:
-    """Where the temporary directory lies within, the archive is not in itself."""
+    """An archive that is written into the packed directory does not contain itself."""
     (results / "a.txt").write_text("a" * 1000)
     with packed([Attachment(results)], directory=results) as got, zipfile.ZipFile(got.parts[0].path) as archive:
         assert [info.filename for info in archive.infolist() if not info.is_dir()] == ["results/a.txt"]
@@ -167,7 +167,7 @@ def test_a_directory_does_not_pack_its_own_archive(results: Path) -> None:
 
 
 def test_a_directory_with_too_many_files_is_left_out(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An archive's table is held in memory, which stays bounded."""
+    """A directory with more than 20,000 entries is left out."""
     monkeypatch.setattr(zip_directory, "MOST_ENTRIES", 10)
     for number in range(10):
         (results / f"{number:02}").touch()
@@ -182,7 +182,7 @@ def test_a_directory_with_too_many_files_is_left_out(results: Path, monkeypatch:
 @given(st.sets(st.binary(min_size=1, max_size=20).filter(lambda raw: not set(raw) & {0, 47}), max_size=8))
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_names_make_a_readable_archive(tmp_path: Path, names: set[bytes]) -> None:
-    """Names that are no text, or differ in what cannot be printed, get entries of their own."""
+    """Names that are no valid UTF-8, or equal when printed, become distinct entries."""
     folder = tmp_path / "odd"
     folder.mkdir()
     try:
@@ -200,7 +200,7 @@ def test_any_names_make_a_readable_archive(tmp_path: Path, names: set[bytes]) ->
 
 @pytest.mark.parametrize("mtime", [-1e10, 0, 1.7e9, 5e9, 1e13])
 def test_odd_times_are_survived(results: Path, mtime: float) -> None:
-    """Zip files know the years 1980 to 2107; others become 1980."""
+    """Times before 1980 or after 2107, which zip files cannot hold, become 1980."""
     assert 1980 <= zip_directory._date_time(mtime)[0] <= 2107
     (results / "a.txt").write_text("a")
     if abs(mtime) < 1e10:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """What one client asked: ``headers`` finds a name in any case, ``body`` is unchunked."""
+    """A client's request: ``headers`` finds names in upper or lower case, ``body`` is unchunked."""
 
     method: str
     path: str
@@ -105,11 +105,11 @@ class HttpPeer(ThreadingHTTPServer):
         drop: bool = False,
         drip_s: float = 0.0,
     ) -> None:
-        """Answer like this from now on, whenever ``answers`` and ``rule`` have nothing to say."""
+        """Give this answer whenever ``answers`` is empty and ``rule`` returns None."""
         self._otherwise = Answer(status, headers, body, delay_s=delay_s, drop=drop, drip_s=drip_s)
 
     def next_answer(self, request: Request) -> Answer:
-        """Remember a request and return the answer to it."""
+        """Record a request and return the answer to it."""
         self.requests.append(request)
         if self.answers:
             return self.answers.pop(0)
@@ -122,7 +122,7 @@ class HttpPeer(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection that is done with."""
+        """Close a finished connection."""
         self._sockets.discard(request)
         super().shutdown_request(request)
 
@@ -133,7 +133,7 @@ class HttpPeer(ThreadingHTTPServer):
                 each.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that went away."""
+        """Print nothing about clients that have closed their connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -181,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = do_PATCH = _serve  # noqa: N815 - names that http.server asks for
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - named so by http.server
-        """Say nothing: tests read ``peer.requests``."""
+        """Print nothing: tests read ``peer.requests``."""
 
 
 @contextmanager
@@ -207,7 +207,7 @@ def http_peer(rule: Rule | None = None, tls: ssl.SSLContext | None = None) -> It
 
 
 def refused_url() -> str:
-    """Return a URL of a port at which nobody listens."""
+    """Return a URL with a port that has no listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -128,7 +128,7 @@ class SlackPeer:
 
     @property
     def base_url(self) -> str:
-        """Return where the methods are."""
+        """Return the base URL of the methods."""
         return f"{self.http.url}/api/"
 
     def refuse(self, method: str, code: str, times: int = 1, **more: Any) -> None:
@@ -230,7 +230,7 @@ class SlackPeer:
         return {"ok": True, "files": files}
 
     def _reject(self, arguments: dict[str, Any]) -> str:
-        """Return why Slack would not take a message; note whom it would notify."""
+        """Return why Slack would refuse a message; record whom it would notify."""
         blocks = arguments.get("blocks")
         if not blocks and not str(arguments.get("text") or "").strip():
             return "no_text"
@@ -255,7 +255,7 @@ def _error(code: str, **more: Any) -> dict[str, Any]:
 
 
 def _json(request: Request) -> dict[str, Any] | None:
-    """Return the arguments, or None for what a strict parser does not take: half characters and NUL."""
+    """Return the arguments, or None if a strict parser refuses them: lone surrogates and NUL."""
     try:
         arguments: dict[str, Any] = json.loads(request.body)
         json.dumps(arguments, ensure_ascii=False).encode()

@@ -29,7 +29,7 @@ WAIT_S: Final = 20.0
 
 @attrs.frozen(kw_only=True)
 class Arrived:
-    """One mail as it came in."""
+    """A mail as it was received."""
 
     sender: str
     recipients: list[str]
@@ -40,7 +40,7 @@ class Arrived:
 
     @property
     def mail(self) -> EmailMessage:
-        """Return the mail as any reader parses it."""
+        """Return the parsed mail."""
         return message_from_bytes(self.source, policy=policy.default)
 
     @property
@@ -62,7 +62,7 @@ def _content(mail: EmailMessage, kind: str) -> str:
 
 
 class _Session(SMTP):
-    """One connection, which does what the server was told to do wrong."""
+    """A connection that simulates the server's planned faults."""
 
     def __init__(self, server: MailServer, **options: Any) -> None:
         super().__init__(server.postbox, **options)
@@ -72,7 +72,7 @@ class _Session(SMTP):
         server.sessions.add(self)
 
     async def push(self, status: Any) -> None:
-        """Say something; the first thing is the banner."""
+        """Send a reply; the first one is the greeting."""
         if not self._is_greeted:
             self._is_greeted = True
             self._server.connections += 1
@@ -88,7 +88,7 @@ class _Session(SMTP):
         await (step(argument) if fault is None else self.go_wrong(fault))
 
     async def go_wrong(self, fault: str) -> None:
-        """Drop the connection, hang, or give an answer that nobody hoped for."""
+        """Close the connection, hang, or send an unusual reply."""
         if fault == HANG:
             await asyncio.sleep(3600)
         elif fault == DROP:
@@ -103,7 +103,7 @@ class _Session(SMTP):
 
 
 class _Postbox:
-    """Takes what comes in, for aiosmtpd."""
+    """The handler of aiosmtpd that records mails."""
 
     def __init__(self, server: MailServer) -> None:
         self._server = server
@@ -178,7 +178,7 @@ class MailServer(Controller):
         super().__init__(self.postbox, "127.0.0.1", 0, ssl_context=tls, ready_timeout=WAIT_S, **options)
 
     def factory(self) -> _Session:
-        """Return what serves one connection."""
+        """Return a new connection."""
         return _Session(self, **{"loop": self.loop, **self.SMTP_kwargs})
 
     def _trigger_server(self) -> None:
@@ -202,7 +202,7 @@ class MailServer(Controller):
         self._faults[step] = cycle(faults) if always else iter(faults)
 
     def fault(self, verb: str, argument: str = "") -> str | None:
-        """Return what is to go wrong now, or None."""
+        """Return the planned fault for this step, or None."""
         for step, faults in self._faults.items():
             name, _, part = step.partition(" ")
             if name == verb and part in argument:
@@ -233,7 +233,7 @@ class MailServer(Controller):
 
 @contextmanager
 def free_port() -> Iterator[int]:
-    """Yield a port on the loopback that nobody listens to."""
+    """Yield a local port without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -241,7 +241,7 @@ def free_port() -> Iterator[int]:
 
 @contextmanager
 def black_hole() -> Iterator[tuple[str, int]]:
-    """Yield an address that answers nothing at all: its queue of connections is full."""
+    """Yield an address that does not respond, because its queue of connections is full."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

@@ -33,7 +33,7 @@ TOKEN = "t0k3n-in-the-path"
 
 @pytest.fixture(autouse=True, scope="module")
 def _loaded_plugins() -> None:
-    """Load apprise's plugins, of which some use what Python deprecates, before warnings become errors."""
+    """Load apprise's plugins before warnings become errors, because some use deprecated functions."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         apprise.Apprise.instantiate("json://localhost")
@@ -41,7 +41,7 @@ def _loaded_plugins() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the proxy of the machine that tests run on out of the way."""
+    """Remove the proxy settings of the machine that runs the tests."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
@@ -65,7 +65,7 @@ def refusal(handler: AppriseHandler, details: MessageDetails | None = None) -> D
 
 
 def test_message_arrives(peer: HttpPeer) -> None:
-    """Subject, text and type arrive as the service has them."""
+    """Subject, text and type arrive in the service's own fields."""
     AppriseHandler(urls=url(peer)).send_message(MessageDetails("failed", "1 < 2\n* 3", kind=Kind.FAILURE))
     [request] = peer.requests
     sent = request.json
@@ -88,13 +88,13 @@ def test_message_arrives(peer: HttpPeer) -> None:
     ],
 )
 def test_each_kind_has_its_type(peer: HttpPeer, kind: Kind, told: str) -> None:
-    """The kind of a message decides which of apprise's types it is."""
+    """Each kind of message has one of apprise's types."""
     AppriseHandler(urls=url(peer)).send_message(MessageDetails("s", "m", kind=kind))
     assert peer.requests[0].json["type"] == told
 
 
 def test_attachments_arrive(peer: HttpPeer, tmp_path: Path) -> None:
-    """Files go along where the service takes them, and the text says what happened to others."""
+    """Files are sent to services that accept them, and the text notes the others."""
     (tmp_path / "run.log").write_text("line\n" * 1000)
     details = MessageDetails("s", "m", attachments=[tmp_path / "run.log", tmp_path / "gone.csv"])
     AppriseHandler(urls=url(peer)).send_message(details)
@@ -126,14 +126,14 @@ def failure(**changes: Any) -> MessageDetails:
 
 
 def test_composed_message_is_text_where_text_is_wanted(peer: HttpPeer) -> None:
-    """A service that takes anything gets the text."""
+    """A service that accepts every format gets the text."""
     details = failure()
     AppriseHandler(urls=url(peer)).send_message(details)
     assert peer.requests[0].json["message"].strip() == details.message.strip()
 
 
 def test_composed_message_is_markdown_where_markdown_is_wanted(peer: HttpPeer, tmp_path: Path) -> None:
-    """A service for Markdown gets fences around code, and nothing else in the text marks anything up."""
+    """For Markdown, code is in fences, and markup in texts is escaped."""
     details = attrs.evolve(failure(), attachments=[tmp_path / "gone.csv"])
     AppriseHandler(urls=url(peer, "/?format=markdown")).send_message(details)
     sent = peer.requests[0].json["message"]
@@ -145,7 +145,7 @@ def test_composed_message_is_markdown_where_markdown_is_wanted(peer: HttpPeer, t
 
 
 def test_composed_message_is_html_where_html_is_wanted(peer: HttpPeer) -> None:
-    """A service for HTML gets the page."""
+    """A service that prefers HTML gets the HTML page."""
     AppriseHandler(urls=url(peer, "/?format=html")).send_message(failure())
     sent = peer.requests[0].json["message"]
     assert "<table" in sent
@@ -153,7 +153,7 @@ def test_composed_message_is_html_where_html_is_wanted(peer: HttpPeer) -> None:
 
 
 def test_long_markdown_goes_in_whole_pieces(peer: HttpPeer) -> None:
-    """Each piece of a long message is Markdown by itself, and a repeat begins with what is missing."""
+    """Each piece of a long message is valid Markdown, and a repeat begins with the missing pieces."""
     trace = "\n".join(f"  File p.py, line {n}" for n in range(250))
     details = failure(error=ErrorDetails(type="KeyError", traceback=trace))
     handler = AppriseHandler(urls=url(peer, "/?format=markdown"))
@@ -185,14 +185,14 @@ def test_long_markdown_goes_in_whole_pieces(peer: HttpPeer) -> None:
     ],
 )
 def test_each_service_gets_what_suits_it(formats: Any, used: str) -> None:
-    """The favourite of the service decides, and Markdown goes before text where chats know both."""
+    """The service's preferred format decides; a chat that accepts Markdown and text gets Markdown."""
     service: Any = SimpleNamespace(notify_format=formats, body_maxlen=50_000)
     assert fitting(service, failure(), [])[0] == used
     assert fitting(service, MessageDetails("s", "the script's own"), [])[0] == "text"
 
 
 def test_html_that_does_not_fit_is_markdown_or_text() -> None:
-    """A page is never cut in two: where it does not fit, the message goes in another form."""
+    """An HTML page that does not fit one message is replaced by another format."""
     service: Any = SimpleNamespace(notify_format=("html", "markdown"), body_maxlen=4_000)
     assert fitting(service, failure(), [])[0] == "markdown"
     service = SimpleNamespace(notify_format="html", body_maxlen=4_000)
@@ -200,7 +200,7 @@ def test_html_that_does_not_fit_is_markdown_or_text() -> None:
 
 
 def test_service_without_files_names_them(peer: HttpPeer, tmp_path: Path) -> None:
-    """Where a service takes no files, the text says which were not sent."""
+    """For a service that accepts no files, the text lists them."""
     (tmp_path / "run.log").write_text("x")
     handler = AppriseHandler(urls=url(peer))
     [service] = handler._loaded()
@@ -213,7 +213,7 @@ def test_service_without_files_names_them(peer: HttpPeer, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 429, 500, 503])
 def test_refusal_is_temporary_and_says_why(peer: HttpPeer, status: int) -> None:
-    """Apprise only tells that it failed, so it is temporary, with the reason that apprise logged."""
+    """Apprise's failures are temporary, and the error has the reason that apprise logged."""
     peer.answer(status)
     error = refusal(AppriseHandler(urls=url(peer)))
     assert (error.permanent, error.retry_after_s) == (False, None)
@@ -222,7 +222,7 @@ def test_refusal_is_temporary_and_says_why(peer: HttpPeer, status: int) -> None:
 
 
 def test_hang_and_lost_connections_are_temporary(peer: HttpPeer) -> None:
-    """A hanging, dropping or missing server costs at most the timeout, and is told."""
+    """A server that hangs, closes the connection or is missing takes at most the timeout, and is named in the error."""
     peer.answers += [Answer(200, delay_s=60), Answer(drop=True)]
     started_s = time.monotonic()
     errors = [refusal(AppriseHandler(urls=url(peer), timeout_s=0.2)), refusal(AppriseHandler(urls=url(peer)))]
@@ -256,7 +256,7 @@ def test_only_what_failed_is_tried_again(peer: HttpPeer) -> None:
 
 
 def test_what_never_succeeds_is_forgotten(peer: HttpPeer) -> None:
-    """Memory of who has what is bounded."""
+    """The number of unfinished messages in memory is bounded."""
     peer.answer(500)
     handler = AppriseHandler(urls=[url(peer)])
     for _ in range(150):
@@ -265,7 +265,7 @@ def test_what_never_succeeds_is_forgotten(peer: HttpPeer) -> None:
 
 
 def test_long_text_goes_in_pieces(peer: HttpPeer) -> None:
-    """A text that is too long for one message arrives in several, in order and without loss."""
+    """A long text is sent in several pieces, in order and without loss."""
     text = "".join(f"line {n}\n" for n in range(8_000))
     AppriseHandler(urls=url(peer)).send_message(MessageDetails("s", text))
     assert len(peer.requests) > 1
@@ -274,7 +274,7 @@ def test_long_text_goes_in_pieces(peer: HttpPeer) -> None:
 
 
 def test_huge_text_is_cut(peer: HttpPeer) -> None:
-    """A body of 10 MB does not become hundreds of messages."""
+    """A text of 10 MB is cut to at most ten pieces."""
     AppriseHandler(urls=url(peer)).send_message(MessageDetails("s", "x" * 10_000_000))
     assert 1 < len(peer.requests) <= 12
     assert any("characters left out" in request.json["message"] for request in peer.requests)
@@ -285,7 +285,7 @@ def test_huge_text_is_cut(peer: HttpPeer) -> None:
     [("", ""), (" ", "\r\n"), ("a\r\nX: y", "nul\0 half\ud800 🏔"), ("half\udfff", ""), ("🏔" * 10_000, "x")],
 )
 def test_hostile_texts_arrive(peer: HttpPeer, subject: str, text: str) -> None:
-    """Whatever stands in a message, it arrives, on one line where a line is asked for."""
+    """Any text arrives, and a subject is one line."""
     AppriseHandler(urls=url(peer)).send_message(MessageDetails(subject, text))
     sent = peer.requests[0].json
     assert "\n" not in sent["title"]
@@ -295,7 +295,7 @@ def test_hostile_texts_arrive(peer: HttpPeer, subject: str, text: str) -> None:
 
 @pytest.mark.parametrize("bad", [f"nosuchservice://{TOKEN}", f"slack://{TOKEN}", "json://"])
 def test_url_that_apprise_does_not_know_is_permanent(peer: HttpPeer, bad: str) -> None:
-    """A wrong URL is told when the first message is sent, by its place and scheme and nothing more."""
+    """A wrong URL is reported with the first message, by its index and scheme alone."""
     error = refusal(AppriseHandler(urls=[url(peer), f"{bad}"] if bad != "json://" else ["json://:80"]))
     assert error.permanent
     assert "is no URL that apprise can use" in error.reason
@@ -304,7 +304,7 @@ def test_url_that_apprise_does_not_know_is_permanent(peer: HttpPeer, bad: str) -
 
 
 def test_secrets_appear_nowhere(peer: HttpPeer, caplog: pytest.LogCaptureFixture) -> None:
-    """What stands in a URL stays out of repr, name, errors and logs."""
+    """Secrets in a URL appear in no repr, name, error or log."""
     caplog.set_level(logging.INFO)
     handler = AppriseHandler(urls=f"json://me:passw0rd@127.0.0.1:{peer.port}/{TOKEN}?+X-Key=h3ader-key")
     peer.answer(500, body=f"{TOKEN} passw0rd h3ader-key")
@@ -330,20 +330,20 @@ def test_secrets_appear_nowhere(peer: HttpPeer, caplog: pytest.LogCaptureFixture
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any]) -> None:
-    """What is missing or no URL at all is told when the handler is built."""
+    """A missing or impossible URL is refused when the handler is built."""
     with pytest.raises(ConfigurationError, match=r"^AppriseHandler: ") as caught:
         AppriseHandler(**settings)
     assert "s3cret" not in str(caught.value)
 
 
 def test_name_is_settable() -> None:
-    """The name finds the handler again for a stored message."""
+    """The name can be set, and has a default."""
     assert AppriseHandler(urls="json://localhost").name == "apprise"
     assert AppriseHandler(urls="json://localhost", name="ops").name == "ops"
 
 
 def test_missing_library_says_how_to_install_it() -> None:
-    """Without apprise the handler can be built, and the first message says what is missing."""
+    """Without apprise the handler can be built, and sending names the missing package."""
     script = """
 import sys
 sys.modules["apprise"] = None  # what an import that fails leaves behind

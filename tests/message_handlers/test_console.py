@@ -1,4 +1,4 @@
-"""Messages on the console: readable, whatever the console is."""
+"""Messages on the console, on terminals, pipes and consoles with few characters."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ MESSAGE = MessageDetails(
 
 
 def printed(details: MessageDetails = MESSAGE, **settings: Any) -> str:
-    """Return what is printed of a message to a stream that is no terminal."""
+    """Return the text that is printed for a message to a stream that is no terminal."""
     stream = io.StringIO()
     ConsoleHandler(stream=stream, **settings).send_message(details)
     return stream.getvalue()
 
 
 class Terminal(io.StringIO):
-    """Text that says that it is a terminal."""
+    """A text stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         """Say yes."""
@@ -72,7 +72,7 @@ def test_the_layout() -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_each_kind_is_named(kind: Kind) -> None:
-    """The kind stands there as a word of its own, for readers without colours."""
+    """The kind is printed as a word, for readers without colours."""
     assert f"  {kind.upper()}  subject" in printed(MessageDetails("subject", kind=kind))
 
 
@@ -98,7 +98,7 @@ def test_a_message_of_one_line_takes_one_line() -> None:
 )
 @pytest.mark.parametrize("on_terminal", [False, True])
 def test_a_hostile_subject_stays_one_line(subject: str, on_terminal: bool, terminal: Terminal) -> None:
-    """Line breaks, control characters, markup and endless subjects do not break the line, nor the terminal."""
+    """Line breaks, control characters, markup and long subjects neither break the line nor control the terminal."""
     stream: Any = terminal if on_terminal else io.StringIO()
     ConsoleHandler(stream=stream).send_message(MessageDetails(subject, "text"))
     lines = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
@@ -121,7 +121,7 @@ def test_a_text_cannot_move_the_cursor(terminal: Terminal) -> None:
 
 
 def test_colour_on_a_terminal_only(terminal: Terminal) -> None:
-    """A terminal gets colours, with the same words in the same places; a file or pipe gets none."""
+    """Output to a terminal is coloured, with the same text; output to a file or pipe is not."""
     ConsoleHandler(stream=terminal).send_message(MESSAGE)
     assert "\x1b[" in terminal.getvalue()
     assert re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()) == printed()
@@ -129,7 +129,7 @@ def test_colour_on_a_terminal_only(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_no_colour_where_nobody_wants_it(
+def test_no_colour_where_it_is_switched_off(
     name: str, value: str, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``NO_COLOR`` (https://no-color.org) and terminals without colours get plain text."""
@@ -139,20 +139,20 @@ def test_no_colour_where_nobody_wants_it(
 
 
 def test_long_lines_are_left_whole(terminal: Terminal) -> None:
-    """A long line is not broken, so that it can be copied."""
+    """Long lines are not wrapped, so that they can be copied."""
     line = "x" * 5000
     ConsoleHandler(stream=terminal).send_message(MessageDetails("subject", line))
     assert f"    {line}\n" in terminal.getvalue()
 
 
 def test_numbers_and_paths_have_no_colours_of_their_own(terminal: Terminal) -> None:
-    """The text is as the script wrote it: nothing in it is highlighted."""
+    """The script's text is not highlighted."""
     ConsoleHandler(stream=terminal).send_message(MessageDetails("subject", "7 of /var/log/x.log True"))
     assert "    7 of /var/log/x.log True\n" in terminal.getvalue()
 
 
 def test_a_console_that_cannot_show_a_character() -> None:
-    """On a cp1252 console, as Windows has it, what cannot be shown is replaced and the rest is there."""
+    """On a cp1252 console, characters that it cannot show are replaced, and the rest is printed."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="cp1252", newline="\n")
     ConsoleHandler(stream=stream).send_message(MessageDetails("Café 🦫", "Straße → Ω caf\udce9"))
@@ -187,7 +187,7 @@ def test_a_closed_console() -> None:
 
 
 class WriteOnly:
-    """All that ``print`` needs of a stream, and no more."""
+    """A stream with ``write`` alone."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -198,14 +198,14 @@ class WriteOnly:
 
 
 def test_a_stream_that_can_only_write() -> None:
-    """What a script puts in the place of ``sys.stdout`` may have ``write`` and nothing else: it is printed to."""
+    """A replacement of ``sys.stdout`` with ``write`` alone is printed to."""
     stream = WriteOnly()
     ConsoleHandler(stream=stream).send_message(MESSAGE)  # type: ignore[arg-type]  # on purpose
     assert stream.text == printed()
 
 
-def test_a_pipe_that_broke_is_told() -> None:
-    """A reader that is gone is a failure for good: trying again would not bring it back."""
+def test_a_pipe_that_broke_is_reported() -> None:
+    """A closed pipe is a permanent error, because its reader does not come back."""
     ours, theirs = os.pipe()
     os.close(ours)
     with open(theirs, "w", encoding="utf-8") as stream, pytest.raises(DeliveryError, match="broke off") as caught:  # noqa: PTH123 - a descriptor
@@ -217,13 +217,13 @@ def test_a_pipe_that_broke_is_told() -> None:
 
 
 def test_the_stream_of_the_moment(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a stream of its own a handler prints to what ``sys.stdout`` is when a message comes."""
+    """Without ``stream``, a handler prints to ``sys.stdout`` at the time of each message."""
     handler = ConsoleHandler()
     handler.send_message(MESSAGE)
     assert capsys.readouterr().out == printed()
 
 
-def test_it_prints_the_kinds_that_it_was_told_to(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_the_kinds_of_its_setting(capsys: pytest.CaptureFixture[str]) -> None:
     """``kinds`` chooses what is printed, and an unknown kind is refused."""
     with supervise("night", handlers=[ConsoleHandler(kinds=["success"])], journal=False) as run:
         run.notify("hello")
@@ -236,7 +236,7 @@ def test_it_prints_the_kinds_that_it_was_told_to(capsys: pytest.CaptureFixture[s
 
 
 def test_colours_on_a_real_terminal(tmp_path: Path) -> None:
-    """On a real terminal a script's messages are coloured, and whole."""
+    """On a real terminal, messages are coloured and complete."""
     body = """
         from supervisor.message_handlers import ConsoleHandler
         with supervise("night", handlers=[ConsoleHandler()]) as run:
@@ -252,7 +252,7 @@ def test_colours_on_a_real_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_a_terminal_that_cannot_show_a_character(encoding: str, tmp_path: Path) -> None:
-    """On a terminal too, what cannot be shown is replaced, and the message is there."""
+    """On a terminal, characters that it cannot show are replaced, and the rest is printed."""
     body = """
         from supervisor.message_handlers import ConsoleHandler
         with supervise("night", handlers=[ConsoleHandler()]) as run:
@@ -267,7 +267,7 @@ def test_a_terminal_that_cannot_show_a_character(encoding: str, tmp_path: Path) 
 
 
 def test_a_message_goes_above_a_live_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a bar is on the terminal, what is printed passes through it, or it would stand in the bar's line."""
+    """While a progress bar is shown, messages are printed through it, so that they do not mix with the bar's line."""
     from rich.console import Console
     from rich.live import Live
 

@@ -28,12 +28,12 @@ _WAYS = re.compile(rf"/(ping/)?({CHECK}|{UNKNOWN}|{PING_KEY}/(backup|twins|missi
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the proxy of the machine that tests run on out of the way."""
+    """Remove the proxy settings of the machine that runs the tests."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 def healthchecks(request: Request) -> Answer | None:
-    """Answer as Healthchecks does; None where all is well."""
+    """Return Healthchecks' response to a faulty ping; None for a good one."""
     way = _WAYS.fullmatch(request.path)
     if request.method != "POST" or not way:
         return Answer(404, body="not found")
@@ -92,7 +92,7 @@ def refusal(handler: HealthchecksHandler, details: MessageDetails | None = None)
     ],
 )
 def test_each_kind_has_its_signal(peer: HttpPeer, kind: Kind, signal: str) -> None:
-    """Start, success and failure change the check; all else goes into its log, always with the run's id."""
+    """Start, success and failure change the check's state; other kinds go into its log. All carry the run's id."""
     report = RunReport(id=RUN_ID, name="backup", started_at=datetime.now(UTC), outcome=Outcome.SUCCESS)
     send(HealthchecksHandler(uuid=CHECK, host=peer.url), message(kind, report=report))
     [request] = peer.requests
@@ -101,13 +101,13 @@ def test_each_kind_has_its_signal(peer: HttpPeer, kind: Kind, signal: str) -> No
 
 
 def test_a_run_that_only_goes_on_has_not_succeeded(peer: HttpPeer) -> None:
-    """A run that makes progress again after a stall has not ended: the check stays as it is."""
+    """The recovery of a run that has not ended leaves the check's state unchanged."""
     send(HealthchecksHandler(uuid=CHECK, host=peer.url), message(Kind.RECOVERY))
     assert peer.requests[0].path == f"/{CHECK}/log?rid={SHOWN_ID}"
 
 
 def test_every_kind_is_wanted_and_known() -> None:
-    """It asks for every kind there is, start and success above all, unless told which."""
+    """By default ``kinds`` has all kinds, start and success among them."""
     assert HealthchecksHandler(uuid=CHECK).kinds == frozenset(Kind)
     assert HealthchecksHandler(uuid=CHECK, kinds=["start", "success"]).kinds == {Kind.START, Kind.SUCCESS}
 
@@ -123,7 +123,7 @@ def test_every_kind_is_wanted_and_known() -> None:
     ],
 )
 def test_check_is_named_in_each_way(peer: HttpPeer, settings: dict[str, Any], path: str) -> None:
-    """By its whole URL, by UUID, or by ping key and slug; hosted or one's own."""
+    """A check is named by its URL, by its UUID, or by ping key and slug, on any server."""
     whole: dict[str, Any] = {
         name: f"{peer.url}{value}" if value[0] == "/" else value for name, value in settings.items()
     }
@@ -132,7 +132,7 @@ def test_check_is_named_in_each_way(peer: HttpPeer, settings: dict[str, Any], pa
 
 
 def test_run_ids_become_uuids(peer: HttpPeer) -> None:
-    """An id that is a UUID stays itself; another becomes always the same UUID; without a run there is none."""
+    """A run's id that is a UUID is used as it is; another becomes a UUID that depends on it alone."""
     assert str(run_uuid(RUN_ID)) == SHOWN_ID
     assert run_uuid("run 1") == run_uuid("run 1") != run_uuid("run 2")
     assert run_uuid("\ud800").version == 5
@@ -141,7 +141,7 @@ def test_run_ids_become_uuids(peer: HttpPeer) -> None:
 
 
 def test_late_success_goes_into_the_log(peer: HttpPeer) -> None:
-    """What was delivered hours late must not say that the script has just run; a failure still does its work."""
+    """A start or success that is delivered hours late goes into the log; a failure still counts."""
     late = datetime.now(UTC) - timedelta(hours=2)
     handler = HealthchecksHandler(uuid=CHECK, host=peer.url)
     for kind in (Kind.START, Kind.SUCCESS, Kind.FAILURE):
@@ -153,7 +153,7 @@ def test_late_success_goes_into_the_log(peer: HttpPeer) -> None:
 
 
 def test_body_is_cut_between_characters(peer: HttpPeer) -> None:
-    """A body holds at most 100 kB of whole UTF-8 characters, and says that it was cut."""
+    """A body is cut to 100 kB between two characters, with a note."""
     for shift in range(4):
         details = message(message="x" * shift + "🏔" * 3_000_000)
         send(HealthchecksHandler(uuid=CHECK, host=peer.url), details)
@@ -166,7 +166,7 @@ def test_body_is_cut_between_characters(peer: HttpPeer) -> None:
 
 
 def test_hostile_texts_are_plain_text(peer: HttpPeer) -> None:
-    """Line breaks in a subject, NUL and half characters become harmless."""
+    """Line breaks in a subject, NUL and lone surrogates are replaced."""
     send(HealthchecksHandler(uuid=CHECK, host=peer.url), message(subject="a\r\nX: y", message="nul\0 half\ud800 é"))
     assert peer.requests[0].body.decode() == "a X: y\n\nnul\ufffd half\ufffd é"
 
@@ -189,7 +189,7 @@ def test_hostile_texts_are_plain_text(peer: HttpPeer) -> None:
 def test_answers_are_permanent_or_temporary(
     peer: HttpPeer, status: int, body: str, wait_s: float | None, said: str, *, permanent: bool
 ) -> None:
-    """What may go away is temporary, and a 200 that recorded nothing is no success."""
+    """Responses are temporary or permanent, and a 200 that recorded nothing is an error."""
     peer.answers.append(Answer(status, body=body))
     error = refusal(HealthchecksHandler(uuid=CHECK, host=peer.url))
     assert (error.permanent, error.retry_after_s) == (permanent, wait_s)
@@ -204,13 +204,13 @@ def test_recorded_pings_are_success(peer: HttpPeer, status: int) -> None:
 
 
 def test_retry_after_goes_before_our_own_guess(peer: HttpPeer) -> None:
-    """A server that says how long to wait is believed."""
+    """``Retry-After`` is passed on."""
     peer.answers.append(Answer(429, {"Retry-After": "7"}))
     assert refusal(HealthchecksHandler(uuid=CHECK, host=peer.url)).retry_after_s == 7
 
 
 def test_service_itself_says_what_is_wrong_with_a_check(peer: HttpPeer) -> None:
-    """Unknown UUIDs, unknown slugs and slugs that two checks share are told apart."""
+    """Unknown UUIDs, unknown slugs and slugs that two checks share have different remedies."""
     unknown = refusal(HealthchecksHandler(uuid=UNKNOWN, host=peer.url))
     missing = refusal(HealthchecksHandler(ping_key=PING_KEY, slug="missing", host=peer.url))
     twins = refusal(HealthchecksHandler(ping_key=PING_KEY, slug="twins", host=peer.url))
@@ -219,7 +219,7 @@ def test_service_itself_says_what_is_wrong_with_a_check(peer: HttpPeer) -> None:
 
 
 def test_hang_and_lost_connections_are_temporary(peer: HttpPeer) -> None:
-    """A hanging, dropping or missing server costs at most the timeout."""
+    """A server that hangs, closes the connection or is missing takes at most the timeout."""
     peer.answers += [Answer(200, delay_s=60), Answer(drop=True)]
     errors = [refusal(HealthchecksHandler(uuid=CHECK, host=peer.url, timeout_s=0.2))]
     errors += [refusal(HealthchecksHandler(uuid=CHECK, host=host)) for host in (peer.url, refused_url())]
@@ -229,7 +229,7 @@ def test_hang_and_lost_connections_are_temporary(peer: HttpPeer) -> None:
 
 
 def test_secrets_appear_nowhere(peer: HttpPeer, caplog: pytest.LogCaptureFixture) -> None:
-    """UUIDs, ping keys and ping URLs stay out of repr, names, errors and logs."""
+    """UUIDs, ping keys and ping URLs appear in no repr, name, error or log."""
     caplog.set_level(0)
     peer.rule = None
     peer.answer(400, body=f"bad: {peer.url}/{CHECK} {PING_KEY}")
@@ -264,14 +264,14 @@ def test_secrets_appear_nowhere(peer: HttpPeer, caplog: pytest.LogCaptureFixture
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any]) -> None:
-    """A check that is not named, or named twice, is told when the handler is built."""
+    """A check that is not named, or named twice, is refused when the handler is built."""
     with pytest.raises(ConfigurationError, match=r"^HealthchecksHandler: ") as caught:
         HealthchecksHandler(**settings)
     assert "s3cret" not in str(caught.value)
 
 
 def test_names() -> None:
-    """The name says the slug, which is no secret, and can be set."""
+    """The name contains the slug, which is no secret, and can be set."""
     assert HealthchecksHandler(uuid=CHECK).name == "healthchecks"
     assert HealthchecksHandler(ping_key=PING_KEY, slug="backup").name == "healthchecks backup"
     assert HealthchecksHandler(uuid=CHECK, name="nightly").name == "nightly"

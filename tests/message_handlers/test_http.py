@@ -33,7 +33,7 @@ NOW = datetime(2026, 1, 31, 23, 59, 59, 123456, UTC)
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the proxy of the machine that tests run on out of the way."""
+    """Remove the proxy settings of the machine that runs the tests."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -80,13 +80,13 @@ def refusal(handler: WebhookHandler, details: MessageDetails | None = None) -> D
     ],
 )
 def test_retry_after_is_honoured(peer: HttpPeer, headers: dict[str, str], wait_s: float | None) -> None:
-    """Seconds and dates are understood, dates by the server's own clock; nonsense counts as nothing."""
+    """``Retry-After`` holds seconds or a date, compared with the server's clock; other values are ignored."""
     peer.answers.append(Answer(503, headers))
     assert refusal(WebhookHandler(url=peer.url)).retry_after_s == wait_s
 
 
 def test_hang_is_bounded(peer: HttpPeer) -> None:
-    """A server that never answers costs the timeout, and the error is temporary."""
+    """A server that never responds takes the timeout, and the error is temporary."""
     peer.answer(200, delay_s=60)
     started_s = time.monotonic()
     error = refusal(WebhookHandler(url=peer.url, timeout_s=0.2))
@@ -95,7 +95,7 @@ def test_hang_is_bounded(peer: HttpPeer) -> None:
 
 
 def test_dripping_answer_is_bounded(peer: HttpPeer) -> None:
-    """A server that answers a byte at a time does not hold us longer than the timeout."""
+    """A server that responds one byte at a time takes no longer than the timeout."""
     peer.answer(200, body="x" * 1000, drip_s=0.05)
     started_s = time.monotonic()
     error = refusal(WebhookHandler(url=peer.url, timeout_s=0.5))
@@ -105,7 +105,7 @@ def test_dripping_answer_is_bounded(peer: HttpPeer) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not drop what a full backlog cannot hold")
 def test_connection_that_nobody_accepts_is_bounded() -> None:
-    """A black hole, here a listener whose queue is full, costs the timeout."""
+    """A host that drops packets, here a listener whose queue is full, takes the timeout."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -124,7 +124,7 @@ def test_connection_that_nobody_accepts_is_bounded() -> None:
 
 
 def test_lost_connections_are_temporary(peer: HttpPeer) -> None:
-    """Refused, dropped and unknown servers are temporary faults with a text that says what happened."""
+    """Refused and lost connections and unknown hosts are temporary errors with the reason."""
     refused = refusal(WebhookHandler(url=refused_url()))
     peer.answer(drop=True)
     dropped = refusal(WebhookHandler(url=peer.url))
@@ -136,7 +136,7 @@ def test_lost_connections_are_temporary(peer: HttpPeer) -> None:
 
 
 def test_what_is_no_http_is_temporary() -> None:
-    """A server that speaks something else is told as such."""
+    """A server that does not speak HTTP is a temporary error with the reason."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def greet() -> None:
@@ -152,8 +152,8 @@ def test_what_is_no_http_is_temporary() -> None:
     assert (error.permanent, "220 smtp ready" in error.reason) == (False, True)
 
 
-def test_connection_is_kept_and_mended(peer: HttpPeer) -> None:
-    """Many messages share a connection, and one that the server has closed meanwhile is replaced unseen."""
+def test_connection_is_kept_and_replaced(peer: HttpPeer) -> None:
+    """Messages share a connection; one that the server has closed is replaced without an error."""
     handler = WebhookHandler(url=peer.url)
     for _ in range(5):
         handler.send_message(failure())
@@ -167,7 +167,7 @@ def test_connection_is_kept_and_mended(peer: HttpPeer) -> None:
 
 
 def test_connection_that_was_idle_for_long_is_not_used(peer: HttpPeer) -> None:
-    """Firewalls forget idle connections silently, so after a while a new one is opened."""
+    """A connection that was idle for long is replaced, because firewalls drop idle ones silently."""
     now_s = 0.0
     connection = HttpConnection(peer.url, 5.0, clock=lambda: now_s)
     connection.post("/", b"", {})
@@ -181,7 +181,7 @@ def test_connection_that_was_idle_for_long_is_not_used(peer: HttpPeer) -> None:
 
 
 def test_threads_share_a_handler(peer: HttpPeer) -> None:
-    """Messages of several threads do not get into each other's way."""
+    """Several threads can send through one handler."""
     handler = WebhookHandler(url=peer.url)
 
     def send_ten() -> None:
@@ -202,7 +202,7 @@ def test_threads_share_a_handler(peer: HttpPeer) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_forked_child_opens_a_connection_of_its_own(peer: HttpPeer) -> None:
-    """Parent and child do not talk on one connection."""
+    """After a fork, parent and child use different connections."""
     handler = WebhookHandler(url=peer.url)
     handler.send_message(failure())
     child = os.fork()  # type: ignore[attr-defined,unused-ignore]  # there is none on Windows
@@ -218,14 +218,14 @@ def test_forked_child_opens_a_connection_of_its_own(peer: HttpPeer) -> None:
 
 
 def test_forgotten_handler_leaves_no_socket_open(peer: HttpPeer) -> None:
-    """A handler that nobody closed gives its connection back without a warning."""
+    """A handler that is garbage-collected closes its connection, without a ResourceWarning."""
     handler = WebhookHandler(url=peer.url)
     handler.send_message(failure())
     del handler
 
 
-def test_refusal_in_the_middle_of_a_large_body_is_heard() -> None:
-    """A server that answers and hangs up before it has read all of a body is heard, not taken for a lost connection."""
+def test_refusal_in_the_middle_of_a_large_body_is_returned() -> None:
+    """A response that comes before the body was read is returned, although the server closes the connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def refuse() -> None:
@@ -246,7 +246,7 @@ def test_refusal_in_the_middle_of_a_large_body_is_heard() -> None:
 
 
 def test_answer_without_its_end_counts() -> None:
-    """A status that arrived decides, even if its body never ends: sending again would make a repeat."""
+    """The status counts even if the body never ends, because sending again would deliver the message twice."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def stop_in_the_middle() -> None:
@@ -264,7 +264,7 @@ def test_answer_without_its_end_counts() -> None:
 
 
 def test_slow_upload_may_take_longer_than_the_timeout() -> None:
-    """The timeout counts for each block that is sent, so a large body on a slow line arrives."""
+    """The timeout counts for each block, so that a large body can be sent over a slow network."""
     body = b"x" * 20_000_000
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)  # or the system takes it all at once
@@ -292,7 +292,7 @@ def test_slow_upload_may_take_longer_than_the_timeout() -> None:
 
 
 def test_huge_answer_is_not_read() -> None:
-    """Only the beginning of an answer is read, and its connection is not used again."""
+    """Only the first 64 KiB of a response are read, and its connection is not used again."""
     with http_peer() as peer:
         peer.answer(500, body=b"x" * 5_000_000)
         connection = HttpConnection(peer.url, 10.0)
@@ -303,7 +303,7 @@ def test_huge_answer_is_not_read() -> None:
 
 
 def test_certificate_is_verified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A server's certificate must be trusted: if it is the message goes, if not the error says so."""
+    """A server's certificate must be trusted; otherwise nothing is sent and the error says why."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -350,7 +350,7 @@ def test_https_goes_through_a_proxys_tunnel(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 class _tunnel:  # noqa: N801 - used as a function
-    """Run a proxy that answers one CONNECT by a tunnel to a local port, and remembers what it was asked."""
+    """Run a proxy that opens a tunnel to a local port for one CONNECT, and records the request."""
 
     def __init__(self, port: int) -> None:
         self._port = port

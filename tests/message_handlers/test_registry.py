@@ -1,4 +1,4 @@
-"""Handlers found by their scheme, of this package and of others."""
+"""Handlers by scheme, from this package and from others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Install a package that offers a handler, one that cannot be loaded, and one under a name of ours."""
+    """Install a package that offers a handler, one that cannot be loaded, and one under a built-in scheme."""
     (tmp_path / "pager_package.py").write_text("class PagerHandler:\n    def send_message(self, details): pass\n")
     facts = tmp_path / "pager-1.0.dist-info"
     facts.mkdir()
@@ -31,7 +31,7 @@ def another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("scheme", BUILT_IN)
 def test_each_handler_of_ours_has_a_scheme(scheme: str) -> None:
-    """A scheme of this package gives the class that the package exports."""
+    """Each built-in scheme has the class that the package exports."""
     found = handler_class(scheme)
     assert found is getattr(message_handlers, BUILT_IN[scheme])
     assert callable(found.send_message)
@@ -45,25 +45,25 @@ def test_none_of_ours_is_forgotten() -> None:
 
 @pytest.mark.usefixtures("another_package")
 def test_an_entry_point_adds_a_handler() -> None:
-    """A package adds a handler by an entry point of the group."""
+    """An entry point of the group adds a handler."""
     assert handler_class("pager").__name__ == "PagerHandler"
 
 
 @pytest.mark.usefixtures("another_package")
 def test_a_scheme_of_ours_cannot_be_taken_over() -> None:
-    """An entry point under the name of one of our handlers does not replace it."""
+    """An entry point cannot replace a built-in handler."""
     assert handler_class("email").__name__ == "EmailHandler"
 
 
 @pytest.mark.usefixtures("another_package")
-def test_a_scheme_that_nobody_offers_is_told_with_those_there_are() -> None:
-    """A misspelt scheme is named, with what was probably meant and all that can be had."""
+def test_an_unknown_scheme_is_reported_with_those_that_exist() -> None:
+    """The error for an unknown scheme has a suggestion, and lists all schemes."""
     with pytest.raises(ConfigurationError, match=r"no handler of type 'pagr'; did you mean 'pager'\? .*console.*pager"):
         handler_class("pagr")
 
 
 @pytest.mark.usefixtures("another_package")
-def test_a_handler_that_cannot_be_loaded_is_told_with_its_reason() -> None:
-    """What an entry point names but is not there gives a clear error."""
+def test_a_handler_that_cannot_be_loaded_is_reported_with_its_reason() -> None:
+    """The error for an entry point that cannot be loaded has its target and the reason."""
     with pytest.raises(ConfigurationError, match=r"'broken' \(pager_package:Missing\) cannot be loaded"):
         handler_class("broken")

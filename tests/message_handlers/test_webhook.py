@@ -32,7 +32,7 @@ SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the proxy of the machine that tests run on out of the way."""
+    """Remove the proxy settings of the machine that runs the tests."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -46,7 +46,7 @@ def peer() -> Iterator[HttpPeer]:
 
 
 def report(**changes: Any) -> RunReport:
-    """Return a report in which everything is said."""
+    """Return a report with all fields set."""
     facts: dict[str, Any] = {
         "id": "r1",
         "name": "nightly parcels",
@@ -70,7 +70,7 @@ def report(**changes: Any) -> RunReport:
 
 
 def failure(**changes: Any) -> MessageDetails:
-    """Return a failure's message, with an attachment that is not there."""
+    """Return a failure's message, with a missing attachment."""
     facts: dict[str, Any] = {
         "subject": "nightly parcels failed",
         "message": "KeyError 'x'",
@@ -150,7 +150,7 @@ def test_document_says_everything_field_by_field(peer: HttpPeer) -> None:
 
 
 def test_parts_are_data() -> None:
-    """What supervisor composed is there part by part, a traceback once."""
+    """The document has the message's parts; a traceback is not repeated in them."""
     error = ErrorDetails(type="KeyError", message="'x'", where="p.py:1 in load", excerpt="> 1 | x", traceback="T" * 99)
     details = message_for(Kind.FAILURE, report(error=error, values={"rows": 12}), past=Past())
     body = document(details)
@@ -184,8 +184,8 @@ def test_message_outside_of_runs_has_no_run() -> None:
         st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(), max_size=9)),
     ),
 )
-def test_document_is_valid_json_whatever_a_script_says(text: str, values: dict[str, Any]) -> None:
-    """Any text and any recorded value becomes strict JSON in UTF-8, without NaN, NUL and half characters."""
+def test_document_is_valid_json_for_any_text(text: str, values: dict[str, Any]) -> None:
+    """Any text and any recorded value becomes strict JSON in UTF-8, without NaN, NUL and lone surrogates."""
     half = text + "\ud800"
     details = failure(subject=half, message=half, report=report(values=values, name=half))
     encoded = json.dumps(document(details), ensure_ascii=False, allow_nan=False).encode()
@@ -193,7 +193,7 @@ def test_document_is_valid_json_whatever_a_script_says(text: str, values: dict[s
 
 
 def test_long_texts_are_cut_with_a_note() -> None:
-    """A body of 10 MB does not make a document that no receiver takes."""
+    """Long texts are cut in the document, with a note."""
     body = document(
         failure(message="x" * 10_000_000, report=report(error=ErrorDetails(type="E", traceback="y" * 10**7)))
     )
@@ -202,7 +202,7 @@ def test_long_texts_are_cut_with_a_note() -> None:
 
 
 def test_signature_is_that_of_standard_webhooks(peer: HttpPeer) -> None:
-    """A receiver verifies the request with the id, the timestamp and the body, as the specification lays down."""
+    """A receiver can verify the signature from the id, the timestamp and the body, as the specification says."""
     send(WebhookHandler(url=peer.url, secret=SECRET, now_s=lambda: 1_700_000_000.9))
     [request] = peer.requests
     assert request.headers["webhook-timestamp"] == "1700000000"
@@ -212,7 +212,7 @@ def test_signature_is_that_of_standard_webhooks(peer: HttpPeer) -> None:
 
 
 def test_signature_agrees_with_the_specifications_own_example() -> None:
-    """The key, id, timestamp and body of the reference libraries' tests give the signature that these expect."""
+    """The values of the reference libraries' tests give the signature that those expect."""
     handler = WebhookHandler(
         url="http://127.0.0.1", secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", now_s=lambda: 1614265330
     )
@@ -260,8 +260,8 @@ def test_other_answers_are_permanent_or_temporary(peer: HttpPeer, status: int, *
     assert len(peer.requests) == 1
 
 
-def test_redirect_is_told_and_not_followed(peer: HttpPeer) -> None:
-    """A 3xx names the new place, without the token in it."""
+def test_redirect_is_reported_and_not_followed(peer: HttpPeer) -> None:
+    """The error for a 3xx has the new URL, without the token in it."""
     peer.answer(307, {"Location": f"https://new.example/hooks/{TOKEN}"})
     error = refusal(WebhookHandler(url=f"{peer.url}/hooks/{TOKEN}"))
     assert "moved to https://new.example" in error.reason
@@ -275,7 +275,7 @@ def test_gone_hook_says_so(peer: HttpPeer) -> None:
 
 
 def test_secrets_appear_nowhere(peer: HttpPeer, caplog: pytest.LogCaptureFixture) -> None:
-    """Tokens in the path, the query, the headers, the password and the secret stay out of repr, errors and logs."""
+    """Tokens in the path, the query and the headers, the password and the secret appear in no repr, error or log."""
     caplog.set_level(0)
     secrets = (TOKEN, "t0k3n-in-the-query", "b3arer-t0ken", "passw0rd", "my-own-s3cret")
     url = f"{peer.url.replace('://', '://me:passw0rd@')}/{TOKEN}?key={secrets[1]}"
@@ -308,7 +308,7 @@ def test_secrets_appear_nowhere(peer: HttpPeer, caplog: pytest.LogCaptureFixture
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], said: str) -> None:
-    """What is missing or wrong is told when the handler is built, without quoting what may be secret."""
+    """Missing and wrong settings are refused when the handler is built, without quoting secrets."""
     with pytest.raises(ConfigurationError, match="WebhookHandler: ") as caught:
         WebhookHandler(**settings)
     assert said in str(caught.value)
@@ -316,7 +316,7 @@ def test_wrong_settings_are_named(settings: dict[str, Any], said: str) -> None:
 
 
 def test_name_is_settable_and_says_the_server() -> None:
-    """The name finds the handler again; by default it is the server's."""
+    """The name can be set; by default it contains the server's name."""
     handler = WebhookHandler(url=f"https://hooks.example.com/{TOKEN}")
     assert handler.name == "webhook hooks.example.com"
     handler.name = "ops"

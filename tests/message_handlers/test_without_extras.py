@@ -19,10 +19,10 @@ HANDLERS = {
 
 
 @pytest.mark.parametrize(("library", "make", "named"), HANDLERS.values(), ids=HANDLERS)
-def test_a_missing_library_is_told_with_its_remedy(
+def test_a_missing_library_is_reported_with_its_remedy(
     library: str, make: Any, named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The handler can be built, and sending says what to install; trying again would not help."""
+    """The handler can be built, and sending raises a permanent error that names the package to install."""
     for name in [each for each in sys.modules if each.split(".")[0] == library]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)

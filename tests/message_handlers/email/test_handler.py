@@ -1,4 +1,4 @@
-"""What an EmailHandler asks for, and what arrives."""
+"""EmailHandler: its settings, and the mails that arrive at a real SMTP server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REQUIRED: dict[str, Any] = {
 
 
 def handler_for(server: MailServer, **settings: Any) -> EmailHandler:
-    """Return a handler that sends to a server of ours."""
+    """Return a handler that sends to the test's server."""
     ours = {"smtp_server": "127.0.0.1", "smtp_port": server.port, "security": "none"}
     return EmailHandler(**{**REQUIRED, **ours, **settings})
 
@@ -57,7 +57,7 @@ def handler(server: MailServer) -> Iterator[EmailHandler]:
 
 @attrs.frozen
 class Tls:
-    """A server's side of TLS, and what its clients trust."""
+    """The server's TLS context, and the certificate that its clients trust."""
 
     context: ssl.SSLContext
     ca_file: str
@@ -77,7 +77,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
 
 
 def test_settings_have_the_defaults_that_are_documented() -> None:
-    """The required settings alone make a handler that encrypts, and is named by its recipient."""
+    """With the required settings alone, a handler uses STARTTLS and is named after its recipient."""
     handler = EmailHandler(**REQUIRED)
     assert (handler.smtp_port, handler.security, handler.timeout_s) == (587, "starttls", 10)
     assert handler.verify_certificate is True
@@ -87,12 +87,12 @@ def test_settings_have_the_defaults_that_are_documented() -> None:
 
 @pytest.mark.parametrize(("security", "port"), [("starttls", 587), ("tls", 465), ("none", 25)])
 def test_the_port_follows_from_the_security(security: str, port: int) -> None:
-    """Without smtp_port it is the one that this security usually has."""
+    """The default of smtp_port is the usual port for ``security``."""
     assert EmailHandler(**REQUIRED, security=security).smtp_port == port
 
 
 def test_settings_of_version_3_fit() -> None:
-    """A dictionary of version 3 becomes a handler as it is."""
+    """The settings of version 3 are accepted unchanged."""
     old = {
         "smtpServer": "send.example.com",
         "smtpPort": 25,
@@ -108,7 +108,7 @@ def test_settings_of_version_3_fit() -> None:
 @pytest.mark.parametrize("name", list(REQUIRED))
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_a_required_setting_that_is_missing_or_blank_is_named(name: str, value: object) -> None:
-    """What must be there is asked for by its name, whether it was left out or is blank."""
+    """The error for a missing or blank setting has its name."""
     for settings in (REQUIRED | {name: value}, {key: each for key, each in REQUIRED.items() if key != name}):
         with pytest.raises(ConfigurationError, match=rf"^EmailHandler: {name} must be "):
             EmailHandler(**settings)
@@ -143,7 +143,7 @@ def test_a_required_setting_that_is_missing_or_blank_is_named(name: str, value: 
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(name: str, value: object) -> None:
-    """What is out of range is told when the handler is built, not when a run has failed."""
+    """Settings out of range are refused when the handler is built."""
     with pytest.raises(ConfigurationError, match=rf"^EmailHandler: {name} must be "):
         EmailHandler(**{**REQUIRED, name: value})
 
@@ -153,13 +153,13 @@ def test_a_setting_that_cannot_be_used_is_named(name: str, value: object) -> Non
     [{"username": "jobs"}, {"password": "s3cret"}, {"oauth2_token": str}],
 )
 def test_a_login_is_whole_or_not_there(login: dict[str, Any]) -> None:
-    """A name without a password, or the other way round, is told when the handler is built."""
+    """A username without a password, or the reverse, is refused when the handler is built."""
     with pytest.raises(ConfigurationError, match=r"username must come with password or oauth2_token"):
         EmailHandler(**REQUIRED, **login)
 
 
 def test_neither_repr_nor_errors_show_a_secret() -> None:
-    """A password is nowhere to be seen, neither in repr nor in an error about it."""
+    """A password appears neither in repr nor in an error about it."""
     handler = EmailHandler(**REQUIRED, username="jobs", password="s3cret")
     assert "s3cret" not in repr(handler)
     with pytest.raises(ConfigurationError) as caught:
@@ -168,7 +168,7 @@ def test_neither_repr_nor_errors_show_a_secret() -> None:
 
 
 def test_names_tell_handlers_apart_that_have_other_recipients() -> None:
-    """The outbox finds a handler by its name, which stays the same for the same recipients and is short for many."""
+    """The name depends on the recipients alone, and is short even for many."""
     many = [f"person{index}@example.com" for index in range(50)]
     names = [EmailHandler(**{**REQUIRED, "to_addresses": each}).name for each in (many, many[::-1], many[:49])]
     assert names[0] != names[2]
@@ -178,7 +178,7 @@ def test_names_tell_handlers_apart_that_have_other_recipients() -> None:
 
 
 def test_importing_the_handler_loads_no_client_library() -> None:
-    """A run that sends nothing does not pay for smtplib, ssl and email."""
+    """Building a handler imports none of smtplib, ssl and email."""
     code = (
         "import sys; import supervisor.message_handlers._email.handler as m;"
         "m.EmailHandler(smtp_server='s', from_address='a@example.com', to_addresses='b@example.com');"
@@ -189,7 +189,7 @@ def test_importing_the_handler_loads_no_client_library() -> None:
 
 
 def test_a_message_arrives_as_text_and_html(server: MailServer) -> None:
-    """What was said arrives in both forms, to all recipients, with a subject, a date and the last line."""
+    """A message arrives as text and HTML at all recipients, with subject, date and last line."""
     handler = handler_for(
         server,
         from_address="Night Jobs <jobs@example.com>",
@@ -221,7 +221,7 @@ def test_a_message_arrives_as_text_and_html(server: MailServer) -> None:
 
 
 def test_html_of_the_message_is_sent_as_it_is(server: MailServer, handler: EmailHandler, tmp_path: Path) -> None:
-    """HTML that comes with a message is kept, with what is to be said of its attachments inside of the page."""
+    """A message's own HTML is sent, with the notes about attachments inside the page."""
     html = "<html><BODY><h1>Fine — ok</h1></BODY></html>"
     handler.send_message(MessageDetails("s", "t", [tmp_path / "a & b.log"], html=html))
     (arrived,) = server.arrived
@@ -231,7 +231,7 @@ def test_html_of_the_message_is_sent_as_it_is(server: MailServer, handler: Email
 
 
 def test_a_repeat_can_be_recognised(server: MailServer, handler: EmailHandler) -> None:
-    """The Message-ID follows from the message's id, whoever sends it and however often."""
+    """The Message-ID depends on the message's id alone, so that a repeat has the same."""
     details = MessageDetails("s", "t", id="0123abc")
     handler.send_message(details)
     other = handler_for(server)
@@ -278,13 +278,13 @@ def test_the_messages_of_a_run_form_a_thread(server: MailServer, handler: EmailH
 def test_only_what_went_wrong_is_important(
     server: MailServer, handler: EmailHandler, kind: Kind, importance: str | None
 ) -> None:
-    """A failure says so to the mail reader; the rest does not shout."""
+    """A failure has "Importance: high"; other kinds do not."""
     handler.send_message(MessageDetails("s", "t", kind=kind))
     assert server.arrived[0].mail["Importance"] == importance
 
 
 def test_one_connection_serves_many_messages(server: MailServer, handler: EmailHandler) -> None:
-    """The connection is opened once, and closing takes leave of the server."""
+    """Messages share one connection, and ``close`` sends QUIT."""
     for index in range(20):
         handler.send_message(MessageDetails(f"s{index}", "t"))
     assert server.connections == 1
@@ -297,7 +297,7 @@ def test_one_connection_serves_many_messages(server: MailServer, handler: EmailH
 
 
 def test_closing_while_a_message_is_on_its_way_waits_for_it(server: MailServer) -> None:
-    """Another thread may close at any moment: the message still goes out, and the connection does not stay open."""
+    """When another thread closes the handler, the message is still sent, and then the connection is closed."""
     handler = handler_for(server)
     asked = threading.Event()
 
@@ -317,7 +317,7 @@ def test_closing_while_a_message_is_on_its_way_waits_for_it(server: MailServer) 
 
 
 def test_several_threads_share_a_handler(server: MailServer, handler: EmailHandler) -> None:
-    """Messages from several threads go over the one connection, one after the other."""
+    """Messages of several threads share the connection, one after the other."""
 
     def send(name: str) -> None:
         for index in range(10):
@@ -334,7 +334,7 @@ def test_several_threads_share_a_handler(server: MailServer, handler: EmailHandl
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_has_a_connection_of_its_own(server: MailServer) -> None:
-    """After a fork, parent and child both send, and neither disturbs the other's connection."""
+    """After a fork, parent and child use different connections."""
     code = f"""
 import os
 from supervisor.message_handlers._email.handler import EmailHandler
@@ -369,7 +369,7 @@ def test_starttls_encrypts_before_anything_is_sent(tls: Tls) -> None:
 
 
 def test_tls_is_encrypted_from_the_start(tls: Tls) -> None:
-    """With "tls" not even the greeting is in the open."""
+    """With "tls" the connection is encrypted before the server's greeting."""
     with MailServer(tls=tls.context) as server:
         handler = handler_for(server, security="tls", ca_file=tls.ca_file)
         handler.send_message(MessageDetails("s", "t"))
@@ -378,8 +378,8 @@ def test_tls_is_encrypted_from_the_start(tls: Tls) -> None:
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_any_certificate_will_do_if_told_so(tls: Tls, security: str) -> None:
-    """Without verification an unknown authority does not matter."""
+def test_any_certificate_will_do_without_verification(tls: Tls, security: str) -> None:
+    """Without verification a certificate of an unknown authority is accepted."""
     options: dict[str, Any] = {"tls": tls.context} if security == "tls" else {"tls_context": tls.context}
     with MailServer(**options) as server:
         handler = handler_for(server, security=security, verify_certificate=False)
@@ -391,7 +391,7 @@ def test_any_certificate_will_do_if_told_so(tls: Tls, security: str) -> None:
 @pytest.mark.parametrize("password", ["secret", "s3crét", "bytes\udcff"])
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
 def test_a_password_logs_in(mechanism: str, password: str) -> None:
-    """Whichever of the usual mechanisms a server has, the password fits: ASCII, UTF-8 or bytes from the environment."""
+    """A login works with each usual mechanism, for passwords in ASCII, UTF-8 or undecodable bytes."""
     other = {"PLAIN": "LOGIN", "LOGIN": "PLAIN"}[mechanism]
     with MailServer(logins={"jöbs": password}, auth_exclude_mechanism=[other]) as server:
         handler = handler_for(server, username="jöbs", password=password)
@@ -401,7 +401,7 @@ def test_a_password_logs_in(mechanism: str, password: str) -> None:
 
 
 def test_a_token_logs_in_and_is_asked_for_anew_with_each_connection() -> None:
-    """XOAUTH2 takes the token that the function returns at that moment, as tokens expire after an hour."""
+    """XOAUTH2 calls the function for each connection, because tokens expire."""
     tokens = iter(["first", "second"])
     with MailServer(token="first") as server:
         handler = handler_for(server, username="jobs@example.com", oauth2_token=lambda: next(tokens))
@@ -415,7 +415,7 @@ def test_a_token_logs_in_and_is_asked_for_anew_with_each_connection() -> None:
 
 
 def test_attachments_arrive(server: MailServer, handler: EmailHandler, tmp_path: Path) -> None:
-    """Files and directories arrive whole, whatever they are named, and what is missing is told in both texts."""
+    """Files and directories arrive complete under any name, and both texts note the missing ones."""
     log = tmp_path / "läuft.log"
     log.write_bytes(b".line\r\n" * 50_000)
     folder = tmp_path / "folder"
@@ -433,7 +433,7 @@ def test_attachments_arrive(server: MailServer, handler: EmailHandler, tmp_path:
 
 
 def test_attachments_fit_into_the_size_that_the_server_announces(tmp_path: Path) -> None:
-    """Of what does not fit, the last part is sent, and the mail says so; the server is not even tempted to refuse."""
+    """A log is cut to the size that the server announced, with a note."""
     log = tmp_path / "big.log"
     log.write_text("".join(f"{os.urandom(30).hex()}\n" for _ in range(20_000)), encoding="ascii")
     with MailServer(data_size_limit=300_000) as server:
@@ -467,7 +467,7 @@ def test_attachments_fit_into_our_own_limit_where_none_is_announced(tmp_path: Pa
 def test_an_address_with_an_international_domain_is_reached_by_any_server(
     server: MailServer, handler: EmailHandler
 ) -> None:
-    """A domain goes in its ASCII form, which every server on the way takes; ß stays a letter of its own."""
+    """A domain is sent in its ASCII form, which every server accepts; ß is kept."""
     handler = handler_for(server, to_addresses="Jürgen <j@straße.münchen.example>")
     handler.send_message(MessageDetails("s", "t"))
     handler.close()
@@ -479,7 +479,7 @@ def test_an_address_with_an_international_domain_is_reached_by_any_server(
 
 
 def test_an_international_address_goes_to_a_server_that_takes_it(server: MailServer) -> None:
-    """With SMTPUTF8 an address that is not ASCII before the @ is a recipient like any other."""
+    """With SMTPUTF8 an address may be non-ASCII before the @."""
     handler = handler_for(server, to_addresses=["jürgen@example.com", "ops@example.com"])
     handler.send_message(MessageDetails("Grüße", "t"))
     handler.close()
@@ -491,7 +491,7 @@ def test_an_international_address_goes_to_a_server_that_takes_it(server: MailSer
 
 
 def test_without_smtputf8_the_others_get_it(caplog: pytest.LogCaptureFixture) -> None:
-    """Where the server does not take an address, the others get the mail, and the log tells who did not."""
+    """Without SMTPUTF8 such an address is logged as refused, and the others get the mail."""
     with MailServer(enable_SMTPUTF8=False) as server:
         handler = handler_for(server, to_addresses=["jürgen@example.com", "ops@example.com"])
         handler.send_message(MessageDetails("s", "t"))
@@ -511,7 +511,7 @@ def test_without_smtputf8_the_others_get_it(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_helo_asks_no_name_server(server: MailServer, handler: EmailHandler) -> None:
-    """The name in EHLO is a full one or an address, as RFC 5321 asks for."""
+    """The name in EHLO is a full host name or an address, as RFC 5321 requires."""
     handler.send_message(MessageDetails("s", "t"))
     (name,) = server.helo
     assert "." in name

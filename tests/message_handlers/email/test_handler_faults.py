@@ -1,4 +1,4 @@
-"""What an EmailHandler does when the server, the network or the message is bad."""
+"""EmailHandler with faulty servers, networks and messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GENEROUS_S = 30.0
 
 
 def handler_for(port: int, **settings: Any) -> EmailHandler:
-    """Return a handler that sends to a port of ours."""
+    """Return a handler that sends to a local port."""
     usual: dict[str, Any] = {
         "smtp_server": "127.0.0.1",
         "smtp_port": port,
@@ -39,7 +39,7 @@ def handler_for(port: int, **settings: Any) -> EmailHandler:
 
 
 def refusal(handler: EmailHandler, details: MessageDetails | None = None) -> DeliveryError:
-    """Return the error of a message that does not get through, and close the handler."""
+    """Send a message that is expected to fail, close the handler and return the error."""
     with pytest.raises(DeliveryError) as caught:
         handler.send_message(details or MessageDetails("s", "t"))
     handler.close()
@@ -56,7 +56,7 @@ def server() -> Iterator[MailServer]:
 
 
 def test_a_refused_connection_is_temporary() -> None:
-    """Nobody listens: later, somebody may."""
+    """A port without a listener is a temporary error."""
     with free_port() as port:
         error = refusal(handler_for(port))
     assert not error.permanent
@@ -64,7 +64,7 @@ def test_a_refused_connection_is_temporary() -> None:
 
 
 def test_an_unknown_host_is_temporary() -> None:
-    """The name server may come back, or the host's name."""
+    """A host that cannot be resolved is a temporary error."""
     error = refusal(handler_for(25, smtp_server="no-such-host.invalid"))
     assert not error.permanent
     assert "no-such-host.invalid:25 could not be reached" in error.reason
@@ -72,14 +72,14 @@ def test_an_unknown_host_is_temporary() -> None:
 
 @pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".example"])
 def test_a_name_that_no_host_can_have_is_permanent(name: str) -> None:
-    """Only another setting helps, so it is named."""
+    """A name that is not valid for a host is a permanent error with the setting's name."""
     error = refusal(handler_for(25, smtp_server=name))
     assert error.permanent
     assert f"smtp_server {name!r}" in error.reason
 
 
 def test_a_black_hole_is_bounded_by_the_timeout() -> None:
-    """A host that answers nothing at all costs the timeout, never the system's minutes."""
+    """A host that drops packets takes the timeout, not the minutes that the system would wait."""
     with black_hole() as (_, port):
         began = time.monotonic()
         error = refusal(handler_for(port, timeout_s=0.4))
@@ -90,7 +90,7 @@ def test_a_black_hole_is_bounded_by_the_timeout() -> None:
 
 
 def test_several_black_holes_share_the_timeout_and_leave_some_for_the_host_that_answers() -> None:
-    """With many addresses the whole is bounded, and a dead first one does not keep us from a living second one."""
+    """Several addresses share the timeout, and a second one is tried when the first does not answer."""
     with black_hole() as dead, socket.create_server(("127.0.0.1", 0)) as living:
         dead_one, living_one = (
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in (dead, living.getsockname())
@@ -130,7 +130,7 @@ def test_several_black_holes_share_the_timeout_and_leave_some_for_the_host_that_
     ],
 )
 def test_an_answer_is_permanent_from_500_on(server: MailServer, step: str, answer: str, *, permanent: bool) -> None:
-    """Whichever step it answers, 4yz can be tried again and 5yz cannot; the error says what the server said."""
+    """At each step, 4yz is temporary and 5yz is permanent; the error has the server's text."""
     server.goes_wrong(step, answer, always=True)
     error = refusal(handler_for(server.port))
     assert error.permanent is permanent
@@ -155,7 +155,7 @@ def test_what_was_refused_for_now_gets_through_later(server: MailServer) -> None
 
 @pytest.mark.parametrize("step", ["banner", "EHLO", "MAIL", "RCPT", "DATA", "END"])
 def test_a_server_that_hangs_is_bounded_by_the_timeout(server: MailServer, step: str) -> None:
-    """Whichever answer never comes, the attempt ends, and can be repeated."""
+    """A reply that never comes is a temporary error after the timeout, at each step."""
     server.goes_wrong(step, HANG)
     handler = handler_for(server.port, timeout_s=0.4)
     began = time.monotonic()
@@ -167,7 +167,7 @@ def test_a_server_that_hangs_is_bounded_by_the_timeout(server: MailServer, step:
 
 @pytest.mark.parametrize("step", ["banner", "EHLO", "MAIL", "RCPT", "DATA"])
 def test_a_connection_that_drops_is_temporary(server: MailServer, step: str) -> None:
-    """A connection that was lost before the mail was handed in can be tried again; nobody got anything."""
+    """A connection that is lost before the mail was sent is a temporary error."""
     server.goes_wrong(step, DROP)
     handler = handler_for(server.port)
     error = refusal(handler)
@@ -179,8 +179,8 @@ def test_a_connection_that_drops_is_temporary(server: MailServer, step: str) -> 
     assert len(server.arrived) == 1
 
 
-def test_a_connection_lost_after_data_is_told_and_a_repeat_has_the_same_id(server: MailServer) -> None:
-    """Whether the server took the mail is not known, so the handler does not repeat it by itself; delivery does."""
+def test_a_connection_lost_after_data_is_reported_and_a_repeat_has_the_same_id(server: MailServer) -> None:
+    """A mail whose final reply is lost is not repeated by the handler itself; a later repeat has the same id."""
     server.goes_wrong("END", DROP)
     handler = handler_for(server.port)
     details = MessageDetails("s", "t")
@@ -192,8 +192,8 @@ def test_a_connection_lost_after_data_is_told_and_a_repeat_has_the_same_id(serve
     assert len({each.mail["Message-ID"] for each in server.arrived}) == 1
 
 
-def test_a_stale_connection_is_mended(server: MailServer) -> None:
-    """A server that hung up on an idle connection costs no message and no repeat."""
+def test_a_stale_connection_is_replaced(server: MailServer) -> None:
+    """A connection that the server has closed while idle is replaced without an error."""
     handler = handler_for(server.port)
     handler.send_message(MessageDetails("first", "t"))
     server.hang_up()
@@ -204,7 +204,7 @@ def test_a_stale_connection_is_mended(server: MailServer) -> None:
 
 
 def test_a_connection_that_was_idle_for_long_is_not_even_tried(server: MailServer) -> None:
-    """After a minute a firewall may have forgotten it, and we would wait for an answer until the timeout."""
+    """A connection that was idle for a minute is replaced, because a firewall may have dropped it silently."""
     now_s = 0.0
     here = Server(host="127.0.0.1", port=server.port, security="none", timeout_s=10.0)
     connection = SmtpConnection(here, clock=lambda: now_s)
@@ -224,7 +224,7 @@ def test_a_connection_that_was_idle_for_long_is_not_even_tried(server: MailServe
     + [("MAIL", HANG)],
 )
 def test_a_connection_that_served_before_gets_a_second_one(server: MailServer, step: str, fault: str) -> None:
-    """Before the mail itself is on its way, a used connection that ends is replaced once, and only once."""
+    """A connection that has sent mails before and is lost before the next content is replaced once."""
     handler = handler_for(server.port, timeout_s=0.5)
     handler.send_message(MessageDetails("first", "t"))
     server.goes_wrong(step, fault)
@@ -238,7 +238,7 @@ def test_a_connection_that_served_before_gets_a_second_one(server: MailServer, s
 
 
 def test_a_log_that_raises_does_not_make_a_sent_message_fail(server: MailServer) -> None:
-    """What was sent counts as sent, although the log cannot take who was refused: sending again would repeat it."""
+    """A message counts as sent even if the warning about refused recipients cannot be logged."""
 
     class Raises(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -259,7 +259,7 @@ def test_a_log_that_raises_does_not_make_a_sent_message_fail(server: MailServer)
 def test_one_refused_recipient_does_not_keep_the_others_from_it(
     server: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The others get it once, and the log tells who was refused and why."""
+    """When one recipient is refused, the others get the message, and the refusal is logged."""
     server.goes_wrong("RCPT b@", "550 5.1.1 no such user", always=True)
     handler = handler_for(server.port, to_addresses=["a@example.com", "b@example.com", "c@example.com"])
     handler.send_message(MessageDetails("Loaded\r\n", "t"))
@@ -272,8 +272,8 @@ def test_one_refused_recipient_does_not_keep_the_others_from_it(
     assert "'Loaded'" in record.getMessage()
 
 
-def test_all_refused_recipients_are_told(server: MailServer) -> None:
-    """When nobody may get it, it is permanent, and the error tells each answer."""
+def test_all_refused_recipients_are_reported(server: MailServer) -> None:
+    """When all recipients are refused, the error is permanent and has each reply."""
     server.goes_wrong("RCPT a@", "550 5.1.1 no such user", always=True)
     server.goes_wrong("RCPT b@", "552 5.2.2 mailbox full", always=True)
     error = refusal(handler_for(server.port, to_addresses=["a@example.com", "b@example.com"]))
@@ -285,7 +285,7 @@ def test_all_refused_recipients_are_told(server: MailServer) -> None:
 def test_a_recipient_put_off_gets_it_later_and_the_others_not_again(
     server: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A repeat goes to those alone who were put off; who was refused for good is told at the end."""
+    """A repeat goes only to recipients that were refused temporarily; permanent refusals are logged at the end."""
     server.goes_wrong("RCPT b@", "450 4.2.0 greylisted", "451 4.3.0 still busy")
     server.goes_wrong("RCPT c@", "550 5.1.1 no such user", always=True)
     handler = handler_for(server.port, to_addresses=["a@example.com", "b@example.com", "c@example.com"])
@@ -306,7 +306,7 @@ def test_a_recipient_put_off_gets_it_later_and_the_others_not_again(
 def test_a_recipient_put_off_and_then_refused_ends_the_matter(
     server: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The others have it already, so the last refusal is logged and the message is settled."""
+    """When the last open recipient is refused permanently, the message is settled and the refusal logged."""
     server.goes_wrong("RCPT b@", "450 4.2.0 greylisted", "550 5.7.1 never")
     handler = handler_for(server.port, to_addresses=["a@example.com", "b@example.com"])
     details = MessageDetails("s", "t")
@@ -317,7 +317,7 @@ def test_a_recipient_put_off_and_then_refused_ends_the_matter(
     assert "b@example.com (550 5.7.1 never)" in caplog.text
 
 
-def test_a_wrong_password_is_permanent_and_never_told() -> None:
+def test_a_wrong_password_is_permanent_and_never_shown() -> None:
     """535 is shown with the user and the server, without the password, even where the server repeats it."""
     with MailServer(logins={"jobs": "right"}) as server:
         error = refusal(handler_for(server.port, username="jobs", password="wr0ng"))
@@ -334,7 +334,7 @@ def test_a_wrong_password_is_permanent_and_never_told() -> None:
     [("454 4.7.0 temporary failure", False), ("534 5.7.9 application password required", True), ("421 4.7.0 x", False)],
 )
 def test_other_answers_to_a_login(answer: str, *, permanent: bool) -> None:
-    """A login that fails for now is temporary, one that asks for another password is not."""
+    """A login that fails with 4yz is temporary, one that fails with 5yz is permanent."""
     with MailServer(logins={"jobs": "right"}) as server:
         server.goes_wrong("AUTH", answer)
         error = refusal(handler_for(server.port, username="jobs", password="right"))
@@ -342,8 +342,8 @@ def test_other_answers_to_a_login(answer: str, *, permanent: bool) -> None:
     assert answer in error.reason
 
 
-def test_a_wrong_token_is_permanent_and_never_told() -> None:
-    """A refused token is told after the server's whole answer, without the token."""
+def test_a_wrong_token_is_permanent_and_never_shown() -> None:
+    """The error for a refused token has the server's final reply, without the token."""
     with MailServer(token="right") as server:
         handler = handler_for(server.port, username="jobs@example.com", oauth2_token=lambda: "wr0ng")
         error = refusal(handler)
@@ -354,7 +354,7 @@ def test_a_wrong_token_is_permanent_and_never_told() -> None:
 
 
 def test_a_token_that_cannot_be_had_closes_the_connection() -> None:
-    """What the function raises is delivery's to judge; nothing is left open."""
+    """An exception of the token function is passed on, and the connection is closed."""
 
     def token() -> str:
         raise RuntimeError("no network")
@@ -365,8 +365,8 @@ def test_a_token_that_cannot_be_had_closes_the_connection() -> None:
             handler.send_message(MessageDetails("s", "t"))
 
 
-def test_a_server_without_logins_is_told(server: MailServer) -> None:
-    """A login that the server does not know is permanent, and the mail is not sent without it."""
+def test_a_server_without_logins_is_reported(server: MailServer) -> None:
+    """A server without logins is a permanent error, and nothing is sent."""
     error = refusal(handler_for(server.port, username="jobs", password="secret"))
     assert error.permanent
     assert "offers no login by PLAIN or LOGIN (it offers: none)" in error.reason
@@ -374,13 +374,13 @@ def test_a_server_without_logins_is_told(server: MailServer) -> None:
 
 
 def test_530_asks_for_a_login(server: MailServer) -> None:
-    """A server that wants a login says so, and the error says which settings give it."""
+    """The error for a required login names the settings for it."""
     server.goes_wrong("MAIL", "530 5.7.0 Authentication required")
     assert "give username and password" in refusal(handler_for(server.port)).reason
 
 
 def test_without_starttls_nothing_is_sent(server: MailServer) -> None:
-    """A server that does not encrypt is refused by default, and the error says which setting allows it."""
+    """A server without STARTTLS is refused by default, and the error names the setting that allows it."""
     error = refusal(handler_for(server.port, security="starttls"))
     assert error.permanent
     assert "offers no STARTTLS" in error.reason
@@ -407,7 +407,7 @@ def _tls(host: str) -> tuple[ssl.SSLContext, trustme.CA]:
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 @pytest.mark.parametrize("fault", ["unknown authority", "other host"])
 def test_a_bad_certificate_is_permanent(tmp_path: Path, security: str, fault: str) -> None:
-    """A certificate by nobody known, or for another host, ends the matter before anything is said."""
+    """A certificate of an unknown authority or for another host is a permanent error, and nothing is sent."""
     context, authority = _tls("127.0.0.1" if fault == "unknown authority" else "other.example")
     ca_file = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_file))
@@ -423,15 +423,15 @@ def test_a_bad_certificate_is_permanent(tmp_path: Path, security: str, fault: st
         assert "MAIL" not in server.asked
 
 
-def test_tls_where_there_is_none_is_told(server: MailServer) -> None:
-    """Encryption from the start on a port that begins in the open names the other setting."""
+def test_tls_where_there_is_none_is_reported(server: MailServer) -> None:
+    """The error for "tls" on a port that expects STARTTLS names that setting."""
     error = refusal(handler_for(server.port, security="tls"))
     assert error.permanent
     assert "security='starttls'" in error.reason
 
 
-def test_a_file_without_certificates_is_told(tmp_path: Path) -> None:
-    """A ca_file with something else in it is named."""
+def test_a_file_without_certificates_is_reported(tmp_path: Path) -> None:
+    """A ca_file without certificates is a permanent error."""
     empty = tmp_path / "ca.pem"
     empty.write_text("nothing", encoding="ascii")
     with MailServer(tls=_tls("127.0.0.1")[0]) as server:
@@ -453,7 +453,7 @@ def test_a_file_without_certificates_is_told(tmp_path: Path) -> None:
 def test_a_mail_that_is_too_large_is_sent_once_more_without_attachments(
     server: MailServer, tmp_path: Path, step: str, answer: str
 ) -> None:
-    """What the server refuses for its size arrives without attachments, and says so."""
+    """A mail that the server refuses for its size is sent again without attachments, with a note."""
     log = tmp_path / "a.log"
     log.write_text("line\n", encoding="ascii")
     server.goes_wrong(step, answer)
@@ -468,7 +468,7 @@ def test_a_mail_that_is_too_large_is_sent_once_more_without_attachments(
 
 
 def test_a_mail_that_is_too_large_even_without_attachments_is_permanent(server: MailServer, tmp_path: Path) -> None:
-    """The smaller mail is tried once, not for ever."""
+    """The smaller mail is tried once."""
     log = tmp_path / "a.log"
     log.write_text("line\n", encoding="ascii")
     server.goes_wrong("END", "552 5.3.4 message too big", always=True)
@@ -490,7 +490,7 @@ def test_a_long_text_is_cut_when_the_server_refuses_it(server: MailServer) -> No
 
 
 def test_a_server_that_talks_nonsense_is_temporary(server: MailServer) -> None:
-    """An answer without a number is no answer."""
+    """A reply without a code is a temporary error."""
     server.goes_wrong("MAIL", "hello there")
     error = refusal(handler_for(server.port))
     assert not error.permanent

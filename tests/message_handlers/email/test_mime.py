@@ -85,7 +85,7 @@ def cleaned(text: str) -> str:
 @patiently
 @given(HOSTILE)
 def test_any_text_arrives(text: str) -> None:
-    """Every text arrives as it was, but for what no mail can carry."""
+    """Every text arrives unchanged, except for characters that a mail cannot contain."""
     mail = parsed(encoded(MessageDetails("s", f"x{text}")))
     assert body(mail, "plain").rstrip("\n") == cleaned(f"x{text}").rstrip("\n")
 
@@ -93,7 +93,7 @@ def test_any_text_arrives(text: str) -> None:
 @patiently
 @given(HOSTILE)
 def test_any_html_arrives(text: str) -> None:
-    """HTML arrives as it was."""
+    """HTML arrives unchanged."""
     mail = parsed(encoded(MessageDetails("s", "t", html=text)))
     assert body(mail, "html").rstrip("\n") == cleaned(text).rstrip("\n")
 
@@ -101,7 +101,7 @@ def test_any_html_arrives(text: str) -> None:
 @patiently
 @given(HOSTILE)
 def test_no_subject_makes_a_header(subject: str) -> None:
-    """Whatever a subject holds, it is one header, of one line, and adds no other."""
+    """Any subject becomes one header of one line, and cannot add another."""
     plain = parsed(encoded(MessageDetails("s", "t", id="a")))
     mail = parsed(encoded(MessageDetails(f"{subject}\r\nBcc: evil@example.com\r\n\r\nbody", "t", id="a")))
     assert mail.keys() == plain.keys()  # lists, with a name as often as there are headers of it
@@ -110,7 +110,7 @@ def test_no_subject_makes_a_header(subject: str) -> None:
 
 
 def test_an_encoded_word_stays_what_it_is(tmp_path: Path) -> None:
-    """A subject or a file name that looks like an encoded header is not decoded by anybody (CVE-2024-6923)."""
+    """A subject or file name that looks like an encoded word is not decoded (CVE-2024-6923)."""
     trick = "=?utf-8?q?a=0D=0ABcc:_evil@example.com?="
     path = tmp_path / "a"
     path.write_bytes(b"x")
@@ -127,7 +127,7 @@ def test_an_encoded_word_stays_what_it_is(tmp_path: Path) -> None:
 @patiently
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "M"]), min_size=1, max_size=180))
 def test_a_decent_subject_arrives_as_it_is(subject: str) -> None:
-    """Letters, signs and emoji of all scripts arrive."""
+    """Characters of all scripts and emoji arrive."""
     mail = parsed(encoded(MessageDetails(f"a{subject}b", "t")))
     assert mail["Subject"] == f"a{subject}b"
 
@@ -151,7 +151,7 @@ def test_a_long_subject_is_cut_and_stands_in_full_in_the_text() -> None:
 
 
 def test_a_message_without_words_has_some() -> None:
-    """An empty subject and an empty text are filled, since readers show them as broken."""
+    """An empty subject or text is replaced, because mail programs show it badly."""
     mail = parsed(encoded(MessageDetails("\r\n\0", "")))
     assert mail["Subject"]
     assert body(parsed(encoded(MessageDetails("the subject", ""))), "plain") == "the subject\n"
@@ -159,7 +159,7 @@ def test_a_message_without_words_has_some() -> None:
 
 @pytest.mark.parametrize("unit", ["a line of a log\n", "ü", "😀", "<&>", "\ud800", "x"])
 def test_a_body_of_10_mb_is_cut_with_a_note(unit: str) -> None:
-    """Beginning and end of a huge text arrive, and how much is missing, in an e-mail of bounded size."""
+    """A huge text is cut in its middle, with the number of missing characters."""
     text = "first\n" + unit * (10_000_000 // len(unit)) + "\nlast"
     small = encoded(MessageDetails("s", text))
     mail = parsed(small)
@@ -172,19 +172,19 @@ def test_a_body_of_10_mb_is_cut_with_a_note(unit: str) -> None:
 
 @pytest.mark.parametrize("unit", ["a line of a log\n", "ü", "😀", "'", "\ud800"])
 def test_a_long_text_fits_into_the_limit_in_any_encoding(unit: str) -> None:
-    """Text and HTML together never pass what the server takes."""
+    """Text and HTML together never exceed the server's limit."""
     details = MessageDetails("s", unit * (1_000_000 // len(unit)), html=unit * 30_000)
     assert encoded(details, limit_bytes=400_000).size_bytes <= 400_000
 
 
 def test_html_that_is_too_long_is_made_anew_from_the_text() -> None:
-    """HTML cannot be cut in its middle; the text can."""
+    """HTML that is too long is replaced by the text, which can be cut."""
     mail = parsed(encoded(MessageDetails("s", "the <text>", html="<p>" + "x" * 2_000_000)))
     assert "the &lt;text&gt;" in body(mail, "html")
 
 
 def composed(text: str, **changes: Any) -> MessageDetails:
-    """Return a failure as supervisor composes it, with a text in every place that scripts can fill."""
+    """Return a failure that supervisor composed, with the text in every field that scripts can set."""
     error = ErrorDetails(
         type=text or "E",
         message=text,
@@ -210,8 +210,8 @@ def composed(text: str, **changes: Any) -> MessageDetails:
 
 @patiently
 @given(HOSTILE)
-def test_whatever_a_script_says_is_only_said(text: str) -> None:
-    """A composed message arrives as text and HTML whatever is in it, and nothing of that becomes a header or a tag."""
+def test_any_text_is_accepted_and_mentions_nobody(text: str) -> None:
+    """A composed message with any text arrives as text and HTML, and the text adds neither headers nor tags."""
     evil = f"{text}\r\nBcc: evil@example.com\r\n\r\n<script>{text}</script>"
     mail = parsed(encoded(composed(evil)))
     assert set(mail.keys()) == set(parsed(encoded(composed("a"))).keys())
@@ -222,14 +222,14 @@ def test_whatever_a_script_says_is_only_said(text: str) -> None:
 
 
 def test_a_composed_message_has_a_page_of_its_own() -> None:
-    """HTML is made of what the message is made of, not of its text."""
+    """HTML is composed from the message's parts, not from its text."""
     html = body(parsed(encoded(composed("x"))), "html")
     assert "<h1" in html
     assert "max-width:640px" in html
 
 
 def test_a_composed_message_of_any_length_fits() -> None:
-    """Texts of 2 MB in every place, and subjects of 10,000 characters, are cut with a note, in text and HTML."""
+    """Texts of 2 MB in every field, and subjects of 10,000 characters, are cut with a note."""
     mail = parsed(encoded(composed("🏔 <b> " * 300_000)))
     assert len(mail["Subject"]) <= 200
     assert mail["Subject"].endswith("…")
@@ -244,7 +244,7 @@ def test_a_composed_message_of_any_length_fits() -> None:
 @patiently
 @given(HOSTILE)
 def test_a_text_is_no_html(text: str) -> None:
-    """A text that is shown as HTML has nothing active in it."""
+    """A text that is shown as HTML is escaped."""
     page = html_from_text(text)
     inside = page[page.index('monospace;">') : page.index("</pre>")]
     assert "<" not in inside
@@ -252,7 +252,7 @@ def test_a_text_is_no_html(text: str) -> None:
 
 
 def test_files_arrive_byte_for_byte(tmp_path: Path) -> None:
-    """Any bytes of any length arrive, under any name and type."""
+    """Files with any bytes, name and media type arrive unchanged."""
     parts = []
     for index, size in enumerate([1, 2, 3, 56, 57, 58, 47_880, 47_881, 200_000]):
         path = tmp_path / str(index)
@@ -273,7 +273,7 @@ def test_files_arrive_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_a_file_that_grows_or_shrinks_does_no_harm(tmp_path: Path) -> None:
-    """No more is read than was announced, and less makes a shorter file."""
+    """At most the announced size of a file is read; a file that has shrunk arrives shorter."""
     path = tmp_path / "a"
     path.write_bytes(b"x" * 1_000)
     for announced in (100, 5_000):
@@ -333,13 +333,13 @@ def test_the_budget_leaves_room_for_all_that_is_not_a_file(tmp_path: Path, limit
     ],
 )
 def test_addresses_are_taken_apart(text: str, display: str, address: str) -> None:
-    """An address may stand alone or behind a name."""
+    """An address is parsed with and without a display name."""
     parsed = MailAddress.parse(text)
     assert (parsed.display, parsed.address) == (display, address)
 
 
 @pytest.mark.parametrize("text", ["", "a", "@", "a@", "@b", "a b@c", "a@b c", "<a@b", "a@b>", "a@b> SIZE=1", "a@b\nc"])
 def test_what_is_no_address_is_refused(text: str) -> None:
-    """Nothing that could be read as part of a command is taken for an address."""
+    """Text that is no address is refused."""
     with pytest.raises(ValueError, match="is no address"):
         MailAddress.parse(text)

@@ -48,12 +48,12 @@ OLD_SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the proxy of the machine that tests run on out of the way."""
+    """Remove the proxy settings of the machine that runs the tests."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 def sendgrid(request: Request) -> Answer | None:
-    """Answer as SendGrid does: refuse what it refuses, in its words; None where all is well."""
+    """Return SendGrid's response to a faulty mail; None for a good one."""
     if (request.method, request.path) != ("POST", "/v3/mail/send"):
         return _errors(404, "not found", None)
     if request.headers["Authorization"] != f"Bearer {API_KEY}":
@@ -74,7 +74,7 @@ def _errors(status: int, message: str, field: str | None) -> Answer:
 
 
 def _complaints(mail: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with a mail, by https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors."""
+    """Yield the errors of a mail, as https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors lists them."""
     unknown = set(mail) - {"personalizations", "from", "subject", "content", "attachments", "headers", "custom_args"}
     if unknown:
         yield "Invalid parameter", min(unknown)
@@ -235,7 +235,7 @@ def test_html_of_the_message_goes_before_our_own(peer: HttpPeer) -> None:
 
 
 def test_composed_message_has_a_page(peer: HttpPeer) -> None:
-    """What supervisor composed goes as text and as a page made of the same parts, with notes inside of it."""
+    """A composed message is sent as text and as HTML of the same parts, with the notes inside the page."""
     details = message_for(Kind.START, report("r-1"))
     send(handler(peer, client_name="a&b", client_version="1"), details)
     text, html = texts(peer.requests[0].json)
@@ -279,20 +279,20 @@ def test_wrong_settings_are_named(changes: dict[str, Any], said: str) -> None:
 
 @pytest.mark.parametrize("name", ["api_key", "from_address", "to_addresses"])
 def test_missing_settings_are_named(name: str) -> None:
-    """A setting that is not there at all is a ConfigurationError that names it, not a TypeError."""
+    """A setting that is left out raises a ConfigurationError with its name, not a TypeError."""
     with pytest.raises(ConfigurationError, match=f"SendGridHandler: {name} must be .* got nothing"):
         SendGridHandler(**{key: value for key, value in OLD_SETTINGS.items() if key != name})
 
 
 def test_name_is_settable() -> None:
-    """The name finds the handler again for a stored message, and says no secret."""
+    """The name can be set, and its default holds no secret."""
     assert SendGridHandler(**OLD_SETTINGS).name == "sendgrid"
     assert SendGridHandler(**OLD_SETTINGS, name="ops").name == "ops"
     assert SendGridHandler(**OLD_SETTINGS, name=None).name == "sendgrid"
 
 
 def test_each_recipient_gets_one_mail(peer: HttpPeer) -> None:
-    """An address that stands in several places, in any case, is sent to once: SendGrid refuses repeats."""
+    """An address that is given twice, in upper or lower case, is sent once, because SendGrid refuses repeats."""
     to = handler(
         peer,
         to_addresses=["Ops <ops@example.com>", "OPS@example.com", "b@example.com"],
@@ -329,7 +329,7 @@ def test_a_thousand_recipients_are_fine(peer: HttpPeer) -> None:
     ids=["empty", "blank", "hostile", "halves", "long-subject", "long-id", "html"],
 )
 def test_hostile_texts_are_accepted(peer: HttpPeer, details: MessageDetails) -> None:
-    """Whatever stands in a message becomes a mail that SendGrid takes."""
+    """Any message becomes a mail that SendGrid accepts."""
     send(handler(peer), details)
     mail = peer.requests[0].json
     assert mail["subject"]
@@ -337,7 +337,7 @@ def test_hostile_texts_are_accepted(peer: HttpPeer, details: MessageDetails) -> 
 
 
 def test_subject_that_was_cut_stands_in_the_text(peer: HttpPeer) -> None:
-    """A subject of 10,000 characters is cut, and nothing of it is lost."""
+    """A subject of 10,000 characters is cut, and is complete in the text."""
     send(handler(peer), MessageDetails("word " * 2_000, "the text"))
     mail = peer.requests[0].json
     assert len(mail["subject"]) <= 200
@@ -346,7 +346,7 @@ def test_subject_that_was_cut_stands_in_the_text(peer: HttpPeer) -> None:
 
 
 def test_long_texts_are_cut_with_a_note(peer: HttpPeer) -> None:
-    """A body of 10 MB arrives, cut in its middle, and so does HTML of that size."""
+    """Texts and HTML of 10 MB are cut in their middle."""
     send(handler(peer), MessageDetails("s", "x" * 10_000_000, html="<p>" + "y" * 10_000_000))
     text, html = texts(peer.requests[0].json)
     assert "characters left out" in text
@@ -365,7 +365,7 @@ def test_any_text_is_accepted(peer: HttpPeer, tmp_path: Path, subject: str, text
 
 
 def test_attachments_arrive(peer: HttpPeer, tmp_path: Path) -> None:
-    """Files arrive gzipped, directories zipped, and the text says what happened to the others."""
+    """Files arrive gzipped, directories zipped, and the text notes the others."""
     (tmp_path / "run.log").write_text("line\n" * 1000)
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "inner.txt").write_text("inner")
@@ -384,7 +384,7 @@ def test_attachments_arrive(peer: HttpPeer, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such file names")
 def test_hostile_attachment_names_are_made_safe(peer: HttpPeer, tmp_path: Path) -> None:
-    """Semicolons, line breaks, quotes and bytes that are no UTF-8 in a name do not keep a file from going."""
+    """Files whose names hold semicolons, line breaks, quotes or invalid UTF-8 are sent."""
     names = ['a;b"c.txt', "d\r\ne.txt", "größe 🏔.txt", os.fsdecode(b"half\xff.txt")]
     for name in names:
         (tmp_path / name).write_text(name.encode("utf-8", "replace").decode())
@@ -395,7 +395,7 @@ def test_hostile_attachment_names_are_made_safe(peer: HttpPeer, tmp_path: Path) 
 
 
 def test_names_and_types_of_parts_are_what_sendgrid_takes(tmp_path: Path) -> None:
-    """Whatever name and type a part has, SendGrid's own rules are kept; a part of no bytes is left out."""
+    """Names and types of attachments follow SendGrid's rules; an empty part is left out."""
     (tmp_path / "x").write_text("x")
     (tmp_path / "empty").touch()
     odd = PackedFile(path=tmp_path / "x", name="a;b\r\nc", content_type="text/plain; charset=x", size_bytes=1)
@@ -410,7 +410,7 @@ def test_names_and_types_of_parts_are_what_sendgrid_takes(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs")
 def test_bad_attachments_never_stop_a_mail(peer: HttpPeer, tmp_path: Path) -> None:
-    """Missing, empty, endless and looping attachments are told in the text, and the mail goes out."""
+    """Missing, empty, endless and looping attachments are noted in the text, and the mail is sent."""
     (tmp_path / "empty.txt").touch()
     os.mkfifo(tmp_path / "fifo")  # type: ignore[attr-defined,unused-ignore]  # there is none on Windows
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
@@ -422,7 +422,7 @@ def test_bad_attachments_never_stop_a_mail(peer: HttpPeer, tmp_path: Path) -> No
 
 
 def test_attachments_are_cut_to_what_fits(peer: HttpPeer, tmp_path: Path) -> None:
-    """A log that does not compress below 30 MB arrives as its last part, and the whole mail stays below 30 MB."""
+    """A log that does not fit arrives as its last part, and the whole mail stays below 30 MB."""
     noise = base64.b64encode(os.urandom(48 * 1024 * 768))
     with (tmp_path / "big.log").open("wb") as file:
         file.writelines(noise[at : at + 76] + b"\n" for at in range(0, len(noise), 76))
@@ -436,7 +436,7 @@ def test_attachments_are_cut_to_what_fits(peer: HttpPeer, tmp_path: Path) -> Non
 
 
 def test_413_is_tried_once_more_with_less(peer: HttpPeer, tmp_path: Path) -> None:
-    """A mail that is too large goes again with a quarter of the attachments, and says so."""
+    """After a 413 the mail is sent again with a quarter of the attachments' size, with a note."""
     path = tmp_path / "noise.log"
     path.write_bytes(b"\n".join(base64.b64encode(os.urandom(60)) for _ in range(5_000)))
     peer.answers.append(_errors(413, "content too large", None))
@@ -451,7 +451,7 @@ def test_413_is_tried_once_more_with_less(peer: HttpPeer, tmp_path: Path) -> Non
 
 
 def test_413_without_end_is_permanent(peer: HttpPeer, tmp_path: Path) -> None:
-    """The second 413 in a row, and one without attachments, is final."""
+    """A second 413, and one for a mail without attachments, is permanent."""
     (tmp_path / "a.txt").write_text("x" * 1000)
     peer.rule = None
     peer.answer(413)
@@ -469,7 +469,7 @@ def test_413_without_end_is_permanent(peer: HttpPeer, tmp_path: Path) -> None:
     ],
 )
 def test_answers_are_permanent_or_temporary(peer: HttpPeer, status: int, *, permanent: bool) -> None:
-    """Each status is classified, and SendGrid's own words and field are in the error."""
+    """Each status is temporary or permanent, and the error has SendGrid's text and field."""
     peer.answers.append(_errors(status, "the very reason", "personalizations.0.to"))
     error = refusal(handler(peer))
     assert error.permanent is permanent
@@ -493,8 +493,8 @@ def test_wrong_key_and_unverified_sender_say_what_to_check(peer: HttpPeer) -> No
     "body",
     [b"<html>Bad gateway</html>", b"", b"[]", b'{"errors": null}', b'{"errors": [1]}', b'{"errors": [{}]}', b"\xff\0"],
 )
-def test_odd_error_bodies_are_told_too(peer: HttpPeer, body: bytes) -> None:
-    """A proxy's page, or a shape that nobody documented, does not hide the status."""
+def test_odd_error_bodies_are_reported_too(peer: HttpPeer, body: bytes) -> None:
+    """A body that is not SendGrid's JSON leaves the status in the error."""
     peer.answers.append(Answer(502, body=body))
     assert "SendGrid answered 502 Bad Gateway" in refusal(handler(peer)).reason
 
@@ -515,7 +515,7 @@ NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
         ({}, None),
     ],
 )
-def test_429_waits_as_told(peer: HttpPeer, headers: dict[str, str], wait_s: float | None) -> None:
+def test_429_waits_as_the_response_says(peer: HttpPeer, headers: dict[str, str], wait_s: float | None) -> None:
     """``Retry-After`` in seconds or as a date counts, else ``X-RateLimit-Reset``, which is a Unix time."""
     peer.answers.append(Answer(429, headers))
     error = refusal(handler(peer))
@@ -523,7 +523,7 @@ def test_429_waits_as_told(peer: HttpPeer, headers: dict[str, str], wait_s: floa
 
 
 def test_hang_is_bounded(peer: HttpPeer) -> None:
-    """A server that never answers costs the timeout; the library alone would wait for ever."""
+    """A server that never responds takes the timeout, which the library alone does not have."""
     peer.answer(202, delay_s=60)
     started_s = time.monotonic()
     error = refusal(handler(peer, timeout_s=0.2))
@@ -532,7 +532,7 @@ def test_hang_is_bounded(peer: HttpPeer) -> None:
 
 
 def test_lost_connections_are_temporary(peer: HttpPeer) -> None:
-    """Refused and dropped connections are temporary faults."""
+    """Refused and lost connections are temporary errors."""
     peer.answer(drop=True)
     dropped, refused = refusal(handler(peer)), refusal(handler(refused_url()))
     assert (dropped.permanent, refused.permanent) == (False, False)
@@ -541,7 +541,7 @@ def test_lost_connections_are_temporary(peer: HttpPeer) -> None:
 
 
 def test_redirect_does_not_get_the_key(peer: HttpPeer) -> None:
-    """A redirect to another server is not followed, so it does not learn the API key."""
+    """A redirect to another server is not followed, so that it does not get the API key."""
     with http_peer() as thief:
         peer.answers.append(Answer(302, {"Location": f"{thief.url}/v3/mail/send"}))
         assert refusal(handler(peer)).permanent
@@ -549,7 +549,7 @@ def test_redirect_does_not_get_the_key(peer: HttpPeer) -> None:
 
 
 def test_key_appears_nowhere(peer: HttpPeer, caplog: pytest.LogCaptureFixture) -> None:
-    """The API key stays out of repr, name, errors and logs, at every level and even when SendGrid repeats it."""
+    """The API key appears in no repr, name, error or log, even when SendGrid repeats it."""
     caplog.set_level(0)
     to = handler(peer, api_key=f" {API_KEY}\n")
     send(to, MessageDetails("s", "m"))
@@ -560,7 +560,7 @@ def test_key_appears_nowhere(peer: HttpPeer, caplog: pytest.LogCaptureFixture) -
 
 
 def test_connection_is_kept_between_mails(peer: HttpPeer) -> None:
-    """Many mails share a connection, and one that the server closed is replaced unseen."""
+    """Mails share a connection; one that the server has closed is replaced without an error."""
     to = handler(peer)
     for _ in range(5):
         to.send_message(MessageDetails("s", "m"))
@@ -571,7 +571,7 @@ def test_connection_is_kept_between_mails(peer: HttpPeer) -> None:
 
 
 def test_peer_refuses_what_sendgrid_refuses() -> None:
-    """The stand-in for SendGrid is worth something: it complains of each fault that is planted in a good mail."""
+    """The test's SendGrid server reports each fault that is put into a good mail."""
     good: dict[str, Any] = {
         "personalizations": [{"to": [{"email": "a@example.com"}]}],
         "from": {"email": "b@example.com"},

@@ -36,7 +36,7 @@ KeyError: <'x' & 'y'>"""
 
 
 def report(**changes: Any) -> RunReport:
-    """Return a report in which everything is said."""
+    """Return a report with all fields set."""
     facts: dict[str, Any] = {
         "id": "r1",
         "name": "nightly parcels",
@@ -61,7 +61,7 @@ def report(**changes: Any) -> RunReport:
 
 
 def shown(details: MessageDetails, **options: Any) -> str:
-    """Return all that is shown of a message, as a person reads it."""
+    """Return the visible text of a message."""
     return "\n".join(_read(each["text"]) for post in posts(details, **options) for each in texts_of(list(post.blocks)))
 
 
@@ -70,7 +70,7 @@ def _read(text: str) -> str:
 
 
 def assert_acceptable(details: MessageDetails, **options: Any) -> None:
-    """Assert that Slack would take each message, with blocks and without."""
+    """Assert that Slack would accept each post, with blocks and without."""
     for post in posts(details, **options):
         assert problem_with(list(post.blocks)) == ""
         assert post.text.strip()
@@ -114,7 +114,7 @@ def test_split_prefers_lines_and_words() -> None:
 
 @given(hostile)
 def test_clean_text_is_json_and_utf8(text: str) -> None:
-    """What is left can be encoded and has no control characters besides line ends and tabs."""
+    """The text can be encoded, and has no control characters but line breaks and tabs."""
     cleaned = printable(text)
     cleaned.encode()
     assert not {c for c in cleaned if c < " "} - {"\n", "\t"}
@@ -122,12 +122,12 @@ def test_clean_text_is_json_and_utf8(text: str) -> None:
 
 
 def test_clean_keeps_what_people_wrote() -> None:
-    """Pairs of halves become whole, other halves and NUL are replaced, colours of terminals go."""
+    """Surrogate pairs are joined, lone surrogates and NUL are replaced, and terminal colours are removed."""
     assert printable("\ud83d\udea8 \ud800 a\0b \x1b[31mred\x1b[0m\r\nnext\rlast") == "🚨 � a�b red\nnext\nlast"
 
 
 def test_links_are_links_and_nothing_else_is() -> None:
-    """Web addresses become links without the full stop after them; what looks like Slack's markup is escaped."""
+    """URLs become links without the full stop after them; Slack's markup is escaped."""
     assert linked("see https://example.com/a?b=1&c=2.") == "see <https://example.com/a?b=1&amp;c=2>."
     assert linked("<!channel> <https://e.com|click>") == "&lt;!channel&gt; &lt;<https://e.com>|click&gt;"
     assert linked("https://e.com/" + "x" * 600).startswith("https://")
@@ -165,7 +165,7 @@ def test_a_failure_has_header_text_fields_and_small_print() -> None:
 
 
 def test_the_text_does_not_say_twice_what_fields_and_small_print_say() -> None:
-    """Tables of values and of the machine are shown once, as fields and small print."""
+    """Recorded values are shown once, as fields, and facts about the machine once, in the small print."""
     text = shown(message_for(Kind.FAILURE, report()))
     assert text.count("12,345") == 1
     assert text.count("parcels.py --all") == 1
@@ -174,20 +174,20 @@ def test_the_text_does_not_say_twice_what_fields_and_small_print_say() -> None:
 
 @pytest.mark.parametrize("kind", [Kind.START, Kind.PROGRESS, Kind.SUCCESS, Kind.FAILURE])
 def test_each_composed_message_is_acceptable(kind: Kind) -> None:
-    """Slack takes what supervisor composes of itself."""
+    """Slack accepts the messages that supervisor composes."""
     details = message_for(kind, report(outcome=None, ended_at=None))
     assert_acceptable(details, client="c 1")
     assert_acceptable(details, lists_files=True)
 
 
 def test_the_header_names_the_message_unseen() -> None:
-    """The id of a message goes along as block_id, so that a repeat can be recognised."""
+    """The block_id contains the message's id, so that a repeat can be recognised."""
     (post,) = posts(MessageDetails("hello", id="abc"))
     assert post.blocks[0]["block_id"] == "supervisor-abc"
 
 
 def test_numbers_stand_beside_what_is_usual() -> None:
-    """A field has what is usual below the number, marked when it stands out; the last runs are bars of characters."""
+    """A field shows the usual value, and a mark when the value is unusual; earlier runs are bars of characters."""
     runs = [
         PastRun(
             outcome=Outcome.FAILURE if day == 3 else Outcome.SUCCESS,
@@ -226,7 +226,7 @@ def test_notes_and_variables_are_lines() -> None:
 
 
 def test_parts_of_ones_own_are_shown() -> None:
-    """A message that is told by parts has them in their order, code in fences below its title."""
+    """A message with parts shows them in their order, with code in fences below its title."""
     parts: list[MessagePart] = [
         Text("No progress for 10 min."),
         Code("MainThread", "  in wait()\n  in read()"),
@@ -245,14 +245,14 @@ def test_parts_of_ones_own_are_shown() -> None:
 
 
 def test_a_notice_keeps_all_of_its_text() -> None:
-    """A notice is the script's own: no paragraph is taken for one of supervisor's."""
+    """A notice is shown as the script's own text."""
     text = "Recorded\n  parcels  12,345\n\n  Started  now\n  Run      r1"
     assert "Started  now" in shown(MessageDetails("loaded", text, report=report()))
     assert "parcels  12,345" in shown(MessageDetails("loaded", text, report=report()))
 
 
 def test_tables_are_shown_with_their_spaces() -> None:
-    """Indented lines are put into a fence, and so is what the script has in fences itself."""
+    """Indented lines and fenced parts of a script's text are shown as code."""
     (post,) = posts(MessageDetails("s", "Layers\n  roads    12\n  parcels  3\n\nprose\n\n```\ncode  <x>\n```\nend"))
     texts = [each["text"]["text"] for each in post.blocks[1:]]
     assert texts == [
@@ -264,7 +264,7 @@ def test_tables_are_shown_with_their_spaces() -> None:
 
 
 def test_a_long_traceback_is_fenced_in_each_piece() -> None:
-    """Fences are closed and opened again where a traceback is split, and no line is lost."""
+    """Each part of a split traceback has its own fence, and no line is lost."""
     trace = "Traceback\n" + "".join(f'  File "p.py", line {n}, in <f>\n' for n in range(800)) + "KeyError: ```"
     details = message_for(Kind.FAILURE, report(error=ErrorDetails(type="KeyError", traceback=trace)))
     pieces = [each["text"] for post in posts(details) for each in texts_of(list(post.blocks)) if "```" in each["text"]]
@@ -277,7 +277,7 @@ def test_a_long_traceback_is_fenced_in_each_piece() -> None:
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1), max_size=60))
 def test_long_texts_are_split_without_loss(words: list[str]) -> None:
-    """Every word of a text up to 40,000 characters is shown, in order."""
+    """A text of up to 40,000 characters is shown completely."""
     text = " ".join(word * 30 for word in words).replace("`", "'")[:TEXT_LIMIT]
     details = MessageDetails("s", text)
     assert_acceptable(details)
@@ -291,7 +291,7 @@ def _unlinked(text: str) -> str:
 
 @given(subject=hostile, message=hostile, name=hostile, value=hostile)
 def test_hostile_text_is_acceptable(subject: str, message: str, name: str, value: str) -> None:
-    """Whatever scripts say, Slack takes it, and nobody is mentioned."""
+    """Slack accepts any text, and no text mentions anybody."""
     run = report(name=name, host=name, argv=(value,), values={name: value}, error=ErrorDetails(type=name or "E"))
     details = MessageDetails(subject, message, report=run, kind=Kind.FAILURE, id=name or "i", attachments=[])
     assert_acceptable(details, prefix=name, client=value)
@@ -300,7 +300,7 @@ def test_hostile_text_is_acceptable(subject: str, message: str, name: str, value
 
 
 def test_a_body_of_10_mb_is_cut_with_a_note() -> None:
-    """A huge text is cut in its middle, says so, and takes few messages."""
+    """A huge text is cut in its middle with a note, and needs few posts."""
     details = MessageDetails("s", "start " + "x <&> " * 1_700_000 + " end")
     made = posts(details)
     text = shown(details)
@@ -322,7 +322,7 @@ def test_a_huge_traceback_keeps_what_stands_around_it() -> None:
 
 
 def test_a_long_subject_is_shown_below_the_header() -> None:
-    """A subject that is too long for a header ends in an ellipsis there, and goes on below; it is one line."""
+    """A subject that is too long for the header is cut there, and shown in full below it."""
     (post,) = posts(MessageDetails("line\r\nbreak\0 " + "word " * 60))
     assert post.blocks[0]["text"]["text"].endswith("…")
     assert "\n" not in post.blocks[0]["text"]["text"]
@@ -332,7 +332,7 @@ def test_a_long_subject_is_shown_below_the_header() -> None:
 
 
 def test_blocks_are_used_as_they_are() -> None:
-    """A message's own blocks are all of it, but for what JSON cannot hold."""
+    """A message's own blocks are sent alone, without characters that JSON cannot hold."""
     blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": "*mine* <!here> \ud800"}}, {"type": "divider"}]
     (post,) = posts(MessageDetails("subject", "text", blocks=blocks))
     assert post.blocks == (
@@ -344,13 +344,13 @@ def test_blocks_are_used_as_they_are() -> None:
 
 @pytest.mark.parametrize("text", ['{"blocks": [{"type": "divider"}]}', '{"type": "divider"}', '[{"type": "divider"}]'])
 def test_blocks_as_text_are_blocks(text: str) -> None:
-    """Blocks may come as JSON, also as the Block Kit Builder gives it."""
+    """Blocks may be given as JSON, also in the form of the Block Kit Builder."""
     assert posts(MessageDetails("s", blocks=text))[0].blocks == ({"type": "divider"},)
 
 
 @pytest.mark.parametrize("blocks", ["no json", "null", "3", "[]", []])
 def test_what_is_no_blocks_is_left_out(blocks: Any) -> None:
-    """A message whose blocks cannot be read, or are none, gets the usual layout."""
+    """A message with invalid blocks gets the composed layout."""
     assert posts(MessageDetails("s", blocks=blocks))[0].blocks[0]["type"] == "header"
 
 
@@ -390,7 +390,7 @@ def test_values_are_all_shown() -> None:
 
 
 def test_files_that_stay_behind_are_listed() -> None:
-    """With a webhook, each attachment is named with its size and note, and the message says what would send it."""
+    """With a webhook, the message lists the attachments, and says how they could be sent."""
     attachments = [
         Attachment("a.csv", name="a\r\n<!channel>.csv", size_bytes=4_608),
         Attachment("gone.log", name="gone.log", note="missing"),
@@ -407,7 +407,7 @@ def test_files_that_stay_behind_are_listed() -> None:
 
 
 def test_plain_posts_say_the_same() -> None:
-    """Without blocks, the text says what the blocks say."""
+    """Plain posts have the text of the blocks."""
     details = message_for(Kind.FAILURE, report())
     text = "\n".join(post.text for post in plain_posts(details, prefix="[p] ", client="c 1"))
     assert text.startswith(":rotating_light: *[p] nightly parcels failed")
@@ -418,7 +418,7 @@ def test_plain_posts_say_the_same() -> None:
 
 
 def test_notes_are_escaped_lines() -> None:
-    """Remarks are one line each and bounded."""
+    """Notes are one line each, and bounded."""
     assert notes_text(["a\nb: <missing>", "c"]) == "a b: &lt;missing&gt;\nc"
     assert len(notes_text(["x" * 400] * 100).encode()) <= PLAIN_BYTES
     assert shortened("abc", 3) == "abc"

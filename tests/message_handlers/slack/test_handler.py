@@ -37,7 +37,7 @@ BAD = {"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3_001}}
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the proxy of the machine that tests run on out of the way."""
+    """Remove the proxy settings of the machine that runs the tests."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -63,7 +63,7 @@ def hook(slack: SlackPeer) -> SlackHandler:
 
 
 def report(**changes: Any) -> RunReport:
-    """Return what is known of a run."""
+    """Return a report of a run."""
     facts: dict[str, Any] = {
         "id": "r1",
         "name": "parcels",
@@ -83,13 +83,13 @@ def failure(**changes: Any) -> MessageDetails:
 
 
 def progress(done: int, after_s: float = 0.0) -> MessageDetails:
-    """Return the message of some progress, written some seconds after the first."""
+    """Return a progress message, written some seconds after the first."""
     details = message_for(Kind.PROGRESS, report(progress=Progress(done=done, total=10)))
     return attrs.evolve(details, created_at=NOW + timedelta(seconds=after_s))
 
 
 def refusal_of(handler: SlackHandler, details: MessageDetails | None = None) -> DeliveryError:
-    """Return the error of a message that is not accepted."""
+    """Send a message that is expected to fail, and return the error."""
     with pytest.raises(DeliveryError) as caught:
         handler.send_message(details or MessageDetails("hello"))
     assert TOKEN not in _all_texts(caught.value)
@@ -130,7 +130,7 @@ def _all_texts(error: BaseException | None) -> str:
     ],
 )
 def test_wrong_settings_are_named_without_secrets(arguments: dict[str, Any], wanted: str) -> None:
-    """A setting that is missing, blank or of no use is named when the handler is built; secrets are not quoted."""
+    """Missing, blank and impossible settings are refused when the handler is built, without quoting secrets."""
     with pytest.raises(ConfigurationError, match=r"^SlackHandler") as caught:
         SlackHandler(**arguments)
     assert wanted in str(caught.value)
@@ -138,7 +138,7 @@ def test_wrong_settings_are_named_without_secrets(arguments: dict[str, Any], wan
 
 
 def test_names_are_stable_and_without_secrets(hook: SlackHandler, bot: SlackHandler) -> None:
-    """A handler has a short name without secrets, which can be chosen, and its repr keeps them too."""
+    """The name can be set; neither its default nor repr holds a secret."""
     assert (hook.name, bot.name) == ("slack", "slack:#ops")
     assert SlackHandler(webhook_url="https://h/x", name="alerts").name == "alerts"
     assert isinstance(hook, MessageHandler)
@@ -146,7 +146,7 @@ def test_names_are_stable_and_without_secrets(hook: SlackHandler, bot: SlackHand
 
 
 def test_settings_of_3x_migrate() -> None:
-    """Old settings come in with ** and blanks around secrets do no harm."""
+    """Settings of version 3 are accepted, and blanks around secrets are removed."""
     old: dict[str, Any] = {
         "webhook_url": " https://hooks.slack.com/services/a/b/c\n",
         "prefix": "p ",
@@ -177,7 +177,7 @@ def test_a_missing_slack_sdk_says_what_to_install(hook: SlackHandler, monkeypatc
 
 
 def test_a_webhook_gets_text_and_blocks(slack: SlackPeer, hook: SlackHandler) -> None:
-    """A message goes as blocks, with a text for notifications."""
+    """A message is sent as blocks, with a text for notifications."""
     hook.send_message(failure())
     (message,) = slack.messages
     assert message["text"].startswith(":rotating_light: [prod] parcels failed on gis-7: KeyError 'x'\n")
@@ -186,14 +186,14 @@ def test_a_webhook_gets_text_and_blocks(slack: SlackPeer, hook: SlackHandler) ->
 
 
 def test_a_webhook_names_attachments(slack: SlackPeer, hook: SlackHandler, tmp_path: Path) -> None:
-    """Files cannot go through a webhook, so the message names them and says what would send them."""
+    """With a webhook, the message lists the files that cannot be sent, and says how they could be."""
     hook.send_message(MessageDetails("s", "t", tmp_path / "rows.csv"))
     assert "rows.csv" in str(slack.messages[0]["blocks"])
     assert "bot token" in str(slack.messages[0]["blocks"])
 
 
 def test_a_long_message_is_continued(slack: SlackPeer, hook: SlackHandler) -> None:
-    """A text of 30,000 characters and 120 blocks of one's own arrive in several messages, whole and in order."""
+    """Long texts and many blocks arrive in several posts, complete and in order."""
     words = [f"word{n}" for n in range(3_000)]
     hook.send_message(MessageDetails("s", " ".join(words)))
     text = " ".join(block["text"]["text"] for each in slack.messages for block in each["blocks"][0:])
@@ -204,7 +204,7 @@ def test_a_long_message_is_continued(slack: SlackPeer, hook: SlackHandler) -> No
 
 
 def test_an_attempt_goes_on_where_the_last_one_stopped(slack: SlackPeer, hook: SlackHandler) -> None:
-    """A message in three parts that fails after the first is not posted twice by the next attempt."""
+    """An attempt that fails after the first of three posts is continued with the second."""
     details = MessageDetails("s", blocks=[SECTION] * 120)
     slack.plan("webhook", Answer(body="ok"), Answer(429, {"Retry-After": "7"}, "rate_limited"))
     error = refusal_of(hook, details)
@@ -237,7 +237,7 @@ def test_an_attempt_goes_on_where_the_last_one_stopped(slack: SlackPeer, hook: S
 def test_answers_to_a_webhook(
     slack: SlackPeer, hook: SlackHandler, *, status: int, body: str, permanent: bool, wanted: str
 ) -> None:
-    """What Slack says of a webhook is permanent, except for its own troubles; what a proxy says may pass."""
+    """Slack's error codes for webhooks are permanent; 5xx and a proxy's HTML are temporary."""
     slack.plan("webhook", Answer(status, body=body))
     error = refusal_of(hook)
     assert error.permanent is permanent
@@ -248,7 +248,7 @@ def test_answers_to_a_webhook(
 
 @pytest.mark.parametrize("code", ["invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "invalid_payload"])
 def test_refused_blocks_are_sent_as_text(slack: SlackPeer, hook: SlackHandler, code: str) -> None:
-    """Blocks that Slack refuses with 400 are sent once more, as text that says the same."""
+    """A message whose blocks are refused is sent again as text."""
     slack.plan("webhook", Answer(400, body=code))
     hook.send_message(failure())
     (message,) = slack.messages
@@ -265,7 +265,7 @@ def test_text_that_is_refused_too_is_permanent(slack: SlackPeer, hook: SlackHand
 
 
 def test_own_blocks_that_are_wrong_fall_back(slack: SlackPeer, hook: SlackHandler, bot: SlackHandler) -> None:
-    """A mistake in a script's own blocks does not cost the message."""
+    """A message whose own blocks are refused is sent again as text."""
     for handler in (hook, bot):
         handler.send_message(MessageDetails("subject", "the text", blocks=[SECTION, BAD]))
         assert slack.messages[-1].get("blocks") is None
@@ -276,7 +276,7 @@ def test_own_blocks_that_are_wrong_fall_back(slack: SlackPeer, hook: SlackHandle
 
 
 def test_the_bot_posts_to_its_channel(slack: SlackPeer, bot: SlackHandler) -> None:
-    """With a token, a message goes to the channel as blocks."""
+    """With a token, a message is posted to the channel as blocks."""
     bot.send_message(failure())
     (message,) = slack.messages
     assert message["channel"] == "#ops"
@@ -287,7 +287,7 @@ def test_the_bot_posts_to_its_channel(slack: SlackPeer, bot: SlackHandler) -> No
 
 
 def test_a_run_is_a_thread(slack: SlackPeer, bot: SlackHandler) -> None:
-    """A run's messages stand below its first; a failure is shown in the channel as well, another run elsewhere."""
+    """A run's messages form a thread; a failure is shown in the channel too, and another run has another thread."""
     bot.send_message(message_for(Kind.START, report()))
     bot.send_message(MessageDetails("halfway", report=report()))
     bot.send_message(failure())
@@ -299,7 +299,7 @@ def test_a_run_is_a_thread(slack: SlackPeer, bot: SlackHandler) -> None:
 
 
 def test_the_parts_of_a_message_are_a_thread(slack: SlackPeer, bot: SlackHandler) -> None:
-    """What is too long for one message goes on below it, and only the first part is shown in the channel."""
+    """A long message continues in the thread, and only its first post is shown in the channel."""
     bot.send_message(MessageDetails("s", blocks=[SECTION] * 120))
     first, *others = slack.messages
     assert "thread_ts" not in first
@@ -311,7 +311,7 @@ def test_the_parts_of_a_message_are_a_thread(slack: SlackPeer, bot: SlackHandler
 
 @pytest.mark.parametrize("code", ["cannot_reply_to_message", "restricted_action_thread_locked", "thread_not_found"])
 def test_a_thread_that_is_closed_is_left(slack: SlackPeer, bot: SlackHandler, code: str) -> None:
-    """A message that Slack refuses in its thread is posted outside of it, and starts a new one."""
+    """A message that Slack refuses in its thread starts a new thread."""
     bot.send_message(message_for(Kind.START, report()))
     slack.refuse("chat.postMessage", code)
     bot.send_message(failure())
@@ -322,7 +322,7 @@ def test_a_thread_that_is_closed_is_left(slack: SlackPeer, bot: SlackHandler, co
 
 
 def test_progress_edits_one_message(slack: SlackPeer, bot: SlackHandler) -> None:
-    """However much progress a run makes, one message shows it, and the end is told below."""
+    """Progress edits one message, and the run's end is posted below it."""
     bot.send_message(message_for(Kind.START, report()))
     for done in range(1, 6):
         bot.send_message(progress(done, done))
@@ -335,7 +335,7 @@ def test_progress_edits_one_message(slack: SlackPeer, bot: SlackHandler) -> None
 
 
 def test_progress_alone_is_the_thread(slack: SlackPeer, bot: SlackHandler) -> None:
-    """A run whose first message is progress has its thread below that message."""
+    """A progress message can start the run's thread."""
     bot.send_message(progress(1))
     bot.send_message(progress(2, 1))
     bot.send_message(failure())
@@ -346,7 +346,7 @@ def test_progress_alone_is_the_thread(slack: SlackPeer, bot: SlackHandler) -> No
 
 @pytest.mark.parametrize("code", ["message_not_found", "cant_update_message", "edit_window_closed"])
 def test_progress_that_cannot_be_edited_is_posted(slack: SlackPeer, bot: SlackHandler, code: str) -> None:
-    """Where the old message is gone or closed, a new one takes its place, and is edited from then on."""
+    """When the progress message cannot be edited, a new one is posted, and edited from then on."""
     bot.send_message(progress(1))
     slack.refuse("chat.update", code)
     bot.send_message(progress(2, 1))
@@ -356,7 +356,7 @@ def test_progress_that_cannot_be_edited_is_posted(slack: SlackPeer, bot: SlackHa
 
 
 def test_old_progress_does_not_cover_newer(slack: SlackPeer, bot: SlackHandler) -> None:
-    """Progress that is delivered late, after newer progress, is not shown."""
+    """Progress that is older than the shown progress is not sent."""
     bot.send_message(progress(5, 5))
     bot.send_message(progress(2, 2))
     assert "5 of 10" in slack.messages[0]["text"]
@@ -364,7 +364,7 @@ def test_old_progress_does_not_cover_newer(slack: SlackPeer, bot: SlackHandler) 
 
 
 def test_progress_falls_back_to_text(slack: SlackPeer, bot: SlackHandler) -> None:
-    """Blocks that are refused in an edit leave with it: the message then shows its text."""
+    """When blocks are refused in an edit, the message is edited to its text."""
     bot.send_message(progress(1))
     slack.refuse("chat.update", "invalid_blocks")
     bot.send_message(progress(2, 1))
@@ -373,7 +373,7 @@ def test_progress_falls_back_to_text(slack: SlackPeer, bot: SlackHandler) -> Non
 
 
 def test_progress_that_fails_for_now_is_an_error(slack: SlackPeer, bot: SlackHandler) -> None:
-    """An edit that is refused for other reasons adds no message."""
+    """When an edit fails for another reason, no new message is posted."""
     bot.send_message(progress(1))
     slack.refuse("chat.update", "internal_error")
     assert not refusal_of(bot, progress(2, 1)).permanent
@@ -383,7 +383,7 @@ def test_progress_that_fails_for_now_is_an_error(slack: SlackPeer, bot: SlackHan
 def test_threads_are_remembered_within_bounds(
     slack: SlackPeer, bot: SlackHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the youngest threads are remembered; an older run starts a new one."""
+    """Only the newest threads are kept in memory; an older run starts a new one."""
     monkeypatch.setattr("supervisor.message_handlers._slack.senders.THREADS_AT_MOST", 2)
     for run in ("a", "b", "c"):
         bot.send_message(MessageDetails("s", report=report(id=run)))
@@ -394,7 +394,7 @@ def test_threads_are_remembered_within_bounds(
 
 @pytest.mark.parametrize("code", sorted(set(REMEDIES) - {"invalid_blocks", "invalid_blocks_format"}))
 def test_lasting_refusals_give_their_remedy(slack: SlackPeer, bot: SlackHandler, code: str) -> None:
-    """What somebody has to mend is permanent, and the error says how."""
+    """Errors that a person has to correct are permanent, with a remedy."""
     slack.refuse("chat.postMessage", code, times=2)
     error = refusal_of(bot)
     assert error.permanent
@@ -406,7 +406,7 @@ def test_lasting_refusals_give_their_remedy(slack: SlackPeer, bot: SlackHandler,
     ["ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout", "never_heard_of"],
 )
 def test_other_refusals_may_pass(slack: SlackPeer, bot: SlackHandler, code: str) -> None:
-    """Slack's own troubles, and words that are not known, are temporary."""
+    """Slack's internal errors and unknown error codes are temporary."""
     slack.refuse("chat.postMessage", code)
     error = refusal_of(bot)
     assert not error.permanent
@@ -421,7 +421,7 @@ def test_a_missing_scope_is_named(slack: SlackPeer, bot: SlackHandler) -> None:
 
 
 def test_a_wrong_token_is_permanent_and_hidden(slack: SlackPeer) -> None:
-    """A token that Slack does not know is told without quoting it."""
+    """The error for an unknown token does not quote it."""
     handler = SlackHandler(token=TOKEN + "x", channel="#ops", base_url=slack.base_url)
     error = refusal_of(handler)
     assert error.permanent
@@ -442,7 +442,7 @@ def test_a_wrong_token_is_permanent_and_hidden(slack: SlackPeer) -> None:
     ],
 )
 def test_troubles_on_the_way_are_temporary(slack: SlackPeer, bot: SlackHandler, answer: Answer, wanted: str) -> None:
-    """Rate limits, 5xx, what proxies say, garbage and lost connections may pass; Retry-After is passed on."""
+    """Rate limits, 5xx, a proxy's HTML, invalid JSON and lost connections are temporary; Retry-After is passed on."""
     slack.plan("chat.postMessage", answer)
     began_s = time.monotonic()
     error = refusal_of(bot)
@@ -455,14 +455,14 @@ def test_troubles_on_the_way_are_temporary(slack: SlackPeer, bot: SlackHandler, 
 
 @pytest.mark.parametrize("retry_after", ["soon", "-1", "nan", ""])
 def test_a_wrong_retry_after_is_left_to_delivery(slack: SlackPeer, hook: SlackHandler, retry_after: str) -> None:
-    """A Retry-After that is no number of seconds is as good as none."""
+    """An invalid Retry-After is ignored."""
     slack.plan("webhook", Answer(429, {"Retry-After": retry_after}, "rate_limited"))
     assert refusal_of(hook).retry_after_s is None
 
 
 @pytest.mark.parametrize("kind", ["hook", "bot"])
 def test_a_hang_is_bounded(slack: SlackPeer, kind: str) -> None:
-    """A server that does not answer is left after the timeout."""
+    """A server that does not respond is a temporary error after the timeout."""
     slack.plan("webhook" if kind == "hook" else "chat.postMessage", Answer(delay_s=60))
     settings: dict[str, Any] = (
         {"webhook_url": slack.webhook_url} if kind == "hook" else {"token": TOKEN, "channel": "c"}
@@ -475,7 +475,7 @@ def test_a_hang_is_bounded(slack: SlackPeer, kind: str) -> None:
 
 
 def test_a_refused_connection_is_temporary() -> None:
-    """Where nobody listens, the message is kept."""
+    """A refused connection is a temporary error."""
     for handler in (
         SlackHandler(webhook_url=f"{refused_url()}{HOOK}"),
         SlackHandler(token=TOKEN, channel="c", base_url=refused_url()),
@@ -507,7 +507,7 @@ def test_a_proxy_is_used(slack: SlackPeer, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_attachments_are_uploaded_into_the_thread(slack: SlackPeer, bot: SlackHandler, tmp_path: Path) -> None:
-    """Files follow the message they belong to; what became of one that is missing is told with them."""
+    """Files are uploaded into the message's thread, with a note about a missing one."""
     (tmp_path / "report.csv").write_text("a,b\n" * 1_000)
     (tmp_path / "p.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"p" * 100)
     bot.send_message(message_for(Kind.START, report()))
@@ -528,8 +528,8 @@ def test_files_outside_of_runs_have_a_thread_too(slack: SlackPeer, bot: SlackHan
     assert slack.files[0]["comment"] == ""
 
 
-def test_what_cannot_be_packed_is_told(slack: SlackPeer, bot: SlackHandler, tmp_path: Path) -> None:
-    """With nothing to upload, the thread says what happened to the attachments."""
+def test_what_cannot_be_packed_is_reported(slack: SlackPeer, bot: SlackHandler, tmp_path: Path) -> None:
+    """When no attachment can be uploaded, the notes are posted in the thread."""
     (tmp_path / "empty.txt").touch()
     bot.send_message(MessageDetails("s", attachments=[tmp_path / "gone <!channel>.csv", tmp_path / "empty.txt"]))
     message, notes = slack.messages
@@ -552,7 +552,7 @@ def test_what_cannot_be_packed_is_told(slack: SlackPeer, bot: SlackHandler, tmp_
 def test_an_upload_that_fails_for_now_does_not_post_twice(
     slack: SlackPeer, bot: SlackHandler, tmp_path: Path, at: str, answer: Answer
 ) -> None:
-    """The next attempt uploads what is missing; the message itself, and files that Slack has, are not sent again."""
+    """The next attempt uploads only the missing files, and does not repeat the message."""
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n" + name.encode() * 100)
     details = MessageDetails("s", attachments=[tmp_path / "a.png", tmp_path / "b.png"])
@@ -567,7 +567,7 @@ def test_an_upload_that_fails_for_now_does_not_post_twice(
 
 
 def test_uploads_that_slack_has_forgotten_are_sent_again(slack: SlackPeer, bot: SlackHandler, tmp_path: Path) -> None:
-    """When Slack no longer knows a file, the next attempt uploads it afresh."""
+    """When Slack has dropped an uploaded file, the next attempt uploads it again."""
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"a" * 100)
     details = MessageDetails("s", attachments=tmp_path / "a.png")
     slack.refuse("files.completeUploadExternal", "file_not_found")
@@ -578,10 +578,10 @@ def test_uploads_that_slack_has_forgotten_are_sent_again(slack: SlackPeer, bot: 
     assert len(slack.messages) == 1
 
 
-def test_files_that_are_refused_for_good_are_told(
+def test_files_that_are_refused_for_good_are_reported(
     slack: SlackPeer, bot: SlackHandler, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without the scope for files, the message counts as sent; its thread and the log say what is missing."""
+    """Without the scope for files, the message counts as sent; its thread and the log name the scope."""
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"a" * 100)
     slack.scopes = {"chat:write"}
     bot.send_message(MessageDetails("s", attachments=tmp_path / "a.png"))
@@ -598,7 +598,7 @@ def test_files_that_are_refused_for_good_are_told(
 def test_a_bot_that_may_post_but_not_share_says_so(
     slack: SlackPeer, bot: SlackHandler, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A bot outside of the channel may post there with chat:write.public, but not share files: it says so."""
+    """A bot that may post but not share files, since it is not in the channel, posts a note."""
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"a" * 100)
     slack.is_member = False
     bot.send_message(MessageDetails("s", attachments=tmp_path / "a.png"))
@@ -609,7 +609,7 @@ def test_a_bot_that_may_post_but_not_share_says_so(
 def test_one_refused_file_does_not_keep_the_others(
     slack: SlackPeer, bot: SlackHandler, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file that is refused is named with those that arrive."""
+    """A refused file is noted with those that arrive."""
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n" + name.encode() * 100)
     slack.refuse("files.getUploadURLExternal", "file_type_not_allowed")
@@ -622,7 +622,7 @@ def test_one_refused_file_does_not_keep_the_others(
 def test_notes_that_are_refused_do_not_undo_the_message(
     slack: SlackPeer, bot: SlackHandler, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When even the remark about a file is refused for good, the message still counts as sent."""
+    """When the notes about files are refused permanently, the message still counts as sent."""
     slack.plan("chat.postMessage", Answer(body={"ok": True, "channel": CHANNEL, "ts": "1.1"}))
     slack.refuse("chat.postMessage", "is_archived")
     bot.send_message(MessageDetails("s", attachments=tmp_path / "gone.csv"))
@@ -665,7 +665,7 @@ def test_large_files_are_sent_in_bounded_memory(slack: SlackPeer, bot: SlackHand
     message=st.text(st.one_of(st.characters(), st.sampled_from("\ud800\0\r\n🚨<!channel>@here")), max_size=3_000),
 )
 def test_hostile_text_arrives(slack: SlackPeer, hook: SlackHandler, subject: str, message: str) -> None:
-    """Whatever a script says is accepted at the first try, and notifies nobody."""
+    """Slack accepts any text at the first try, and no text notifies anybody."""
     slack.calls.clear()
     hook.send_message(MessageDetails(subject, message, report=report(values={subject: message[:1000]})))
     assert set(slack.calls) == {"webhook"}
@@ -684,7 +684,7 @@ def test_mentions_are_escaped(slack: SlackPeer, hook: SlackHandler, bot: SlackHa
 
 
 def test_a_body_of_10_mb_is_cut(slack: SlackPeer, bot: SlackHandler) -> None:
-    """A huge text arrives as a few messages that say what was left out."""
+    """A huge text is cut with a note, and needs few posts."""
     bot.send_message(MessageDetails("s", "<log> & line\n" * 800_000))
     assert len(slack.messages) < 15
     assert "characters left out" in str(slack.messages)
@@ -693,7 +693,7 @@ def test_a_body_of_10_mb_is_cut(slack: SlackPeer, bot: SlackHandler) -> None:
 def test_secrets_stay_out_of_logs(
     slack: SlackPeer, hook: SlackHandler, bot: SlackHandler, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not even debug logs of the client library tell the token or the webhook's URL."""
+    """Not even debug logs of the client library hold the token or the webhook's URL."""
     caplog.set_level(logging.DEBUG)
     slack.plan("webhook", Answer(body="ok"), Answer(drop=True))
     slack.plan("chat.postMessage", Answer(drop=True))
@@ -704,7 +704,7 @@ def test_secrets_stay_out_of_logs(
 
 
 def test_an_answer_that_repeats_the_secret_is_redacted(slack: SlackPeer, hook: SlackHandler, bot: SlackHandler) -> None:
-    """What a server says of a request may hold the secret; the error does not."""
+    """The error does not hold secrets that a response repeats."""
     slack.plan("webhook", Answer(404, body=f"nothing at {slack.webhook_url} ({HOOK})"))
     assert "***" in refusal_of(hook).reason
     slack.refuse("chat.postMessage", f"no_{TOKEN}")
