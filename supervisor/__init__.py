@@ -26,8 +26,15 @@ __all__ = [
 ]
 __version__ = "4.0.0"
 
-# The core knows no configuration files: here they are put in their place.
-_set_default_runtime(_Runtime(_ActiveConfiguration()))
+
+def _handler_class(scheme: str) -> object:
+    from supervisor.message_handlers._registry import handler_class
+
+    return handler_class(scheme)
+
+
+# The core knows no configuration files, and these know no handlers: here they are put together.
+_set_default_runtime(_Runtime(_ActiveConfiguration(handler_class=_handler_class)))
 
 
 def _render_text(details: "MessageDetails") -> str:

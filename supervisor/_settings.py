@@ -1,6 +1,6 @@
-"""Everything that can be said about a run in advance, written down once.
+"""The settings of a run, defined once.
 
-``supervise``, ``supervised`` and ``Supervisor`` all take exactly what :class:`Settings` takes.
+``supervise``, ``supervised`` and ``Supervisor`` take the parameters of :class:`Settings`, and show its explanations.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ T = TypeVar("T")
 
 ALWAYS_REPORTED = frozenset({Kind.FAILURE, Kind.RECOVERY, Kind.STALLED, Kind.OVERDUE, Kind.DIED, Kind.MISSED})
 DEFAULT_PROGRESS_EVERY_S = 600.0
-# Words, and what is too short for the key of any vendor.
+# Words, and texts that are shorter than the key of any service.
 _WORDS = re.compile(r"(?:(?:[A-Za-z_.-]{1,80}|[\w.,()-]{1,19})(?=[ ]|\Z)[ ]*+)*+")
 
 
 def _handlers(value: MessageHandler | str | Iterable[MessageHandler | str] | None) -> tuple[MessageHandler, ...]:
-    """Return one handler or many as a tuple, and refuse what cannot send; names were looked up before."""
+    """Return one handler or several as a tuple, and refuse objects that cannot send; names are looked up before."""
     if value is None:
         return ()
     if isinstance(value, (str, type)) or not (hasattr(value, "send_message") or isinstance(value, Iterable)):
@@ -46,7 +46,7 @@ def _handlers(value: MessageHandler | str | Iterable[MessageHandler | str] | Non
 
 
 def _kinds(value: str | Iterable[str] | None) -> frozenset[Kind]:
-    """Return the kinds to report: those that always are, and the ones named."""
+    """Return the kinds to report: the named ones, and those that are always reported."""
     if not value:
         return ALWAYS_REPORTED
     named = (value,) if isinstance(value, str) else value
@@ -57,7 +57,7 @@ def _kinds(value: str | Iterable[str] | None) -> frozenset[Kind]:
 
 
 def _path(value: str | os.PathLike[str] | None) -> str | None:
-    """Return the path as text, absolute: the script may change its directory before it fails."""
+    """Return the path as an absolute text: the script may change its directory before it fails."""
     if value is None or value == "":
         return None
     try:
@@ -67,9 +67,9 @@ def _path(value: str | os.PathLike[str] | None) -> str | None:
 
 
 def _clean_name(value: str | None) -> str | None:
-    """Return a name without secrets: one that is made of a URL may have some, and goes into subjects and paths."""
+    """Return a name without secrets: it goes into subjects and paths, and may be made of a URL that has some."""
     if not isinstance(value, str) or _WORDS.fullmatch(value):
-        return value  # what is no text is refused below
+        return value  # a value that is no text is refused by the validator
     from supervisor._redaction import Redactor
 
     return Redactor().text(value)
@@ -81,7 +81,7 @@ def _name(instance: object, attribute: attrs.Attribute[Any], value: object) -> N
 
 
 def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what is no positive number of seconds."""
+    """Refuse a value that is no positive number of seconds."""
     if value is None and attribute.default is None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
@@ -123,7 +123,7 @@ def _captured(value: bool | str | Iterable[str] | None) -> tuple[str, ...] | Non
 
 
 def _schedule(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what is no schedule: here, since the check that misses the run is nowhere near the script."""
+    """Refuse an invalid schedule here, in the script: `supervisor check` could only report it later and elsewhere."""
     if value is not None:
         from supervisor._schedules import parse_schedule
 
@@ -144,7 +144,7 @@ def _names(value: str | Iterable[str]) -> frozenset[str]:
 
 
 def _redaction(instance: Settings, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """Refuse what cannot be redacted: later it would be too late to tell."""
+    """Refuse patterns and names that the redactor does not accept, before the run starts."""
     if value:
         from supervisor._redaction import Redactor
 
@@ -152,7 +152,7 @@ def _redaction(instance: Settings, attribute: attrs.Attribute[Any], value: Any) 
 
 
 def _logger(value: logging.Logger | logging.LoggerAdapter[Any] | str | None) -> Any:
-    """Return a logger; a text names one."""
+    """Return a logger; a text is the name of one."""
     if isinstance(value, str):
         import logging
 
@@ -245,7 +245,7 @@ class Settings:
     )
 
     announced: frozenset[Kind] = attrs.field(init=False, eq=False, repr=False)
-    """Start and success, where ``report_on`` or a handler asks for them."""
+    """Which of start and success is sent, because ``report_on`` or a handler asks for it."""
 
     @announced.default
     def _announced_to_somebody(self) -> frozenset[Kind]:
@@ -253,7 +253,7 @@ class Settings:
         return wanted & {Kind.START, Kind.SUCCESS}
 
     has_features: bool = attrs.field(init=False, eq=False, repr=False)
-    """Whether the run has its own log, limits or a lock on its name: most runs never load what that takes."""
+    """Whether the run has its own log, limits or a lock on its name; most runs never load the code for these."""
 
     @has_features.default
     def _asks_for_more(self) -> bool:
@@ -262,17 +262,17 @@ class Settings:
 
     @property
     def progress_interval_s(self) -> float | None:
-        """Return the seconds between two progress messages, or None when handlers get none."""
+        """Return the seconds between two progress messages, or None if handlers get none."""
         if self.progress_every_s is None and Kind.PROGRESS in self.report_on:
             return DEFAULT_PROGRESS_EVERY_S
         return self.progress_every_s
 
 
 def kinds_of(handler: object) -> frozenset[Kind] | None:
-    """Return the kinds that a handler asks for by itself, or None when it leaves that to the run.
+    """Return the kinds that a handler asks for itself, or None if the run decides.
 
     Raises:
-        ConfigurationError: What it asks for are no kinds.
+        ConfigurationError: One of them is no kind.
     """
     try:
         kinds = getattr(handler, "kinds", None)
@@ -283,10 +283,10 @@ def kinds_of(handler: object) -> frozenset[Kind] | None:
 
 
 def settings_from(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settings:
-    """Return the settings that a call gave.
+    """Return the settings that the arguments of a call make.
 
     Raises:
-        ConfigurationError: An option is unknown (its text says which was probably meant) or a value is wrong.
+        ConfigurationError: A setting is unknown (the message suggests a similar one) or a value is wrong.
     """
     if not options:
         return _of_name(*arguments) if arguments and isinstance(arguments[0], str) else Settings(*arguments)
@@ -302,5 +302,5 @@ def settings_from(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settin
 
 @lru_cache(maxsize=64)
 def _of_name(*arguments: Any) -> Settings:
-    """Return the settings of a name alone: they are frozen, and a block in a loop asks for them each time."""
+    """Return the settings that have only a name; cached, since a block in a loop asks for them each time."""
     return Settings(*arguments)

@@ -66,7 +66,9 @@ def _runtime() -> Runtime:
         from supervisor._config.active import ActiveConfiguration
     except ModuleNotFoundError:  # the core alone, as test_core.py has it
         return Runtime(None)
-    return Runtime(ActiveConfiguration())
+    from supervisor.message_handlers._registry import handler_class
+
+    return Runtime(ActiveConfiguration(handler_class=handler_class))
 
 
 @pytest.fixture

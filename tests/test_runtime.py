@@ -14,6 +14,7 @@ from supervisor._config.active import ActiveConfiguration
 from supervisor._models.kinds import DeliveryState
 from supervisor._runtime import Runtime, default_runtime, using
 from supervisor._store import open_journal
+from supervisor.message_handlers._registry import handler_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,7 +151,7 @@ def test_a_runtime_without_a_configuration_goes_by_the_script(
     monkeypatch.setenv("SUPERVISOR_CONFIG", str(tmp_path / "supervisor.toml"))
     with using(Runtime()):
         assert supervise("night", handlers=recorder).settings.delivery_deadline_s == 30
-    with using(Runtime(ActiveConfiguration())):
+    with using(Runtime(ActiveConfiguration(handler_class=handler_class))):
         assert supervise("night", handlers=recorder).settings.delivery_deadline_s == 5
 
 

@@ -1,13 +1,17 @@
-"""Settings that stand outside of scripts: in files, and in environment variables.
+"""Settings outside of scripts: in files and environment variables.
 
-Later wins: ``supervisor.toml`` in the machine's config directory, the same in the user's, the nearest
-``supervisor.toml`` or ``[tool.supervisor]`` of a ``pyproject.toml`` from the script's folder upwards; then what the
-chosen profile says in any of them; then ``SUPERVISOR_*`` variables. ``SUPERVISOR_CONFIG`` names one file that is read
-instead of all these. A file looks so::
+In: files, ``SUPERVISOR_*`` variables and the settings of a script. Out: the ``Settings`` of a run, and named handlers
+(:mod:`.active`). Files are found (:mod:`.search`), read (:mod:`.toml_file`), checked (:mod:`.layers`) and put together
+(:mod:`.assembly`) into one :class:`.configuration.Configuration`.
 
-    profile = "production"            # the profile to use where SUPERVISOR_PROFILE does not say
+The last of these is the strongest: ``supervisor.toml`` in the machine's config directory; the same in the user's; the
+nearest ``supervisor.toml`` or ``[tool.supervisor]`` of a ``pyproject.toml`` from the script's folder upwards; tables
+of the chosen profile in any of them; ``SUPERVISOR_*`` variables. ``SUPERVISOR_CONFIG`` names one file that is read
+instead of all of these. A file looks like this::
 
-    [defaults]                        # settings of all runs; handlers are called by their names
+    profile = "production"            # the profile, unless SUPERVISOR_PROFILE names another
+
+    [defaults]                        # settings of all runs; handlers are given by their names
     handlers = ["ops"]
     report_on = ["success"]
 
@@ -20,8 +24,8 @@ instead of all these. A file looks so::
     [runs."nightly parcels"]          # settings of the runs of one name
     delivery_deadline_s = 60
 
-    [profiles.development.defaults]   # the same tables, laid over the rest when the profile is chosen
+    [profiles.development.defaults]   # the same tables, stronger than the rest, if the profile is chosen
     handlers = ["console"]
 
-What is wrong is never raised by :func:`load`: it is left out and told in :attr:`Configuration.problems`.
+Mistakes raise nothing: the wrong part is left out, and described in ``Configuration.problems``.
 """

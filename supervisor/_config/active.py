@@ -42,30 +42,29 @@ def load(
     *,
     directories: Sequence[AnyPath] | None = None,
 ) -> Configuration:
-    """Return what files and environment say. Nothing that they say raises: see :attr:`Configuration.problems`.
+    """Return the configuration of files and environment. Mistakes raise nothing: see :attr:`Configuration.problems`.
 
     Args:
-        script: The script whose run it is for: its folder is where the search upwards starts, that of the file itself
-            where it is a link. None starts in the working directory.
+        script: The script: the search upwards starts in its folder (for a link, in that of its target). None starts in
+            the working directory.
         environ: The environment. ``SUPERVISOR_CONFIG`` names one file that is read instead of the search, whatever
             its name and its owner; the null device (``/dev/null``) reads no file at all.
-        directories: Where to look for the machine's and the user's file, the user's last. None means the platform's
-            own places.
+        directories: The directories of the machine's and the user's file, the user's last. None for the platform's own.
     """
     chosen = environ.get(CONFIG, "").strip()
     if chosen:
         path = os.path.abspath(os.path.expanduser(chosen))  # noqa: PTH100, PTH111 - pathlib costs 3 ms
-        standing = [] if chosen == os.devnull else [CandidateFile(path)]
+        fixed = [] if chosen == os.devnull else [CandidateFile(path)]
         upwards = []
     else:
-        standing = list(machine_and_user_files(environ, directories))
+        fixed = list(machine_and_user_files(environ, directories))
         upwards = list(files_upwards(script))
     variables = [name for name in environ if name.startswith(PREFIX) and name not in UNRELATED]
-    if not standing and not upwards and not variables:
+    if not fixed and not upwards and not variables:
         return _NOTHING
     from supervisor._config.assembly import assemble
 
-    return assemble(standing, upwards, {name: environ[name] for name in variables})
+    return assemble(fixed, upwards, {name: environ[name] for name in variables})
 
 
 class UnusableHandler:
@@ -103,10 +102,12 @@ class ActiveConfiguration:
 
     Args:
         script: Returns the script from whose folder the search goes upwards; None for the working directory.
+        handler_class: Returns the class of a type of handlers, and raises ``ConfigurationError`` for an unknown type.
     """
 
-    def __init__(self, script: Callable[[], str | None] = main_script) -> None:
+    def __init__(self, script: Callable[[], str | None] = main_script, *, handler_class: Callable[[str], Any]) -> None:
         self._script = script
+        self._handler_class = handler_class
         self._lock = threading.Lock()
         self._loaded: Configuration | None = None
         self._built: dict[str, Any] = {}
@@ -171,9 +172,18 @@ class ActiveConfiguration:
         known = self.loaded
         with self._lock:
             if name not in self._built:
-                self._built[name] = _build(known, name)
+                self._built[name] = self._build(known, name)
             handler: MessageHandler = self._built[name]
         return handler
+
+    def _build(self, known: Configuration, name: str) -> Any:
+        from supervisor._config.handler_specs import build
+
+        try:
+            return build(known.spec(name), self._handler_class)
+        except ConfigurationError as error:
+            _log.warning("the handler %r cannot be built: %s", name, error)
+            return UnusableHandler(name, str(error))
 
     def redactor(self) -> Redactor:
         """Return what removes secrets for commands: it knows all configured handlers, and the patterns of all runs.
@@ -196,14 +206,3 @@ def active() -> ActiveConfiguration:
     found = default_runtime().configuration
     assert isinstance(found, ActiveConfiguration)  # `import supervisor` puts it there
     return found
-
-
-def _build(known: Configuration, name: str) -> Any:
-    from supervisor._config.handler_specs import build
-    from supervisor.message_handlers._registry import handler_class
-
-    try:
-        return build(known.spec(name), handler_class)
-    except ConfigurationError as error:
-        _log.warning("the handler %r cannot be built: %s", name, error)
-        return UnusableHandler(name, str(error))

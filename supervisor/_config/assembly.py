@@ -1,7 +1,4 @@
-"""From files and variables to one configuration.
-
-- What ``SUPERVISOR_*`` variables say.
-"""
+"""Make one configuration of files and environment variables."""
 
 from __future__ import annotations
 
@@ -43,14 +40,14 @@ _CLOSE = 0.85
 
 
 def layer_of(variables: Mapping[str, str], notes: ProblemCollector) -> Layer:
-    """Return the settings that variables give. One that is blank counts as not set.
+    """Return the layer of the environment variables. A blank variable counts as not set.
 
-    A variable is called like the setting, in capitals: ``SUPERVISOR_REPORT_ON=start,success`` for a list,
-    ``SUPERVISOR_JOURNAL=false`` (also no, off, 0) for yes or no, and ``none`` for a setting that can be None.
+    A variable has the name of the setting, in capitals: ``SUPERVISOR_REPORT_ON=start,success`` for a list,
+    ``SUPERVISOR_JOURNAL=false`` (also no, off, 0) for True or False, and ``none`` for None.
 
     Args:
-        variables: All that begin with ``SUPERVISOR_`` and may be meant for us.
-        notes: Get what is wrong with their values, and a warning of each that is probably misspelt.
+        variables: Those that begin with ``SUPERVISOR_``, without the ones that are known to mean something else.
+        notes: Collects wrong values, and a warning for each variable that is probably misspelt.
     """
     layer = Layer()
     known = {PREFIX + name.upper(): name for name in setting_checks.FIELDS if setting_checks.has_variable(name)}
@@ -71,7 +68,7 @@ def layer_of(variables: Mapping[str, str], notes: ProblemCollector) -> Layer:
 
 
 def _warn_if_misspelt(variable: str, known: set[str], notes: ProblemCollector) -> None:
-    """Warn of a variable that nearly has a known name. Any other may belong to a program of somebody else."""
+    """Warn of a variable whose name is similar to a known one; any other may belong to another program."""
     if variable in known:
         return
     from difflib import get_close_matches
@@ -83,17 +80,17 @@ def _warn_if_misspelt(variable: str, known: set[str], notes: ProblemCollector) -
 
 
 def assemble(
-    standing: Sequence[CandidateFile], upwards: Iterable[CandidateFile], variables: Mapping[str, str]
+    fixed: Sequence[CandidateFile], upwards: Iterable[CandidateFile], variables: Mapping[str, str]
 ) -> Configuration:
-    """Return what files and variables say together.
+    """Return the configuration of files and variables together.
 
     Args:
-        standing: The files that are always read, the stronger last.
-        upwards: Of these the first counts that says something of supervisor.
-        variables: Those whose names begin with ``SUPERVISOR_``.
+        fixed: The files of the machine and the user, the stronger last; all are read.
+        upwards: The files above the script, the nearest first; the first with a table for us is read.
+        variables: The environment variables that begin with ``SUPERVISOR_``.
     """
     notes = ProblemCollector()
-    sources = _sources(standing, upwards, notes)
+    sources = _sources(fixed, upwards, notes)
     readers = [FileReader(each, notes) for each in sources]
     layers = [each.plain() for each in readers]
     profiles = [each.profiles() for each in readers]
@@ -110,11 +107,11 @@ def assemble(
 
 
 def _sources(
-    standing: Iterable[CandidateFile], upwards: Iterable[CandidateFile], notes: ProblemCollector
+    fixed: Iterable[CandidateFile], upwards: Iterable[CandidateFile], notes: ProblemCollector
 ) -> list[ConfigFile]:
-    found = {each.path: source for each in standing if (source := read_file(each, notes)) is not None}
+    found = {each.path: source for each in fixed if (source := read_file(each, notes)) is not None}
     for place in upwards:
-        if place.path in found:  # the script lives in the directory of the machine or the user
+        if place.path in found:  # the script is in the directory of the machine or the user
             found[place.path] = found.pop(place.path)
             break
         problems = len(notes.problems)
@@ -122,12 +119,12 @@ def _sources(
         if source is not None:
             found[place.path] = source
         if source is not None or len(notes.problems) > problems:
-            break  # what stands further up is not for this script, even where this one is wrong
+            break  # files further up are not for this script, even if this one is wrong
     return list(found.values())
 
 
 def _profile(readers: Iterable[FileReader], variables: Mapping[str, str]) -> tuple[str | None, Origin | None]:
-    """Return the chosen profile and who chose it: the variable, else the strongest file."""
+    """Return the chosen profile and its origin: the variable, or else the strongest file."""
     chosen: tuple[str | None, Origin | None] = (None, None)
     for reader in readers:
         profile = reader.profile()
@@ -140,10 +137,10 @@ def _profile(readers: Iterable[FileReader], variables: Mapping[str, str]) -> tup
 def _check_profile(
     profile: str | None, origin: Origin, known: set[str], sources: Sequence[ConfigFile], notes: ProblemCollector
 ) -> None:
-    """Note a profile that no file has: a misspelt "development" would send to whom production sends."""
+    """Report a profile that no file has: with "development" misspelt, messages would go where production sends them."""
     if sources and profile is not None and profile not in known:
         text = f"there is no profile {profile!r}; {suggestion(profile, known)} (an empty {_header(profile)} is enough)"
-        notes.problems.append(_told(origin, text, PROFILE))
+        notes.problems.append(_problem_at(origin, text, PROFILE))
 
 
 def _header(profile: str) -> str:
@@ -155,7 +152,7 @@ def _configuration(
 ) -> Configuration:
     handlers = _handlers(whole, notes)
     unusable = frozenset(whole.handlers.keys() - handlers.keys())
-    names = _Names(whole, handlers, unusable, notes)
+    names = _HandlerNames(whole, handlers, unusable, notes)
     settings = names.known((DEFAULTS,), whole.settings)
     runs = {run: MappingProxyType(names.known((RUNS, run), each)) for run, each in whole.runs.items()}
     return Configuration(
@@ -179,7 +176,7 @@ def _handlers(whole: Layer, notes: ProblemCollector) -> dict[str, HandlerSpec]:
         if "type" not in options:
             header = dotted((HANDLERS, name))
             text = f'[{header}] type is missing: say which kind of handler it is, like type = "email"'
-            notes.problems.append(_told(origin, text, header))
+            notes.problems.append(_problem_at(origin, text, header))
         elif not any(each is INVALID for each in options.values()):
             given = {key: value for key, value in options.items() if key != "type"}
             origins = {key: whole.origins[HANDLERS, name, key] for key in options}
@@ -193,8 +190,8 @@ def _handlers(whole: Layer, notes: ProblemCollector) -> dict[str, HandlerSpec]:
     return found
 
 
-class _Names:
-    """Sees to it that the handlers that settings name are there."""
+class _HandlerNames:
+    """Checks that the handlers that settings name exist."""
 
     def __init__(
         self, whole: Layer, handlers: Mapping[str, HandlerSpec], unusable: frozenset[str], notes: ProblemCollector
@@ -205,7 +202,7 @@ class _Names:
         self._notes = notes
 
     def known(self, key: Key, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return settings whose ``handlers`` can all be used; what there is not is noted, unless that has been."""
+        """Return settings whose ``handlers`` all exist; each missing one is reported, unless it was before."""
         if "handlers" not in settings:
             return dict(settings)
         usable = []
@@ -221,8 +218,8 @@ class _Names:
         text = f"there is no handler {name!r}; {suggestion(name, known)} ([{dotted((HANDLERS, name))}] would make one)"
         origin = self._whole.origins[key]
         text = f"environment variable {origin.variable}: {text}" if origin.variable else f"[{dotted(key[:-1])}] {text}"
-        self._notes.problems.append(_told(origin, text, origin.variable or dotted(key)))
+        self._notes.problems.append(_problem_at(origin, text, origin.variable or dotted(key)))
 
 
-def _told(origin: Origin, text: str, key: str) -> Problem:
+def _problem_at(origin: Origin, text: str, key: str) -> Problem:
     return Problem(text, origin.file, origin.line, key)

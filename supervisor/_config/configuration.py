@@ -1,7 +1,4 @@
-"""What a configuration comes to.
-
-- What is in force and from where, for people: no secret is shown.
-"""
+"""The configuration of a process, and how it is shown: each value with its origin, without secrets."""
 
 from __future__ import annotations
 
@@ -25,25 +22,25 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 def _names(value: Mapping[str, Any]) -> str:
-    return f"<{', '.join(value)}>"  # a value may be a secret, a name is none
+    return f"<{', '.join(value)}>"  # a value may be a secret, a name is not
 
 
 @attrs.frozen(kw_only=True)
 class Configuration:
-    """What files and environment say, as far as it is usable.
+    """The valid part of what files and environment configure.
 
     Args:
         settings: Keyword arguments of :class:`supervisor.settings.Settings` for all runs; ``handlers`` are names here,
             to be looked up by :meth:`spec`.
-        runs: The same for the runs of one name, less what a stronger source says for all: see :meth:`for_run`.
+        runs: The same for the runs of one name, without settings that a stronger source gives for all runs.
         handlers: The named handlers.
-        profile: The chosen profile; None when none is.
+        profile: The chosen profile, or None.
         files: The files that were read, the strongest last.
-        origins: Which file or variable each thing came from, by its key: ``defaults.report_on``,
+        origins: The file or variable of each value, by its key: ``defaults.report_on``,
             ``handlers.ops.api_key``, ``runs."nightly parcels".handlers``, ``profile``.
-        problems: What is wrong. It is left out of everything else.
-        warnings: What works, and should be mended all the same.
-        unusable: Names of handlers that are there and have problems.
+        problems: The mistakes. The values that they concern are left out.
+        warnings: What works, but should be changed.
+        unusable: The names of handlers that have problems.
     """
 
     settings: Mapping[str, Any] = attrs.field(default=_EMPTY, repr=_names)
@@ -57,14 +54,14 @@ class Configuration:
     unusable: frozenset[str] = frozenset()
 
     def for_run(self, name: str | None) -> dict[str, Any]:
-        """Return the settings of the runs of a name, of all runs for None; arguments of the script go over them."""
+        """Return the settings for runs of a name, or for all runs with None; the script's own are stronger."""
         return {**self.settings, **self.runs.get(name or "", {})}
 
     def spec(self, name: str) -> HandlerSpec:
-        """Return a named handler. "console" needs no table of its own.
+        """Return a named handler. "console" needs no table.
 
         Raises:
-            ConfigurationError: There is none of that name, or what the files say of it is wrong.
+            ConfigurationError: It does not exist, or has problems.
         """
         if name in self.handlers:
             return self.handlers[name]
@@ -88,10 +85,10 @@ class Configuration:
         return ConfigurationError(f"there is no handler {name!r}; {suggestion(name, known)} ({files})")
 
     def checked(self) -> Configuration:
-        """Return this configuration when nothing is wrong with it.
+        """Return this configuration if it has no mistakes.
 
         Raises:
-            ConfigurationProblems: Something is wrong; it tells all at once.
+            ConfigurationProblems: All of its mistakes.
         """
         if self.problems:
             raise ConfigurationProblems(self.problems)
@@ -100,12 +97,12 @@ class Configuration:
 
 @attrs.frozen
 class ConfiguredValue:
-    """One thing that is configured.
+    """One configured value.
 
     Args:
-        key: Its key, as one would write it in TOML.
-        value: Its value, as one would write it in TOML, with secrets masked; ``none`` for None.
-        origin: Where it comes from: a file and line, or a variable.
+        key: Its key as it is written in TOML.
+        value: Its value as it is written in TOML, with secrets masked; ``none`` for None.
+        origin: A file and line, or a variable.
     """
 
     key: str
@@ -114,10 +111,10 @@ class ConfiguredValue:
 
 
 def masked(configuration: Configuration) -> tuple[ConfiguredValue, ...]:
-    """Return all that is in force: profile, settings of all runs and of some, and handlers.
+    """Return all values in force: the profile, settings and handlers.
 
-    A literal secret is shown as asterisks, one that is elsewhere by where it is. Secrets are known by the name of
-    their option, and passwords in URLs and keys of well-known services by their looks.
+    A literal secret is shown as asterisks, a reference to a secret as it is. Secrets are known by the name of their
+    option; passwords in URLs and keys of well-known services by their form.
     """
     return tuple(
         ConfiguredValue(dotted(key), _shown(value), str(configuration.origins.get(dotted(key), "")))

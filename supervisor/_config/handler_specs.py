@@ -1,6 +1,6 @@
-"""Handlers as a configuration names them, before anything is made of them.
+"""The named handlers of a configuration, and how a handler is built of one.
 
-- From a named handler to the handler itself. What makes it comes from the caller: handlers live on a higher floor.
+The caller hands in the registry of handler types: the configuration does not import the handlers.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 WITHOUT_SETTINGS = frozenset({"console"})
-"""Types of handlers that need no table: their name is their type."""
+"""The types of handlers that need no table: their type serves as their name."""
 
 
 def _names(value: Mapping[str, Any]) -> str:
-    return f"<{', '.join(value)}>"  # a value may be a secret, a name is none
+    return f"<{', '.join(value)}>"  # a value may be a secret, a name is not
 
 
 @attrs.frozen(kw_only=True)
 class HandlerSpec:
-    """A named handler: what type it is of, and with which options.
+    """A named handler: its type and options.
 
     Args:
-        name: Its name, which is that of its table.
-        type: Its type: "email", "slack", or what another package offers.
-        options: Keyword arguments for it, with a :class:`Secret` for each that is not shown.
-        origin: Where its table stands.
-        origins: Where each option and "type" come from.
+        name: Its name: that of its table.
+        type: Its type: "email", "slack", or one that another package offers.
+        options: Its keyword arguments, with a :class:`Secret` for each secret.
+        origin: The place of its table.
+        origins: The place of each option, and of "type".
     """
 
     name: str
@@ -46,10 +46,10 @@ class HandlerSpec:
     origins: Mapping[str, Origin] = attrs.field(factory=lambda: MappingProxyType({}), repr=False, eq=False)
 
     def resolved(self, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-        """Return the options with their secrets, which are looked for now.
+        """Return the options with the values of their secrets, which are looked up now.
 
         Raises:
-            ConfigurationProblems: Secrets are missing; all of them are told.
+            ConfigurationProblems: Secrets are missing; it names all of them.
         """
         found: dict[str, Any] = {}
         problems = []
@@ -63,14 +63,14 @@ class HandlerSpec:
         return found
 
     def problem(self, text: str, option: str = "") -> Problem:
-        """Return what is wrong with this handler, with the place where the option stands, or its table."""
+        """Return a problem of this handler, with the place of the option, or else of its table."""
         key = dotted(("handlers", self.name))
         origin = self.origins.get(option, self.origin)
         return Problem(f"[{key}] {text}", origin.file, origin.line, f"{key}.{dotted((option,))}" if option else key)
 
 
 def without_table(name: str) -> HandlerSpec | None:
-    """Return the handler that needs no table of its own; None when there is none of that name."""
+    """Return the handler of a type that needs no table; None if the name is no such type."""
     return HandlerSpec(name=name, type=name) if name in WITHOUT_SETTINGS else None
 
 
@@ -83,18 +83,18 @@ def _resolved(value: Any, environ: Mapping[str, str]) -> Any:
 
 
 def build(spec: HandlerSpec, find: Callable[[str], Any], environ: Mapping[str, str] = os.environ) -> Any:
-    """Return the handler that a configuration describes.
+    """Build the handler that a configuration describes.
 
-    It gets the name of its table as ``name``, unless it has an option ``name`` or takes none.
+    Its ``name`` is that of its table, unless it has an option ``name`` or takes no name.
 
     Args:
-        spec: What the configuration says.
-        find: Returns what makes the handlers of a type, and raises ``ConfigurationError`` when nothing does.
-        environ: Where secrets are looked for.
+        spec: The type and the options.
+        find: Returns the class of a type, and raises ``ConfigurationError`` for an unknown one.
+        environ: The environment in which secrets are looked up.
 
     Raises:
-        ConfigurationProblems: The type is unknown, an option is misspelt, a secret is missing, or the handler refuses
-            what it got, by whatever exception. Each is told with file and line.
+        ConfigurationProblems: The type is unknown, an option is misspelt, a secret is missing, or the class raised an
+            exception. Each has its file and line.
     """
     try:
         maker = find(spec.type)
@@ -108,8 +108,8 @@ def build(spec: HandlerSpec, find: Callable[[str], Any], environ: Mapping[str, s
         options.setdefault("name", spec.name)
     try:
         return maker(**options)
-    except Exception as error:  # noqa: BLE001 - the handler's boundary: it may be anybody's class
-        # Without its cause, whose text may quote a secret that this one does not.
+    except Exception as error:  # noqa: BLE001 - the handler's boundary: its class may be from another package
+        # Without the cause: its text may quote a secret that was removed from this one.
         raise ConfigurationProblems([spec.problem(_without_secrets(error, spec, options))]) from None
 
 
@@ -117,11 +117,11 @@ def check_options(spec: HandlerSpec, fields: Iterable[str | attrs.Attribute[Any]
     """Refuse options that a handler does not take.
 
     Args:
-        spec: What the configuration says.
-        fields: The options that there are: names, or the fields of a class of attrs.
+        spec: The type and the options.
+        fields: The known options: names, or the fields of an attrs class.
 
     Raises:
-        ConfigurationProblems: There are others; each is told with what was probably meant.
+        ConfigurationProblems: There are unknown options; it suggests similar ones.
     """
     known = set(_option_names(fields))
     problems = [
@@ -134,7 +134,7 @@ def check_options(spec: HandlerSpec, fields: Iterable[str | attrs.Attribute[Any]
 
 
 def options_of(maker: Any) -> Collection[str] | None:
-    """Return the options that a class or function takes by keyword; None when it takes any, or does not tell."""
+    """Return the options that a class or function takes by keyword; None if it takes any, or has no signature."""
     fields = getattr(maker, "__attrs_attrs__", None)
     if fields is not None:
         return tuple(_option_names(fields))
@@ -150,7 +150,7 @@ def options_of(maker: Any) -> Collection[str] | None:
 
 
 def _option_names(fields: Iterable[str | attrs.Attribute[Any]]) -> Iterator[str]:
-    """Yield the names of options. A private field is one only when it was given a name for that on purpose."""
+    """Yield the names of options. A private field is an option only if it has an explicit alias."""
     for field in fields:
         if isinstance(field, str):
             yield field
@@ -166,7 +166,7 @@ def _without_secrets(error: Exception, spec: HandlerSpec, options: Mapping[str, 
 
 
 def _hidden(described: Any, value: Any) -> Iterator[str]:
-    """Yield the secrets among the values of an option, as the configuration describes them."""
+    """Yield the values of an option that the configuration marks as secrets."""
     if isinstance(described, Secret):
         yield str(value)
     elif isinstance(described, dict):

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 INVALID = object()
-"""Stands for an option of a handler that is wrong, until a stronger source gives another."""
+"""Replaces an option of a handler that is wrong, until a stronger source gives another value."""
 
 DEFAULTS, RUNS, HANDLERS = "defaults", "runs", "handlers"
 
 
 class Layer:
-    """What one source says, or several together.
+    """The values of one source, or of several that were merged.
 
     Attributes:
-        settings: Of all runs.
-        runs: Of the runs of one name.
-        handlers: The options of each handler, its type among them, with ``BROKEN`` for what is wrong.
-        origins: Where each of these came from, by a key that begins with "defaults", "runs" or "handlers".
+        settings: The settings of all runs.
+        runs: The settings of the runs of one name, by that name.
+        handlers: The options of each handler, its type included, with ``INVALID`` for a wrong one.
+        origins: The source of each value, by a key that begins with "defaults", "runs" or "handlers".
     """
 
     def __init__(self) -> None:
@@ -46,11 +46,11 @@ class Layer:
 
 
 def merged(layers: Iterable[Layer]) -> Layer:
-    """Return what several sources say together, each stronger than those before it.
+    """Return several layers merged into one, each stronger than those before it.
 
-    What a stronger source says of all runs goes over what a weaker one says of the runs of one name: whoever chooses
-    the profile "development" or sets ``SUPERVISOR_HANDLERS`` means every run. A handler's options are laid over one by
-    one, unless it becomes one of another type.
+    A setting for all runs in a stronger layer also replaces that setting for the runs of one name in a weaker one:
+    whoever chooses the profile "development" or sets ``SUPERVISOR_HANDLERS`` means every run. The options of a handler
+    are replaced one by one, or all together if its type changes.
     """
     whole = Layer()
     for layer in layers:
@@ -87,11 +87,11 @@ _OTHERS_READ = 0o044
 
 
 class FileReader:
-    """Reads one file.
+    """Checks the table of one file and makes layers of it.
 
     Args:
         source: The file.
-        notes: Get what is wrong.
+        notes: Collects the mistakes.
     """
 
     def __init__(self, source: ConfigFile, notes: ProblemCollector) -> None:
@@ -100,16 +100,16 @@ class FileReader:
         self._literals: list[Key] = []
 
     def plain(self) -> Layer:
-        """Return what the file says apart from its profiles."""
+        """Return the layer of the file without its profiles."""
         return self._layer(self.source.table, self.source.base, (PROFILE, PROFILES))
 
     def profiles(self) -> dict[str, Layer]:
-        """Return what each profile of the file says; all are checked, chosen or not."""
+        """Return the layer of each profile of the file; all are checked, chosen or not."""
         found = self._tables(self.source.table, PROFILES, self.source.base)
         return {name: self._layer(table, key) for name, table, key in found}
 
     def profile(self) -> str | None:
-        """Return the profile that the file chooses; None when it chooses none."""
+        """Return the profile that the file chooses, or None."""
         chosen = self.source.table.get(PROFILE)
         if chosen is None or (isinstance(chosen, str) and chosen.strip()):
             return chosen
@@ -117,7 +117,7 @@ class FileReader:
         return None
 
     def warn_of_literals(self) -> None:
-        """Warn when others can read secrets that are in the file; to be called after all has been read."""
+        """Warn if other users can read secrets in the file; call it after all layers were read."""
         if sys.platform == "win32" or not self._literals or not self.source.mode & _OTHERS_READ:
             return
         path, first = self.source.path, self._literals[0]
@@ -149,7 +149,7 @@ class FileReader:
     def _tables(
         self, outer: Mapping[str, Any], name: str, key: Key, layer: Layer | None = None
     ) -> Iterator[tuple[str, dict[str, Any], Key]]:
-        """Yield the tables in a table, with their names and keys. A handler that is no table is broken in ``layer``."""
+        """Yield the tables in a table, with names and keys. A handler that is no table becomes invalid in ``layer``."""
         for each, table in self._table(outer, name, key).items():
             inner = (*key, name, each)
             if isinstance(table, dict):
@@ -188,7 +188,7 @@ class FileReader:
         return INVALID
 
     def _option(self, name: str, value: Any, key: Key) -> Any:
-        """Return an option with its secrets hidden; ``BROKEN`` when it is wrong."""
+        """Return an option with its secrets hidden; ``INVALID`` if it is wrong."""
         if isinstance(value, dict) and secret_references.takes_text(name) and not looks_like_reference(value):
             keys = ", ".join(value) or "no keys"
             self._wrong(key, f"{name} must be a text, or say where it is by {WAYS}; got a table with {keys}")
@@ -221,7 +221,7 @@ class FileReader:
 
 
 def _unknown_key(name: str, known: tuple[str, ...], key: Key) -> str:
-    """Return the text for a key that there is not at this place."""
+    """Return the text of the problem of a key that does not exist at this place."""
     if name in setting_checks.FIELDS:
         return f"{name} belongs under [{dotted((*key, DEFAULTS))}], or under [{dotted((*key, RUNS))}.NAME] for one run"
     if name in {PROFILE, PROFILES}:
@@ -230,7 +230,7 @@ def _unknown_key(name: str, known: tuple[str, ...], key: Key) -> str:
 
 
 def _type_name(value: Any) -> str:
-    """Return what a value is, without quoting it."""
+    """Return the type of a value, for a message that must not quote it."""
     return {str: "a text", list: "a list", bool: "true or false", dict: "a table"}.get(
         type(value), "a number or a date"
     )

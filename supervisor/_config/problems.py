@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, told so that it can be mended."""
+"""The mistakes in a configuration, each with its place and its remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 Key = tuple[str, ...]
-"""The way to a value: the names of the tables that it is in, and its own."""
+"""The key of a value: the names of the tables around it, and its own."""
 
 _LONGEST = 500
 _ESCAPES = {code: f"\\u{code:04X}" for code in (*range(0x20), *range(0x7F, 0xA0))}
@@ -29,10 +29,10 @@ class Problem:
     """One mistake.
 
     Args:
-        text: What is wrong, with the evidence and the remedy, and without secrets; it is made to be one line.
-        file: The file that it is in; "" where it is in none.
-        line: The line; None where that is not known.
-        key: The key as one would write it in TOML, or the environment variable; "" where it is the whole file.
+        text: What is wrong, the evidence and the remedy, without secrets; it is shortened to one line.
+        file: The file that it is in; "" for an environment variable.
+        line: The line; None if unknown.
+        key: The key as it is written in TOML, or the environment variable; "" for the whole file.
     """
 
     text: str = attrs.field(converter=_one_line)
@@ -45,11 +45,11 @@ class Problem:
         return f"{place}: {self.text}" if place else self.text
 
 
-class ConfigurationProblems(ConfigurationError):  # noqa: N818 - it tells several at once
-    """Tell all that is wrong with a configuration at once.
+class ConfigurationProblems(ConfigurationError):  # noqa: N818 - it holds several mistakes
+    """All mistakes of a configuration at once.
 
     Args:
-        problems: What is wrong, at least one.
+        problems: The mistakes, at least one.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -60,7 +60,7 @@ class ConfigurationProblems(ConfigurationError):  # noqa: N818 - it tells severa
 
 
 class ProblemCollector:
-    """Gathers what is wrong while a configuration is read."""
+    """Collects mistakes and warnings while a configuration is read."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -68,17 +68,17 @@ class ProblemCollector:
 
 
 def dotted(key: Key) -> str:
-    """Return a key as one would write it in TOML: ``runs."nightly parcels".handlers``."""
+    """Return a key as it is written in TOML: ``runs."nightly parcels".handlers``."""
     return ".".join(each if _is_bare(each) else quoted(each) for each in key)
 
 
 def quoted(text: str) -> str:
-    """Return a text as one would write it in TOML, on one line."""
+    """Return a text as it is written in TOML, on one line."""
     return f'"{text.translate(_ESCAPES)}"'
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """Return the end of a sentence that says which name was probably meant, or which there are."""
+    """Return a hint for a misspelt name: the most similar known name, or else all of them."""
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, n=1)
@@ -88,7 +88,7 @@ def suggestion(name: str, known: Collection[str]) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return a text that quotes what a person wrote without what looks like a secret."""
+    """Return a text that quotes a user's input with everything that looks like a secret redacted."""
     from supervisor._redaction import Redactor
 
     return Redactor().text(text)

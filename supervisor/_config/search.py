@@ -1,4 +1,4 @@
-"""Where configuration files may be. Nothing is read here, and nothing that is missing or barred is an error."""
+"""Where configuration files may be. Files that are missing or not accessible are no errors here."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CONFIG = "SUPERVISOR_CONFIG"
 UNRELATED = frozenset(
     {
         CONFIG,
-        # The journal's own, and those of commands.
+        # Variables of the journal and of commands.
         "SUPERVISOR_STATE",
         "SUPERVISOR_KEEP_RUNS",
         "SUPERVISOR_KEEP_DAYS",
         "SUPERVISOR_KEEP_COPIES_MB",
         "SUPERVISOR_PING_URL",
-        # What the process manager of the same name gives to its children:
+        # Variables that the process manager of the same name sets for its children:
         # https://supervisord.org/subprocess.html#subprocess-environment
         "SUPERVISOR_ENABLED",
         "SUPERVISOR_PROCESS_NAME",
@@ -38,13 +38,13 @@ _NOBODY = -1
 
 
 class CandidateFile(NamedTuple):
-    """A file that may be read.
+    """A file to read.
 
     Args:
-        path: Where it is, absolute.
-        of_machine: It is for all users, so one user who may not read it has done nothing wrong.
-        owner: Whom the file may belong to, besides root and whoever reads it, to be believed: the owner of the script.
-            None believes anybody, since nobody else can put a file there.
+        path: Its absolute path.
+        of_machine: Whether it is for all users: a user who may not read it then gets a warning instead of an error.
+        owner: The owner of the script, whom the file may belong to besides root and the current user. None trusts any
+            owner, because nobody else can put a file there.
     """
 
     path: str
@@ -55,11 +55,11 @@ class CandidateFile(NamedTuple):
 def machine_and_user_files(
     environ: Mapping[str, str], directories: Sequence[AnyPath] | None = None
 ) -> Iterator[CandidateFile]:
-    """Yield the files of the machine and of the user that exist, the stronger last.
+    """Yield the existing files of the machine and of the user, the stronger last.
 
     Args:
-        environ: Tells the directories on Linux (``XDG_CONFIG_DIRS``, ``XDG_CONFIG_HOME``, ``HOME``).
-        directories: The directories to look in instead, the user's own last.
+        environ: Names the directories on Linux (``XDG_CONFIG_DIRS``, ``XDG_CONFIG_HOME``, ``HOME``).
+        directories: The directories to search instead, the user's own last.
     """
     if directories is None:
         machine, user = _xdg_directories(environ) if sys.platform == "linux" else _platform_directories()
@@ -74,14 +74,14 @@ def machine_and_user_files(
 
 
 def files_upwards(script: AnyPath | None) -> Iterator[CandidateFile]:
-    """Yield the files that exist from the script's folder to the root, the nearest first.
+    """Yield the existing files from the script's folder up to the root, the nearest first.
 
     Args:
-        script: The script's file, or its folder. None stands for the working directory.
+        script: The script's file, or its folder. None for the working directory.
     """
     try:
         start = os.path.realpath(os.getcwd() if script is None else script)  # noqa: PTH109 - pathlib costs 3 ms
-    except (OSError, ValueError):  # the working directory is gone
+    except (OSError, ValueError):  # the working directory was removed
         return
     owner = _owner(start) if script is not None else _NOBODY
     folder = start if os.path.isdir(start) else os.path.dirname(start)  # noqa: PTH112, PTH120 - pathlib costs 3 ms
@@ -99,12 +99,12 @@ def files_upwards(script: AnyPath | None) -> Iterator[CandidateFile]:
 def _owner(script: str) -> int:
     try:
         return os.stat(script).st_uid  # noqa: PTH116 - pathlib costs 3 ms
-    except (OSError, ValueError):  # it has no file, like what comes after python -c
+    except (OSError, ValueError):  # it has no file, as with python -c
         return _NOBODY
 
 
 def _mentions_supervisor(path: str) -> bool:
-    """Tell whether a pyproject.toml may have a part for us: most are of projects that have not, and need no parsing."""
+    """Tell whether a pyproject.toml may have a table for us: most have none, and are not parsed."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 3 ms
             return b"supervisor" in file.read(MOST_BYTES).replace(b"agrc-supervisor", b"")
@@ -113,7 +113,7 @@ def _mentions_supervisor(path: str) -> bool:
 
 
 def is_file(path: str) -> bool:
-    """Tell whether a path leads to a regular file. What cannot be looked at counts as not there."""
+    """Tell whether a path leads to a regular file; one that cannot be examined counts as missing."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - pathlib costs 3 ms
     except (OSError, ValueError):
@@ -123,15 +123,15 @@ def is_file(path: str) -> bool:
 def _xdg_directories(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Return the directories of the machine and of the user, without the 8 ms that platformdirs takes to load.
 
-    It follows https://specifications.freedesktop.org/basedir-spec/latest/: of ``XDG_CONFIG_DIRS`` the first is the
-    strongest, and paths that are not absolute are ignored. A desktop session may put directories before ``/etc/xdg``
-    that cron does not know; all are read, so that both see what is in ``/etc/xdg``.
+    This follows https://specifications.freedesktop.org/basedir-spec/latest/: the first of
+    ``XDG_CONFIG_DIRS`` is the strongest, and paths that are not absolute are ignored. A desktop session may put
+    directories before ``/etc/xdg`` that cron does not know; all are read, so that both find ``/etc/xdg``.
     """
     machine = [each for each in environ.get("XDG_CONFIG_DIRS", "").split(":") if each.startswith("/")] or ["/etc/xdg"]
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - pathlib costs 3 ms
     user = environ.get("XDG_CONFIG_HOME", "")
     user = user if user.startswith("/") else f"{home}/.config"
-    own = [user] if user.startswith("/") else []  # without any home there is none
+    own = [user] if user.startswith("/") else []  # without a home directory there is none
     return [f"{each}/supervisor" for each in reversed(machine)], [f"{each}/supervisor" for each in own]
 
 
@@ -140,7 +140,7 @@ def _platform_directories() -> tuple[list[str], list[str]]:
 
     try:
         user = user_config_path("supervisor", appauthor=False)
-    except RuntimeError:  # the user has no home, which older versions tell by a path that begins with "~"
+    except RuntimeError:  # the user has no home; older versions return a path that begins with "~"
         own = []
     else:
         own = [str(user)] if user.is_absolute() else []

@@ -1,7 +1,4 @@
-"""Secrets: where they are, and what they are, which is never shown.
-
-- Tells by its name whether an option of a handler holds a secret.
-"""
+"""Secrets in the options of handlers: references to them, their values, and which options are secrets by their name."""
 
 from __future__ import annotations
 
@@ -26,12 +23,12 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @attrs.frozen(repr=False)
 class Secret:
-    """A value that is not shown, or where it is to be found.
+    """A secret: its value, which is never shown, or the place where it is kept.
 
     Args:
         way: "literal", "env", "file" or "keyring".
-        what: The value itself; the name of an environment variable; an absolute path; the service in the keyring.
-        user: The name in the keyring; "" otherwise.
+        what: The value; the name of an environment variable; an absolute path; the service in the keyring.
+        user: The user name in the keyring; "" otherwise.
     """
 
     way: str
@@ -50,16 +47,16 @@ class Secret:
         return f"{{ {self.way} = {quoted(self.what)}{user} }}"
 
     def value(self, environ: Mapping[str, str]) -> Any:
-        """Return the value, looked for now.
+        """Return the value, looked up now.
 
         Raises:
-            ConfigurationError: It is not to be had; the text tells what is missing.
+            ConfigurationError: It cannot be found; the message says what is missing.
         """
         return self.what if self.way == "literal" else _LOOK_UP[self.way](self, environ)
 
 
 def looks_like_reference(table: Mapping[str, Any]) -> bool:
-    """Tell whether a table says where a secret is, rightly or wrongly."""
+    """Tell whether a table is a reference to a secret, valid or not."""
     return bool(table) and table.keys() <= _WORDS
 
 
@@ -67,11 +64,11 @@ def reference(table: Mapping[str, Any], folder: str) -> Secret:
     """Return the secret that a table refers to.
 
     Args:
-        table: What :func:`looks_like_reference` took.
-        folder: Where relative paths start.
+        table: A table that :func:`looks_like_reference` accepts.
+        folder: The folder to which a path is relative.
 
     Raises:
-        ConfigurationError: The table says nothing or too much. Its values are not quoted: they may be the secret.
+        ConfigurationError: The table is no valid reference. Its values are not quoted: they may be the secret.
     """
     way, *others = [each for each in ("env", "file", "keyring") if each in table] or [""]
     if others or not way or ("user" in table) != (way == "keyring"):
@@ -87,7 +84,7 @@ def reference(table: Mapping[str, Any], folder: str) -> Secret:
 
 
 def absolute(path: str, folder: str) -> str:
-    """Return a path that a file says, which may begin with ``~`` or be relative to the file's folder."""
+    """Return the absolute path for a path in a file, which may begin with ``~`` or be relative to that file."""
     return os.path.abspath(os.path.join(folder, os.path.expanduser(path)))  # noqa: PTH100, PTH111, PTH118 - texts
 
 
@@ -102,14 +99,14 @@ def _from_file(secret: Secret, environ: Mapping[str, str]) -> str:
     path = secret.what
     try:
         if not is_file(path):
-            os.stat(path)  # noqa: PTH116 - it tells why
+            os.stat(path)  # noqa: PTH116 - raises the reason
             raise OSError("is no regular file")
         with open(path, encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - a text is a path too
             value = file.read(MOST_BYTES + 1).rstrip("\r\n")
     except OSError as error:
         raise ConfigurationError(f"file {path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError:
-        raise ConfigurationError(f"file {path} is not UTF-8") from None  # the error holds what was read
+        raise ConfigurationError(f"file {path} is not UTF-8") from None  # the original error quotes the secret
     if not value.strip() or len(value) > MOST_BYTES:
         raise ConfigurationError(f"file {path} is {'larger than a secret is' if value.strip() else 'empty'}")
     return value
@@ -124,7 +121,7 @@ def _from_keyring(secret: Secret, environ: Mapping[str, str]) -> str:
     service, user = secret.what, secret.user
     try:
         value: str | None = keyring.get_password(service, user)
-    except (KeyringError, RuntimeError) as error:  # a backend that is locked, or none at all
+    except (KeyringError, RuntimeError) as error:  # the backend is locked, or there is none
         raise ConfigurationError(f"the keyring cannot be used: {' '.join(str(error).split())}") from error
     if value is None or not value.strip():
         raise ConfigurationError(f"the keyring has nothing for {user!r} in {service!r}: keyring set {service} {user}")
@@ -156,10 +153,10 @@ _LONG = 10
 
 
 def hides(name: str) -> bool:
-    """Tell whether what an option holds is never shown: a secret, by its name or by one that it nearly has.
+    """Tell whether an option is a secret, by its name or by a similar one, so that its value is never shown.
 
-    So the value of ``api_kye`` does not come to light by the misspelling. A mapping counts as a whole: of ``headers``
-    anything may be secret.
+    The value of a misspelt ``api_kye`` is not shown either. A mapping counts as a whole: any of the ``headers`` may be
+    secret.
     """
     if name in _HARMLESS or name in _SECRET:
         return name in _SECRET
@@ -168,11 +165,11 @@ def hides(name: str) -> bool:
 
 
 def is_credential(key: tuple[str, ...], value: object) -> bool:
-    """Tell whether a hidden value is so probably a secret that one should warn of it where others can read it.
+    """Tell whether a hidden value is probably a secret, so that a file with it should not be readable by others.
 
     Args:
-        key: The option's name, and the names within it.
-        value: What stands there.
+        key: The name of the option, and the names within it.
+        value: The value.
     """
     name, *inner = key
     if value in {"", None}:
@@ -183,18 +180,20 @@ def is_credential(key: tuple[str, ...], value: object) -> bool:
 
 
 def _has_more_than_a_path(url: str) -> bool:
-    """Tell whether a webhook's URL has a user, a query, or a part of its path that is no word."""
+    """Tell whether a webhook's URL has a user, a query, or a path component that looks like a key."""
     parts = url.partition("://")[2].split("/")[1:]
     return "@" in url or "?" in url or any(len(each) >= _LONG and not each.isalpha() for each in parts)
 
 
 def takes_text(name: str) -> bool:
-    """Tell whether an option of this package is a secret that cannot be a mapping."""
+    """Tell whether an option of our own handlers is a secret that must be a text."""
     return name in _SECRET and name != "headers"
 
 
 def _is_secret(name: str) -> bool:
-    from supervisor._redaction.secret_names import secret_kind  # 10 ms that the usual names do not cost
+    from supervisor._redaction.secret_names import (
+        secret_kind,  # loading it takes 10 ms, which the usual names do not need
+    )
 
     return secret_kind(name) is not None
 

@@ -1,4 +1,4 @@
-"""Which settings there are, and what they may be: as :class:`supervisor._settings.Settings` says, and nowhere else."""
+"""Read and check the settings of a file or a variable, by the fields of :class:`supervisor._settings.Settings`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supervisor.errors import ConfigurationError
 
 NONE = "none"
 FIELDS = {each.name: each for each in attrs.fields(Settings) if each.init and each.name != "name"}
-"""All settings but the name, which belongs where the run is: it decides which of ``[runs.NAME]`` counts."""
+"""All settings except the name: only the script gives it, since it selects one of ``[runs.NAME]``."""
 
 _YES = frozenset({"true", "yes", "on", "1"})
 _NO = frozenset({"false", "no", "off", "0"})
@@ -25,12 +25,12 @@ _TABLES = frozenset({"Mapping", "dict"})
 
 
 def checked(name: str, value: Any, folder: str | None = None) -> Any:
-    """Return the value of a setting, as :class:`Settings` takes it.
+    """Return the value of a setting in the form that :class:`Settings` takes.
 
     Args:
         name: One of :data:`FIELDS`.
-        value: What a file says. "none" stands for None where a setting can be None, since TOML has no such value.
-        folder: Where a relative path starts; None for the working directory.
+        value: The value in the file. "none" means None, for which TOML has no value, if the setting can be None.
+        folder: The folder to which a path is relative; None for the working directory.
 
     Raises:
         ConfigurationError: ``Settings`` would refuse it.
@@ -50,10 +50,10 @@ def checked(name: str, value: Any, folder: str | None = None) -> Any:
 
 
 def from_text(name: str, text: str) -> Any:
-    """Return the value of a setting that an environment variable gives as text.
+    """Return the value of a setting from the text of an environment variable.
 
     Raises:
-        ConfigurationError: The text cannot be read as what the setting takes, or ``Settings`` would refuse it.
+        ConfigurationError: The text has no such value, or ``Settings`` would refuse it.
     """
     words = _words(name)
     if text.lower() == NONE and "None" in words:
@@ -68,19 +68,19 @@ def from_text(name: str, text: str) -> Any:
 
 
 def has_variable(name: str) -> bool:
-    """Tell whether the text of an environment variable can give a setting."""
+    """Tell whether an environment variable can give a setting: a table does not fit into one."""
     return not _words(name) & _TABLES
 
 
 def unknown_setting(name: str) -> str:
-    """Return the text for a setting that there is not."""
+    """Return the text of the problem of a setting that does not exist."""
     if name == "name":
         return "name belongs where the run is, in the script; [runs.NAME] has the settings of one run"
     return f"there is no setting {name!r}; {suggestion(name, FIELDS)}"
 
 
 def _words(name: str) -> frozenset[str]:
-    """Return the words in the annotation of a setting, which is a text: ``float | None`` has float and None."""
+    """Return the words in the type of a setting: float and None for ``float | None``."""
     return frozenset(re.findall(r"\w+", str(FIELDS[name].type)))
 
 

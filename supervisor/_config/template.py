@@ -1,4 +1,4 @@
-"""The file that a new configuration begins with."""
+"""The commented example that ``supervisor config init`` writes."""
 
 from __future__ import annotations
 
@@ -104,5 +104,5 @@ handlers = ["console"]
 
 
 def example() -> str:
-    """Return the commented file that ``supervisor config init`` writes: runs print their messages, all else is off."""
+    """Return the example: runs print their messages, and everything else is commented out."""
     return _EXAMPLE

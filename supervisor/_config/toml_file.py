@@ -1,7 +1,4 @@
-"""One configuration file: read, believed or not, and parsed.
-
-- On which line each key of a TOML file stands, which ``tomllib`` does not tell.
-"""
+"""One configuration file: read if its owner is trusted, parsed, with the line of each key, which ``tomllib`` omits."""
 
 from __future__ import annotations
 
@@ -22,14 +19,14 @@ _SECTION = ("tool", "supervisor")
 
 
 class ConfigFile:
-    """A file that could be read.
+    """A configuration file that was read.
 
     Args:
-        path: Where it is, absolute.
-        text: All of it.
-        table: What it says of supervisor.
-        base: The key that ``table`` has in the file.
-        mode: The file's permissions.
+        path: Its absolute path.
+        text: Its text.
+        table: The table that configures supervisor.
+        base: The key of that table in the file.
+        mode: The permissions of the file.
     """
 
     def __init__(self, path: str, text: str, table: dict[str, Any], base: Key, mode: int) -> None:
@@ -42,17 +39,17 @@ class ConfigFile:
 
     @property
     def folder(self) -> str:
-        """Return the folder that relative paths in the file start from."""
+        """Return the folder to which paths in the file are relative."""
         return os.path.dirname(self.path)  # noqa: PTH120 - a text is wanted
 
     def line_of(self, key: Key) -> int | None:
-        """Return the line where a key stands, or the innermost table around it; None when that is not known."""
+        """Return the line of a key, or else of the innermost table around it; None if unknown."""
         if not self._lines:
             self._lines.update(lines_of_keys(self._text))
         return next((self._lines[key[:end]] for end in range(len(key), 0, -1) if key[:end] in self._lines), None)
 
     def problem(self, key: Key, text: str) -> Problem:
-        """Return a mistake at a key of the file."""
+        """Return a problem with the place of a key in the file."""
         return Problem(text, self.path, self.line_of(key), dotted(key))
 
 
@@ -62,7 +59,7 @@ class Origin:
 
     Args:
         source: The file; None for a variable.
-        key: The value's key in it.
+        key: The value's key in the file.
         variable: The environment variable; "" for a file.
     """
 
@@ -77,7 +74,7 @@ class Origin:
 
     @property
     def line(self) -> int | None:
-        """Return the line in the file, looked for only now; None where it is not known."""
+        """Return the line in the file; None if unknown."""
         return self.source.line_of(self.key) if self.source is not None else None
 
     def __str__(self) -> str:
@@ -87,8 +84,8 @@ class Origin:
 
 
 def read_file(place: CandidateFile, notes: ProblemCollector) -> ConfigFile | None:
-    """Return the file at a place; None when it is of no use, which is noted unless it just does not concern us."""
-    import tomllib  # which a run that has variables and no file does without
+    """Return a file that was read; None, and a problem, if it is invalid; None alone if it has no table for us."""
+    import tomllib  # not needed by a run that is configured by variables alone
 
     content = _content(place, notes)
     if content is None:
@@ -104,17 +101,17 @@ def read_file(place: CandidateFile, notes: ProblemCollector) -> ConfigFile | Non
     for name in base:
         table = table.get(name) if isinstance(table, dict) else None
     if not isinstance(table, dict):
-        if table is not None or place.owner is None:  # None else: the file is there for other programs
+        if table is not None or place.owner is None:  # the file may be there for other programs only
             notes.problems.append(Problem(f"has no table [{dotted(base)}]", place.path, key=dotted(base)))
         return None
     return ConfigFile(place.path, text, table, base, mode)
 
 
 def _content(place: CandidateFile, notes: ProblemCollector) -> tuple[bytes, int] | None:
-    """Return the bytes and the permissions of a file that may be believed."""
+    """Return the bytes and the permissions of a file, or None if it cannot be read or is not trusted."""
     path = place.path
     try:
-        if not is_file(path):  # a FIFO would hold up the run
+        if not is_file(path):  # opening a FIFO would block
             os.stat(path)  # noqa: PTH116 - it tells why
             raise OSError("is no regular file")
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib is not loaded
@@ -126,17 +123,17 @@ def _content(place: CandidateFile, notes: ProblemCollector) -> tuple[bytes, int]
             if len(data) > MOST_BYTES:
                 raise OSError(f"is larger than {MOST_BYTES:,} bytes")
     except OSError as error:
-        told = notes.warnings if place.of_machine and isinstance(error, PermissionError) else notes.problems
-        told.append(Problem(f"cannot be read: {error.strerror or error}", path))
+        problems = notes.warnings if place.of_machine and isinstance(error, PermissionError) else notes.problems
+        problems.append(Problem(f"cannot be read: {error.strerror or error}", path))
         return None
     return data, status.st_mode
 
 
 def _is_trusted(status: os.stat_result, place: CandidateFile) -> bool:
-    """Tell whether nobody but the user, root or the owner of the script can have written a file.
+    """Tell whether a file was written by the user, by root or by the owner of the script.
 
-    The search upwards may come through a folder where everybody can put a file, like /tmp; what it says could send
-    messages, and the files that it names as secrets, anywhere.
+    The search upwards may pass a folder that everybody can write to, like /tmp. A file there could send messages, and
+    the files that it names as secrets, anywhere.
     """
     if sys.platform == "win32":
         return True
@@ -152,27 +149,27 @@ def _not_trusted(path: str, status: os.stat_result) -> Problem:
 
 
 def _unreadable(path: str, data: bytes, error: ValueError | RecursionError) -> Problem:
-    """Return what is wrong with a file that is no TOML."""
+    """Return the problem of a file that is not valid TOML."""
     if isinstance(error, UnicodeDecodeError):
         is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-        told = "is UTF-16: save it as UTF-8" if is_utf16 else "is not UTF-8: save it as UTF-8"
-        return Problem(told, path, None if is_utf16 else data.count(b"\n", 0, error.start) + 1)
+        text = "is UTF-16: save it as UTF-8" if is_utf16 else "is not UTF-8: save it as UTF-8"
+        return Problem(text, path, None if is_utf16 else data.count(b"\n", 0, error.start) + 1)
     if isinstance(error, RecursionError):
         return Problem("is no TOML that can be read: it is nested too deep", path)
-    told = str(error)
-    line = re.search(r"at line (\d+)", told)
+    reason = str(error)
+    line = re.search(r"at line (\d+)", reason)
     last = data.count(b"\n", 0, len(data.rstrip())) + 1
-    return Problem(f"is no TOML: {told}{_hint(told, data)}", path, int(line[1]) if line else last)
+    return Problem(f"is no TOML: {reason}{_hint(reason, data)}", path, int(line[1]) if line else last)
 
 
-def _hint(told: str, data: bytes) -> str:
-    r"""Return the remedy for mistakes that are often made.
+def _hint(reason: str, data: bytes) -> str:
+    r"""Return the remedy for two frequent mistakes.
 
-    They are a list ``handlers`` beside tables ``[handlers.NAME]``, and the backslashes of Windows.
+    They are a list ``handlers`` beside tables ``[handlers.NAME]``, and backslashes in Windows paths.
     """
-    if re.search(rb"(?m)^[ \t]*handlers[ \t]*=", data) and "handlers" in told:
+    if re.search(rb"(?m)^[ \t]*handlers[ \t]*=", data) and "handlers" in reason:
         return '; the names of the handlers that runs use go under [defaults]: handlers = ["NAME"]'
-    if "\\" in told or "hex value" in told:
+    if "\\" in reason or "hex value" in reason:
         return r"; write paths with backslashes in single quotes: 'C:\data'"
     return ""
 
@@ -181,44 +178,45 @@ _MOST_LINES = 500
 
 
 def lines_of_keys(text: str) -> dict[Key, int]:
-    """Return the line where each table and each key first stands, counted from 1.
+    """Return the first line of each table and each key, counted from 1.
 
-    It reads statement by statement, and only for where things are; what they are is up to ``tomllib``. At a statement
-    of more than 500 lines it gives up, and knows only what came before.
+    Statements are parsed one by one. After a statement of more than 500 lines, the lines of all that follows stay
+    unknown.
 
     Args:
-        text: A file that ``tomllib`` can read.
+        text: The text of a file that ``tomllib`` can read.
     """
     found: dict[Key, int] = {}
     table: Key = ()
-    for line, statement, said in _statements(text.replace("\r\n", "\n").split("\n")):
+    for line, statement, parsed in _statements(text.replace("\r\n", "\n").split("\n")):
         keys: Iterable[Key]
         if statement.lstrip().startswith("["):
-            table = _key_of_header(said)
+            table = _key_of_header(parsed)
             keys = [table[: depth + 1] for depth in range(len(table))]
         else:
-            keys = (table + each for each in _keys(said))
+            keys = (table + each for each in _keys(parsed))
         for key in keys:
             found.setdefault(key, line)
     return found
 
 
 def _statements(lines: list[str]) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Yield each statement's line, its text, and what it says by itself.
+    """Yield each statement: its first line, its text, and its parsed content.
 
-    A statement is the fewest lines that can be read: a text or a list that goes on cannot before its last line.
+    A statement is the shortest run of lines that can be parsed: a text or list of several lines cannot be parsed
+    before its last one.
     """
     start = 0
     while start < len(lines):
         for end in range(start + 1, min(start + _MOST_LINES, len(lines)) + 1):
             statement = "\n".join(lines[start:end])
-            said = _read(statement)
-            if said is not None:
+            parsed = _read(statement)
+            if parsed is not None:
                 break
         else:
             return
-        if said:
-            yield start + 1, statement, said
+        if parsed:
+            yield start + 1, statement, parsed
         start = end
 
 
@@ -231,16 +229,16 @@ def _read(statement: str) -> dict[str, Any] | None:
         return None
 
 
-def _key_of_header(said: Any) -> Key:
+def _key_of_header(parsed: Any) -> Key:
     key: Key = ()
-    while isinstance(said, dict) and said:
-        ((name, said),) = said.items()
+    while isinstance(parsed, dict) and parsed:
+        ((name, parsed),) = parsed.items()
         key = (*key, name)
     return key
 
 
-def _keys(said: dict[str, Any], outer: Key = ()) -> Iterator[Key]:
-    for name, value in said.items():
+def _keys(parsed: dict[str, Any], outer: Key = ()) -> Iterator[Key]:
+    for name, value in parsed.items():
         yield (*outer, name)
         if isinstance(value, dict):
             yield from _keys(value, (*outer, name))

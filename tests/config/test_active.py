@@ -11,6 +11,7 @@ from supervisor import Supervisor, supervise, supervised
 from supervisor._config.active import ActiveConfiguration, active
 from supervisor._models.kinds import DeliveryState, Kind
 from supervisor._store import open_journal
+from supervisor.message_handlers._registry import handler_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +135,7 @@ def test_commands_look_from_the_working_directory(tmp_path: Path, monkeypatch: p
     (tmp_path / "supervisor.toml").write_text('[handlers.screen]\ntype = "console"\n')
     monkeypatch.delenv("SUPERVISOR_CONFIG")
     monkeypatch.chdir(tmp_path)
-    configuration = ActiveConfiguration(lambda: __file__)
+    configuration = ActiveConfiguration(lambda: __file__, handler_class=handler_class)
     assert "screen" not in configuration.loaded.handlers
     configuration.look_from(None)
     assert "screen" in configuration.loaded.handlers
