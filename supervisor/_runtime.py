@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from supervisor._delivery.worker import WorkerPool
+    from supervisor._delivery.pool import WorkerPool
     from supervisor._redaction import Redactor
     from supervisor._settings import Settings
     from supervisor._store import Journal
@@ -119,7 +119,7 @@ class Runtime:
         """Return the threads that take messages to their handlers."""
         found: WorkerPool | None = vars(self).get("_workers")
         if found is None:
-            from supervisor._delivery.worker import WorkerPool
+            from supervisor._delivery.pool import WorkerPool
 
             # setdefault() is atomic: two threads that come here at the same time get the same one.
             found = vars(self).setdefault("_workers", WorkerPool())

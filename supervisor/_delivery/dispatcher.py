@@ -8,12 +8,12 @@ own, and settles it: sent, failed for good, or to be tried again. A run waits fo
 from __future__ import annotations
 
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from supervisor import _log
-from supervisor._attachments.names import redacting_with
 from supervisor._delivery.job import Job
-from supervisor._delivery.worker import EXIT_DEADLINE_S, in_worker_thread
+from supervisor._delivery.pool import EXIT_DEADLINE_S, in_worker_thread
 from supervisor._models.kinds import Kind
 from supervisor._settings import kinds_of
 from supervisor._store.essentials import JournalUnavailable, warn_once
@@ -22,7 +22,8 @@ from supervisor._store.memory import MemoryOutbox
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from supervisor._delivery.worker import Worker, WorkerPool
+    from supervisor._delivery.pool import WorkerPool
+    from supervisor._delivery.worker import Worker
     from supervisor._models.values import Delivery, MessageDetails, MessageHandler
     from supervisor._redaction import Redactor
     from supervisor._store import Outbox
@@ -108,7 +109,7 @@ class Dispatcher:
         if not names or _is_refused(details):
             return ()
         outbox, accepted = self._put(details, names)
-        return tuple(Job(delivery, outbox, self._pool.clock(), self) for delivery in accepted)
+        return tuple(Job(delivery, outbox, self) for delivery in accepted)
 
     def submit(self, jobs: Iterable[Job]) -> None:
         """Let the workers send what was stored, after the commit that it was stored in."""
@@ -160,11 +161,11 @@ class Dispatcher:
         """
         if not self.jobs and not self._workers:
             return
-        until = self._pool.clock() + deadline_s
+        until = monotonic() + deadline_s
         try:
             with self._pool.changed:
                 while not self._is_stopped and self._can_be_settled_before(until):
-                    left_s = until - self._pool.clock()
+                    left_s = until - monotonic()
                     if left_s <= 0:
                         break
                     # In slices: a signal handler may say stop, and cannot take the lock to wake us.
@@ -195,12 +196,15 @@ class Dispatcher:
 
     def _new_worker(self, name: str) -> Worker:
         # Loaded here and not in the worker's thread: in a child that is forked during an import, its lock stays held.
+        from supervisor._delivery.worker import Worker
         from supervisor._messages import builder  # noqa: F401 - for the worker's thread
 
         with self._pool.changed:
             self._pool.unfinished.add(self)
             if name not in self._workers:
-                self._workers[name] = self._pool.acquire(name, self._handlers[name])
+                handler = self._handlers[name]
+                worker = self._workers[name] = self._pool.acquire(handler, lambda: Worker(name, handler, self._pool))
+                worker.users += 1
             return self._workers[name]
 
     def _leave(self) -> None:
@@ -212,6 +216,10 @@ class Dispatcher:
             self._workers = {}
             self._pool.unfinished.discard(self)
             self._pool.changed.notify_all()
+        if not left:
+            return
+        from supervisor._attachments.names import redacting_with
+
         for job in left:
             _log.warning("not delivered yet: %r to %s", job.delivery.message.subject, job.delivery.handler)
             with redacting_with(self.redactor):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from supervisor._store.essentials import JournalUnavailable, warn_once
@@ -59,22 +60,21 @@ class Job:
     Args:
         delivery: A delivery that this process has claimed.
         outbox: Where it is stored.
-        claimed_s: When it was claimed, by the clock of the workers.
         owner: Who waits for it; None for what an earlier run left.
     """
 
     __slots__ = ("claimed_s", "delivery", "due_s", "outbox", "owner")
 
-    def __init__(self, delivery: Delivery, outbox: Outbox, claimed_s: float, owner: Owner | None = None) -> None:
+    def __init__(self, delivery: Delivery, outbox: Outbox, owner: Owner | None = None) -> None:
         self.delivery = delivery
         self.outbox = outbox
         self.owner = owner
         self.due_s = 0.0
-        self.claimed_s = claimed_s
+        self.claimed_s = monotonic()
 
-    def claimed_again(self, delivery: Delivery, claimed_s: float) -> None:
+    def claimed_again(self, delivery: Delivery) -> None:
         """Note that the delivery was claimed anew."""
-        self.delivery, self.claimed_s = delivery, claimed_s
+        self.delivery, self.claimed_s = delivery, monotonic()
 
     def renew(self) -> bool:
         """Extend the lease before a late attempt; return False when another process has the delivery by now."""

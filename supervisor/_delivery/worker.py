@@ -12,15 +12,14 @@ from contextvars import Context
 from datetime import UTC, datetime
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar, Protocol
-from weakref import WeakSet
+from typing import TYPE_CHECKING
 
 from supervisor import _log
 from supervisor._attachments.names import redacting_with
 from supervisor._delivery.job import GIVE_UP_AFTER, Job, retry_delay_s
+from supervisor._delivery.pool import mark_worker_thread
 from supervisor._exceptions import safe_text
 from supervisor._forks import THREAD_PREFIX, guard_forks
-from supervisor._hooks import at_exit, on_fork
 from supervisor._models.kinds import DeliveryState
 from supervisor._store.essentials import LEASE_S, JournalUnavailable, warn_once
 from supervisor.errors import DeliveryError
@@ -28,79 +27,13 @@ from supervisor.errors import DeliveryError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from supervisor._models.values import Delivery, MessageHandler
+    from supervisor._delivery.pool import WorkerPool
+    from supervisor._models.values import MessageHandler
     from supervisor._redaction import Redactor
     from supervisor._store import Outbox
 
-EXIT_DEADLINE_S = 30.0
 POLL_S = 60.0
 POLL_SOON_S = 0.5
-
-_this_thread = threading.local()
-
-
-def in_worker_thread() -> bool:
-    """Tell whether the code at hand runs in a worker's thread: a handler is sending."""
-    return getattr(_this_thread, "is_worker", False)
-
-
-class Waiter(Protocol):
-    """Who has submitted jobs and may still wait for them."""
-
-    def wait(self, deadline_s: float, /) -> None:
-        """Wait until they are settled, at most so many seconds."""
-
-    def forget(self) -> None:
-        """Drop them, in a forked child: they are the parent's to deliver."""
-
-
-class WorkerPool:
-    """The workers of a runtime.
-
-    Args:
-        clock: Returns seconds from a clock that never goes back.
-
-    Attributes:
-        changed: Guards what workers and dispatchers share. It is notified when a worker has work, and when a job is
-            settled.
-        unfinished: Who has jobs that nobody has waited for yet; guarded by ``changed``.
-        is_process_ending: True from the end of the main program on: what is submitted then has nobody to wait for it.
-    """
-
-    is_process_ending: ClassVar[bool] = False
-
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self.clock = clock
-        self.changed = threading.Condition()
-        self.unfinished: set[Waiter] = set()
-        self._workers: dict[int, Worker] = {}
-        _pools.add(self)
-
-    def acquire(self, name: str, handler: MessageHandler) -> Worker:
-        """Return the one worker of a handler, which lives until it is released. The caller holds ``changed``."""
-        worker = self._workers.get(id(handler))
-        if worker is None:
-            worker = self._workers[id(handler)] = Worker(name, handler, self)
-        worker.users += 1
-        return worker
-
-    def discard(self, handler: MessageHandler) -> None:
-        """Forget the worker of a handler, whose thread ends. The caller holds ``changed``."""
-        self._workers.pop(id(handler), None)
-
-    def finish(self, deadline_s: float) -> None:
-        """Wait for all that is unfinished, at most so many seconds."""
-        until_s = self.clock() + deadline_s
-        for waiter in tuple(self.unfinished):
-            waiter.wait(max(0.0, until_s - self.clock()))
-
-    def renew_in_child(self) -> None:
-        """Start empty in a forked child: the threads do not exist there, and one may have held ``changed``."""
-        self.changed = threading.Condition()
-        self._workers.clear()
-        for waiter in self.unfinished:
-            waiter.forget()
-        self.unfinished.clear()
 
 
 class Worker:
@@ -177,7 +110,7 @@ class Worker:
 
     def _serve(self) -> None:
         """Send what is due until nothing is left and nobody needs the worker any more."""
-        _this_thread.is_worker = True
+        mark_worker_thread()
         while (job := self._next()) is not None:
             self._send(job)
         self._close()
@@ -202,7 +135,7 @@ class Worker:
         """Wait for the next job that is due: new ones first, then retries, then what earlier runs left."""
         while True:
             with self._pool.changed:
-                now = self._pool.clock()
+                now = monotonic()
                 if self._new:
                     return self._new.popleft()
                 retry = min(self._retries, key=lambda each: each.due_s, default=None)
@@ -236,12 +169,12 @@ class Worker:
             warn_once(error)
             return job  # better twice than never
         if claimed is not None and claimed.key == job.delivery.key:
-            job.claimed_again(claimed, self._pool.clock())
+            job.claimed_again(claimed)
             return job
         with self._pool.changed:  # another process is sending it, or it is not due yet by the outbox's clock
-            job.due_s = self._pool.clock() + POLL_SOON_S
+            job.due_s = monotonic() + POLL_SOON_S
             self._retries.append(job)
-        return self._job_of(claimed, job.outbox) if claimed is not None else None
+        return Job(claimed, job.outbox) if claimed is not None else None
 
     def _claim_left(self) -> Job | None:
         """Claim what waits longest in the outbox; when nothing is due, return None and note when to poll again."""
@@ -255,19 +188,16 @@ class Worker:
             warn_once(error)
             delivery, due_in_s = None, POLL_S
         with self._pool.changed:
-            self._outbox_due_s = inf if due_in_s is None else self._pool.clock() + due_in_s
+            self._outbox_due_s = inf if due_in_s is None else monotonic() + due_in_s
             self.is_clearing = delivery is not None
             self._pool.changed.notify_all()
-        return self._job_of(delivery, outbox) if delivery is not None else None
-
-    def _job_of(self, delivery: Delivery, outbox: Outbox) -> Job:
-        return Job(delivery, outbox, self._pool.clock())
+        return Job(delivery, outbox) if delivery is not None else None
 
     # How it is sent, and settled
 
     def _send(self, job: Job) -> None:
         """Try one delivery and settle it."""
-        if self._pool.clock() - job.claimed_s > LEASE_S / 2 and not job.renew():
+        if monotonic() - job.claimed_s > LEASE_S / 2 and not job.renew():
             self._finish(job)  # it waited its turn for so long that another process has taken it
             return
         try:
@@ -309,7 +239,7 @@ class Worker:
         with redacting_with(self._redactor_of(job)):
             job.keep_attachments()
         with self._pool.changed:
-            job.due_s = self._pool.clock() + due_in_s
+            job.due_s = monotonic() + due_in_s
             if job.owner is not None:
                 self._retries.append(job)
             else:
@@ -339,23 +269,3 @@ class Worker:
             return self._redactor_of(job)().text(reason)
         except Exception:  # noqa: BLE001 - the handler's boundary: its attributes may do anything
             return "the reason cannot be told, since the handler's credentials in it cannot be found"
-
-
-_pools: WeakSet[WorkerPool] = WeakSet()
-
-
-def _finish_all() -> None:
-    """Wait at the end of the process for messages that no run waits for."""
-    WorkerPool.is_process_ending = True
-    until_s = monotonic() + EXIT_DEADLINE_S
-    for pool in tuple(_pools):
-        pool.finish(max(0.0, until_s - monotonic()))
-
-
-def _renew_all_in_child() -> None:
-    for pool in _pools:
-        pool.renew_in_child()
-
-
-at_exit(_finish_all)
-on_fork(in_child=_renew_all_in_child)

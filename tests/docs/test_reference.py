@@ -158,7 +158,7 @@ def _keys(value: Any) -> Any:
 
 def test_limits_are_as_they_are_told() -> None:
     """Numbers in the text are those of the code."""
-    from supervisor._delivery import job, rate_limiter, worker
+    from supervisor._delivery import job, pool, rate_limiter
     from supervisor._run import composer, progress
     from supervisor._store import essentials
     from supervisor._store.sqlite import runs
@@ -184,4 +184,4 @@ def test_limits_are_as_they_are_told() -> None:
     assert f"after {job.FIRST_RETRY_S:.0f} s, then 2 s, 4 s" in text
     assert f"up to {job.LONGEST_RETRY_S // 60:.0f} min, each time less up to half" in text
     assert job.GIVE_UP_AFTER.days == 7
-    assert f"waits, at most {worker.EXIT_DEADLINE_S:.0f} s, for messages that no run waits for" in text
+    assert f"waits, at most {pool.EXIT_DEADLINE_S:.0f} s, for messages that no run waits for" in text
