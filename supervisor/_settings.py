@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -290,14 +290,20 @@ def settings_from(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settin
     """
     if not options:
         return _of_name(*arguments) if arguments and isinstance(arguments[0], str) else Settings(*arguments)
-    known = [field.name for field in attrs.fields(Settings) if field.init]
-    for name in options.keys() - set(known):
+    known = _setting_names()
+    for name in options.keys() - known.keys():
         from difflib import get_close_matches
 
         meant = get_close_matches(name, known, n=1)
         hint = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(known)}"
         raise ConfigurationError(f"there is no setting {name!r}; {hint}")
     return Settings(*arguments, **options)
+
+
+@cache  # each run with settings of its own asks
+def _setting_names() -> dict[str, None]:
+    """Return the names of all settings in their order."""
+    return dict.fromkeys(field.name for field in attrs.fields(Settings) if field.init)
 
 
 @lru_cache(maxsize=64)
