@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import attrs
 
 from supervisor._attachments import describe
-from supervisor._attachments.sources import Source, UnreadableError
+from supervisor._attachments.sources import Source, UnreadableFileError
 from supervisor._forks import THREAD_PREFIX
 from supervisor._messages.builder import message_for
 from supervisor._models.kinds import Kind, Outcome
@@ -147,7 +147,7 @@ def _left(report: RunReport, state: str) -> Left:
             start = max(0, source.size_bytes - _END_BYTES)
             data = source.sample(start, _END_BYTES)
             written_at = datetime.fromtimestamp(source.info.st_mtime, UTC)
-    except (UnreadableError, OSError, OverflowError, ValueError):
+    except (UnreadableFileError, OSError, OverflowError, ValueError):
         return Left(logs)
     # The first line is cut off in its middle, and half a secret would not be known as one.
     whole = data.partition(b"\n")[2] if start else data

@@ -21,7 +21,7 @@ _FORBIDDEN = frozenset("\"'`;:/\\<>|?*")
 _EXTENSIONS = re.compile(r"(?<=.)(?:\.(?:[A-Za-z][A-Za-z0-9]{0,7}|7z)){0,2}(?:\.(?:gz|zip))?$")
 
 
-def safe_name(name: str) -> str:
+def safe_file_name(name: str) -> str:
     """Return a name as one line of at most 110 printable characters with its extensions, letters of all scripts kept.
 
     Format characters are removed (some reverse the reading direction, which makes "gnp.exe" look like "exe.png"); other
@@ -32,7 +32,7 @@ def safe_name(name: str) -> str:
     # Normalised first, because NFC turns a Greek question mark into a semicolon.
     kept = "".join(_safe(c) for c in unicodedata.normalize("NFC", name))
     kept = " ".join(kept.split()).rstrip(" .")
-    stem, extensions = split(kept)
+    stem, extensions = split_extensions(kept)
     stem = stem[: LONGEST - len(extensions)].rstrip(" .")
     return stem + extensions if stem.strip("_.") else f"attachment{extensions}"
 
@@ -52,7 +52,7 @@ def distinct(name: str, taken: dict[str, int], *, key: Callable[[str], str] = st
         key: Returns what must differ; by default names in other upper and lower case count as equal, because some file
             systems do not distinguish them.
     """
-    stem, extensions = split(name)
+    stem, extensions = split_extensions(name)
     number = taken.get(key(name), 0)
     chosen = name
     while key(chosen) in taken:
@@ -63,7 +63,7 @@ def distinct(name: str, taken: dict[str, int], *, key: Callable[[str], str] = st
     return chosen
 
 
-def split(name: str) -> tuple[str, str]:
+def split_extensions(name: str) -> tuple[str, str]:
     """Return a name as its stem, which may be cut, and its extensions ("parcels", ".log.gz")."""
     found = _EXTENSIONS.search(name)
     at = found.start() if found else len(name)

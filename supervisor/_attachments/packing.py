@@ -10,9 +10,9 @@ import attrs
 
 from supervisor._attachments import gzip_file
 from supervisor._attachments.file_types import detect_type
-from supervisor._attachments.names import distinct, safe_name
+from supervisor._attachments.names import distinct, safe_file_name
 from supervisor._attachments.single_attachment import PackedFile, PackingResult, not_packed, pack, size_bytes_of
-from supervisor._attachments.sources import Source, UnreadableError
+from supervisor._attachments.sources import Source, UnreadableFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -152,7 +152,7 @@ def _request(attachment: Attachment, size_bytes: int) -> SpaceRequest:
             if file_type.compressed_as:
                 return SpaceRequest(need_bytes=size_bytes, may_cut=False)
             return SpaceRequest(need_bytes=gzip_file.estimated_bytes(source), may_cut=file_type.is_text)
-    except (UnreadableError, OSError):
+    except (UnreadableFileError, OSError):
         return SpaceRequest(need_bytes=size_bytes, may_cut=False)
 
 
@@ -169,4 +169,4 @@ def _collect(wanted: Sequence[Attachment], results: Sequence[PackingResult]) -> 
 
 
 def _note_line(attachment: Attachment, note: str) -> str:
-    return f"{safe_name(attachment.name)}: {'the ' if note.startswith('last ') else ''}{note}"
+    return f"{safe_file_name(attachment.name)}: {'the ' if note.startswith('last ') else ''}{note}"

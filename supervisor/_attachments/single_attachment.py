@@ -14,8 +14,8 @@ from supervisor import _text
 from supervisor._attachments import gzip_file, sources, zip_directory
 from supervisor._attachments.file_types import detect_type
 from supervisor._attachments.gzip_file import GZIP_TYPE, TooBigError
-from supervisor._attachments.names import new_redaction_filter, safe_name, split
-from supervisor._attachments.sources import Source, UnreadableError
+from supervisor._attachments.names import new_redaction_filter, safe_file_name, split_extensions
+from supervisor._attachments.sources import Source, UnreadableFileError
 from supervisor._attachments.zip_directory import ZIP_TYPE
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def pack(attachment: Attachment, directory: Path, *, limit_bytes: int | None = N
             part = _pack_directory(attachment, directory, limit_bytes)
         else:
             part = _pack_file(attachment, directory, limit_bytes)
-    except UnreadableError as error:
+    except UnreadableFileError as error:
         return PackingResult(part=None, note=error.note)
     except TooBigError:
         return PackingResult(part=None, note=_left_out(attachment, limit_bytes or 0))
@@ -100,12 +100,12 @@ def size_bytes_of(attachment: Attachment) -> int:
     try:
         info = sources.stat_readable(attachment.path)
         return zip_directory.directory_size_bytes(attachment.path) if stat.S_ISDIR(info.st_mode) else info.st_size
-    except (UnreadableError, OSError):
+    except (UnreadableFileError, OSError):
         return 0
 
 
 def _pack_directory(attachment: Attachment, directory: Path, limit_bytes: int | None) -> PackedFile:
-    name = safe_name(attachment.name)
+    name = safe_file_name(attachment.name)
     with _new_file(directory, ".zip") as (path, output):
         note = zip_directory.zip_directory(attachment.path, name, output, limit_bytes=limit_bytes)
     return PackedFile(path=path, name=f"{name}.zip", content_type=ZIP_TYPE, size_bytes=path.stat().st_size, note=note)
@@ -114,7 +114,7 @@ def _pack_directory(attachment: Attachment, directory: Path, limit_bytes: int | 
 def _pack_file(attachment: Attachment, directory: Path, limit_bytes: int | None) -> PackedFile:
     with Source.open(attachment.path) as source:
         if not source.size_bytes:
-            raise UnreadableError(sources.EMPTY)
+            raise UnreadableFileError(sources.EMPTY)
         file_type = detect_type(source, attachment.name)
         if file_type.compressed_as:
             return _copy(attachment, source, directory, limit_bytes, file_type.compressed_as)
@@ -128,8 +128,8 @@ def _copy(
 ) -> PackedFile:
     if limit_bytes is not None and source.size_bytes > limit_bytes:
         raise TooBigError
-    name = safe_name(attachment.name)
-    with _new_file(directory, split(name)[1]) as (path, output):
+    name = safe_file_name(attachment.name)
+    with _new_file(directory, split_extensions(name)[1]) as (path, output):
         for chunk in source.chunks():
             output.write(chunk)
         _require_content(source)
@@ -151,7 +151,7 @@ def _gzip(
     last = f"last {_text.size(compressed.read_bytes)} of {_text.size(source.size_bytes)}" if compressed.start else ""
     return PackedFile(
         path=path,
-        name=f"{safe_name(attachment.name)}.gz",
+        name=f"{safe_file_name(attachment.name)}.gz",
         content_type=GZIP_TYPE,
         size_bytes=compressed.written_bytes,
         note="; ".join(filter(None, (last, source.trouble))),
@@ -160,7 +160,7 @@ def _gzip(
 
 def _require_content(source: Source) -> None:
     if not source.read_bytes:
-        raise UnreadableError(source.trouble)
+        raise UnreadableFileError(source.trouble)
 
 
 @contextmanager

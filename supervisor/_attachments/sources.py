@@ -46,7 +46,7 @@ _SPECIAL = {
 }
 
 
-class UnreadableError(SupervisorError):
+class UnreadableFileError(SupervisorError):
     """Nothing of a file or directory can be attached; ``note`` says why."""
 
     def __init__(self, note: str) -> None:
@@ -68,7 +68,7 @@ def describe(attachment: Attachment) -> Attachment:
     own_note = "" if describes_state(attachment.note) else attachment.note
     try:
         info = stat_readable(attachment.path)
-    except UnreadableError as error:
+    except UnreadableFileError as error:
         return attrs.evolve(attachment, size_bytes=None, note=error.note)
     if stat.S_ISDIR(info.st_mode):
         return attrs.evolve(attachment, size_bytes=None, note=own_note or DIRECTORY)
@@ -101,11 +101,11 @@ def error_text(error: Exception) -> str:
     return _text.one_line(text)
 
 
-def as_unreadable(error: Exception) -> UnreadableError:
+def as_unreadable(error: Exception) -> UnreadableFileError:
     """Return an error of the operating system as an UnreadableError."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return UnreadableError(MISSING)
-    return UnreadableError(f"{_NOT_READABLE}: {error_text(error)}")
+        return UnreadableFileError(MISSING)
+    return UnreadableFileError(f"{_NOT_READABLE}: {error_text(error)}")
 
 
 class Source:
@@ -147,7 +147,7 @@ class Source:
             info = os.fstat(number)
             _refuse_special(info.st_mode)
             return cls(FileIO(number, "rb"), info)
-        except (OSError, UnreadableError):
+        except (OSError, UnreadableFileError):
             os.close(number)
             raise
 
@@ -210,7 +210,7 @@ class Source:
 def _refuse_special(mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = _SPECIAL.get(stat.S_IFMT(mode), DIRECTORY if stat.S_ISDIR(mode) else "no regular file")
-        raise UnreadableError(kind + _NOT_READ)
+        raise UnreadableFileError(kind + _NOT_READ)
 
 
 def read_ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:

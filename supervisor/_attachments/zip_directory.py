@@ -15,14 +15,14 @@ from supervisor import _text
 from supervisor._attachments.file_types import detect_type
 from supervisor._attachments.gzip_file import TooBigError
 from supervisor._attachments.names import distinct, entry_name, new_redaction_filter, redacted_name
-from supervisor._attachments.sources import Source, UnreadableError, as_unreadable, error_text, stat_readable
+from supervisor._attachments.sources import Source, UnreadableFileError, as_unreadable, error_text, stat_readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from zipfile import ZipFile, ZipInfo
 
 ZIP_TYPE = "application/zip"
-MOST_ENTRIES = 20_000  # keeps the archive's directory, which zipfile holds in memory, below 30 MB
+ZIP_ENTRIES_LIMIT = 20_000  # keeps the archive's directory, which zipfile holds in memory, below 30 MB
 _MAY_NEED_ZIP64_BYTES = 1 << 29
 _NAMED_OMISSIONS = 3
 _JUNCTION = 0xA0000003  # the reparse tag of Windows' directory junctions, which are no symbolic links
@@ -95,8 +95,8 @@ def walk(directory: Path, name: str) -> Iterator[_Entry]:
         yield folder
         for entry in _entries(folder, root, taken):
             count += 1
-            if count > MOST_ENTRIES:
-                raise UnreadableError(f"left out, more than {MOST_ENTRIES:,} files and folders")
+            if count > ZIP_ENTRIES_LIMIT:
+                raise UnreadableFileError(f"left out, more than {ZIP_ENTRIES_LIMIT:,} files and folders")
             if entry.is_directory:
                 folders.append(entry)
             else:
@@ -111,7 +111,7 @@ def directory_size_bytes(directory: Path) -> int:
 def _entries(folder: _Entry, root: Path, taken: dict[str, int]) -> Iterator[_Entry]:
     try:
         with os.scandir(folder.path) as found:
-            inside = sorted(islice(found, MOST_ENTRIES + 1), key=lambda each: each.name)
+            inside = sorted(islice(found, ZIP_ENTRIES_LIMIT + 1), key=lambda each: each.name)
     except OSError as error:
         yield _Entry(folder.name, folder.path, left_out=f"not readable: {error_text(error)}")
         return
@@ -157,7 +157,7 @@ def _add(archive: ZipFile, entry: _Entry, output: BinaryIO, limit_bytes: int | N
     try:
         # Links were resolved before: a link that is here now was put here since, so it is not followed.
         source = Source.open(entry.path, follow=False)
-    except UnreadableError as error:
+    except UnreadableFileError as error:
         return error.note
     with source:
         if not os.path.samestat(source.info, os.fstat(output.fileno())):

@@ -149,7 +149,7 @@ class AppriseHandler:
     ) -> str:
         """Send the pieces that a service does not have yet; return "" when it accepted all, else the reason."""
         takes_files = getattr(service, "attachment_support", False)
-        body_format, bodies = fitting(service, details, _notes(attached, takes_files=takes_files))
+        body_format, bodies = bodies_for_service(service, details, _notes(attached, takes_files=takes_files))
         for number in range(reached.get(index, 0), len(bodies)):
             files = attached.parts if takes_files and number == len(bodies) - 1 else ()
             with _captured() as log:
@@ -213,7 +213,7 @@ def _notes(attached: PackedAttachments, *, takes_files: bool) -> list[str]:
     return [valid_unicode(each) for each in notes]
 
 
-def fitting(service: Any, details: MessageDetails, notes: list[str]) -> tuple[str, list[str]]:
+def bodies_for_service(service: Any, details: MessageDetails, notes: list[str]) -> tuple[str, list[str]]:
     """Return the format that suits a service ("html", "markdown" or "text"), and the message in it, mostly one body.
 
     Args:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 MAX_WAIT_S = 86_400.0
 TEMPORARY_STATUSES = frozenset({408, 425, 429})  # besides all 5xx: https://www.rfc-editor.org/rfc/rfc9110#section-15
 RESPONSE_LIMIT_BYTES = 65_536  # error texts are short; the rest of a longer body is not read
-BLOCK_BYTES = 65_536
-IDLE_S = 15.0  # servers and firewalls drop idle connections silently, often after 20 s or 30 s
+_BLOCK_BYTES = 65_536
+_IDLE_S = 15.0  # servers and firewalls drop idle connections silently, often after 20 s or 30 s
 
 
 @attrs.frozen(kw_only=True)
@@ -177,7 +177,7 @@ class HttpConnection:
             except IndexError:  # another thread has taken the last one
                 return None
             # A forked child must not write to its parent's connection.
-            if pid == os.getpid() and self._clock() - since_s < IDLE_S and not _is_readable(connection):
+            if pid == os.getpid() and self._clock() - since_s < _IDLE_S and not _is_readable(connection):
                 return connection
             connection.close()
         return None
@@ -202,9 +202,9 @@ class HttpConnection:
 
     def _new_connection(self, host: str, port: int, timeout_s: float) -> http.client.HTTPConnection:
         if not self._is_tls:
-            return http.client.HTTPConnection(host, port, timeout=timeout_s, blocksize=BLOCK_BYTES)
+            return http.client.HTTPConnection(host, port, timeout=timeout_s, blocksize=_BLOCK_BYTES)
         self._tls = self._tls or ssl.create_default_context()
-        return http.client.HTTPSConnection(host, port, timeout=timeout_s, blocksize=BLOCK_BYTES, context=self._tls)
+        return http.client.HTTPSConnection(host, port, timeout=timeout_s, blocksize=_BLOCK_BYTES, context=self._tls)
 
     def _find_proxy(self) -> SplitResult | None:
         """Return the proxy, or None; it is looked up once."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
     from supervisor.message_handlers._http import HttpConnection, Response
 
-SUBJECT_LIMIT = 20_000
-TEXT_LIMIT = 200_000  # receivers often refuse bodies above 1 MB
+SUBJECT_FIELD_LIMIT = 20_000
+TEXT_FIELD_LIMIT = 200_000  # receivers often refuse bodies above 1 MB
 _OUR_HEADERS = {"content-type", "content-length", "host", "webhook-id", "webhook-timestamp", "webhook-signature"}
 
 
@@ -142,7 +142,8 @@ class WebhookHandler:
         from supervisor.message_handlers._http import HttpConnection
 
         self._connection = self._connection or HttpConnection(self.url, self.timeout_s)
-        body = json.dumps(document(details), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        document = message_document(details)
+        body = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         headers = {**self.headers, **self._own_headers(details.id, body)}
         response = self._connection.post(self._path(), body, headers)
         if not response.is_success:
@@ -191,15 +192,15 @@ class WebhookHandler:
         return DeliveryError(reason, permanent=not response.is_temporary, retry_after_s=response.retry_after_s)
 
 
-def document(details: MessageDetails) -> dict[str, Any]:
+def message_document(details: MessageDetails) -> dict[str, Any]:
     """Return a message as the document that :class:`WebhookHandler` describes, fit for any JSON parser."""
     plain: dict[str, Any] = _plain(
         {
             "version": 1,
             "id": details.id,
             "kind": details.kind.value,
-            "subject": cut_middle(details.subject, SUBJECT_LIMIT),
-            "message": cut_middle(details.message, TEXT_LIMIT),
+            "subject": cut_middle(details.subject, SUBJECT_FIELD_LIMIT),
+            "message": cut_middle(details.message, TEXT_FIELD_LIMIT),
             "parts": _parts(details),
             "created_at": details.created_at,
             "attachments": [
@@ -241,7 +242,7 @@ def _progress(progress: Progress) -> dict[str, Any]:
 
 
 def _error(error: ErrorDetails) -> dict[str, Any]:
-    return attrs.asdict(attrs.evolve(error, traceback=cut_middle(error.traceback, TEXT_LIMIT)))
+    return attrs.asdict(attrs.evolve(error, traceback=cut_middle(error.traceback, TEXT_FIELD_LIMIT)))
 
 
 def _plain(value: Any) -> Any:

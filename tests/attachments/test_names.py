@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor._attachments import packed
-from supervisor._attachments.names import LONGEST, distinct, entry_name, safe_name
+from supervisor._attachments.names import LONGEST, distinct, entry_name, safe_file_name
 from supervisor.models import Attachment
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ HOSTILE = st.text(st.sampled_from("ab.\r\n\0\"';:/\\ \u202e\u2066\ud800é漢\u03
 @given(ANYTHING | HOSTILE)
 def test_a_name_is_one_bounded_printable_line_without_separators(name: str) -> None:
     """Any file name becomes one that is safe in a header and on a disk."""
-    safe = safe_name(name)
+    safe = safe_file_name(name)
     assert 0 < len(safe) <= LONGEST
     assert not set(safe) & set("\r\n\0\"'`;:/\\")
     assert safe.isprintable()
@@ -41,7 +41,7 @@ def test_a_name_survives_an_e_mail(name: str) -> None:
     """A mail parser reads back the same name, and the name cannot add a header."""
     message = EmailMessage()
     message["Subject"] = "x"
-    safe = safe_name(name)
+    safe = safe_file_name(name)
     message.add_attachment(b"x", maintype="application", subtype="gzip", filename=safe)
     read = message_from_bytes(message.as_bytes(), policy=policy.default)
     (attachment,) = read.iter_attachments()
@@ -72,7 +72,7 @@ def test_a_name_survives_an_e_mail(name: str) -> None:
 )
 def test_names_stay_as_close_to_the_original_as_is_safe(name: str, safe: str) -> None:
     """Safe characters stay; a name that is cut keeps its extensions."""
-    assert safe_name(name) == safe
+    assert safe_file_name(name) == safe
 
 
 @given(st.lists(st.sampled_from(["a.log.gz", "A.log.gz", "a-2.log.gz", "ß", "ss", "SS", ".gz", "x"]), max_size=30))

@@ -18,7 +18,7 @@ import attrs
 import pytest
 
 from supervisor._attachments import describe, pack, pack_one, packed
-from supervisor._attachments.sources import CHUNK_BYTES, Source, UnreadableError
+from supervisor._attachments.sources import CHUNK_BYTES, Source, UnreadableFileError
 from supervisor.models import Attachment
 
 if TYPE_CHECKING:
@@ -417,7 +417,7 @@ def test_a_described_directory_is_packed_without_a_note(tmp_path: Path) -> None:
 
 def test_opening_a_directory_as_a_file_is_refused(tmp_path: Path) -> None:
     """A directory is refused when it is opened as a file."""
-    with pytest.raises(UnreadableError, match="a directory, not read"):
+    with pytest.raises(UnreadableFileError, match="a directory, not read"):
         Source.open(tmp_path)
 
 

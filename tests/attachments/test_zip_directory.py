@@ -168,7 +168,7 @@ def test_a_directory_does_not_pack_its_own_archive(results: Path) -> None:
 
 def test_a_directory_with_too_many_files_is_left_out(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory with more than 20,000 entries is left out."""
-    monkeypatch.setattr(zip_directory, "MOST_ENTRIES", 10)
+    monkeypatch.setattr(zip_directory, "ZIP_ENTRIES_LIMIT", 10)
     for number in range(10):
         (results / f"{number:02}").touch()
     assert len(unzipped(results)[1]) == 1 + 10

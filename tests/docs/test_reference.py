@@ -146,7 +146,7 @@ def test_the_document_of_the_webhook() -> None:
         run.attach("night.log")
         raise KeyError("apn")
     (shown,) = re.findall(r"^```json\n(.*?)^```$", SECTIONS["WebhookHandler"].text, re.MULTILINE | re.DOTALL)
-    assert _keys(json.loads(shown)) == _keys(_webhook.document(channel.messages[0]))
+    assert _keys(json.loads(shown)) == _keys(_webhook.message_document(channel.messages[0]))
 
 
 def _keys(value: Any) -> Any:

@@ -20,7 +20,7 @@ from http_peers import Answer, HttpPeer, http_peer, refused_url
 from supervisor._messages.builder import message_for
 from supervisor._models.kinds import Kind, Outcome
 from supervisor.errors import ConfigurationError, DeliveryError
-from supervisor.message_handlers._apprise import AppriseHandler, fitting
+from supervisor.message_handlers._apprise import AppriseHandler, bodies_for_service
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 if TYPE_CHECKING:
@@ -187,16 +187,16 @@ def test_long_markdown_goes_in_whole_pieces(peer: HttpPeer) -> None:
 def test_each_service_gets_what_suits_it(formats: Any, used: str) -> None:
     """The service's preferred format decides; a chat that accepts Markdown and text gets Markdown."""
     service: Any = SimpleNamespace(notify_format=formats, body_maxlen=50_000)
-    assert fitting(service, failure(), [])[0] == used
-    assert fitting(service, MessageDetails("s", "the script's own"), [])[0] == "text"
+    assert bodies_for_service(service, failure(), [])[0] == used
+    assert bodies_for_service(service, MessageDetails("s", "the script's own"), [])[0] == "text"
 
 
 def test_html_that_does_not_fit_is_markdown_or_text() -> None:
     """An HTML page that does not fit one message is replaced by another format."""
     service: Any = SimpleNamespace(notify_format=("html", "markdown"), body_maxlen=4_000)
-    assert fitting(service, failure(), [])[0] == "markdown"
+    assert bodies_for_service(service, failure(), [])[0] == "markdown"
     service = SimpleNamespace(notify_format="html", body_maxlen=4_000)
-    assert fitting(service, failure(), [])[0] == "text"
+    assert bodies_for_service(service, failure(), [])[0] == "text"
 
 
 def test_service_without_files_names_them(peer: HttpPeer, tmp_path: Path) -> None:

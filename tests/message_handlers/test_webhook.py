@@ -19,7 +19,7 @@ from supervisor._messages.builder import message_for
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.summary import Past
 from supervisor.errors import ConfigurationError, DeliveryError
-from supervisor.message_handlers._webhook import WebhookHandler, document
+from supervisor.message_handlers._webhook import WebhookHandler, message_document
 from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def test_parts_are_data() -> None:
     """The document has the message's parts; a traceback is not repeated in them."""
     error = ErrorDetails(type="KeyError", message="'x'", where="p.py:1 in load", excerpt="> 1 | x", traceback="T" * 99)
     details = message_for(Kind.FAILURE, report(error=error, values={"rows": 12}), past=Past())
-    body = document(details)
+    body = message_document(details)
     assert [part["type"] for part in body["parts"]] == ["text", "text", "code", "text", "facts", "code", "facts"]
     values = body["parts"][4]
     assert values["role"] == "values"
@@ -165,7 +165,7 @@ def test_parts_are_data() -> None:
 
 def test_every_documented_field_is_there() -> None:
     """The class's docstring names each field of the document."""
-    body = document(failure())
+    body = message_document(failure())
     text = WebhookHandler.__doc__ or ""
     names = {*body, *body["run"], *body["run"]["progress"], *body["run"]["error"], *body["attachments"][0]}
     assert not [name for name in names if name not in text]
@@ -173,7 +173,7 @@ def test_every_documented_field_is_there() -> None:
 
 def test_message_outside_of_runs_has_no_run() -> None:
     """``run`` is null when there was none."""
-    assert document(MessageDetails("s", "m"))["run"] is None
+    assert message_document(MessageDetails("s", "m"))["run"] is None
 
 
 @settings(deadline=None)
@@ -188,13 +188,13 @@ def test_document_is_valid_json_for_any_text(text: str, values: dict[str, Any]) 
     """Any text and any recorded value becomes strict JSON in UTF-8, without NaN, NUL and lone surrogates."""
     half = text + "\ud800"
     details = failure(subject=half, message=half, report=report(values=values, name=half))
-    encoded = json.dumps(document(details), ensure_ascii=False, allow_nan=False).encode()
+    encoded = json.dumps(message_document(details), ensure_ascii=False, allow_nan=False).encode()
     assert json.loads(encoded)["subject"] == re.sub("[\0\ud800]", "\ufffd", half)
 
 
 def test_long_texts_are_cut_with_a_note() -> None:
     """Long texts are cut in the document, with a note."""
-    body = document(
+    body = message_document(
         failure(message="x" * 10_000_000, report=report(error=ErrorDetails(type="E", traceback="y" * 10**7)))
     )
     assert len(json.dumps(body)) < 450_000

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_PORT = 65_535
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
-LIMIT_BYTES = 25_000_000
+DEFAULT_LIMIT_BYTES = 25_000_000
 
 
 def _number(value: object) -> object:
@@ -102,7 +102,7 @@ class EmailHandler:
     timeout_s: float = attrs.field(default=10.0, validator=_validation.positive)
     verify_certificate: bool = attrs.field(default=True, validator=_yes_or_no)
     ca_file: str | os.PathLike[str] | None = attrs.field(default=None)
-    limit_bytes: int = attrs.field(default=LIMIT_BYTES, validator=_validation.positive)
+    limit_bytes: int = attrs.field(default=DEFAULT_LIMIT_BYTES, validator=_validation.positive)
     name: str | None = attrs.field(default=None, validator=_validation.optional_not_blank)
     _head: CommonHeaders = attrs.field(init=False, repr=False)
     _recipients: tuple[MailAddress, ...] = attrs.field(init=False, repr=False)

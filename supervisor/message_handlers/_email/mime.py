@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from supervisor._models.values import MessageDetails
     from supervisor.message_handlers._email.protocol import CommonHeaders, MailAddress
 
-SUBJECT_LIMIT = 200
-TEXT_LIMIT = 1_000_000
-LINE_LIMIT = 990  # RFC 5321, 4.5.3.1.6: 1,000 octets with the line break, and a dot may be doubled
+_SUBJECT_LIMIT = 200
+_TEXT_LIMIT = 1_000_000
+_LINE_LIMIT = 990  # RFC 5321, 4.5.3.1.6: 1,000 octets with the line break, and a dot may be doubled
 PIECE_BYTES = 65_536
 IMPORTANT = frozenset({Kind.FAILURE, Kind.DIED, Kind.MISSED})
 
@@ -129,7 +129,7 @@ def encode_message(
         limit_bytes: The most that the e-mail may have. Texts are cut at a 16th of it (or at 1,000,000 characters),
             so that text and HTML fit in any encoding; the caller chooses files that fit.
     """
-    text, html = _bodies(details, head, attached.notes, min(TEXT_LIMIT, limit_bytes // 16))
+    text, html = _bodies(details, head, attached.notes, min(_TEXT_LIMIT, limit_bytes // 16))
     body = _multipart("alternative", [_text_part("plain", text), _text_part("html", html)])
     if attached.parts:
         body = _multipart("mixed", [body, *map(_file_part, attached.parts)])
@@ -166,8 +166,9 @@ def _headers(details: MessageDetails, head: CommonHeaders) -> str:
     consistently refer to the same message ID", and for the same subject:
     https://workspaceupdates.googleblog.com/2019/03/threading-changes-in-gmail-conversation-view.html).
     """
+    subject = one_line(valid_unicode(head.prefix + details.subject), _SUBJECT_LIMIT) or "(no subject)"
     headers = [
-        f"Subject: {_subject(one_line(valid_unicode(head.prefix + details.subject), SUBJECT_LIMIT) or '(no subject)')}",
+        f"Subject: {_subject(subject)}",
         f"Date: {_date(details.created_at)}",
         f"Message-ID: {_message_id(details.id, head)}",
     ]
@@ -203,7 +204,7 @@ def _message_id(text: str, head: CommonHeaders) -> str:
 def _bodies(details: MessageDetails, head: CommonHeaders, notes: Sequence[str], limit: int) -> tuple[str, str]:
     """Return the text and the HTML of an e-mail, both with the notes and the client's name at the end."""
     text = _normalized(cut_middle(details.message or details.subject, limit))
-    if len(head.prefix + details.subject) > SUBJECT_LIMIT:
+    if len(head.prefix + details.subject) > _SUBJECT_LIMIT:
         text = f"{_normalized(cut_middle(details.subject, limit // 4))}\n\n{text}"
     html = _html(details, text, limit)
     below = ["\n".join(_normalized(each) for each in notes)] if notes else []
@@ -248,7 +249,7 @@ def _text_part(kind: str, text: str) -> list[Piece]:
     """Return a text as a MIME entity in its shortest encoding; never in 8-bit, which not every server accepts."""
     raw = text.encode()
     encoding, encoded = "7bit", raw
-    if not text.isascii() or max(map(len, raw.split(b"\n"))) > LINE_LIMIT:
+    if not text.isascii() or max(map(len, raw.split(b"\n"))) > _LINE_LIMIT:
         encoding, encoded = "quoted-printable", b2a_qp(raw)
         if len(encoded) > base64_size(len(raw)):
             encoding, encoded = "base64", to_base64_lines(raw)
@@ -259,7 +260,7 @@ def _text_part(kind: str, text: str) -> list[Piece]:
 def _file_part(part: PackedFile) -> list[Piece]:
     """Return a file as a MIME entity."""
     kind = part.content_type if _TYPE.fullmatch(part.content_type) else "application/octet-stream"
-    name = _file_name(one_line(valid_unicode(part.name), SUBJECT_LIMIT) or "file")
+    name = _file_name(one_line(valid_unicode(part.name), _SUBJECT_LIMIT) or "file")
     headers = (
         f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment{name}\r\n\r\n"
     )

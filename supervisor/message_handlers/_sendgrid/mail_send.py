@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from supervisor._attachments import PackedFile
     from supervisor._models.values import MessageDetails
 
-LIMIT_BYTES = 30_000_000
-TEXT_LIMIT = 500_000
-HTML_LIMIT = 2_000_000
+MAIL_LIMIT_BYTES = 30_000_000
+_TEXT_LIMIT = 500_000
+_HTML_LIMIT = 2_000_000
 _MARGIN_BYTES = 100_000  # for the notes about attachments, and for the headers that SendGrid adds
 _ATTACHMENTS = ', "attachments": ['
 _PIECE_BYTES = 3 * 65_536  # a multiple of three, so that only the last piece of base64 is padded
@@ -118,14 +118,14 @@ def _headers(settings: MailSettings, details: MessageDetails) -> dict[str, str]:
 def attachments_limit_bytes(mail: Mail) -> int:
     """Return how many bytes of attachments fit into 30 MB together with the mail's text."""
     text_bytes = sum(len(each["value"].encode()) for each in mail["content"])
-    return int((LIMIT_BYTES - _MARGIN_BYTES - text_bytes) / _BASE64_FACTOR)
+    return int((MAIL_LIMIT_BYTES - _MARGIN_BYTES - text_bytes) / _BASE64_FACTOR)
 
 
 def _text(subject: str, full_subject: str, message: str) -> str:
     """Return the text of a mail: never empty, cut to what mail programs can show, and with a subject that was cut."""
-    text = cut_middle(message, TEXT_LIMIT)
+    text = cut_middle(message, _TEXT_LIMIT)
     if subject.endswith("…") and not full_subject.endswith("…"):
-        text = f"{cut_middle(full_subject, TEXT_LIMIT)}\n\n{text}"
+        text = f"{cut_middle(full_subject, _TEXT_LIMIT)}\n\n{text}"
     return text if text.strip() else subject
 
 
@@ -135,7 +135,7 @@ def _html(details: MessageDetails, text: str) -> str:
 
     if details.html or details.parts:
         page = valid_unicode(html.as_html(details))
-        if page and len(page) <= HTML_LIMIT:
+        if page and len(page) <= _HTML_LIMIT:
             return page
     return html.html_from_text(text)
 

@@ -26,9 +26,9 @@ Block: TypeAlias = dict[str, Any]
 SECTION_BYTES = 2_900
 FIELD_BYTES = 1_900
 FIELDS_PER_SECTION = 10
-TEXT_LIMIT = 40_000  # the most that Slack accepts as the text of one message
-TRACEBACK_LIMIT = 28_000
-CODE_LIMIT = 8_000
+SLACK_TEXT_LIMIT = 40_000  # the most that Slack accepts as the text of one message
+_TRACEBACK_LIMIT = 28_000
+_CODE_LIMIT = 8_000
 LONGEST_LINK_BYTES = 500
 
 _URL = re.compile(r"(https?://[^\s<>|`]+)")
@@ -61,7 +61,7 @@ def _link(url: str) -> str:
     return f"<{escaped(address)}>{escaped(rest)}"
 
 
-def split(text: str, limit_bytes: int) -> list[str]:
+def split_text(text: str, limit_bytes: int) -> list[str]:
     """Return the pieces of a clean text, whose concatenation is the text.
 
     It is cut after a line, else after a word, else anywhere but inside an entity (``&amp;``) or a link.
@@ -83,7 +83,7 @@ def shortened(text: str, limit_bytes: int) -> str:
     """Return a text of at most ``limit_bytes``; one that is longer ends in an ellipsis."""
     if len(text.encode()) <= limit_bytes:
         return text
-    return split(text, limit_bytes - 3)[0].rstrip() + "…"
+    return split_text(text, limit_bytes - 3)[0].rstrip() + "…"
 
 
 def _reach(text: str, start: int, limit_bytes: int) -> int:
@@ -132,7 +132,7 @@ def value_blocks(facts: Facts) -> list[Block]:
         if len(text.encode()) <= FIELD_BYTES:
             fields.append(mrkdwn(text))
         else:
-            sections += [section(piece) for piece in split(text, SECTION_BYTES) if piece.strip()]
+            sections += [section(piece) for piece in split_text(text, SECTION_BYTES) if piece.strip()]
     groups = [fields[start : start + FIELDS_PER_SECTION] for start in range(0, len(fields), FIELDS_PER_SECTION)]
     return [{"type": "section", "fields": group} for group in groups] + sections
 
@@ -141,7 +141,7 @@ def row_blocks(facts: Facts) -> list[Block]:
     """Return a table as lines, each beginning with its label."""
     lines = [f"*{escaped(one_line(printable(facts.title)))}*"] if facts.title else []
     lines += [f"*{escaped(one_line(printable(row.label)))}*  {_value_text(row)}" for row in facts.rows]
-    return [section(piece) for piece in split("\n".join(lines), SECTION_BYTES) if piece.strip()]
+    return [section(piece) for piece in split_text("\n".join(lines), SECTION_BYTES) if piece.strip()]
 
 
 def _value_text(row: Row) -> str:
@@ -173,7 +173,7 @@ def _blocks(part: Part) -> Iterator[Block]:
         if part.role != "machine":
             yield from value_blocks(part) if part.role == "values" else row_blocks(part)
     elif isinstance(part, Code):
-        limit = TRACEBACK_LIMIT if part.role == "traceback" else CODE_LIMIT
+        limit = _TRACEBACK_LIMIT if part.role == "traceback" else _CODE_LIMIT
         yield from code_blocks(cut_middle(printable(part.text).strip("\n"), limit), part.title)
     elif isinstance(part, Bars):
         yield {"type": "context", "elements": [mrkdwn(f"`{_bar_line(part)}` {escaped(printable(part.text))}")]}
@@ -183,25 +183,25 @@ def _blocks(part: Part) -> Iterator[Block]:
 
 def _bold_blocks(text: str) -> Iterator[Block]:
     """Yield a text in bold, line by line, because Slack's bold ends at a line break."""
-    lines = [escaped(line) for line in printable(cut_middle(text, CODE_LIMIT)).split("\n")]
+    lines = [escaped(line) for line in printable(cut_middle(text, _CODE_LIMIT)).split("\n")]
     # A star inside the line would end the bold; a blank beside a star would prevent it.
     bold = [f"*{line.strip()}*" if line.strip() and "*" not in line else line for line in lines]
     yield from _section_blocks("\n".join(bold))
 
 
 def _prose_blocks(text: str) -> Iterator[Block]:
-    yield from _section_blocks(linked(printable(cut_middle(text, TEXT_LIMIT))))
+    yield from _section_blocks(linked(printable(cut_middle(text, SLACK_TEXT_LIMIT))))
 
 
 def _section_blocks(text: str) -> Iterator[Block]:
-    return (section(piece) for piece in split(text, SECTION_BYTES) if piece.strip())
+    return (section(piece) for piece in split_text(text, SECTION_BYTES) if piece.strip())
 
 
 def code_blocks(code: str, title: str = "") -> Iterator[Block]:
     """Yield sections with code, each in a code fence of its own, with the title above the first."""
     head = f"{escaped(one_line(printable(title), _TITLE_LIMIT))}\n" if title else ""
     whole = escaped(code.replace(_FENCE, "``\N{ZERO WIDTH SPACE}`"))
-    for piece in split(whole, SECTION_BYTES - 8 - len(head.encode())):
+    for piece in split_text(whole, SECTION_BYTES - 8 - len(head.encode())):
         if piece.strip():
             yield section(f"{head}{_FENCE}\n{piece}" + ("" if piece.endswith("\n") else "\n") + _FENCE)
             head = ""
@@ -218,7 +218,7 @@ def _bar_line(bars: Bars) -> str:
 
 def _own_text_blocks(text: str) -> Iterator[Block]:
     """Yield a script's own text: fenced or indented parts as code, the rest as text."""
-    for index, part in enumerate(cut_middle(text, TEXT_LIMIT).split(_FENCE)):
+    for index, part in enumerate(cut_middle(text, SLACK_TEXT_LIMIT).split(_FENCE)):
         if index % 2:
             yield from code_blocks(part.strip("\n"))
         else:

@@ -23,7 +23,7 @@ from supervisor.message_handlers._slack.block_sections import (
     mrkdwn,
     section,
     shortened,
-    split,
+    split_text,
 )
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def file_blocks(attachments: Iterable[Attachment]) -> list[Block]:
     if not lines:
         return []
     title = "*Not attached* (a webhook takes no files; SlackHandler sends them with a bot token and a channel):\n"
-    return [section(piece) for piece in split(title + "\n".join(lines), SECTION_BYTES)]
+    return [section(piece) for piece in split_text(title + "\n".join(lines), SECTION_BYTES)]
 
 
 def _file(attachment: Attachment) -> str:

@@ -11,13 +11,7 @@ from supervisor._attachments import packed
 from supervisor._models.kinds import Kind
 from supervisor._settings import ALWAYS_REPORTED
 from supervisor.message_handlers._slack.blocks import Post, notes_text
-from supervisor.message_handlers._slack.web_api import (
-    EDIT_REFUSED,
-    THREAD_REFUSED,
-    SlackApi,
-    SlackError,
-    SlackWebhook,
-)
+from supervisor.message_handlers._slack.web_api import EDIT_REFUSED, THREAD_REFUSED, SlackApi, SlackError, SlackWebhook
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -17,7 +17,7 @@ from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import Code, MessagePart, Summary, Text
 from supervisor._models.summary import Past, PastRun
 from supervisor._text import printable
-from supervisor.message_handlers._slack.block_sections import TEXT_LIMIT, escaped, linked, shortened, split
+from supervisor.message_handlers._slack.block_sections import SLACK_TEXT_LIMIT, escaped, linked, shortened, split_text
 from supervisor.message_handlers._slack.blocks import (
     MESSAGE_BYTES,
     PLAIN_BYTES,
@@ -87,7 +87,7 @@ hostile = st.text(
 @given(st.text(), st.integers(8, 60))
 def test_split_loses_nothing(text: str, limit: int) -> None:
     """The pieces of any text make up the text again, and each fits."""
-    pieces = split(text, limit)
+    pieces = split_text(text, limit)
     assert "".join(pieces) == text
     assert all(0 < len(piece.encode()) <= limit for piece in pieces)
 
@@ -95,21 +95,21 @@ def test_split_loses_nothing(text: str, limit: int) -> None:
 @given(st.text(st.sampled_from("&<>a \n")), st.integers(8, 60))
 def test_split_keeps_entities_whole(text: str, limit: int) -> None:
     """An entity is never cut in two, so each piece reads as the same part of the text."""
-    assert "".join(unescape(piece) for piece in split(escaped(text), limit)) == text
-    assert all(escaped(unescape(piece)) == piece for piece in split(escaped(text), limit))
+    assert "".join(unescape(piece) for piece in split_text(escaped(text), limit)) == text
+    assert all(escaped(unescape(piece)) == piece for piece in split_text(escaped(text), limit))
 
 
 @given(st.text(st.sampled_from("ab \n&")), st.integers(0, 3000))
 def test_split_keeps_links_whole(text: str, at: int) -> None:
     """A link is never cut in two."""
     whole = linked(f"{'x' * at}(https://example.com/{'p' * 400}?a=1&b=2 {text}")
-    assert all(piece.count("<") == piece.count(">") for piece in split(whole, 1000))
+    assert all(piece.count("<") == piece.count(">") for piece in split_text(whole, 1000))
 
 
 def test_split_prefers_lines_and_words() -> None:
     """A text is cut after a line where there is one in reach, else after a word."""
-    assert split("one two\nthree four", 14) == ["one two\n", "three four"]
-    assert split("one two three four", 14) == ["one two three ", "four"]
+    assert split_text("one two\nthree four", 14) == ["one two\n", "three four"]
+    assert split_text("one two three four", 14) == ["one two three ", "four"]
 
 
 @given(hostile)
@@ -278,7 +278,7 @@ def test_a_long_traceback_is_fenced_in_each_piece() -> None:
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1), max_size=60))
 def test_long_texts_are_split_without_loss(words: list[str]) -> None:
     """A text of up to 40,000 characters is shown completely."""
-    text = " ".join(word * 30 for word in words).replace("`", "'")[:TEXT_LIMIT]
+    text = " ".join(word * 30 for word in words).replace("`", "'")[:SLACK_TEXT_LIMIT]
     details = MessageDetails("s", text)
     assert_acceptable(details)
     sections = [b["text"]["text"] for post in posts(details) for b in post.blocks if b["type"] == "section"]
@@ -318,7 +318,7 @@ def test_a_huge_traceback_keeps_what_stands_around_it() -> None:
     assert "characters left out" in text
     assert "failed on gis-7" in text
     assert text.count("E: why") == 2
-    assert len(text) < TEXT_LIMIT * 1.2
+    assert len(text) < SLACK_TEXT_LIMIT * 1.2
 
 
 def test_a_long_subject_is_shown_below_the_header() -> None:
