@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from supervisor._models.alerts import (
-    AlertSummary,
-    Notification,
-    StallHistory,
-    next_stall,
-    recovery_is_notified,
-)
+from supervisor._models.alerts import AlertSummary, Notification, StallHistory, next_stall, recovery_is_notified
 from supervisor._models.kinds import Kind
 from supervisor._store.essentials import JournalUnavailable
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -60,6 +61,7 @@ def command(output: str, days: int, names: tuple[str, ...], opens: bool) -> None
 
 def _gathered(days: int, names: Sequence[str]) -> Gathered:
     from supervisor._cli.report import gather
+    from supervisor._cli.snapshot import current_view
 
     known = journal()
     if known is None:
@@ -67,7 +69,9 @@ def _gathered(days: int, names: Sequence[str]) -> Gathered:
     try:
         with faults_told():
             _check(names, known)
-            return gather(known, days=days, names=names, redact=_redactor())
+            now = datetime.now(UTC)
+            view = current_view(known, now)
+            return gather(known, days=days, names=names, redact=_redactor(), now_s=now.timestamp(), view=view)
     finally:
         known.close()
 

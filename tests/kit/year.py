@@ -19,7 +19,7 @@ from supervisor._store.processes import Process
 from supervisor.models import ErrorDetails, MessageDetails, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
@@ -381,11 +381,10 @@ def _clock(at_s: float) -> str:
 
 
 def page_of(journal: Journal, **options: Any) -> bytes:
-    """Return the page of a journal; the processes of its runs count as alive."""
+    """Return the page of a journal of :func:`write_runs`, where the processes of runs count as alive."""
     from supervisor._cli.report import gather, render
 
-    gone: Callable[[Process], bool] = lambda _: False  # noqa: E731 - a stand-in
-    return render(gather(journal, **{"gone": gone, **options}))
+    return render(gather(journal, **options))
 
 
 def main() -> None:

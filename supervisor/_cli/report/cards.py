@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from supervisor._alerts.messages import missed_words
 from supervisor._cli.report.calendar import Calendar, calendar
 from supervisor._cli.report.charts import duration_chart, element, number_chart, use
-from supervisor._cli.report.formatting import day, duration_span, minute, number_span
+from supervisor._cli.report.formatting import day, duration_span, line, minute, number_span
 from supervisor._cli.report.script_summary import CODES, FAILED, OUTCOMES, STRIP, SUCCESS
+from supervisor._models.kinds import Kind
 from supervisor._text import counted, duration, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
+    from supervisor._alerts.evaluation import Alert
     from supervisor._cli.report.charts import TimeAxis
     from supervisor._cli.report.script_summary import Script, Series
     from supervisor._models.summary import Baseline
@@ -47,6 +51,53 @@ class Chart:
 
 
 @attrs.frozen(kw_only=True)
+class AlertLine:
+    """Something that is wrong now, as the page says it.
+
+    Args:
+        kind: Died, stalled, overdue or missed.
+        name: Of which script.
+        words: Since when, and what is known.
+        run_id: The id of the run; "" where a start was missed.
+        index: The place of the script; None for one without a run in the page.
+    """
+
+    kind: str
+    name: str
+    words: str
+    run_id: str = ""
+    index: int | None = None
+
+
+def alert_line(alert: Alert, now: datetime, index: int | None = None) -> AlertLine:
+    """Return an alert as the page says it.
+
+    Args:
+        alert: The alert.
+        now: When the page is written.
+        index: The place of its script; None for one without a run in the page.
+    """
+    return AlertLine(
+        kind=str(alert.kind),
+        name=line(alert.name, 120),
+        words=_alert_words(alert, now),
+        run_id=line(alert.run_id, 80),
+        index=index,
+    )
+
+
+def _alert_words(alert: Alert, now: datetime) -> str:
+    since = minute(alert.since.timestamp())
+    if alert.plan is not None:
+        starts = missed_words(alert.due, now).removeprefix("missed ")
+        never = "" if alert.run is not None else "; it never started"
+        return f"{starts} (schedule {line(alert.plan.schedule.text, 60)}){never}"
+    if alert.kind is Kind.DIED:
+        return f"its process is gone; its last sign of life was at {since}"
+    return f"no progress since {since}" if alert.kind is Kind.STALLED else f"it should have ended by {since}"
+
+
+@attrs.frozen(kw_only=True)
 class Card:
     """One script.
 
@@ -62,6 +113,7 @@ class Card:
         share: Which share of its runs succeeded.
         strip: Its last runs as a small drawing.
         strip_summary: What that shows, in words.
+        alerts: What is wrong with it now.
     """
 
     script: Script
@@ -75,9 +127,15 @@ class Card:
     share: str
     strip: str
     strip_summary: str
+    alerts: tuple[AlertLine, ...] = ()
+
+    @property
+    def badges(self) -> tuple[str, ...]:
+        """Return the outcome of the newest run, and what is wrong besides, each once."""
+        return tuple(dict.fromkeys((self.outcome, *(each.kind for each in self.alerts))))
 
 
-def card(script: Script, last_id: str) -> Card:
+def card(script: Script, last_id: str, now: datetime) -> Card:
     """Return what the page says of a script."""
     durations, usual = script.durations, script.durations.usual
     return Card(
@@ -94,6 +152,7 @@ def card(script: Script, last_id: str) -> Card:
         share=_share(script.good_share),
         strip=_strip(durations),
         strip_summary=_strip_summary(durations),
+        alerts=tuple(alert_line(each, now, script.index) for each in script.alerts),
     )
 
 

@@ -1,54 +1,34 @@
-"""Read the journal once, from the newest run to the oldest, and sum it up.
-
-- One run as it is seen while the journal is read.
-"""
+"""Read the journal once, from the newest run to the oldest, and sum it up; and evaluate what is wrong now."""
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor._alerts.rules import standing
+from supervisor._alerts.evaluation import evaluate, view_of
+from supervisor._alerts.rules import Standing
 from supervisor._cli.report.formatting import line, minute, sane
-from supervisor._cli.report.limits import CARDS, LISTED, LeftOut
-from supervisor._cli.report.run_list import RunList
-from supervisor._cli.report.script_summary import CODES, RUNNING, Script, code_of
-from supervisor._store.processes import hostname, is_gone
+from supervisor._cli.report.run_list import CARDS, LISTED, LeftOut, RunList
+from supervisor._cli.report.script_summary import CODES, RUNNING, Script, Seen, code_of
+from supervisor._store.essentials import storable
+from supervisor._store.processes import hostname
 from supervisor._text import DAY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
+    from supervisor._alerts.evaluation import Alert, View
     from supervisor._store import Journal
-    from supervisor._store.processes import Process
     from supervisor._store.records import RunRecord, WaitingDelivery
     from supervisor._store.sqlite.reader import JournalReader
 
 
-@attrs.frozen(kw_only=True)
-class Seen:
-    """A run, and what was found out about it.
-
-    Args:
-        run: The run as it lies in the journal.
-        code: How it ended, by its place in ``OUTCOMES``.
-        duration_s: How long it took, or takes so far.
-        values: What it recorded.
-        note: What else there is to say of it; "" for nothing.
-    """
-
-    run: RunRecord
-    code: int
-    duration_s: float
-    values: Mapping[str, Any]
-    note: str = ""
-
-
 _DELIVERIES = 500
-_GONE = "Its process is gone without having ended it. The next run of this name, or `supervisor check`, tells of it."
+_GONE = "Its process is gone without having ended it. The next run of this name, or `supervisor check`, will tell."
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +36,9 @@ class Gathered:
     """All that a page shows.
 
     Args:
-        scripts: The scripts: failing ones first, then by their names. ``index`` is their place in ``listed``.
+        scripts: The scripts: first those that are failing or have alerts, then by their names. ``index`` is their
+            place in ``listed``.
+        alerts: What is wrong now: dead, stalled and overdue runs, then missed starts; also of names without a run.
         names: The names of the scripts by their ``index``.
         listed: The list of runs as data; see :class:`~supervisor._cli.report.run_list.RunList`.
         deliveries: What waits or failed, oldest first.
@@ -69,6 +51,7 @@ class Gathered:
     """
 
     scripts: tuple[Script, ...] = ()
+    alerts: tuple[Alert, ...] = ()
     names: tuple[str, ...] = ()
     listed: dict[str, Any] = attrs.field(factory=dict)
     deliveries: tuple[WaitingDelivery, ...] = ()
@@ -87,7 +70,7 @@ def gather(  # noqa: PLR0913 - what the command asks, and the seams for tests
     names: Sequence[str] = (),
     redact: Callable[[str], str] | None = None,
     now_s: float | None = None,
-    gone: Callable[[Process], bool] = is_gone,
+    view: View | None = None,
     listed: int = LISTED,
 ) -> Gathered:
     """Read what a page shows.
@@ -98,7 +81,7 @@ def gather(  # noqa: PLR0913 - what the command asks, and the seams for tests
         names: The names of runs to show; none means all.
         redact: Takes secrets out of logs; None stands for a plain :class:`~supervisor._redaction.Redactor`.
         now_s: The instant, in seconds since 1970 (UTC); None means now.
-        gone: Tells whether a process has surely ended.
+        view: What is seen of the journal and of the configuration at that instant; None leaves the configuration out.
         listed: The most runs in the list. Calendars and charts show all.
 
     Raises:
@@ -108,18 +91,25 @@ def gather(  # noqa: PLR0913 - what the command asks, and the seams for tests
     empty = Gathered(written_at_s=now_s, host=line(hostname(), 80), days=days)
     if journal is None:
         return empty
-    reader = _Reader(now_s, gone, listed)
+    if view is None:
+        view = view_of(journal, {}, datetime.fromtimestamp(now_s, UTC), time.monotonic())
+    alerts = tuple(alert for alert in evaluate(view) if not names or alert.name in {*map(storable, names)})
+    reader = _Reader(now_s, view, listed)
     for run in journal.runs_since(now_s - days * DAY_S, names):
         reader.add(run)
     if redact is None:
         from supervisor._redaction import Redactor
 
         redact = Redactor().text
+    for alert in alerts:
+        if alert.name in reader.scripts:
+            reader.scripts[alert.name].alerts.append(alert)
     data = reader.list.data(redact)
     reader.list.left_out.cards = max(0, len(reader.scripts) - CARDS)
     return attrs.evolve(
         empty,
         scripts=tuple(sorted(reader.scripts.values(), key=_place)),
+        alerts=alerts,
         names=tuple(script.name for script in reader.scripts.values()),
         listed=data,
         deliveries=tuple(journal.deliveries(limit=_DELIVERIES)),
@@ -130,18 +120,18 @@ def gather(  # noqa: PLR0913 - what the command asks, and the seams for tests
 
 
 def _place(script: Script) -> tuple[bool, str]:
-    return not script.is_failing, script.name.casefold()
+    return not (script.is_failing or script.alerts), script.name.casefold()
 
 
 class _Reader:
     """What has been read so far."""
 
-    def __init__(self, now_s: float, gone: Callable[[Process], bool], listed: int) -> None:
+    def __init__(self, now_s: float, view: View, listed: int) -> None:
         self.scripts: dict[str, Script] = {}
         self.list = RunList()
         self.first_s: float | None = None
         self._now_s = now_s
-        self._gone = gone
+        self._view = view
         self._listed = listed
 
     def add(self, run: RunRecord) -> None:
@@ -161,21 +151,18 @@ class _Reader:
     def _seen(self, run: RunRecord) -> Seen:
         code, note = code_of(run.outcome), ""
         if run.outcome is None:
-            code, note = (CODES["died"], _GONE) if self._gone(run.process) else (code, self._late(run))
+            code, note = (CODES["died"], _GONE) if run.is_gone else (code, self._late(run))
         return Seen(run=run, code=code, duration_s=self._duration_s(run, code), values=run.values, note=note)
 
     def _late(self, run: RunRecord) -> str:
         """Return in words since when a run under way makes no progress, or takes too long; "" where neither is so."""
-        found = standing(
-            self._now_s,
-            started_at_s=run.started_at_s,
-            seen_at_s=run.progress_at_s or run.started_at_s,
-            stall_after_s=run.stall_after_s,
-            max_duration_s=run.max_duration_s,
-        )
-        said = [f"It has stalled: no progress since {minute(at_s)}." for at_s in found[1:2] if at_s is not None]
-        said += [f"It is overdue since {minute(at_s)}." for at_s in found[2:] if at_s is not None]
-        return " ".join(said)
+        standing = self._view.standings.get(run.id, Standing())
+        notes = []
+        if standing.stalled_since_s is not None:
+            notes.append(f"It has stalled: no progress since {minute(standing.stalled_since_s)}.")
+        if standing.overdue_since_s is not None:
+            notes.append(f"It is overdue since {minute(standing.overdue_since_s)}.")
+        return " ".join(notes)
 
     def _duration_s(self, run: RunRecord, code: int) -> float:
         """Return how long a run took; of one under way the time so far, of one that died to its last sign of life."""

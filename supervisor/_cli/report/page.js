@@ -31,7 +31,7 @@
     return el("span", { class: `badge o-${outcome}` }, svg, outcome);
   }
 
-  // ---- words, as supervisor.compose.words has them
+  // ---- words, as supervisor/_text.py has them
 
   const digits = (value, count) => String(Number(value.toPrecision(count)));
   const grouped = (value, places = 0) => value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
@@ -584,7 +584,7 @@
     for (const button of document.querySelectorAll("[data-theme-choice]")) {
       button.addEventListener("click", () => {
         theme(button.dataset.themeChoice);
-        try { localStorage.setItem("supervisor-theme", button.dataset.themeChoice); } catch { /* as above */ }
+        try { localStorage.setItem("supervisor-theme", button.dataset.themeChoice); } catch { /* pages without storage start anew each time */ }
       });
     }
   }

@@ -1,7 +1,4 @@
-"""Write a page down: the frame by jinja2, the list of runs as data for the page's own script.
-
-- Put a page where it belongs: whole or not at all.
-"""
+"""Write a page: the frame by jinja2, the list of runs as data for the page's own script; whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,12 +8,14 @@ import os
 import pkgutil
 import stat
 import tempfile
+from collections import Counter
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from supervisor._cli.report.calendar import legend
-from supervisor._cli.report.cards import card, charts, year
+from supervisor._cli.report.cards import alert_line, card, charts, year
 from supervisor._cli.report.charts import TimeAxis
 from supervisor._cli.report.formatting import (
     date_of,
@@ -30,7 +29,7 @@ from supervisor._cli.report.formatting import (
     offsets,
     zone_name,
 )
-from supervisor._cli.report.limits import CARDS
+from supervisor._cli.report.run_list import CARDS
 from supervisor._cli.report.script_summary import DAYS, FAILED, OUTCOMES, RUNNING, SUCCESS
 from supervisor._models.kinds import DeliveryState
 from supervisor._store.location import VARIABLE
@@ -39,9 +38,9 @@ from supervisor._text import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from supervisor._cli.report.cards import Card
+    from supervisor._cli.report.cards import AlertLine, Card
     from supervisor._cli.report.gather import Gathered
-    from supervisor._cli.report.limits import LeftOut
+    from supervisor._cli.report.run_list import LeftOut
     from supervisor._cli.report.script_summary import Script
     from supervisor._store.records import WaitingDelivery
 
@@ -86,7 +85,8 @@ def _policy(css: str, js: str) -> str:
 
 def _frame(gathered: Gathered) -> dict[str, Any]:
     now_s = gathered.written_at_s
-    cards = [card(script, _newest_id(script)) for script in gathered.scripts]
+    now = datetime.fromtimestamp(now_s, UTC)
+    cards = [card(script, _newest_id(script), now) for script in gathered.scripts]
     first_s = gathered.first_s if gathered.first_s is not None else now_s
     return {
         "host": gathered.host,
@@ -100,6 +100,7 @@ def _frame(gathered: Gathered) -> dict[str, Any]:
         "variable": VARIABLE,
         "cards": cards,
         "most_cards": CARDS,
+        "drawn_places": {each.script.index for each in cards[:CARDS]},
         "drawn": _drawn(cards, TimeAxis(first_s, now_s), now_s),
         "outcomes": OUTCOMES,
         "legend": [(legend(look), words) for look, words in DAYS.items()],
@@ -107,7 +108,23 @@ def _frame(gathered: Gathered) -> dict[str, Any]:
         "left_out": list(_left_out(gathered.left_out)),
         "tiles": list(_tiles(gathered)),
         "is_failing": any(script.is_failing for script in gathered.scripts),
+        "alerts": _alerts(gathered, now),
+        "alerts_in_short": _alerts_in_short(gathered),
     }
+
+
+def _alerts(gathered: Gathered, now: datetime) -> list[AlertLine]:
+    places = {id(alert): script.index for script in gathered.scripts for alert in script.alerts}
+    return [alert_line(each, now, places.get(id(each))) for each in gathered.alerts]
+
+
+def _alerts_in_short(gathered: Gathered) -> str:
+    """Return how many alerts there are of each kind ("3 alerts: 1 stalled, 1 overdue, 1 missed"); "" for none."""
+    if not gathered.alerts:
+        return ""
+    counts = Counter(str(each.kind) for each in gathered.alerts)
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    return f"{counted(len(gathered.alerts), 'alert')}: {kinds}"
 
 
 def _newest_id(script: Script) -> str:
@@ -127,7 +144,12 @@ def _tiles(gathered: Gathered) -> Iterator[tuple[str, str, str]]:
     waiting = sum(each.state is DeliveryState.PENDING for each in gathered.deliveries)
     refused = len(gathered.deliveries) - waiting
     good, told = _week(gathered)
-    yield ("bad" if failing else "good", f"{failing:,}", "failing now" if failing else "failing: all is well")
+    alerts = len(gathered.alerts)
+    if failing or alerts:
+        yield ("bad" if failing else "", f"{failing:,}", "failing now")
+    else:
+        yield ("good", "0", "failing: all is well")
+    yield ("warn" if alerts else "", f"{alerts:,}", _alerts_in_short(gathered).partition(": ")[2] or "alerts")
     yield ("run" if running else "", f"{running:,}", "running now")
     yield (
         "",

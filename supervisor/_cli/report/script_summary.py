@@ -1,13 +1,10 @@
-"""What is known of one script: all its runs, summed up while they are read.
-
-- How runs and days turned out, in the words, codes and shapes of the page.
-"""
+"""What is known of one script: all its runs, summed up while they are read; and the page's codes for outcomes."""
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -17,9 +14,9 @@ from supervisor._models import kinds
 from supervisor._models.kinds import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from supervisor._cli.report.gather import Seen
+    from supervisor._alerts.evaluation import Alert
     from supervisor._models.summary import Baseline
     from supervisor._store.records import RunRecord
 
@@ -101,6 +98,25 @@ class Series:
         return baseline_of(self.successes)
 
 
+@attrs.frozen(kw_only=True)
+class Seen:
+    """A run, and what was found out about it.
+
+    Args:
+        run: The run as it lies in the journal.
+        code: How it ended, by its place in ``OUTCOMES``.
+        duration_s: How long it took, or takes so far.
+        values: What it recorded.
+        note: What else there is to say of it; "" for nothing.
+    """
+
+    run: RunRecord
+    code: int
+    duration_s: float
+    values: Mapping[str, Any]
+    note: str = ""
+
+
 @attrs.define
 class Script:
     """All runs of one name, added from the newest to the oldest.
@@ -116,6 +132,7 @@ class Script:
         streak: How many of the newest runs in a row were all good, or all failed; see ``is_failing``.
         is_failing: True when the newest run that tells failed; None before any ended.
         streak_since_s: When the first of the streak started.
+        alerts: What is wrong with it now.
     """
 
     name: str
@@ -128,6 +145,7 @@ class Script:
     streak: int = 0
     is_failing: bool | None = None
     streak_since_s: float = 0.0
+    alerts: list[Alert] = attrs.field(factory=list)
     _streak_is_over: bool = False
 
     def add(self, seen: Seen) -> None:

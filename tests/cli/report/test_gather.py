@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 from year import DAY_S, HOUR_S, Happened, failure, many_runs, write_runs
 
-from supervisor._cli.report import gather, log_tails, render, run_list
+from supervisor._alerts.evaluation import KnownSchedule, View
+from supervisor._alerts.rules import OF_THE_JOURNAL
+from supervisor._cli.report import gather, render, run_list
+from supervisor._cli.report import run_list as log_tails
 from supervisor._cli.report.formatting import json_for_html
 from supervisor._cli.report.script_summary import CODES
 from supervisor._models.kinds import Outcome
+from supervisor._store.records import LastCheck
 from supervisor._store.sqlite.run_queries import AT_ONCE
 
 if TYPE_CHECKING:
@@ -45,7 +51,8 @@ def gathered(tmp_path: Path, journals: list[Journal]) -> Any:
 
     def gathers(runs: list[Happened], **options: Any) -> Gathered:
         journals.append(write_runs(tmp_path / f"j{len(journals)}", runs))
-        return gather(journals[-1], **{"now_s": NOW_S, "gone": lambda _: False, **options})
+        journals[-1]._gone = options.pop("gone", lambda _: False)
+        return gather(journals[-1], **{"now_s": NOW_S, **options})
 
     return gathers
 
@@ -122,6 +129,61 @@ def test_a_run_that_stalls_or_is_overdue_says_so(gathered: Any) -> None:
     assert len(row) < 16
 
 
+def test_alerts_are_those_of_a_check(gathered: Any) -> None:
+    """Runs that are stalled, overdue or dead, and starts that were missed, are alerts of their scripts, shown first."""
+    limits: dict[str, Any] = {"stall_after_s": 600.0, "max_duration_s": 1_800.0}
+    runs = nights(GOOD, name="fine") + nights(GOOD, None, name="hangs", **limits)
+    runs += [Happened(name="skipped a night", at_s=NOW_S - 3 * DAY_S, schedule="every 1 d")]
+    found = gathered(runs)
+    alerts = {script.name: [str(each.kind) for each in script.alerts] for script in found.scripts}
+    assert alerts == {"hangs": ["stalled", "overdue"], "skipped a night": ["missed"], "fine": []}
+    assert list(alerts) == ["hangs", "skipped a night", "fine"]
+    assert [str(each.kind) for each in found.alerts] == ["stalled", "overdue", "missed"]
+    assert [str(each.kind) for each in gathered(runs, gone=lambda _: True).alerts] == ["died", "missed"]
+    assert [str(each.kind) for each in gathered(runs, names=["skipped a night"]).alerts] == ["missed"]
+
+
+def test_the_page_says_what_is_wrong(gathered: Any) -> None:
+    """The page never says that all is well while there are alerts: their number, what they are, and since when."""
+    limits: dict[str, Any] = {"stall_after_s": 600.0, "max_duration_s": 1_800.0}
+    runs = nights(GOOD, name="fine") + nights(GOOD, None, name="hangs", **limits)
+    assert "all is well" not in (page := text_of(gathered(runs)))
+    assert "2 alerts: 1 stalled, 1 overdue" in page
+    assert "hangs stalled no progress since" in page
+    assert "hangs overdue it should have ended by" in page
+    late = [Happened(name="skipped a night", at_s=NOW_S - 3 * DAY_S, schedule="every 1 d")]
+    assert "1 alert: 1 missed" in (page := text_of(gathered(late)))
+    assert "skipped a night missed 2 starts, the last at" in page
+    page = text_of(gathered(nights(GOOD, None, name="killed"), gone=lambda _: True))
+    assert "1 alert: 1 died" in page
+    assert "killed died its process is gone" in page
+    assert "0 failing: all is well" in text_of(gathered(nights(GOOD)))
+
+
+def test_a_script_that_never_started_is_on_the_page(gathered: Any) -> None:
+    """A start that was missed is shown also where there is no run of that name, or of any."""
+    past = datetime.fromtimestamp(NOW_S - DAY_S, UTC)
+    never = View(
+        now=datetime.fromtimestamp(NOW_S, UTC),
+        newest={},
+        unended=(),
+        schedules={"never": KnownSchedule(schedule="every 6 h", since=past)},
+        last_check=LastCheck(None, ()),
+        margin=OF_THE_JOURNAL,
+    )
+    for runs in ([], nights(GOOD)):
+        page = text_of(gathered(runs, view=never))
+        assert "never missed 3 starts, the last at" in page
+        assert "1 alert: 1 missed" in page
+        assert "all is well" not in page
+
+
+def text_of(gathered: Gathered) -> str:
+    """Return the words of the page, in one line, without what only its own script shows."""
+    body = render(gathered).decode().partition("<main")[2].partition("</main>")[0]
+    return " ".join(re.sub(r"<[^>]*>", " ", body).split())
+
+
 def test_a_run_whose_process_is_gone_is_shown_as_died(gathered: Any) -> None:
     """A run that never ended and whose process is gone counts as died, and its page says why; nothing is written."""
     found = gathered(nights(GOOD, None), gone=lambda _: True)
@@ -184,7 +246,7 @@ def test_values_are_bounded(gathered: Any, monkeypatch: pytest.MonkeyPatch) -> N
 def test_ten_thousand_failures_give_a_page_of_a_few_megabytes(tmp_path: Path, journals: list[Journal]) -> None:
     """Thousands of failures, each with a traceback of 16,000 characters, still give a page that a browser opens."""
     journals.append(many_runs(tmp_path, 2_000, failing=1.0))
-    page = render(gather(journals[0], gone=lambda _: False))
+    page = render(gather(journals[0]))
     assert len(page) < 8_000_000
 
 
@@ -273,8 +335,9 @@ def test_many_names_are_read_and_not_all_drawn(gathered: Any, monkeypatch: pytes
 def test_the_journal_is_read_without_a_change(tmp_path: Path, journals: list[Journal]) -> None:
     """Reading the page changes nothing in the journal."""
     journals.append(write_runs(tmp_path, nights(GOOD, BAD, None)))
+    journals[0]._gone = lambda _: True
     before = [tuple(run) for run in journals[0].runs_since(0)]
-    gather(journals[0], gone=lambda _: True)
+    gather(journals[0])
     assert [tuple(run) for run in journals[0].runs_since(0)] == before
     assert [run[0] for run in before] == [3, 2, 1]
 
