@@ -34,27 +34,11 @@ _SUCCESS, _SKIPPED, _KIND_START, _KIND_SUCCESS = Outcome.SUCCESS, Outcome.SKIPPE
 def enter(state: RunState) -> None:
     """Start a run and make it the current one; the beginning of a ``with`` block.
 
+    Where another run of its name is under way and the settings do not allow that, ``state.refusal`` is to be raised.
+
     Raises:
         RunStateError: The run has been entered before.
-        OverlapError, RunSkipped: Another run of its name is under way, and the settings do not allow that.
     """
-    _enter(state)
-    if state.refusal is not None:
-        finish(state, state.refusal)
-        signals.stop_listening(state)
-        raise state.refusal
-
-
-async def enter_async(state: RunState) -> None:
-    """Do as :func:`enter` does, at the beginning of an ``async with`` block."""
-    _enter(state)
-    if state.refusal is not None:
-        await leave_async(state, state.refusal)
-        raise state.refusal
-    threads.enter_loop(state)
-
-
-def _enter(state: RunState) -> None:
     if state.started_s is not None:
         raise RunStateError(f"the run {state.name!r} has been entered already: call supervise() once for each run")
     state.parent = active_state.get()
@@ -140,6 +124,26 @@ def _skip(state: RunState) -> None:
         reporter_of(state).recorder.record_skipped()
 
 
+def refuse(state: RunState, refusal: BaseException) -> BaseException:
+    """End a run that was not allowed to start; return what is to be raised."""
+    finish(state, refusal)
+    signals.stop_listening(state)
+    return refusal
+
+
+async def enter_async(state: RunState) -> None:
+    """Do as :func:`enter` does, at the beginning of an ``async with`` block.
+
+    Raises:
+        OverlapError, RunSkipped: Another run of the name is under way, and the settings do not allow that.
+    """
+    enter(state)
+    if state.refusal is not None:
+        await leave_async(state, state.refusal)
+        raise state.refusal
+    threads.enter_loop(state)
+
+
 # While a generator waits for its consumer
 
 
@@ -220,10 +224,10 @@ def finish(state: RunState, error: BaseException | None) -> None:
 
 def _end(state: RunState, error: BaseException | None) -> None:
     """Settle the outcome and report it; nothing here waits."""
-    state.ended_s = monotonic()
+    state.ended_s = ended_s = monotonic()
     state.has_ended = True
     # A clock that was set back meanwhile must not let the run end before its start.
-    state.ended_at_s = max(state.runtime.clock(), state.started_at_s + state.duration_s)
+    state.ended_at_s = max(state.runtime.clock(), state.started_at_s + ended_s - (state.started_s or ended_s))
     state.outcome, state.exit_code = signals.ending_of(error, state.signum)
     if state.outcome is _SUCCESS and state.background_error is not None:
         state.outcome = Outcome.FAILURE

@@ -205,7 +205,10 @@ class Run:
     # Its block
 
     def __enter__(self) -> Self:
-        lifecycle.enter(self._state)
+        state = self._state
+        lifecycle.enter(state)
+        if state.refusal is not None:
+            raise lifecycle.refuse(state, state.refusal)
         return self
 
     def __exit__(
