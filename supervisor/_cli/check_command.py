@@ -109,7 +109,7 @@ def _result(handlers: Sequence[str], deadline_s: float | None, shown: _Shown) ->
         else:
             result = _checked(journal, configuration, chosen, deadline_s, shown)
     except (ConfigurationError, JournalUnavailable) as error:
-        shared.complain(f"error: {error}")
+        shared.print_problem(f"error: {error}")
         faults.append(str(error))
     finally:
         if journal is not None:
@@ -195,7 +195,7 @@ def _pinged(pinger: HealthchecksHandler, result: Result) -> Result:
     try:
         ping(pinger, f"supervisor check: {result.headline}", text, works=not result.faults)
     except DeliveryError as error:
-        shared.complain(f"the ping was not taken: {error}")
+        shared.print_problem(f"the ping was not taken: {error}")
         return attrs.evolve(result, ping_error=str(error))
     return attrs.evolve(result, ping_error="")
 
@@ -210,7 +210,7 @@ class _Shown(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not (self.is_quiet and self._is_delivering):
-            shared.complain(line(record.getMessage(), 1_000))
+            shared.print_problem(line(record.getMessage(), 1_000))
 
     @contextmanager
     def muted(self) -> Iterator[None]:

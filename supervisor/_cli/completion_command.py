@@ -1,6 +1,6 @@
-"""``supervisor completion``: the shell code that completes the commands.
+"""``supervisor completion``, and what shells complete: names of runs and handlers, ids of runs, keys of deliveries.
 
-- What a shell completes: names of runs and handlers, ids of runs, keys of deliveries. Faults are passed over.
+An error while completing yields no suggestions.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _code(shell: str) -> str:
     from supervisor._cli.main import main
 
     kind = get_completion_class(shell)
-    assert kind is not None  # click has had the three since 8.0
+    assert kind is not None  # click has all three since 8.0
     complete = kind(main, {}, "supervisor", _VARIABLE)
     # source() of bash starts bash to learn its version, and complains on stderr: the hint names the version instead.
     return complete.source_template % complete.source_vars()
@@ -77,19 +77,19 @@ def _refusal(name: str) -> str:
     return f"{shared.line(name)!r} is no shell that is known here; {suggestion(name, _HINTS)}"
 
 
-_LOOK_S = 0.5  # somebody has pressed a key and waits
+_BUSY_S = 0.5  # the user has pressed a key and is waiting
 _MOST = 50
 
 
 def run_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the names of runs that begin so."""
+    """Return the names of runs that begin with the text."""
     with suppress(SupervisorError), _reading() as reader:
         return _items(((name, "") for name in reader.names()), incomplete)
     return []
 
 
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the names and the ids of runs that begin so."""
+    """Return the names and the ids of runs that begin with the text."""
     from supervisor._cli.run_facts import SHORT_ID
 
     with suppress(SupervisorError), _reading() as reader:
@@ -101,7 +101,7 @@ def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Co
 
 
 def handlers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the names of the configured handlers that begin so."""
+    """Return the names of configured handlers that begin with the text."""
     from supervisor._config.active import load
 
     known = load().handlers
@@ -109,7 +109,7 @@ def handlers(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 
 
 def deliveries(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the keys of the deliveries that wait or have failed and begin so."""
+    """Return the keys, beginning with the text, of deliveries that wait or have failed."""
     with suppress(SupervisorError), _reading() as reader:
         waiting = reader.deliveries(limit=_MOST)
         return _items(((str(each.key), f"{each.handler}: {each.subject}") for each in waiting), incomplete)
@@ -121,12 +121,12 @@ def _reading() -> Iterator[JournalReader]:
     """Open the journal for a moment.
 
     Raises:
-        SupervisorError: There is none, or it cannot be read.
+        SupervisorError: It does not exist, or cannot be read.
     """
     from supervisor._runtime import default_runtime
     from supervisor._store.sqlite.reader import open_reader
 
-    reader = open_reader(default_runtime().state_directory(), busy_s=_LOOK_S)
+    reader = open_reader(default_runtime().state_directory(), busy_s=_BUSY_S)
     if reader is None:
         raise SupervisorError("there is no journal yet")
     try:
@@ -136,11 +136,11 @@ def _reading() -> Iterator[JournalReader]:
 
 
 def _items(offered: Iterable[tuple[str, str]], incomplete: str) -> list[CompletionItem]:
-    """Return what begins so. What holds control characters cannot be typed, and is not offered."""
+    """Return the suggestions that begin with the text, without those with control characters, which nobody can type."""
     from click.shell_completion import CompletionItem
 
     return [
-        CompletionItem(text, help=line(told, 60) if told else None)
-        for text, told in offered
+        CompletionItem(text, help=line(description, 60) if description else None)
+        for text, description in offered
         if text.startswith(incomplete) and text == line(text, 10_000)
     ]

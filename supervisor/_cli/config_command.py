@@ -1,7 +1,4 @@
-"""``supervisor config``: what is configured and from where; a first file; the places that are looked at.
-
-- The places where configuration files are looked for, whether there are any or not.
-"""
+"""``supervisor config``: show the values in force and their origins, write a first file, list the places of files."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ import click
 
 from supervisor._cli import shared
 from supervisor._cli.completion_command import run_names
-from supervisor._cli.configured_handlers import built, configuration, names_of
+from supervisor._cli.configured_handlers import built_handler, configuration, handler_names
 from supervisor._cli.shared import Column, Styled, line
 from supervisor._config.search import (
     CONFIG,
@@ -57,7 +54,7 @@ def command(ctx: click.Context, script: str | None, run: str | None, as_json: bo
     ctx.obj = {"script": script, "as_json": as_json}
     if ctx.invoked_subcommand is not None:
         return
-    shown = _Shown(configuration(script), run)
+    shown = _ConfigReport(configuration(script), run)
     shared.print_json(shown.document()) if as_json else shown.say()
     if shown.problems:
         ctx.exit(shared.WRONG_USE)
@@ -80,7 +77,7 @@ def init(path: Path | None, user: bool, force: bool) -> None:
         if path is None:
             shared.fail("this user has no home directory to put a configuration in: give PATH", shared.WRONG_USE)
     target = Path(FILE) if path is None else path / FILE if path.is_dir() else path
-    _write_first(target, force=force)
+    _write_example(target, force=force)
     shared.say(f"{line(str(target))} was written: runs print their messages, and all else is there to be uncommented.")
     shared.say("`supervisor config` shows what is in force; `supervisor test` tries the handlers.")
 
@@ -91,7 +88,7 @@ def init(path: Path | None, user: bool, force: bool) -> None:
 @click.pass_obj
 def path(given: dict[str, Any], script: str | None, as_json: bool) -> None:
     """List the files that are looked for, the strongest last, and which of them there are."""
-    found = places(configuration(script or given["script"]), script or given["script"])
+    found = config_places(configuration(script or given["script"]), script or given["script"])
     if as_json or given["as_json"]:
         shared.print_json([{"path": each.path, "whose": each.whose, "state": each.state} for each in found])
         return
@@ -108,8 +105,8 @@ def path(given: dict[str, Any], script: str | None, as_json: bool) -> None:
         shared.say(each)
 
 
-def _write_first(target: Path, *, force: bool) -> None:
-    """Write the first file, for its owner alone; the one that is there stays whole until the new one is."""
+def _write_example(target: Path, *, force: bool) -> None:
+    """Write the example for its owner alone. An existing file is replaced only when the new one is complete."""
     from supervisor._config.template import example
 
     if not force and (target.exists() or target.is_symlink()):
@@ -128,22 +125,24 @@ def _write_first(target: Path, *, force: bool) -> None:
         shared.fail(f"{line(str(target))} cannot be written: {error.strerror or error}")
 
 
-class _Shown:
-    """What is in force, for all runs or for those of one name."""
+class _ConfigReport:
+    """The values in force, for all runs or for those of one name."""
 
     def __init__(self, known: Configuration, run: str | None) -> None:
         from supervisor._config.configuration import masked
 
         self.known = known
         self.run = run
-        handlers = [name for name in names_of(known) if name not in known.unusable]
-        faults = [problem for name in handlers for problem in built(known, name).problems]
+        handlers = [name for name in handler_names(known) if name not in known.unusable]
+        faults = [problem for name in handlers for problem in built_handler(known, name).problems]
         self.problems: tuple[Problem, ...] = tuple(dict.fromkeys([*known.problems, *faults]))
         entries = masked(known)
-        self.entries: tuple[ConfiguredValue, ...] = tuple(_of_run(known, run, entries)) if run is not None else entries
+        self.entries: tuple[ConfiguredValue, ...] = (
+            tuple(_values_for_run(known, run, entries)) if run is not None else entries
+        )
 
     def document(self) -> dict[str, Any]:
-        """Return what programs are told."""
+        """Return the JSON document."""
         return {
             "profile": self.known.profile,
             "run": self.run,
@@ -154,10 +153,10 @@ class _Shown:
         }
 
     def say(self) -> None:
-        """Print what people are told."""
+        """Print the values and the problems."""
         if self.entries:
             rows: list[list[str | Styled]] = [
-                [Styled(line(e.key), "bold"), line(e.value, 1_000), Styled(_near(e.origin), "dim")]
+                [Styled(line(e.key), "bold"), line(e.value, 1_000), Styled(_short_origin(e.origin), "dim")]
                 for e in self.entries
             ]
             for text in shared.drawn(["KEY", Column("VALUE", gives="wrap"), Column("FROM", gives="wrap")], rows):
@@ -167,9 +166,9 @@ class _Shown:
         if self.problems or self.known.warnings:
             shared.say()
         for each in self.known.warnings:
-            shared.complain(line(str(each), 2_000), "warning", "yellow")
+            shared.print_problem(line(str(each), 2_000), "warning", "yellow")
         for each in self.problems:
-            shared.complain(line(str(each), 2_000), "mistake")
+            shared.print_problem(line(str(each), 2_000), "mistake")
 
     def _say_nothing(self) -> None:
         if self.run is not None and (self.known.files or self.known.settings):
@@ -180,8 +179,8 @@ class _Shown:
         shared.say("`supervisor config init` writes a first file; `supervisor config path` lists where it may be.")
 
 
-def _of_run(known: Configuration, run: str, entries: Sequence[ConfiguredValue]) -> Iterable[ConfiguredValue]:
-    """Yield what holds for the runs of one name, and the handlers that these use."""
+def _values_for_run(known: Configuration, run: str, entries: Sequence[ConfiguredValue]) -> Iterable[ConfiguredValue]:
+    """Yield the values for the runs of one name, and those of their handlers."""
     from supervisor._config.problems import dotted
 
     by_key = {each.key: each for each in entries}
@@ -194,8 +193,8 @@ def _of_run(known: Configuration, run: str, entries: Sequence[ConfiguredValue]) 
         yield from (each for each in entries if each.key.startswith(start))
 
 
-def _near(origin: str) -> str:
-    """Return where something comes from, with a path as short as it can be said from here."""
+def _short_origin(origin: str) -> str:
+    """Return an origin with its path relative to the working directory or the home directory."""
     text = line(origin, 1_000)
     for folder, instead in ((os.getcwd(), "."), (os.path.expanduser("~"), "~")):  # noqa: PTH109, PTH111 - texts
         if len(folder) > 1 and text.startswith(folder + os.sep):
@@ -207,13 +206,13 @@ def _problem_document(problem: Problem) -> dict[str, Any]:
     return {"text": problem.text, "file": problem.file, "line": problem.line, "key": problem.key}
 
 
-class Looked(NamedTuple):
-    """A file that is looked for.
+class ConfigPlace(NamedTuple):
+    """A place of a configuration file.
 
     Args:
-        path: Where it would be.
+        path: The path of the file.
         whose: "machine", "user", "project", or "SUPERVISOR_CONFIG".
-        state: "read", "there" (and not read: a nearer one wins, or it says nothing) or "not there".
+        state: "read", "there" (but not read: a nearer file is, or it has no table for us) or "not there".
     """
 
     path: str
@@ -221,11 +220,11 @@ class Looked(NamedTuple):
     state: str
 
 
-def places(known: Configuration, script: str | None = None) -> list[Looked]:
-    """Return the files that are looked for, the strongest last.
+def config_places(known: Configuration, script: str | None = None) -> list[ConfigPlace]:
+    """Return the places that are searched for files, the strongest last.
 
     Args:
-        known: The configuration, which tells which of them were read.
+        known: The configuration, with the files that were read.
         script: Where the search upwards begins; None for the working directory.
     """
     chosen = os.environ.get(CONFIG, "").strip()
@@ -233,14 +232,14 @@ def places(known: Configuration, script: str | None = None) -> list[Looked]:
         looked = [(str(Path(chosen).expanduser().absolute()), CONFIG)] if chosen != os.devnull else []
     else:
         machine, user = _directories()
-        looked = [(os.path.join(each, FILE), "machine") for each in machine]  # noqa: PTH118 - as search has it
-        looked += [(os.path.join(each, FILE), "user") for each in user]  # noqa: PTH118 - the same
+        looked = [(os.path.join(each, FILE), "machine") for each in machine]  # noqa: PTH118 - the same text as in search
+        looked += [(os.path.join(each, FILE), "user") for each in user]  # noqa: PTH118 - the same text as in search
         looked += [(each, "project") for each in _upwards(script)]
-    return [Looked(path, whose, _state(path, known)) for path, whose in dict(looked).items()]
+    return [ConfigPlace(path, whose, _state(path, known)) for path, whose in dict(looked).items()]
 
 
 def user_file() -> Path | None:
-    """Return the configuration file of this user; None where they have no home directory."""
+    """Return the configuration file of this user; None without a home directory."""
     _, user = _directories()
     return Path(user[-1], FILE) if user else None
 
@@ -250,7 +249,7 @@ def _directories() -> tuple[list[str], list[str]]:
 
 
 def _upwards(script: str | None) -> Iterator[str]:
-    """Yield the files of the project, the weakest first: those that there are, and the nearest that there could be."""
+    """Yield the files of the project, the weakest first: existing ones, and the nearest possible one."""
     start = Path(script).resolve() if script is not None else Path.cwd()
     nearest = start if start.is_dir() else start.parent
     for folder in reversed([nearest, *nearest.parents]):

@@ -1,7 +1,4 @@
-"""The configured handlers, as commands use them: found from the working directory, built one by one, faults told.
-
-- How to mend what keeps a handler from its destination, by the errors that are behind the failure.
-"""
+"""The configured handlers for commands: how they are built one by one, and the remedies for errors in sending."""
 
 from __future__ import annotations
 
@@ -24,13 +21,13 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen(kw_only=True)
-class Built:
-    """A configured handler, or why there is none.
+class BuiltHandler:
+    """A configured handler, or the problems that keep it from being built.
 
     Args:
         name: The name of its table.
-        type: Its type ("email"); "" where that is not known.
-        handler: The handler; None when it cannot be built.
+        type: Its type ("email"); "" if unknown.
+        handler: The handler; None if it cannot be built.
         problems: Why it cannot be built.
     """
 
@@ -41,25 +38,25 @@ class Built:
 
 
 def configuration(script: str | None = None) -> Configuration:
-    """Return what files and environment say.
+    """Return the configuration of files and environment.
 
     Args:
-        script: The script that it is for. None looks from the working directory upwards: the program that runs is
-            `supervisor` itself, wherever that is installed.
+        script: The script to search upwards from. None searches from the working directory: the folder of the running
+            program, `supervisor` itself, is of no interest.
     """
     from supervisor._config.active import load
 
     return load(script)
 
 
-def names_of(known: Configuration) -> tuple[str, ...]:
-    """Return the names of all handlers that are configured or asked for, also of those that cannot be used."""
+def handler_names(known: Configuration) -> tuple[str, ...]:
+    """Return the names of all handlers that are configured or referred to, invalid ones included."""
     asked = [name for each in (known.settings, *known.runs.values()) for name in each.get("handlers", ())]
     return tuple(dict.fromkeys([*known.handlers, *sorted(known.unusable), *asked]))
 
 
-def built(known: Configuration, name: str) -> Built:
-    """Return a handler that is built as the configuration says, or what is wrong with it."""
+def built_handler(known: Configuration, name: str) -> BuiltHandler:
+    """Build a handler of the configuration; the result has the handler, or its problems."""
     from supervisor._config.handler_specs import build
     from supervisor._config.problems import ConfigurationProblems, Problem
     from supervisor.message_handlers._registry import handler_class
@@ -68,18 +65,18 @@ def built(known: Configuration, name: str) -> Built:
     try:
         spec = known.spec(name)
         kind = spec.type
-        return Built(name=name, type=kind, handler=build(spec, handler_class))
+        return BuiltHandler(name=name, type=kind, handler=build(spec, handler_class))
     except ConfigurationProblems as error:
-        return Built(name=name, type=kind, problems=error.problems)
+        return BuiltHandler(name=name, type=kind, problems=error.problems)
     except ConfigurationError as error:
-        return Built(name=name, type=kind, problems=(Problem(str(error)),))
-    except Exception as error:  # noqa: BLE001 - the handler's boundary: it may be anybody's class
-        text = f"the handler {name!r} cannot be built: {reason_of(error)}"
-        return Built(name=name, type=kind, problems=(Problem(text),))
+        return BuiltHandler(name=name, type=kind, problems=(Problem(str(error)),))
+    except Exception as error:  # noqa: BLE001 - the handler's boundary: its class may be from another package
+        text = f"the handler {name!r} cannot be built: {error_text(error)}"
+        return BuiltHandler(name=name, type=kind, problems=(Problem(text),))
 
 
-def reason_of(error: BaseException) -> str:
-    """Return what an error of anybody's class says, without what looks like a secret."""
+def error_text(error: BaseException) -> str:
+    """Return the text of any exception, with everything that looks like a secret redacted."""
     from supervisor._exceptions import safe_text
     from supervisor._redaction import Redactor
 
@@ -88,11 +85,11 @@ def reason_of(error: BaseException) -> str:
 
 
 @contextmanager
-def silence(*, all_of_stdout: bool = False) -> Iterator[None]:
-    """Keep what supervisor logs off the terminal while a command tells it in its own words.
+def logging_silenced(*, all_of_stdout: bool = False) -> Iterator[None]:
+    """Keep the log of supervisor off the terminal while a command reports results itself.
 
     Args:
-        all_of_stdout: True lets what handlers print go to stderr: stdout is for one JSON document.
+        all_of_stdout: True sends what handlers print to stderr, because stdout is for one JSON document.
     """
     logger, nobody = logging.getLogger("supervisor"), logging.NullHandler()
     logger.addHandler(nobody)  # without any handler, Python prints warnings to stderr
@@ -123,20 +120,20 @@ _BY_WORDS = (
 _MOST = 20
 
 
-def remedy(error: BaseException) -> str:
-    """Return how to mend what is behind an error; "" where its own text has to do."""
+def remedy_for(error: BaseException) -> str:
+    """Return the remedy for the cause of an error; "" if its own text has to suffice."""
     causes = list(_causes(error))
     for kind, text in _REMEDIES:
         if any(isinstance(each, kind) for each in causes):
             return text
     said = str(error)
-    if ";" in said:  # it says so itself
+    if ";" in said:  # the text contains a remedy
         return ""
     return next((text for word, text in _BY_WORDS if word in said.split()), "")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what led to it."""
+    """Yield an error and its causes."""
     each: BaseException | None = error
     for _ in range(_MOST):
         if each is None:

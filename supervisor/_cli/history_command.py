@@ -1,4 +1,4 @@
-"""``supervisor history``: what ran lately, and how it went."""
+"""``supervisor history``: the last runs and their outcomes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from supervisor._store import RunRecord
 
 _WIDE, _NARROW = 110, 76
-"""From so many columns on, details stand on the run's own line, and what is usual stands beside its duration."""
+"""The widths from which details are on the line of the run, and the usual duration beside its own."""
 
 _INDENT = " " * (run_facts.SHORT_ID + 2)
 
@@ -62,7 +62,7 @@ def command(name: str | None, limit: int, failed: bool, since: datetime | None, 
     if reader is None:
         shared.print_json([]) if as_json else shared.say(shared.no_journal_yet())
         return
-    with shared.faults_told():
+    with shared.journal_errors_shown():
         runs = reader.runs(name, failed=failed, since=since, limit=limit)
         if name is not None and not runs and name not in (names := reader.names()):
             shared.fail(unknown_name(name, names))
@@ -76,7 +76,7 @@ def command(name: str | None, limit: int, failed: bool, since: datetime | None, 
 
 
 def unknown_name(name: str, names: Sequence[str]) -> str:
-    """Return what is said of a name that no run has: which names there are, close ones first."""
+    """Return the error for a name that no run has: it lists the known names, similar ones first."""
     from difflib import get_close_matches
 
     close = get_close_matches(name.lower(), {each.lower(): each for each in names}, n=5, cutoff=0.5)
@@ -97,7 +97,7 @@ def _nothing(name: str | None, *, failed: bool, since: datetime | None) -> str:
 
 
 def _print(runs: Sequence[RunRecord], usuals: run_facts.Usuals, *, with_names: bool) -> None:
-    """Print a line for each run; in a narrow terminal what it recorded, or its error, goes on a second one."""
+    """Print a line for each run; in a narrow terminal its values, or its error, go on a second one."""
     columns = shared.width() or sys.maxsize
     heads = [
         Column("RUN"),

@@ -1,7 +1,7 @@
-"""The command ``supervisor``: parse, call below, print, exit code.
+"""The command ``supervisor``.
 
-Each subcommand stands in a module of its own, as ``command``, and is loaded when it is called: ``supervisor run`` is
-on the path of every run, and must not pay for tables and pages.
+Each subcommand is a module of its own with the object ``command``, which is loaded when it is called: most commands do
+not need what the others load.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Loads a subcommand when it is called; the list of them needs none."""
+    """Loads a subcommand when it is called; listing them loads none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)

@@ -1,4 +1,4 @@
-"""``supervisor outbox``: what waits to be delivered and what was refused; try again, drop."""
+"""``supervisor outbox``: list, retry and drop messages that wait to be delivered or were refused."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ MOST = 1_000_000
 _WIDE = 100
 _INDENT = 5
 
-_codes = shared.exit_codes(one="a key is not in the outbox, or the journal cannot be used")
-_every = click.option("--all", "every", is_flag=True, help="All of them.")
+_EXIT_CODES = shared.exit_codes(one="a key is not in the outbox, or the journal cannot be used")
+_all_option = click.option("--all", "every", is_flag=True, help="All of them.")
 
 
 @click.group("outbox", invoke_without_command=True, epilog=shared.exit_codes(one="the journal cannot be read"))
@@ -46,7 +46,7 @@ def command(ctx: click.Context, every: bool, as_json: bool) -> None:
 
 
 @command.command("list", epilog=shared.exit_codes(one="the journal cannot be read"))
-@_every
+@_all_option
 @shared.as_json
 @click.pass_obj
 def list_(given: dict[str, bool], every: bool, as_json: bool) -> None:
@@ -54,23 +54,23 @@ def list_(given: dict[str, bool], every: bool, as_json: bool) -> None:
     _list(every=every or given["every"], as_json=as_json or given["as_json"])
 
 
-@command.command("retry", epilog=_codes)
+@command.command("retry", epilog=_EXIT_CODES)
 @click.argument("keys", metavar="KEY...", type=int, nargs=-1, shell_complete=deliveries)
-@_every
+@_all_option
 @click.pass_obj
 def retry(given: dict[str, bool], keys: tuple[int, ...], every: bool) -> None:
     """Make deliveries due now, also those that were refused."""
     chosen = _chosen(keys, every=every or given["every"])
-    done = _each(chosen, lambda journal, key: journal.retry(key))
+    done = _for_each(chosen, lambda journal, key: journal.retry(key))
     if done:
         verb = "is" if len(done) == 1 else "are"
         shared.say(f"{counted(len(done))} {verb} due now; `supervisor flush` sends now, else the next run does.")
-    _end(chosen, done)
+    _fail_for_missing(chosen, done)
 
 
-@command.command("drop", epilog=_codes)
+@command.command("drop", epilog=_EXIT_CODES)
 @click.argument("keys", metavar="KEY...", type=int, nargs=-1, shell_complete=deliveries)
-@_every
+@_all_option
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def drop(given: dict[str, bool], keys: tuple[int, ...], every: bool, yes: bool) -> None:
@@ -78,11 +78,11 @@ def drop(given: dict[str, bool], keys: tuple[int, ...], every: bool, yes: bool) 
     chosen = _chosen(keys, every=every or given["every"])
     known = [each for each in _waiting() if each.key in chosen]
     if known and not yes:
-        _ask(known)
-    done = _each(chosen, lambda journal, key: journal.drop(key)) if known else []
+        _confirm_drop(known)
+    done = _for_each(chosen, lambda journal, key: journal.drop(key)) if known else []
     if done:
         shared.say(f"{counted(len(done))} dropped.")
-    _end(chosen, done)
+    _fail_for_missing(chosen, done)
 
 
 def counted(count: int) -> str:
@@ -91,7 +91,7 @@ def counted(count: int) -> str:
 
 
 def delivery_document(delivery: WaitingDelivery) -> dict[str, Any]:
-    """Return what programs are told of a delivery."""
+    """Return the JSON document of a delivery."""
     same = ("key", "handler", "state", "subject", "kind", "message_id", "created_at", "attempts", "last_error")
     return {
         **{name: getattr(delivery, name) for name in same},
@@ -105,7 +105,7 @@ def delivery_table(waiting: Sequence[WaitingDelivery], indent: int = 0) -> Itera
 
     Args:
         waiting: The deliveries.
-        indent: How many columns the caller puts before each line.
+        indent: The width that the caller puts before each line.
     """
     columns = shared.width()
     heads: list[Column | str] = [
@@ -123,7 +123,7 @@ def delivery_table(waiting: Sequence[WaitingDelivery], indent: int = 0) -> Itera
     if columns is None:  # a pipe: one line for each, for grep
         yield from shared.drawn(heads, rows)
         return
-    # In a narrow terminal the subject goes below, where it need not be cut to nothing.
+    # In a narrow terminal the subject goes on a line of its own, where it need not be cut.
     kept = len(heads) - (1 if columns >= _WIDE else 2)
     head, *body = shared.drawn(heads[:kept], [row[:kept] for row in rows], columns - indent)
     yield head
@@ -161,7 +161,7 @@ def _next_try(delivery: WaitingDelivery, now: datetime) -> str:
 
 def _waiting() -> list[WaitingDelivery]:
     reader = shared.journal()
-    with shared.faults_told():
+    with shared.journal_errors_shown():
         return reader.deliveries(limit=MOST) if reader is not None else []
 
 
@@ -201,11 +201,11 @@ def _chosen(keys: Sequence[int], *, every: bool) -> tuple[int, ...]:
     return tuple(dict.fromkeys(keys)) if keys else tuple(each.key for each in _waiting())
 
 
-def _each(keys: Sequence[int], act: Callable[[Journal, int], bool]) -> list[int]:
-    """Do something with each delivery, and return those that were there."""
+def _for_each(keys: Sequence[int], act: Callable[[Journal, int], bool]) -> list[int]:
+    """Call ``act`` for each delivery, and return the keys of those that existed."""
     if shared.journal() is None:
         return []
-    with shared.faults_told():
+    with shared.journal_errors_shown():
         journal = shared.writable_journal()
         try:
             return [key for key in keys if act(journal, key)]
@@ -213,8 +213,8 @@ def _each(keys: Sequence[int], act: Callable[[Journal, int], bool]) -> list[int]
             journal.close()
 
 
-def _ask(waiting: Sequence[WaitingDelivery]) -> None:
-    """Ask whether these are to be dropped, and end the command when not."""
+def _confirm_drop(waiting: Sequence[WaitingDelivery]) -> None:
+    """Ask whether to drop these, and end the command if not."""
     if not is_terminal(sys.stdin):
         raise click.UsageError("nobody is there to be asked whether to drop them: say --yes")
     for each in delivery_table(waiting[:SHOWN]):
@@ -223,8 +223,8 @@ def _ask(waiting: Sequence[WaitingDelivery]) -> None:
         shared.fail("nothing was dropped")
 
 
-def _end(chosen: Sequence[int], done: Sequence[int]) -> None:
-    """End with what was not there."""
+def _fail_for_missing(chosen: Sequence[int], done: Sequence[int]) -> None:
+    """End the command with an error for keys that are not in the outbox."""
     missing = [str(key) for key in chosen if key not in done]
     if missing:
         shared.fail(

@@ -1,4 +1,4 @@
-"""``supervisor report``."""
+"""``supervisor report``: write the page with all runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import click
 
 from supervisor._cli.shared import (
     WRONG_USE,
-    complain,
     exit_codes,
     fail,
-    faults_told,
     journal,
+    journal_errors_shown,
     line,
+    print_problem,
     say,
 )
 
@@ -48,18 +48,18 @@ def command(output: str, days: int, names: tuple[str, ...], opens: bool) -> None
         raise click.UsageError("--open needs a file: give -o a path instead of -")
     from supervisor._cli.report import render
 
-    gathered = _gathered(days, names)
+    gathered = _gather(days, names)
     page = render(gathered)
     if output == "-":
         _print(page)
         return
-    path = _written(page, output)
-    say(f"{line(str(path))}: {_told(gathered)}")
+    path = _write_page(page, output)
+    say(f"{line(str(path))}: {_summary_of(gathered)}")
     if opens:
         _open(path)
 
 
-def _gathered(days: int, names: Sequence[str]) -> Gathered:
+def _gather(days: int, names: Sequence[str]) -> Gathered:
     from supervisor._cli.report import gather
     from supervisor._cli.snapshot import current_view
 
@@ -67,7 +67,7 @@ def _gathered(days: int, names: Sequence[str]) -> Gathered:
     if known is None:
         return gather(None, days=days)
     try:
-        with faults_told():
+        with journal_errors_shown():
             _check(names, known)
             now = datetime.now(UTC)
             view = current_view(known, now)
@@ -77,7 +77,7 @@ def _gathered(days: int, names: Sequence[str]) -> Gathered:
 
 
 def _check(names: Sequence[str], known: JournalReader) -> None:
-    """Refuse a name of which there is no run at all: it is probably misspelt."""
+    """End the command for a name that no run has: it is probably misspelt."""
     from supervisor._store.essentials import storable
 
     there = known.names() if names else ()
@@ -91,7 +91,7 @@ def _check(names: Sequence[str], known: JournalReader) -> None:
 
 
 def _redactor() -> Callable[[str], str]:
-    """Return what takes secrets out of logs: it knows the configured handlers and patterns, of whatever runs."""
+    """Return the function that redacts logs, with the patterns and the secrets of the whole configuration."""
     from supervisor._config.active import active
     from supervisor.errors import ConfigurationError
 
@@ -101,17 +101,17 @@ def _redactor() -> Callable[[str], str]:
         fail(line(str(error)), WRONG_USE)
 
 
-def _written(page: bytes, output: str) -> Path:
+def _write_page(page: bytes, output: str) -> Path:
     from supervisor._cli.report import write_page
 
     try:
         return write_page(page, output)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+    except (OSError, ValueError) as error:  # ValueError: the path contains a NUL character
         reason = getattr(error, "strerror", None) or str(error)
         fail(f"the page cannot be written to {line(repr(output))}: {reason}; give -o another path")
 
 
-def _told(gathered: Gathered) -> str:
+def _summary_of(gathered: Gathered) -> str:
     from supervisor._text import counted
 
     if not gathered.runs:
@@ -123,13 +123,13 @@ def _open(path: Path) -> None:
     import webbrowser
 
     if not webbrowser.open(path.as_uri()):
-        complain(f"no browser could be started; open {line(str(path))} in one", "warning", "yellow")
+        print_problem(f"no browser could be started; open {line(str(path))} in one", "warning", "yellow")
 
 
 def _print(page: bytes) -> None:
     stream = getattr(sys.stdout, "buffer", None)
     if stream is None:
         fail("there is no stdout to print the page to; give -o a path")
-    with suppress(BrokenPipeError):  # whoever read it has seen enough
+    with suppress(BrokenPipeError):  # the reader has closed the pipe
         stream.write(page)
         stream.flush()

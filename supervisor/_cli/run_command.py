@@ -1,6 +1,6 @@
-"""``supervisor run``, as click sees it: for help, completion and whatever is wrong with a command line.
+"""``supervisor run`` for click: help, completion, and the messages for a wrong command line.
 
-A command line that is right never comes here: ``supervisor.__main__`` reads it without click.
+A correct command line does not come here: ``supervisor.__main__`` reads it without click.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ run is under way (0 with skip).
 
 
 class _Text(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # it has taken arguments since click 8.3 only
-    """A value that is read as without click."""
+    """A value, read by the same function as without click."""
 
     def __init__(self, option: Option) -> None:
         self.name = option.metavar.lower()
@@ -57,7 +57,7 @@ def _click_option(option: Option) -> click.Option:
 
 
 def _run(program: tuple[str, ...], **given: Any) -> None:
-    """Carry out what click has read."""
+    """Run the command line that click has read."""
     from supervisor._cli.exec.supervise_command import run
 
     wanted = command_line(program, {key: value for key, value in given.items() if value not in (None, ())})

@@ -1,4 +1,4 @@
-"""What the commands share: the journal for reading, what is printed, times, exit codes."""
+"""What the commands share: opening the journal, printing, formatting times, and exit codes."""
 
 from __future__ import annotations
 
@@ -40,13 +40,12 @@ __all__ = [
     "Styled",
     "ago",
     "as_json",
-    "complain",
     "cut",
     "drawn",
     "exit_codes",
     "fail",
-    "faults_told",
     "journal",
+    "journal_errors_shown",
     "line",
     "lines",
     "local",
@@ -54,6 +53,7 @@ __all__ = [
     "paint",
     "plain",
     "print_json",
+    "print_problem",
     "say",
     "table",
     "width",
@@ -64,17 +64,17 @@ __all__ = [
 C = TypeVar("C", bound="Callable[..., Any]")
 
 FINE, FOUND, WRONG_USE = 0, 1, 2
-"""The exit codes: all is well; something was found or failed; wrong usage or configuration."""
+"""The exit codes: success; something was found or failed; wrong usage or configuration."""
 
 
 def journal() -> JournalReader | None:
-    """Return the journal for reading, or None where none was begun yet. Ends the command when it cannot be read.
+    """Return the journal for reading, or None if there is none yet. Ends the command if it cannot be read.
 
-    It is closed at the end of the command.
+    It is closed when the command ends.
     """
     from supervisor._store.sqlite.reader import open_reader
 
-    with faults_told():
+    with journal_errors_shown():
         reader = open_reader(default_runtime().state_directory())
     context = click.get_current_context(silent=True)
     if reader is not None and context is not None:
@@ -83,16 +83,16 @@ def journal() -> JournalReader | None:
 
 
 def writable_journal() -> Journal:
-    """Return the journal that was just read, for writing. Ends the command when it cannot be opened."""
+    """Return the journal for writing. Ends the command if it cannot be opened."""
     from supervisor._store import open_journal
 
-    with faults_told():
+    with journal_errors_shown():
         return open_journal(default_runtime().state_directory())
 
 
 @contextmanager
-def faults_told() -> Iterator[None]:
-    """End the command with what is wrong when the journal cannot be read or written in the block."""
+def journal_errors_shown() -> Iterator[None]:
+    """End the command with an error message if the block cannot read or write the journal."""
     from supervisor._store.essentials import JournalUnavailable
 
     try:
@@ -102,22 +102,22 @@ def faults_told() -> Iterator[None]:
 
 
 def no_journal_yet() -> str:
-    """Return the sentence for a journal that was not begun yet."""
+    """Return the sentence that says that there is no journal yet."""
     return f"No run was journalled yet ({line(str(default_runtime().state_directory()))} has no journal)."
 
 
 def say(text: str = "") -> None:
-    """Print a text for people. What the console cannot show is replaced; without a console nothing happens."""
+    """Print a text. Characters that the console cannot show are replaced; without a console nothing is printed."""
     _write(text, sys.stdout, err=False)
 
 
-def complain(text: str, label: str = "", style: str = "bold red") -> None:
-    """Print what is wrong to stderr, in as many lines as a terminal needs.
+def print_problem(text: str, label: str = "", style: str = "bold red") -> None:
+    """Print a problem to stderr, wrapped to the width of the terminal.
 
     Args:
-        text: What is wrong; what others wrote in it went through :func:`line`.
-        label: What stands before it, like "error"; "" for nothing.
-        style: The label's style.
+        text: The problem; quoted input went through :func:`line`.
+        label: The word before it, like "error"; "" for none.
+        style: The style of the label.
     """
     label = f"{label}:" if label else ""
     first, *more = f"{label} {text}".lstrip().split("\n")
@@ -128,25 +128,25 @@ def complain(text: str, label: str = "", style: str = "bold red") -> None:
 
 
 def fail(text: str, code: int = FOUND) -> NoReturn:
-    """Say what is wrong, and how to mend it, and end the command.
+    """Print an error with its remedy, and end the command.
 
     Args:
-        text: One line or several; what others wrote in it went through :func:`line`.
+        text: One line or several; quoted input went through :func:`line`.
         code: The exit code.
     """
-    complain(text, "error")
+    print_problem(text, "error")
     click.get_current_context().exit(code)
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document: only ASCII, instants in UTC as ISO 8601, and no number that JSON does not have."""
+    """Print one JSON document in ASCII, with times in UTC as ISO 8601, and NaN and infinity as texts."""
     import json
 
     say(json.dumps(plain(value), indent=2))
 
 
 def plain(value: Any) -> Any:
-    """Return what a script recorded, or we, as what JSON knows."""
+    """Return a value converted to types that JSON has."""
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
@@ -164,17 +164,17 @@ def _instant(value: date) -> str:
 
 
 def table(columns: Sequence[Column | str], rows: Iterable[Sequence[str | Styled]]) -> None:
-    """Print a table: as wide as the terminal allows, and whole where stdout is no terminal."""
+    """Print a table: fitted to the terminal, or complete if stdout is no terminal."""
     say("\n".join(drawn(columns, rows)))
 
 
 def local(instant: datetime, *, seconds: bool = False) -> str:
-    """Return an instant in the machine's zone ("2025-11-24 02:00")."""
+    """Return a time in the machine's time zone ("2025-11-24 02:00")."""
     return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
 
 
 def ago(instant: datetime, now: datetime | None = None) -> str:
-    """Return how long ago something was ("2 h 3 min ago")."""
+    """Return how long ago a time was ("2 h 3 min ago")."""
     seconds = ((now or datetime.now(UTC)) - instant).total_seconds()
     return f"{duration(round(max(0.0, seconds)))} ago" if seconds >= 1 else "just now"
 
@@ -185,15 +185,15 @@ def as_json(command: C) -> C:
 
 
 def exit_codes(*, zero: str = "fine", one: str = "", two: str = "wrong usage") -> str:
-    """Return what documents a command's exit codes at the end of its help.
+    """Return the description of a command's exit codes, for the end of its help.
 
     Args:
-        zero: When it ends with 0.
-        one: When it ends with 1; "" for never.
-        two: When it ends with 2.
+        zero: The meaning of 0.
+        one: The meaning of 1; "" if it is not used.
+        two: The meaning of 2.
     """
-    told = "\n".join(f"  {code}  {text}" for code, text in enumerate((zero, one, two)) if text)
-    return f"\b\nExit codes:\n{told}"
+    described = "\n".join(f"  {code}  {text}" for code, text in enumerate((zero, one, two)) if text)
+    return f"\b\nExit codes:\n{described}"
 
 
 def _write(text: str, stream: Any, *, err: bool) -> None:

@@ -1,7 +1,4 @@
-"""``supervisor show``: all that is known of one run.
-
-- The end of a run's log, as it is now.
-"""
+"""``supervisor show``: everything about one run, with the end of its log."""
 
 from __future__ import annotations
 
@@ -29,69 +26,11 @@ if TYPE_CHECKING:
     from supervisor._store import RunRecord, WaitingDelivery
     from supervisor._store.sqlite.reader import JournalReader
 
-_LOG_BYTES = 64 * 1024
-_WRITTEN_LATER_S = 60.0
-
-
-@attrs.frozen(kw_only=True)
-class LogEnd:
-    """The end of a log.
-
-    Args:
-        path: Where the log is; "" where the run has none.
-        lines: Its last lines, fit for a terminal.
-        note: What is to be known of it: its size, that it was written to since, or why it cannot be read.
-    """
-
-    path: str = ""
-    lines: tuple[str, ...] = ()
-    note: str = ""
-
-
-def log_end_of(report: RunReport, count: int) -> LogEnd:
-    """Return the last lines of a run's log: what the journal kept of it, else what the file says now.
-
-    Args:
-        report: What is known of the run.
-        count: How many lines, at most.
-    """
-    path = str(report.log_path) if report.log_path is not None else ""
-    if report.log_tail:
-        return LogEnd(path=path or "kept in the journal", lines=tuple(_last_lines("\n".join(report.log_tail), count)))
-    if report.log_path is None:
-        return LogEnd()
-    try:
-        return _read_log(report.log_path, count, report.ended_at)
-    except (OSError, ValueError) as error:
-        return LogEnd(path=path, note=f"which cannot be read: {getattr(error, 'strerror', None) or error}")
-
-
-def _read_log(path: Path, count: int, ended_at: datetime | None) -> LogEnd:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # to open a FIFO may wait for ever
-        return LogEnd(path=str(path), note="which is no regular file")
-    with path.open("rb") as file:
-        file.seek(max(0, status.st_size - _LOG_BYTES))
-        data = file.read(_LOG_BYTES)
-    text = data.decode("utf-8", "replace")
-    if status.st_size > _LOG_BYTES:
-        text = text.partition("\n")[2]
-    note = size(status.st_size)
-    if (
-        ended_at is not None
-        and (datetime.fromtimestamp(status.st_mtime, UTC) - ended_at).total_seconds() > _WRITTEN_LATER_S
-    ):
-        note += ", written to since the run"
-    return LogEnd(path=str(path), lines=tuple(_last_lines(text, count)), note=note)
-
-
-def _last_lines(text: str, count: int) -> list[str]:
-    return lines(text)[-count:] if count else []
-
-
 TAIL_LINES = 15
 _LOOK_BACK = 60
 _LEAST_BEGINNING = 4
+_LOG_BYTES = 64 * 1024
+_WRITTEN_LATER_S = 60.0
 
 
 @click.command("show", epilog=shared.exit_codes(one="there is no such run, or the journal cannot be read"))
@@ -113,16 +52,16 @@ def command(run: str, lines: int, as_json: bool) -> None:
     reader = shared.journal()
     if reader is None:
         shared.fail(shared.no_journal_yet())
-    with shared.faults_told():
-        known = _Known(reader, _found(reader, run), lines)
+    with shared.journal_errors_shown():
+        known = _RunDetails(reader, _find_run(reader, run), lines)
     if as_json:
         shared.print_json(known.document())
     else:
         known.say()
 
 
-def _found(reader: JournalReader, asked: str) -> RunRecord:
-    """Return the run that is meant: by its whole id, by its name, or by the beginning of its id."""
+def _find_run(reader: JournalReader, asked: str) -> RunRecord:
+    """Return the run with this id, with this name, or with an id that begins like this."""
     by_id = reader.with_id(asked) if len(asked) >= _LEAST_BEGINNING else ()
     exact = next((each for each in by_id if each.report.id == asked), None)
     of_name = exact or reader.last_run(asked)
@@ -136,8 +75,8 @@ def _found(reader: JournalReader, asked: str) -> RunRecord:
     return by_id[0]
 
 
-class _Known:
-    """All that is known of a run."""
+class _RunDetails:
+    """Everything about one run."""
 
     def __init__(self, reader: JournalReader, record: RunRecord, lines: int) -> None:
         self.record = record
@@ -150,7 +89,7 @@ class _Known:
         self.waiting: list[WaitingDelivery] = [each for each in reader.deliveries() if each.key in keys]
 
     def document(self) -> dict[str, Any]:
-        """Return what programs are told."""
+        """Return the JSON document."""
         return {
             **run_facts.run_document(self.record, self.usual, traceback=True),
             "usual_values": {
@@ -163,7 +102,7 @@ class _Known:
         }
 
     def say(self) -> None:
-        """Print what people are told."""
+        """Print it for people."""
         state = run_facts.outcome(self.record)
         shared.say(f"{paint(line(self.report.name), 'bold')}  {paint(*state)}")
         _say_facts(self._facts())
@@ -234,8 +173,64 @@ class _Known:
             yield f"progress every {duration(self.record.stall_after_s)}"
 
 
+@attrs.frozen(kw_only=True)
+class LogEnd:
+    """The end of a log.
+
+    Args:
+        path: The path of the log; "" if the run has none.
+        lines: Its last lines, fit for a terminal.
+        note: Its size, whether it was written to since the run, or why it cannot be read.
+    """
+
+    path: str = ""
+    lines: tuple[str, ...] = ()
+    note: str = ""
+
+
+def log_end_of(report: RunReport, count: int) -> LogEnd:
+    """Return the last lines of a run's log: those in the journal, or else those of the file as it is now.
+
+    Args:
+        report: The report of the run.
+        count: The most lines to return.
+    """
+    path = str(report.log_path) if report.log_path is not None else ""
+    if report.log_tail:
+        return LogEnd(path=path or "kept in the journal", lines=tuple(_last_lines("\n".join(report.log_tail), count)))
+    if report.log_path is None:
+        return LogEnd()
+    try:
+        return _read_log(report.log_path, count, report.ended_at)
+    except (OSError, ValueError) as error:
+        return LogEnd(path=path, note=f"which cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _read_log(path: Path, count: int, ended_at: datetime | None) -> LogEnd:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a FIFO may block for ever
+        return LogEnd(path=str(path), note="which is no regular file")
+    with path.open("rb") as file:
+        file.seek(max(0, status.st_size - _LOG_BYTES))
+        data = file.read(_LOG_BYTES)
+    text = data.decode("utf-8", "replace")
+    if status.st_size > _LOG_BYTES:
+        text = text.partition("\n")[2]
+    note = size(status.st_size)
+    if (
+        ended_at is not None
+        and (datetime.fromtimestamp(status.st_mtime, UTC) - ended_at).total_seconds() > _WRITTEN_LATER_S
+    ):
+        note += ", written to since the run"
+    return LogEnd(path=str(path), lines=tuple(_last_lines(text, count)), note=note)
+
+
+def _last_lines(text: str, count: int) -> list[str]:
+    return lines(text)[-count:] if count else []
+
+
 def _usual_values(reader: JournalReader, record: RunRecord) -> Mapping[str, Baseline]:
-    """Return what is usual for the numbers that a run recorded, by the last successes of its name besides itself."""
+    """Return the usual values of the numbers that a run recorded, from the other last successes of its name."""
     if not record.report.values:
         return {}
     from supervisor._messages.baseline import baselines_of
@@ -286,8 +281,8 @@ def _say_values(values: Mapping[str, Any], usual: Mapping[str, Baseline]) -> Non
 
 
 def _say_error(error: ErrorDetails) -> None:
-    said = f"{error.type}: {error.message}" if error.message else error.type
-    for each in shared.lines(said, 4_000):
+    headline = f"{error.type}: {error.message}" if error.message else error.type
+    for each in shared.lines(headline, 4_000):
         shared.say(f"  {paint(each, 'bold red')}")
     if error.thread:
         shared.say(f"  in {line(error.thread)}")
@@ -303,7 +298,7 @@ def _say_error(error: ErrorDetails) -> None:
         shared.say()
         for name, text in error.local_variables:
             shared.say(f"  {line(name, 60)} = {line(text, 500)}")
-    if error.traceback and error.traceback.strip() != said:
+    if error.traceback and error.traceback.strip() != headline:
         shared.say()
         _say_lines(error.traceback)
 

@@ -38,7 +38,7 @@ def command(watch: bool, as_json: bool) -> None:
     if watch and (as_json or not is_terminal(sys.stdout)):
         raise click.UsageError("--watch needs a terminal, and goes without --json")
     reader = shared.journal()
-    with shared.faults_told():
+    with shared.journal_errors_shown():
         if watch:
             _watch(reader)
         elif as_json:

@@ -1,7 +1,7 @@
-"""What a terminal shows: tables, colours, widths, and texts that somebody else chose.
+"""Output for a terminal: tables, colours, widths, and texts from outside.
 
-Such a text (a run's name, an error) may hold anything: nothing of it reaches the terminal as a command to it, and
-nothing is taken for markup.
+A text from outside (a run's name, an error) may contain anything: its control characters never reach the terminal, and
+nothing in it counts as markup.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PLAINER = str.maketrans({"…": "...", "·": "-", "━": "#", "─": "-", "→": "->", "•": "*", "✓": "+", "✗": "x"})
 _LONGEST = 100_000
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Categories of characters that move the cursor or turn the direction of what follows, or cannot be written."""
+"""Categories of characters that move the cursor, change the direction of the text, or cannot be written."""
 
 
 class Styled(NamedTuple):
@@ -35,10 +35,10 @@ class Column(NamedTuple):
     """A column of a table.
 
     Args:
-        title: What stands above it.
+        title: Its heading.
         justify: "left" or "right".
-        gives: How it gives way in a terminal that is too narrow: "cut" ends with an ellipsis, "wrap" takes more
-            lines; "" stays whole while others can give.
+        gives: How it shrinks in a narrow terminal: "cut" ends with an ellipsis, "wrap" takes more lines; "" shrinks
+            only after the others.
     """
 
     title: str
@@ -49,12 +49,12 @@ class Column(NamedTuple):
 def drawn(
     columns: Sequence[Column | str], rows: Iterable[Sequence[str | Styled]], most: int | None = None
 ) -> list[str]:
-    """Return the lines of a table, its head first; each row is one unless a column wraps.
+    """Return the lines of a table, the headings first. A row is one line unless a column wraps.
 
     Args:
         columns: Its columns.
         rows: A cell for each column.
-        most: How many columns of the terminal it may take; None means all, and where stdout is none, what it needs.
+        most: The greatest width in characters; None for that of the terminal, or no limit if stdout is no terminal.
     """
     heads = [each if isinstance(each, Column) else Column(each) for each in columns]
     cells = [[each if isinstance(each, Styled) else Styled(each, "") for each in row] for row in rows]
@@ -95,7 +95,7 @@ def _cell(column: Column, cell: Styled) -> Any:
 
 
 def paint(text: str, style: str, stream: Any = None) -> str:
-    """Return a text in a style where stdout (or another stream) shows colours, and as it is elsewhere."""
+    """Return a text in a style if stdout (or another stream) shows colours; otherwise unchanged."""
     if not text or not shows_colour(sys.stdout if stream is None else stream):
         return text
     words = set(style.split())
@@ -104,7 +104,7 @@ def paint(text: str, style: str, stream: Any = None) -> str:
 
 
 def width(stream: Any = None) -> int | None:
-    """Return the columns of the terminal; None where stdout (or another stream) is none, and nothing need be cut."""
+    """Return the width of the terminal in characters; None if stdout (or another stream) is no terminal."""
     if not is_terminal(sys.stdout if stream is None else stream):
         return None
     from shutil import get_terminal_size
@@ -113,7 +113,7 @@ def width(stream: Any = None) -> int | None:
 
 
 def line(text: str, limit: int = 200) -> str:
-    """Return a text that somebody else wrote, for the terminal: one line, without anything that is no character."""
+    """Return a text from outside as one line for the terminal, without control characters."""
     whole = "".join(
         each for each in one_line(text, limit) if unicodedata.category(each) not in _HIDDEN or each == "\u200d"
     )
@@ -121,13 +121,13 @@ def line(text: str, limit: int = 200) -> str:
 
 
 def lines(text: str, limit: int = 100_000) -> list[str]:
-    """Return a text of several lines that somebody else wrote, for the terminal; the indentation stays."""
+    """Return a text from outside as lines for the terminal, without control characters; indentation stays."""
     safe = text[:limit].encode("utf-8", "replace").decode().expandtabs(4)
     return ["".join(c for c in each if unicodedata.category(c) not in _HIDDEN) for each in safe.splitlines()]
 
 
 def cut(text: str, columns: int) -> str:
-    """Return a text that takes no more columns of a terminal than these, cut with an ellipsis."""
+    """Return a text cut to a width in characters, with an ellipsis."""
     if columns >= 2 * len(text):
         return text
     from rich.cells import cell_len, set_cell_size
@@ -136,14 +136,14 @@ def cut(text: str, columns: int) -> str:
 
 
 def wrapped(text: str, columns: int) -> list[str]:
-    """Return a text of one line in as many lines as it takes; nothing for no text."""
+    """Return a text of one line wrapped to a width; no lines for an empty text."""
     from textwrap import wrap
 
     return wrap(text, max(20, columns), break_on_hyphens=False)
 
 
 def showable(text: str, stream: Any) -> str:
-    """Return a text with what the stream cannot encode replaced by something plainer."""
+    """Return a text with characters that the stream cannot encode replaced by plainer ones."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)

@@ -12,13 +12,13 @@ import click
 from supervisor._cli import shared
 from supervisor._cli.completion_command import handlers
 from supervisor._cli.configured_handlers import (
-    Built,
-    built,
+    BuiltHandler,
+    built_handler,
     configuration,
-    names_of,
-    reason_of,
-    remedy,
-    silence,
+    error_text,
+    handler_names,
+    logging_silenced,
+    remedy_for,
 )
 from supervisor._cli.shared import line, paint
 from supervisor._forks import THREAD_PREFIX
@@ -35,15 +35,15 @@ DEADLINE_S = 60.0
 
 
 @attrs.frozen(kw_only=True)
-class Tried:
-    """How the test of one handler ended.
+class TestResult:
+    """The result of testing one handler.
 
     Args:
         name: The handler's name.
         type: Its type.
-        took_s: How long it took, in seconds; None where nothing was sent.
-        faults: What is wrong, a line for each; none when the message was sent.
-        remedy: How to mend it; "" where the faults say so.
+        took_s: The seconds that it took; None if nothing was sent.
+        faults: The problems, a line for each; none if the message was sent.
+        remedy: The remedy; "" if the faults contain it.
     """
 
     name: str
@@ -73,10 +73,10 @@ def command(names: tuple[str, ...], deadline_s: float, as_json: bool) -> None:
     Messages go out at once, not by way of the outbox. Handlers that stand only in a script's code cannot be tried here.
     """
     known = configuration()
-    chosen = names or names_of(known)
+    chosen = names or handler_names(known)
     _check(known, names, chosen)
-    with silence(all_of_stdout=as_json):
-        tests = [_Test(built(known, name)) for name in dict.fromkeys(chosen)]
+    with logging_silenced(all_of_stdout=as_json):
+        tests = [_HandlerTest(built_handler(known, name)) for name in dict.fromkeys(chosen)]
         for each in tests:
             each.start()
         tried = []
@@ -91,8 +91,8 @@ def command(names: tuple[str, ...], deadline_s: float, as_json: bool) -> None:
 
 
 def _check(known: Configuration, names: Sequence[str], chosen: Sequence[str]) -> None:
-    """End the command where there is nothing to test, or a name is nobody's."""
-    there = {*names_of(known), "console"}
+    """End the command if there is nothing to test, or a name is unknown."""
+    there = {*handler_names(known), "console"}
     for name in names:
         if name not in there:
             from supervisor._config.problems import suggestion
@@ -108,14 +108,14 @@ def _check(known: Configuration, names: Sequence[str], chosen: Sequence[str]) ->
         )
 
 
-class _Test:
-    """Tries one handler, in a thread of its own: one that hangs must not keep the others from being tried."""
+class _HandlerTest:
+    """Tests one handler in a thread of its own, so that one that hangs does not delay the others."""
 
-    def __init__(self, handler: Built) -> None:
+    def __init__(self, handler: BuiltHandler) -> None:
         self.name = handler.name
         self._built = handler
         self._began_s = monotonic()
-        self._ended: Tried | None = None
+        self._ended: TestResult | None = None
         self._thread = threading.Thread(target=self._try, name=f"{THREAD_PREFIX}test {handler.name}", daemon=True)
 
     def start(self) -> None:
@@ -123,35 +123,35 @@ class _Test:
         if self._built.handler is not None:
             self._thread.start()
 
-    def result(self, deadline_s: float) -> Tried:
-        """Wait for the end of the test, or of the patience."""
+    def result(self, deadline_s: float) -> TestResult:
+        """Wait for the end of the test, at most until the deadline."""
         if self._built.handler is None:
-            return self._tried(faults=tuple(map(str, self._built.problems)))
+            return self._result(faults=tuple(map(str, self._built.problems)))
         self._thread.join(max(0.0, self._began_s + deadline_s - monotonic()))
         if self._ended is not None:
             return self._ended
-        return self._tried(faults=(f"it did not come to an end within {duration(deadline_s)}",))
+        return self._result(faults=(f"it did not come to an end within {duration(deadline_s)}",))
 
     def _try(self) -> None:
         handler = self._built.handler
         try:
-            handler.send_message(message_of_test(self._built))
+            handler.send_message(test_message(self._built))
         except DeliveryError as error:
-            self._ended = self._tried(faults=(str(error),), remedy=remedy(error))
-        except BaseException as error:  # noqa: BLE001 - the handler's boundary: it may be anybody's class
-            self._ended = self._tried(faults=(reason_of(error),), remedy=remedy(error))
+            self._ended = self._result(faults=(str(error),), remedy=remedy_for(error))
+        except BaseException as error:  # noqa: BLE001 - the handler's boundary: its class may be from another package
+            self._ended = self._result(faults=(error_text(error),), remedy=remedy_for(error))
         else:
-            self._ended = self._tried(took_s=monotonic() - self._began_s)
+            self._ended = self._result(took_s=monotonic() - self._began_s)
         close = getattr(handler, "close", None)
         if callable(close):
             close()
 
-    def _tried(self, **facts: Any) -> Tried:
-        return Tried(name=self.name, type=self._built.type, **facts)
+    def _result(self, **facts: Any) -> TestResult:
+        return TestResult(name=self.name, type=self._built.type, **facts)
 
 
-def message_of_test(handler: Built) -> MessageDetails:
-    """Return the message that says what it is."""
+def test_message(handler: BuiltHandler) -> MessageDetails:
+    """Return the test message, which explains itself."""
     from supervisor import _exceptions
     from supervisor._models.values import MessageDetails
     from supervisor._store.processes import hostname
@@ -168,7 +168,7 @@ def message_of_test(handler: Built) -> MessageDetails:
     return attrs.evolve(details, message=text)
 
 
-def _say(tried: Tried, width: int) -> None:
+def _say(tried: TestResult, width: int) -> None:
     head = f"{paint(f'{line(tried.name):<{width}}', 'bold')}  {tried.type:<12}"
     if not tried.faults:
         shared.say(f"{head}  {paint('sent', 'green')} in {duration(tried.took_s or 0.0)}")
@@ -182,8 +182,8 @@ def _say(tried: Tried, width: int) -> None:
         shared.say(f"    {paint(each, 'cyan')}")
 
 
-def _document(tried: Tried) -> dict[str, Any]:
-    """Return what programs are told."""
+def _document(tried: TestResult) -> dict[str, Any]:
+    """Return the JSON document."""
     return {
         "handler": tried.name,
         "type": tried.type,
