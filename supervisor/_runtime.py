@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from supervisor._delivery.pool import WorkerPool
     from supervisor._redaction import Redactor
     from supervisor._settings import Settings
-    from supervisor._store import Journal
+    from supervisor._store import Store
 
 
 class Configuration(Protocol):
@@ -78,7 +78,7 @@ class Runtime:
     ) -> None:
         self.configuration: Configuration = configuration if configuration is not None else NoConfiguration()
         self._state_directory = state_directory
-        self._journal: Journal | None = None
+        self._journal: Store | None = None
         self.clock = clock
 
     def state_path(self) -> str:
@@ -99,11 +99,11 @@ class Runtime:
 
         return Path(self.state_path())
 
-    def journal(self) -> Journal | None:
+    def journal(self) -> Store | None:
         """Return the journal, or None where it cannot be used; that is logged once, and tried again each time."""
         return self._journal or self._open_journal()
 
-    def _open_journal(self) -> Journal | None:
+    def _open_journal(self) -> Store | None:
         from supervisor._store.essentials import JournalUnavailable, warn_once
         from supervisor._store.location import limits
         from supervisor._store.sqlite.journal import open_journal

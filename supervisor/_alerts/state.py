@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from supervisor._alerts.rules import RunAlert
-    from supervisor._store import Journal
+    from supervisor._store import Store
     from supervisor._store.records import AlertRecord
 
 
@@ -37,7 +37,7 @@ class JournalAccess(Protocol):
     """How a run uses its journal."""
 
     @property
-    def journal(self) -> Journal | None:
+    def journal(self) -> Store | None:
         """Return the journal; None where the run has none, and after a fault."""
 
     def stop_using_journal(self, error: JournalUnavailable) -> None:
@@ -94,7 +94,7 @@ class RunAlerts:
         return alert.kind is Kind.STALLED and self._memory.is_skipped
 
     def _raised(
-        self, journal: Journal, kind: Kind, notify: Callable[[Notification], Collection[str]], *, is_new: bool
+        self, journal: Store, kind: Kind, notify: Callable[[Notification], Collection[str]], *, is_new: bool
     ) -> bool:
         with journal.one_commit():
             # The journal knows progress alone, and takes two stalls with other signs of life between for one.

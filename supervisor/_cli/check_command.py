@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from supervisor._cli.check.checker import NewAlert
     from supervisor._config.configuration import Configuration
     from supervisor._models.values import MessageHandler
-    from supervisor._store import Journal
+    from supervisor._store import Store
     from supervisor.message_handlers import HealthchecksHandler
 
 _STYLES = {Kind.DIED: "bold red", Kind.RECOVERY: "bold green"}
@@ -118,7 +118,7 @@ def _result(handlers: Sequence[str], deadline_s: float | None, shown: _Shown) ->
 
 
 def _checked(
-    journal: Journal,
+    journal: Store,
     configuration: Configuration,
     chosen: tuple[MessageHandler, ...],
     deadline_s: float | None,
@@ -135,7 +135,7 @@ def _checked(
     return Result(checked=checked, delivered=delivered)
 
 
-def _journal(configuration: Configuration) -> Journal | None:
+def _journal(configuration: Configuration) -> Store | None:
     """Return the journal, or None when there is none and nothing that should ever start."""
     from pathlib import Path
 

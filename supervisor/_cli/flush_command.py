@@ -18,7 +18,7 @@ from supervisor._models.kinds import DeliveryState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from supervisor._store import Journal, WaitingDelivery
+    from supervisor._store import Store, WaitingDelivery
     from supervisor._store.records import DeliveryStatus
     from supervisor._store.sqlite.reader import JournalReader
 
@@ -145,7 +145,7 @@ def _usable_handlers(wanted: set[str]) -> tuple[dict[str, Any], dict[str, str]]:
     return {name: each for name, each in found.items() if name in wanted}, faults
 
 
-def _send_waiting(journal: Journal, senders: Sequence[Any], own: Sequence[WaitingDelivery], deadline_s: float) -> None:
+def _send_waiting(journal: Store, senders: Sequence[Any], own: Sequence[WaitingDelivery], deadline_s: float) -> None:
     from supervisor._config.active import active
     from supervisor._delivery.dispatcher import Dispatcher
     from supervisor._runtime import default_runtime

@@ -18,7 +18,7 @@ from supervisor._text import duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from supervisor._store import Journal, WaitingDelivery
+    from supervisor._store import Store, WaitingDelivery
 
 SHOWN = 20
 MOST = 1_000_000
@@ -201,7 +201,7 @@ def _chosen(keys: Sequence[int], *, every: bool) -> tuple[int, ...]:
     return tuple(dict.fromkeys(keys)) if keys else tuple(each.key for each in _waiting())
 
 
-def _for_each(keys: Sequence[int], act: Callable[[Journal, int], bool]) -> list[int]:
+def _for_each(keys: Sequence[int], act: Callable[[Store, int], bool]) -> list[int]:
     """Call ``act`` for each delivery, and return the keys of those that existed."""
     if shared.journal() is None:
         return []

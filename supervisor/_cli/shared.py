@@ -29,7 +29,7 @@ from supervisor._text import duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from supervisor._store import Journal
+    from supervisor._store import Store
     from supervisor._store.sqlite.reader import JournalReader
 
 __all__ = [
@@ -82,7 +82,7 @@ def journal() -> JournalReader | None:
     return reader
 
 
-def writable_journal() -> Journal:
+def writable_journal() -> Store:
     """Return the journal for writing. Ends the command if it cannot be opened."""
     from supervisor._store import open_journal
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from supervisor._models.values import RunReport
-    from supervisor._store import Journal
+    from supervisor._store import Store
 
 _MOST_LOOKED_AT = 50
 _held: WeakSet[NameLock] = WeakSet()
@@ -85,7 +85,7 @@ class NameLock:
             context.lock_file_fd = None
 
 
-def under_way(journal: Journal, name: str) -> RunReport | None:
+def under_way(journal: Store, name: str) -> RunReport | None:
     """Return what the journal knows of the run of a name that is under way here, the oldest of several; None if none.
 
     Raises:

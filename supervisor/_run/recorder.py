@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress
     from supervisor._redaction.run_redactor import RunRedactor
     from supervisor._run.state import RunState
-    from supervisor._store import Journal, Outbox, Streak
+    from supervisor._store import Outbox, Store, Streak
     from supervisor._store.records import RunRecord
 
 
@@ -61,7 +61,7 @@ class Recorder:
         return self._is_recorded
 
     @property
-    def journal(self) -> Journal | None:
+    def journal(self) -> Store | None:
         """Return the journal if the run is recorded in it; None otherwise, and after a fault."""
         return self._journal if self._is_recorded else None
 
@@ -164,7 +164,7 @@ class Recorder:
         except JournalUnavailable as error:
             self.stop_using_journal(error)
 
-    def _journal_for_finish(self) -> Journal | None:
+    def _journal_for_finish(self) -> Store | None:
         # Opened again after a fault: a run without an end in the journal would be reported as died.
         return (self._journal or self._run.runtime.journal()) if self._is_recorded else None
 

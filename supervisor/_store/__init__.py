@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from supervisor._lazy import loads
 
 if TYPE_CHECKING:
-    from supervisor._store.contract import Outbox, Pack, Store
-    from supervisor._store.essentials import LEASE_S, EndedRun, JournalUnavailable, StartedRun
+    from supervisor._store.contract import Outbox, Store
+    from supervisor._store.essentials import LEASE_S, EndedRun, JournalUnavailable, Pack, StartedRun
     from supervisor._store.location import state_directory
     from supervisor._store.memory import MemoryOutbox
     from supervisor._store.records import Repeats, RunRecord, Streak, WaitingDelivery
@@ -38,8 +38,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "contract": ("Outbox", "Pack", "Store"),
-    "essentials": ("LEASE_S", "EndedRun", "JournalUnavailable", "StartedRun"),
+    "contract": ("Outbox", "Store"),
+    "essentials": ("LEASE_S", "EndedRun", "JournalUnavailable", "Pack", "StartedRun"),
     "location": ("state_directory",),
     "memory": ("MemoryOutbox",),
     "records": ("Repeats", "RunRecord", "Streak", "WaitingDelivery"),

@@ -17,53 +17,38 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
-    from pathlib import Path
 
     from supervisor._models.alerts import Notification
     from supervisor._models.kinds import DeliveryState, Kind
     from supervisor._models.summary import Past
-    from supervisor._models.values import Attachment, Delivery, MessageDetails, Progress
-    from supervisor._store.essentials import EndedRun, StartedRun
+    from supervisor._models.values import Delivery, MessageDetails, Progress
+    from supervisor._store.essentials import EndedRun, Pack, StartedRun
     from supervisor._store.processes import Process
-    from supervisor._store.records import AlertRecord, LastCheck, Repeats, RunRecord, Streak, WaitingDelivery
-
-
-class Pack(Protocol):
-    """Makes one copy of an attachment."""
-
-    def __call__(self, attachment: Attachment, directory: Path, /) -> Attachment | None:
-        """Write a compressed copy into an empty directory.
-
-        Args:
-            attachment: The original.
-            directory: Where the copy belongs; it is private, and empty.
-
-        Returns:
-            The attachment that the copy is, its ``path`` in ``directory``; None when no copy can be had.
-
-        Raises:
-            OSError: The copy cannot be read or written; the message is then sent without one, with a note why.
-        """
+    from supervisor._store.records import (
+        AlertRecord,
+        DeliveryStatus,
+        LastCheck,
+        Repeats,
+        RunRecord,
+        Streak,
+        WaitingDelivery,
+    )
 
 
 class Outbox(Protocol):
-    """The deliveries that are not settled yet: on disk (:class:`Journal`) or in memory (:class:`MemoryOutbox`).
+    """The deliveries that are not settled yet, on disk (``Journal``) or in memory (``MemoryOutbox``).
 
     The promise: accepted = sent + pending + failed (+ dropped by a person). A delivery is claimed before it is
     sent and settled after it, so that no two threads or processes send it at once; a repeat is possible only when
     the claimer was killed between sending and settling, or took longer than its lease, and bears the same message
-    id. All methods can be called from any thread. After a fork, a child has none of what its parent claimed.
-
-    Every method raises JournalUnavailable when the file cannot be read or written; nothing was changed then.
+    id. After a fork, a child has none of what its parent claimed.
     """
 
     def put(self, message: MessageDetails, handlers: Sequence[str], *, claimed: bool = False) -> tuple[Delivery, ...]:
         """Accept one message for several handlers in one commit; it is durable when this returns.
 
-        Attachments are not copied here, only named: see :meth:`keep_attachments`.
-
         Args:
-            message: What is to be sent. Relative paths of attachments are fixed to the working directory.
+            message: What is to be sent. Relative paths of attachments are made absolute; no attachment is copied yet.
             handlers: The names of the handlers; with none, nothing is stored.
             claimed: True leases each delivery to the caller at once, who sends it without another claim.
 
@@ -74,8 +59,7 @@ class Outbox(Protocol):
     def claim(self, handler: str, *, own: Collection[int] = ()) -> Delivery | None:
         """Lease the next delivery of a handler that is due.
 
-        A leased delivery is invisible to every other claim, of this process too, until it is settled, its lease
-        ends (300 s by default), or its claimer's process is gone.
+        No other call gets it until it is settled, its lease ends (after 300 s), or its claimer's process is gone.
 
         Args:
             handler: The name of the handler.
@@ -87,11 +71,7 @@ class Outbox(Protocol):
         """
 
     def renew(self, delivery: Delivery) -> bool:
-        """Begin the lease of a delivery anew that this process claimed, right before sending it late.
-
-        Returns:
-            False when it is ours no more: another process has claimed it meanwhile, or it is settled.
-        """
+        """Begin the lease of a claimed delivery anew; False when it is settled or another process has claimed it."""
 
     def settle(self, delivery: Delivery, state: DeliveryState, *, error: str = "", due_in_s: float = 0.0) -> None:
         """Note how an attempt ended, count it, and end the lease.
@@ -110,11 +90,7 @@ class Outbox(Protocol):
         """Return where a delivery stands; None when it is not here, as in a file that was begun anew."""
 
     def next_due_s(self, handler: str) -> float | None:
-        """Return the seconds until something of a handler can be claimed.
-
-        0 means now; None that nothing is waiting. A delivery that a living process has claimed counts from the
-        end of its lease.
-        """
+        """Return the seconds until something of a handler can be claimed: 0 for now, None when nothing waits."""
 
     def waiting(self, handlers: Sequence[str]) -> set[str]:
         """Return which of these handlers have pending deliveries, due or not, claimed or not."""
@@ -138,16 +114,13 @@ class Outbox(Protocol):
         """Return what is pending or failed, oldest first, without the messages' texts."""
 
     def retry(self, key: int) -> bool:
-        """Make a failed or waiting delivery due now; return False when there is none with this key.
-
-        One that is claimed at the moment stays with its claimer.
-        """
+        """Make a failed or waiting delivery due now; return False when there is none with this key."""
 
     def drop(self, key: int) -> bool:
         """Forget a failed or waiting delivery for good; return False when there is none with this key."""
 
     def close(self) -> None:
-        """Let go of the file. What is used after it opens it again."""
+        """Close the file; the next use opens it again."""
 
 
 class Runs(Protocol):
@@ -344,5 +317,40 @@ class Alerts(Protocol):
         """Return when a check last ran, and when the machine slept, as far as checks and clocks show it."""
 
 
-class Store(Outbox, Runs, Alerts, Protocol):
+class Queries(Protocol):
+    """What commands show besides."""
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all runs, in the order of the alphabet."""
+
+    def newest_of_each(self, limit: int = 10) -> tuple[RunRecord, ...]:
+        """Return the newest run of each name, of the names that ran last, newest first."""
+
+    def with_id(self, beginning: str, *, limit: int = 10) -> tuple[RunRecord, ...]:
+        """Return the runs whose ids begin so, newest first."""
+
+    def nested_in(self, run_id: str, *, limit: int = 100) -> tuple[RunRecord, ...]:
+        """Return the runs that were started within a run, oldest first."""
+
+    def successes(self, name: str, *, limit: int = 20) -> tuple[tuple[str, float], ...]:
+        """Return the ids and the durations in seconds of the last successes of a name, newest first."""
+
+    def waiting_by_handler(self) -> dict[str, int]:
+        """Return how many deliveries are pending, by the names of the handlers."""
+
+    def waiting_counts(self) -> tuple[int, int]:
+        """Return how many deliveries are pending, and how many have failed."""
+
+    def waiting_of(self, run_id: str) -> frozenset[int]:
+        """Return the keys of the deliveries that are not settled whose message was written in a run."""
+
+    def delivery_statuses(self, keys: Collection[int]) -> dict[int, DeliveryStatus]:
+        """Return where deliveries stand; those that are forgotten are left out."""
+
+
+class Store(Outbox, Runs, Alerts, Queries, Protocol):
     """All of it, in one place, so that one commit can hold a run's end, its alerts and its messages."""
+
+    @property
+    def path(self) -> str:
+        """Return where it is, as people are shown it."""

@@ -7,16 +7,17 @@ On every run's path, so it loads no more than that needs. What a store promises 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from supervisor import _log
 from supervisor.errors import SupervisorError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from supervisor._models.kinds import Outcome
-    from supervisor._models.values import ErrorDetails, Progress
+    from supervisor._models.values import Attachment, ErrorDetails, Progress
 
 LEASE_S = 300.0
 """How long a claimed delivery belongs to its claimer, if the claimer's process lives that long."""
@@ -28,6 +29,24 @@ COPIES_LIMIT_BYTES = 200 * 1024 * 1024
 def storable(value: str) -> str:
     r"""Return a text as stores give it back: lone surrogates, which databases refuse, become escapes (``\udcff``)."""
     return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class Pack(Protocol):
+    """Makes one copy of an attachment."""
+
+    def __call__(self, attachment: Attachment, directory: Path, /) -> Attachment | None:
+        """Write a compressed copy into an empty directory.
+
+        Args:
+            attachment: The original.
+            directory: Where the copy belongs; it is private, and empty.
+
+        Returns:
+            The attachment that the copy is, its ``path`` in ``directory``; None when no copy can be had.
+
+        Raises:
+            OSError: The copy cannot be read or written; the message is then sent without one, with a note why.
+        """
 
 
 class StartedRun(NamedTuple):

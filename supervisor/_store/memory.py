@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from supervisor._models.values import Delivery, MessageDetails
-    from supervisor._store.contract import Pack
+    from supervisor._store.essentials import Pack
     from supervisor._store.records import WaitingDelivery
 
 

@@ -78,7 +78,7 @@ def run_rows(bench: Bench, few: Path, many: Path) -> Iterator[table.Row]:
 def command_row(bench: Bench, name: str, command: tuple[str, ...], few: Path, many: Path) -> table.Row:
     """Return the row of a command, as a whole process."""
     row = partial(table.Row, key=f"large journal, {name}", what=f"`supervisor {name}`, {words(bench)}")
-    if not find_spec(f"supervisor._cli.{command[0]}"):
+    if not find_spec(f"supervisor._cli.{command[0]}_command"):
         return row(missing=("not yet: there is no such command",))
     ways: dict[str, Callable[[], float]] = {
         "few": partial(command_s, bench, command, few),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from supervisor._delivery.dispatcher import Dispatcher
     from supervisor._delivery.job import Job
     from supervisor._models.values import MessageDetails, MessageHandler
-    from supervisor._store import Journal, WaitingDelivery
+    from supervisor._store import Store, WaitingDelivery
     from supervisor._store.records import AlertRecord
 
 
@@ -93,7 +93,7 @@ class Check:
 
     def __init__(  # noqa: PLR0913 - the seams for tests
         self,
-        journal: Journal,
+        journal: Store,
         configuration: Configuration,
         handlers_of: Callable[[str], Sequence[MessageHandler]],
         *,

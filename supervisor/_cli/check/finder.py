@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from supervisor._alerts.evaluation import Alert, View
     from supervisor._models.alerts import AlertSummary
     from supervisor._models.values import MessageDetails
-    from supervisor._store import Journal
+    from supervisor._store import Store
     from supervisor._store.records import AlertRecord, RunRecord
 
 _ROUNDING_S = 0.001
@@ -79,7 +79,7 @@ class Finder:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Store,
         view: View,
         known: tuple[AlertRecord, ...],
         booted_at: Callable[[], datetime | None],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from supervisor._alerts.evaluation import Alert, View
-    from supervisor._store import Journal
+    from supervisor._store import Store
     from supervisor._store.records import RunRecord, WaitingDelivery
     from supervisor._store.sqlite.reader import JournalReader
 
@@ -64,7 +64,7 @@ class Gathered:
 
 
 def gather(  # noqa: PLR0913 - what the command asks, and the seams for tests
-    journal: Journal | JournalReader | None,
+    journal: Store | JournalReader | None,
     *,
     days: int = 400,
     names: Sequence[str] = (),

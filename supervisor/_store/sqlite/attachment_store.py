@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from supervisor._models.values import Attachment, Delivery, MessageDetails
-    from supervisor._store.contract import Pack
+    from supervisor._store.essentials import Pack
     from supervisor._store.sqlite.database import Database, Row
 
 FOLDER = "outbox"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Sequence
 
     from supervisor._models.values import Delivery, MessageDetails
-    from supervisor._store.contract import Pack
+    from supervisor._store.essentials import Pack
     from supervisor._store.sqlite.attachment_store import AttachmentStore
     from supervisor._store.sqlite.database import Database, Row
 
