@@ -1,4 +1,4 @@
-"""Test what your own scripts say: a handler that keeps messages, and the pytest fixture ``supervised_run``.
+"""Test what your own scripts send: a handler that keeps messages, and the pytest fixture ``supervised_run``.
 
 The fixture comes with the package, pytest finds it by itself::
 
@@ -33,7 +33,7 @@ class RecordingHandler:
     Args:
         error: Raised for each message, after it was kept, to see what a script does without its channel.
         kinds: The kinds it wants; None takes all.
-        name: What logs and the outbox call it.
+        name: Its name in logs and in the outbox.
     """
 
     error: BaseException | None = attrs.field(default=None, kw_only=True)
@@ -53,16 +53,16 @@ class RecordingHandler:
 
 
 class SupervisedRun:
-    """What the runs of a test said and how they ended; what the fixture ``supervised_run`` gives."""
+    """The messages of the runs of a test and how they ended; the value of the fixture ``supervised_run``."""
 
     def __init__(self) -> None:
-        self._said = RecordingHandler(name="supervised_run")
+        self._recorder = RecordingHandler(name="supervised_run")
         self._reports: dict[str, RunReport] = {}
 
     @property
     def messages(self) -> tuple[MessageDetails, ...]:
         """Return what the script's handlers would have got, in that order."""
-        return tuple(self._said.messages)
+        return tuple(self._recorder.messages)
 
     @property
     def reports(self) -> tuple[RunReport, ...]:
@@ -94,22 +94,22 @@ class SupervisedRun:
         found = [each for each in self.messages if each.kind == kind]
         if len(found) != 1:
             listing = "\n".join(f"  {each.kind}: {each.subject}" for each in self.messages) or "  nothing"
-            raise LookupError(f"{len(found)} messages of kind {kind!r}; the script said:\n{listing}")
+            raise LookupError(f"{len(found)} messages of kind {kind!r}; the script sent:\n{listing}")
         return found[0]
 
-    def stand_in(self, settings: Settings) -> Settings:
-        """Return the settings of a run with handlers that keep what it says and how it ends."""
+    def replace_handlers(self, settings: Settings) -> Settings:
+        """Return the settings of a run with handlers that keep its messages and reports, instead of its own."""
         from supervisor._models.kinds import Kind
 
         if not settings.handlers:
             handlers: tuple[Any, ...] = (_EndWatcher(self._reports),)
         else:
-            handlers = (_OfKinds(self._said, settings.report_on | {Kind.NOTICE}), _EndWatcher(self._reports))
+            handlers = (_OfKinds(self._recorder, settings.report_on | {Kind.NOTICE}), _EndWatcher(self._reports))
         return attrs.evolve(settings, handlers=handlers, report_on=tuple(Kind), journal=False)
 
 
 class _OfKinds:
-    """Passes on the kinds that a run would have sent."""
+    """Keeps the messages of the kinds that the run would have sent."""
 
     name = "supervised_run"
 
@@ -119,7 +119,7 @@ class _OfKinds:
 
 
 class _EndWatcher:
-    """Notes the reports of runs that have ended."""
+    """Keeps the reports of runs that have ended."""
 
     name = "supervised_run ends"
 
@@ -133,11 +133,11 @@ class _EndWatcher:
 
 @contextmanager
 def recording() -> Iterator[SupervisedRun]:
-    """Let no run in the block reach its handlers or the journal, and keep what it says instead."""
+    """Keep the messages of runs in the block, instead of sending them and writing the journal."""
     from supervisor._run.state import replacing_settings
 
     seen = SupervisedRun()
-    with replacing_settings(seen.stand_in):
+    with replacing_settings(seen.replace_handlers):
         yield seen
 
 
@@ -149,6 +149,6 @@ else:
 
     @pytest.fixture
     def supervised_run() -> Iterator[SupervisedRun]:
-        """Keep what supervised functions say in this test, instead of sending it."""
+        """Keep the messages of supervised functions in this test, instead of sending them."""
         with recording() as seen:
             yield seen

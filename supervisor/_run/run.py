@@ -261,9 +261,9 @@ def _shortest_report(state: RunState) -> RunReport:
 
     from supervisor._models.values import RunReport
 
-    return RunReport(
-        id=state.id, name=state.name, outcome=state.outcome, started_at=datetime.fromtimestamp(state.started_at_s, UTC)
-    )
+    started_at_s = state.started_at_s if state.started_s is not None else state.runtime.clock()
+    started_at = datetime.fromtimestamp(started_at_s, UTC)
+    return RunReport(id=state.id, name=state.name, outcome=state.outcome, started_at=started_at)
 
 
 def _record(state: RunState, values: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import functools
 import gc
 import re
 import weakref
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,24 @@ def _call_all(run: Run, wrong: Any) -> None:
     for name in PROPERTIES:
         getattr(run, name)
     assert run.report().id == run.id
+
+
+def test_a_report_is_returned_also_when_making_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``report()`` returns what is certain when something is wrong with supervisor itself, and the run goes on."""
+    with quiet("night") as run:
+        monkeypatch.setattr("supervisor._run.composer.Composer.report", lambda _: 1 / 0)
+        report = run.report()
+    assert (report.id, report.name, report.outcome) == (run.id, "night", None)
+    assert run.outcome == "success"
+
+
+def test_a_run_can_report_before_it_starts() -> None:
+    """A run that was not entered yet has a report, dated now."""
+    before = datetime.now(UTC)
+    report = quiet("night").report()
+    assert abs(report.started_at - before) < timedelta(minutes=1)
+    assert (report.duration_s, report.outcome) == (0.0, None)
+    assert report.cpu_s == pytest.approx(0.0, abs=0.1)
 
 
 def test_the_run_around_is_the_one_that_the_script_has() -> None:
