@@ -18,18 +18,18 @@ _HELP = """\
 Run any program as a supervised run.
 
 Its output is passed through as it comes, its exit code is returned, and signals are forwarded to it and to all that it
-starts. When it fails, is killed or takes too long, the handlers hear of it, with the last lines of its output. A
-Python program that uses supervisor itself joins the run: it is told of once, with its traceback, values and progress.
+starts. If it fails, is killed or takes too long, the handlers get a message with the last lines of its output. A Python
+program that uses supervisor itself joins the run: there is one report, with its traceback, values and progress.
 
-The run is called like the program: /opt/jobs/backup.sh is "backup", and so are `python backup.py`, `sh backup.sh` and
+The run has the name of the program: /opt/jobs/backup.sh is "backup", and so are `python backup.py`, `sh backup.sh` and
 `python -m jobs.backup`. The handlers are those that are configured for runs of that name.
 
-The program sees pipes instead of a terminal, so that some hold their output back until they end (python needs -u).
+The program sees pipes instead of a terminal; some programs then write their output only at the end (python needs -u).
 """
 _EPILOG = """\
-Exit code: the program's own; 128 and the number of the signal that ended it; 124 when --timeout was over, 127 when the
-program is not found, 126 when it cannot be run; 2 wrong usage or configuration; 1 with --overlap fail, when an earlier
-run is under way (0 with skip).
+Exit code: the program's own; 128 plus the number of the signal that ended it; 124 after --timeout, 127 if the program
+is not found, 126 if it cannot be run; 2 wrong usage or configuration; 1 with --overlap fail if an earlier run is
+under way (0 with skip).
 """
 
 

@@ -68,9 +68,9 @@ class TestResult:
 )
 @shared.as_json
 def command(names: tuple[str, ...], deadline_s: float, as_json: bool) -> None:
-    """Send a test message through each configured handler, and tell exactly what failed and how to mend it.
+    """Send a test message through each configured handler, and show exactly what failed and its remedy.
 
-    Messages go out at once, not by way of the outbox. Handlers that stand only in a script's code cannot be tried here.
+    Messages are sent at once, without the outbox. Handlers that are only in a script's code cannot be tested here.
     """
     known = configuration()
     chosen = names or handler_names(known)

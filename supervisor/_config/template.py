@@ -3,58 +3,59 @@
 from __future__ import annotations
 
 _EXAMPLE = """\
-# What supervisor does where scripts do not say it themselves.
+# The settings of supervisor for scripts that do not give them.
 #
-# Later wins: the machine's supervisor.toml, the user's, the nearest supervisor.toml (or [tool.supervisor] in
-# pyproject.toml) from the script's folder upwards, the chosen profile, SUPERVISOR_* variables, and what a script says.
-# `supervisor config` shows what is in force and from where. Take away the "#" of what you want to use.
+# The strongest source is the last: the machine's supervisor.toml, the user's, the nearest supervisor.toml (or
+# [tool.supervisor] in pyproject.toml) from the script's folder upwards, the chosen profile, SUPERVISOR_* variables,
+# the script itself.
+# `supervisor config` shows the values in force and their origins. Remove the "#" before what you want to use.
 
-# The profile to use where SUPERVISOR_PROFILE does not say; see [profiles] below.
+# The profile, unless SUPERVISOR_PROFILE names another; see [profiles] below.
 #profile = "production"
 
-# What holds for all runs. Each key can also be given by a variable: SUPERVISOR_REPORT_ON=start,success
+# Settings of all runs. Each can also be given by a variable: SUPERVISOR_REPORT_ON=start,success
 [defaults]
-# Who hears of runs, by the names of the tables [handlers.NAME] below. "console" needs no table.
+# The handlers that get the messages, by the names of the tables [handlers.NAME] below. "console" needs no table.
 handlers = ["console"]
-# More kinds of messages than those that are always sent: start, success, progress.
+# Kinds of messages to send besides those that are always sent: start, success, progress.
 #report_on = ["success"]
-# Hold back a failure that is equal to one of the last so many seconds. 0 tells every one.
+# Hold back a failure that equals one of the last so many seconds. 0 sends every one.
 #repeat_after_s = 3600
-# The most seconds that the end of a run waits until its messages are delivered.
+# The most seconds that the end of a run waits for its messages to be delivered.
 #delivery_deadline_s = 30
 # Seconds between two progress messages; "none" for none.
 #progress_every_s = 600
-# A log that goes with messages of failures. Paths start from the folder of this file.
+# A log file to attach to failure messages. Paths are relative to the folder of this file.
 #log_path = "logs/nightly.log"
 # The logger that gets uncaught exceptions.
 #logger = "nightly"
-# Give each run a log file of its own: true for what all loggers say, or their names. It goes with failures.
+# Give each run a log file of its own: true for all loggers, or names of loggers. It is attached to failures.
 #capture_logs = true
-# Take more than what looks like a secret out of all that is stored or sent; "secret" names the part that goes.
+# Remove more than secrets from all that is stored or sent; the group "secret" marks the part to remove.
 #redact_patterns = { customer = 'customer no\\. (?P<secret>[0-9]+)' }
-# Leave in what only looks like a secret.
+# Keep what only looks like a secret.
 #redact_off = ["cookie"]
 # Show the local variables of the script's own functions in failure messages, secrets redacted.
 #show_locals = true
-# Tell of a run that made no progress, or takes longer, than so many seconds; "interrupt" also ends it.
+# Report a run that made no progress for, or takes longer than, so many seconds; "interrupt" also ends it.
 #stall_after_s = 900
 #max_duration_s = 7200
 #on_overdue = "report"
 # When a run should start, for `supervisor check`: cron, or "every 15 min"; and how late it may be. Best per run, below.
 #schedule = "0 2 * * *"
 #grace_s = 600
-# What to do when the run before is still under way: allow, skip or fail.
+# What to do if an earlier run is still under way: allow, skip or fail.
 #overlap = "allow"
-# false swallows exceptions after they were reported.
+# false suppresses exceptions after they were reported.
 #reraise = true
 # false keeps nothing on disk.
 #journal = true
 
-# Handlers. Their options are those of the classes in supervisor.message_handlers. Secrets stay out of this file by
+# Handlers, with the options of the classes in supervisor.message_handlers. A secret is best kept elsewhere:
 #   { env = "NAME" }                          an environment variable
 #   { file = "PATH" }                         a file of its own
 #   { keyring = "SERVICE", user = "NAME" }    the system's keyring: pip install 'agrc-supervisor[keyring]'
-# Whoever writes one here lets nobody else read the file: chmod 600
+# If you write a secret here, let nobody else read the file: chmod 600
 
 #[handlers.ops]
 #type = "email"
@@ -88,14 +89,14 @@ handlers = ["console"]
 #type = "apprise"
 #urls = [{ env = "APPRISE_URL" }]
 
-# What holds for the runs of one name, over [defaults].
+# Settings of the runs of one name, stronger than [defaults].
 #[runs."nightly parcels"]
 #handlers = ["ops", "chat"]
 #report_on = ["start", "success"]
 #schedule = "0 2 * * 1-5"
 #overlap = "skip"
 
-# A profile has the same tables. It is laid over all of the above when SUPERVISOR_PROFILE=development chooses it.
+# A profile has the same tables, stronger than all of the above. SUPERVISOR_PROFILE=development chooses this one.
 #[profiles.development.defaults]
 #handlers = ["console"]
 

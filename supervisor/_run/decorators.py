@@ -11,7 +11,7 @@ import attrs
 from supervisor._run import lifecycle
 from supervisor._run.boundary import report_background_error
 from supervisor._run.run import Run, current_run, state_of
-from supervisor._run.wrapping import looks_decorated, name_of, wrap
+from supervisor._run.wrapping import is_decoratable, name_of, wrap
 from supervisor._runtime import default_runtime
 from supervisor._settings import Settings
 
@@ -118,7 +118,7 @@ def supervised(*settings: Any, **more_settings: Any) -> Any:
         ConfigurationError: A setting is unknown, of the wrong type or out of range, or the decorated object is not
             a function.
     """
-    if len(settings) == 1 and not more_settings and looks_decorated(settings[0]):
+    if len(settings) == 1 and not more_settings and is_decoratable(settings[0]):
         return _wrapped(settings[0], (), {})
     if settings or "name" in more_settings:
         given = settings_for(settings, more_settings)
@@ -268,7 +268,7 @@ class Supervisor:
     @_explained_method
     def supervised(self, name_or_function: Any = None, /, **changes: Any) -> Any:
         """Make each call of a function a run with these settings; those given here replace them for its runs."""
-        if name_or_function is not None and looks_decorated(name_or_function):
+        if name_or_function is not None and is_decoratable(name_or_function):
             return self.supervised()(name_or_function)
         self._changed(name_or_function, changes)  # raises for a mistake where the decorator stands
 

@@ -1,4 +1,4 @@
-"""Wrap functions of every kind so that each call is a run, and give them the run that they ask for."""
+"""Wrap functions of every kind so that each call is a run, and pass the run to those with a parameter ``run``."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from supervisor._run.run import Run
 
     StartRun = Callable[[], Run]
-    Place = Callable[[Run, tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+    InsertRun = Callable[[Run, tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
 
 _REFUSALS = (RunSkipped, OverlapError)
 
 
-def looks_decorated(value: object) -> bool:
-    """Return whether a decorator got what it decorates, and not a setting."""
+def is_decoratable(value: object) -> bool:
+    """Return whether the argument of a decorator is the function to decorate, and not a setting."""
     return callable(value) or isinstance(value, (classmethod, staticmethod))
 
 
 def name_of(function: Any) -> str:
-    """Return what the runs of a function are called: as the function, or as its file when it is called ``main``."""
+    """Return the name for the runs of a function: its own, or that of its file if it is called ``main``."""
     name: str = getattr(function, "__qualname__", type(function).__name__).rpartition("<locals>.")[2]
     if name == "main":
         from supervisor._exceptions import stem
@@ -43,27 +43,27 @@ def wrap(function: Any, start: StartRun) -> Any:
 
     Args:
         function: A function, coroutine function, generator function or async generator function.
-        start: Makes a run; all state is made afresh by each call of it.
+        start: Makes a new run, with state of its own, for each call.
 
     Raises:
-        ConfigurationError: It is a class, a classmethod or a staticmethod, or cannot be called.
+        ConfigurationError: ``function`` is a class, a classmethod or a staticmethod, or cannot be called.
     """
     if isinstance(function, (classmethod, staticmethod)):
         kind = type(function).__name__
         raise ConfigurationError(f"@supervised stands above @{kind}: put it below, next to the function")
     if isinstance(function, type) or not callable(function):
         raise ConfigurationError(f"@supervised wraps functions and methods, got {function!r}")
-    place = _placing(function)
-    wrapper = _wrapping(function)(function, start, place or _unchanged)
+    insert = _inserting(function)
+    wrapper = _wrapping(function)(function, start, insert or _unchanged)
     functools.update_wrapper(wrapper, function)
-    if place is not None:
+    if insert is not None:
         signature = inspect.signature(function)
         others = [each for each in signature.parameters.values() if each.name != "run"]
         wrapper.__signature__ = signature.replace(parameters=others)
     return wrapper
 
 
-def _wrapping(function: Any) -> Callable[[Any, StartRun, Place], Any]:
+def _wrapping(function: Any) -> Callable[[Any, StartRun, InsertRun], Any]:
     call = getattr(function, "__call__", None)  # noqa: B004 - an object may have an async one
     if inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(call):
         return _async_generator
@@ -74,41 +74,27 @@ def _wrapping(function: Any) -> Callable[[Any, StartRun, Place], Any]:
     return _plain
 
 
-def _plain(function: Any, start: StartRun, place: Place) -> Any:
-    if place is _unchanged:
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            run = start()
-            try:
-                with run:
-                    return function(*args, **kwargs)
-            except _REFUSALS as refusal:
-                if not state_of(run).suppresses(refusal):
-                    raise
-                return None
-
-        return call
-
-    def call_with_run(*args: Any, **kwargs: Any) -> Any:
+def _plain(function: Any, start: StartRun, insert: InsertRun) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
         run = start()
         try:
             with run:
-                args, kwargs = place(run, args, kwargs)
+                args, kwargs = insert(run, args, kwargs)
                 return function(*args, **kwargs)
         except _REFUSALS as refusal:
             if not state_of(run).suppresses(refusal):
                 raise
             return None
 
-    return call_with_run
+    return call
 
 
-def _coroutine(function: Any, start: StartRun, place: Place) -> Any:
+def _coroutine(function: Any, start: StartRun, insert: InsertRun) -> Any:
     async def call(*args: Any, **kwargs: Any) -> Any:
         run = start()
         try:
             async with run:
-                args, kwargs = place(run, args, kwargs)
+                args, kwargs = insert(run, args, kwargs)
                 return await function(*args, **kwargs)
         except _REFUSALS as refusal:
             if not state_of(run).suppresses(refusal):
@@ -118,14 +104,14 @@ def _coroutine(function: Any, start: StartRun, place: Place) -> Any:
     return call
 
 
-def _generator(function: Any, start: StartRun, place: Place) -> Any:
+def _generator(function: Any, start: StartRun, insert: InsertRun) -> Any:
     """Wrap a generator: its run is current while it works, not while its consumer does."""
 
     def generate(*args: Any, **kwargs: Any) -> Any:
         run = start()
         try:
             with run:
-                args, kwargs = place(run, args, kwargs)
+                args, kwargs = insert(run, args, kwargs)
                 generator, state = function(*args, **kwargs), state_of(run)
                 step, given = generator.send, None
                 while True:
@@ -152,14 +138,14 @@ def _generator(function: Any, start: StartRun, place: Place) -> Any:
     return generate
 
 
-def _async_generator(function: Any, start: StartRun, place: Place) -> Any:
+def _async_generator(function: Any, start: StartRun, insert: InsertRun) -> Any:
     """Wrap an async generator as :func:`_generator` does a plain one."""
 
     async def generate(*args: Any, **kwargs: Any) -> Any:
         run = start()
         try:
             async with run:
-                args, kwargs = place(run, args, kwargs)
+                args, kwargs = insert(run, args, kwargs)
                 generator, state = function(*args, **kwargs), state_of(run)
                 step, given = generator.asend, None
                 while True:
@@ -189,11 +175,11 @@ def _unchanged(run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple
     return args, kwargs
 
 
-def _placing(function: Any) -> Place | None:
-    """Return how the run goes among the arguments of a function, or None when it does not ask for it."""
+def _inserting(function: Any) -> InsertRun | None:
+    """Return what inserts the run into the arguments of a function, or None if it has no parameter ``run``."""
     try:
         parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # some builtins have none
+    except (TypeError, ValueError):  # some builtins have no signature
         return None
     parameter = parameters.get("run")
     if parameter is None or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -210,7 +196,7 @@ def _as_keyword(run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tupl
 def _at_position(
     index: int, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Put the run where its parameter stands, unless the caller gave one (a test may)."""
+    """Insert the run at the position of its parameter, unless the caller passed a run, as a test may."""
     if len(args) > index and isinstance(args[index], type(run)):
         return args, kwargs
     run = kwargs.pop("run", run)
