@@ -156,12 +156,12 @@ class Composer:
         )
 
 
-def message_of_script(subject: object, message: object, **extras: Any) -> MessageDetails:
+def message_of_script(subject: object, message: object, **fields: Any) -> MessageDetails:
     """Return a notice of the script as a message; an attachment that is no path is named in its text instead."""
     details, _ = value_types()
     subject, message = _exceptions.safe_text(subject), _exceptions.safe_text(message)
     try:
-        return details(subject, message, **extras)
+        return details(subject, message, **fields)
     except (TypeError, ValueError) as fault:
         return details(subject, f"{message}\n\nLeft out: {fault}")
 

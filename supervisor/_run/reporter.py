@@ -134,7 +134,7 @@ class Reporter:
 
     # While the run lasts
 
-    def notify(self, subject: str | MessageDetails, message: str, **extras: Any) -> None:
+    def notify(self, subject: str | MessageDetails, message: str, **fields: Any) -> None:
         """Send a notice of the script, unless it sends too many."""
         if self._rate_limiter is None:
             self._rate_limiter = RateLimiter()
@@ -142,7 +142,7 @@ class Reporter:
         is_failure = isinstance(subject, details) and subject.kind is Kind.FAILURE
         if not is_failure and not self._rate_limiter.allows(subject):
             return
-        said = subject if isinstance(subject, details) else message_of_script(subject, message, **extras)
+        said = subject if isinstance(subject, details) else message_of_script(subject, message, **fields)
         self._send(self._composer.notice(said))
 
     def report_progress(self, now: float) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from weakref import ref
 
 from supervisor._run import lifecycle
-from supervisor._run.boundary import note_fault, pass_on_progress, reporter_of, safely
+from supervisor._run.boundary import pass_on_progress, reporter_of, safely
 from supervisor._run.state import RunState, current_state
 
 if TYPE_CHECKING:
@@ -132,17 +132,8 @@ class Run:
             html: The text as HTML; None lets handlers make their own.
             blocks: Slack Block Kit blocks; None lets the Slack handler make its own.
         """
-        state = self._state
-        try:
-            state.mark_alive()
-            if attachments == () and html is None and blocks is None:
-                reporter_of(state).notify(subject, message)
-            else:
-                extras = {"attachments": attachments, "html": html, "blocks": blocks}
-                given = {name: each for name, each in extras.items() if each is not None and each != ()}
-                reporter_of(state).notify(subject, message, **given)
-        except Exception:  # noqa: BLE001 - the run's boundary, here without the call of safely(), which takes its time
-            note_fault(state)
+        fields = {"attachments": attachments, "html": html, "blocks": blocks}
+        safely(self._state, _notify, subject, message, fields)
 
     def record(self, /, **values: Any) -> None:
         """Keep values for the summary: they stand in reports, messages and the journal in the order given.
@@ -264,6 +255,11 @@ def _shortest_report(state: RunState) -> RunReport:
     started_at_s = state.started_at_s if state.started_s is not None else state.runtime.clock()
     started_at = datetime.fromtimestamp(started_at_s, UTC)
     return RunReport(id=state.id, name=state.name, outcome=state.outcome, started_at=started_at)
+
+
+def _notify(state: RunState, subject: str | MessageDetails, message: str, fields: dict[str, Any]) -> None:
+    state.mark_alive()
+    reporter_of(state).notify(subject, message, **fields)
 
 
 def _record(state: RunState, values: dict[str, Any]) -> None:
