@@ -13,7 +13,7 @@ import attrs
 import pytest
 from recorders import Recorder
 
-from supervisor import ConfigurationError, Supervisor, supervise, supervised
+from supervisor import ConfigurationError, Run, Supervisor, supervise, supervised
 from supervisor._settings import ALWAYS_REPORTED, Settings, settings_from
 from supervisor.models import Kind
 
@@ -227,6 +227,15 @@ def test_help_explains_each_setting_of_supervisor() -> None:
     assert "Default False" in explained(Supervisor)["handle_errors"]
     parameters = inspect.signature(Supervisor).parameters
     assert [*parameters] == [*inspect.signature(Settings).parameters, "handle_errors"]
+
+
+def test_help_explains_each_setting_of_a_run() -> None:
+    """``help(Run)`` explains the settings that a run has."""
+    shown = inspect.getdoc(Run.settings)
+    assert shown is not None
+    parts = re.split(r"^(\w+): ", shown.partition("\n\n")[2] or shown.partition("\n")[2], flags=re.MULTILINE)
+    texts = {name: " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+    assert texts == explained(Settings)
 
 
 @pytest.mark.parametrize("method", ["supervise", "supervised"])

@@ -55,16 +55,16 @@ def _method_takes_settings(
 
 
 _SETTINGS = inspect.signature(Settings)
+_EXPLANATIONS = (Settings.__doc__ or "").partition("Args:")[2].partition("Raises:")[0]  # "" under python -OO
 _HANDLE_ERRORS = inspect.Parameter("handle_errors", inspect.Parameter.KEYWORD_ONLY, default=False, annotation="bool")
 
 
 def _explained(function: Any) -> Any:
     """Show the settings as parameters of a function, and explain them in its docstring before what it raises."""
     function.__signature__ = _SETTINGS.replace(return_annotation=function.__annotations__["return"])
-    settings = (Settings.__doc__ or "").partition("Args:")[2].partition("Raises:")[0]
     summary, raises, errors = (function.__doc__ or "").partition("Raises:")
-    if settings and raises:  # python -OO leaves no docstrings
-        function.__doc__ = f"{summary}Args:{settings}{raises}{errors}"
+    if _EXPLANATIONS and raises:
+        function.__doc__ = f"{summary}Args:{_EXPLANATIONS}{raises}{errors}"
     return function
 
 
@@ -73,6 +73,10 @@ def _explained_method(method: Any) -> Any:
     parameters = (inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY), *_SETTINGS.parameters.values())
     method.__signature__ = inspect.Signature(parameters, return_annotation=method.__annotations__["return"])
     return method
+
+
+if _EXPLANATIONS:
+    vars(Run)["settings"].__doc__ += f"\n{_EXPLANATIONS.rstrip()}"  # for help(Run)
 
 
 @_takes_settings(Settings)
