@@ -1,4 +1,4 @@
-"""For writers of handlers: a message as HTML or in its parts, the redaction patterns, and handlers by scheme.
+"""For writers of handlers: a message as HTML or in its parts, the kinds of redacted secrets, and handlers by scheme.
 
 Another package offers a handler by an entry point in the group ``supervisor.message_handlers``; its name is the scheme.
 """
