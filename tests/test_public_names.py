@@ -165,7 +165,7 @@ def test_importing_the_handlers_loads_no_client_library() -> None:
 
 
 def test_an_empty_run_without_a_journal_loads_nothing_more() -> None:
-    """A run that tells nothing and keeps nothing needs no more than the import did."""
+    """A run that reports nothing and keeps nothing needs no more than the import did."""
     statement = "import supervisor\nwith supervisor.supervise('night', journal=False): pass"
     more = loaded_by(statement) - loaded_by("import supervisor")
     assert not {each for each in more if each.startswith("supervisor") or each.split(".")[0] in HEAVY}

@@ -1,4 +1,4 @@
-"""Settings: what stands when nothing is said, and how a mistake is told."""
+"""Settings: what stands when nothing is said, and how a mistake is reported."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class RudeKinds(ClassNotInstance):
 
 @pytest.mark.parametrize("kinds", [5, "fiasco", ["fiasco"], [5], RudeKinds], ids=str)
 def test_a_handler_with_wrong_kinds_is_refused(kinds: Any) -> None:
-    """A handler of the user's own that asks for kinds that there are not would never hear a thing: it is refused."""
+    """A handler of the user's own that asks for kinds that there are not would never get a message: it is refused."""
     handler = RudeKinds() if kinds is RudeKinds else Recorder(kinds=kinds)
     with pytest.raises(ConfigurationError, match="kinds"):
         supervise(handlers=[handler])
@@ -106,7 +106,7 @@ def test_too_many_positional_arguments_are_refused(entrance: Callable[..., Any])
 
 
 def test_what_stands_when_nothing_is_said() -> None:
-    """Without settings nobody is told, failures and what is worse would be, and exceptions leave the script."""
+    """Without settings nobody is notified, failures and what is worse would be, and exceptions leave the script."""
     settings = Settings()
     assert settings.name is None
     assert settings.handlers == ()

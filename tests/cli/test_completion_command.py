@@ -33,7 +33,7 @@ def completed(state: Path, typed: str, count: int) -> list[str]:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_code_is_what_the_shell_understands(shell: str, tmp_path: Path) -> None:
-    """The code names the command, tells how to install it, and is no error to the shell where that is there."""
+    """The code names the command, explains how to install it, and is no error to the shell where that is there."""
     result = invoke("completion", shell)
     assert result.exit_code == 0
     assert "_SUPERVISOR_COMPLETE" in result.stdout
@@ -55,7 +55,7 @@ def test_the_code_is_what_the_shell_understands(shell: str, tmp_path: Path) -> N
     ],
 )
 def test_other_shells_are_refused_with_the_reason(shell: str, words: str) -> None:
-    """PowerShell and others are told plainly: 2."""
+    """PowerShell and others are reported plainly: 2."""
     result = invoke("completion", shell)
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr

@@ -186,7 +186,7 @@ def test_init_never_overwrites_unless_told(nowhere: Path) -> None:
 
 
 def test_init_where_nothing_can_be_written_says_so(nowhere: Path) -> None:
-    """A path that cannot be is told with the reason, and leaves nothing behind."""
+    """A path that cannot be is reported with the reason, and leaves nothing behind."""
     (nowhere / "file").touch()
     for arguments in (["file/below.toml"], ["--force", "file/below.toml"]):
         result = invoke("config", "init", *arguments)

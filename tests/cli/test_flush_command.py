@@ -51,7 +51,7 @@ def test_what_fails_is_told_once_with_its_reason_and_stays(
 def test_what_is_refused_for_good_waits_for_failed(
     past: Past, hook: Hook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A refused delivery is told, and tried again only with --failed: when its cause is mended."""
+    """A refused delivery is reported, and tried again only with --failed: when its cause is mended."""
     configured(monkeypatch, tmp_path, ops=hook.url)
     hook.status = 400
     past.message("bad")
@@ -84,7 +84,7 @@ def test_a_handler_that_is_not_configured_is_named_with_what_to_do(
 def test_a_handler_that_cannot_be_built_is_told_with_file_and_line(
     past: Past, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A mistake in a handler's table is told where it stands; its messages stay untouched."""
+    """A mistake in a handler's table is reported where it stands; its messages stay untouched."""
     file = configured(monkeypatch, tmp_path, text='[handlers.ops]\ntype = "webhook"\nurl = "x"\n')
     past.message("first")
     told = document("flush", code=1)

@@ -98,7 +98,7 @@ def test_since_takes_a_date_in_the_machines_zone(past: Past) -> None:
 
 @pytest.mark.parametrize("wrong", ["yesterday", "7", "d", "1e400d", "99999999999d", "2026-13-01", ""])
 def test_what_is_no_time_is_refused(past: Past, wrong: str) -> None:
-    """A --since that means nothing is wrong usage, told with what would be right."""
+    """A --since that means nothing is wrong usage, reported with what would be right."""
     result = invoke("history", "--since", wrong)
     assert result.exit_code == 2
     assert "30min, 12h, 7d" in result.stderr
@@ -120,7 +120,7 @@ def test_an_unknown_name_is_told_with_the_close_ones_first(past: Past) -> None:
 
 
 def test_nothing_found_is_no_error(past: Past) -> None:
-    """A known name without a failure is told as such, and is fine."""
+    """A known name without a failure is reported as such, and is fine."""
     past.run("backup")
     result = invoke("history", "backup", "--failed")
     assert (result.exit_code, result.stdout) == (0, "No run failed of backup.\n")

@@ -55,7 +55,7 @@ def test_a_corrupt_journal_is_told_and_left_alone(state: Path, arguments: list[s
 
 
 def test_a_journal_that_breaks_in_its_middle_is_told(past: Past, state: Path) -> None:
-    """A file whose head is well and whose pages are not is told when they are read."""
+    """A file whose head is well and whose pages are not is reported when they are read."""
     for index in range(200):
         past.run(f"run {index}", values={"text": "x" * 500})
     past.journal.close()
@@ -109,7 +109,7 @@ def test_a_journal_that_is_only_begun_is_empty(state: Path) -> None:
 
 
 def test_a_locked_journal_is_told_after_some_patience(past: Past, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that holds the whole file makes reading wait a while, and is then told."""
+    """A process that holds the whole file makes reading wait a while, and is then reported."""
     monkeypatch.setattr("supervisor._store.sqlite.reader.BUSY_S", 0.2)
     monkeypatch.setattr("supervisor._store.sqlite.reader.open_reader.__kwdefaults__", {"busy_s": 0.2})
     past.run("backup")
@@ -134,7 +134,7 @@ def test_a_write_under_way_does_not_keep_anybody_from_looking(past: Past) -> Non
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read everything")
 def test_a_journal_that_this_user_may_not_read_is_told(past: Past, state: Path) -> None:
-    """Another user's journal is told as such."""
+    """Another user's journal is reported as such."""
     past.run()
     past.journal.close()
     (state / "journal.sqlite3").chmod(0)

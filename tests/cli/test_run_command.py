@@ -41,7 +41,7 @@ def test_help_tells_of_every_option_and_exit_code() -> None:
     ],
 )
 def test_a_wrong_command_line_starts_nothing(arguments: list[str], words: str) -> None:
-    """It is told by exit code 2, what is wrong and what is right."""
+    """It is reported by exit code 2, what is wrong and what is right."""
     result = CliRunner().invoke(main, ["run", *arguments])
     assert result.exit_code == 2
     assert words in " ".join(result.output.split())

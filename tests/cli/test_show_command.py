@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def shown(*arguments: str) -> str:
-    """Return what people are told."""
+    """Return what people see."""
     result = invoke("show", *arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -122,7 +122,7 @@ def test_numbers_stand_beside_what_is_usual_for_them(past: Past) -> None:
 
 
 def test_a_lost_run_says_so(past: Past) -> None:
-    """A run without an end whose process is gone is told as such."""
+    """A run without an end whose process is gone is reported as such."""
     past.run(outcome=None, by=GONE)
     text = shown("nightly parcels")
     assert "died?" in text
@@ -131,7 +131,7 @@ def test_a_lost_run_says_so(past: Past) -> None:
 
 
 def test_a_run_that_stalls_or_is_overdue_says_since_when(past: Past) -> None:
-    """Of a run under way it is told since when it makes no progress or takes too long, and what was wanted."""
+    """Of a run under way it is reported since when it makes no progress or takes too long, and what was wanted."""
     past.run(ago_s=1600, took_s=0, outcome=None, stall_after_s=300, max_duration_s=600)
     head, *rows = shown("nightly parcels").splitlines()
     assert head.split() == ["nightly", "parcels", "stalled,", "overdue"]

@@ -55,7 +55,7 @@ def test_each_handler_gets_a_message_that_says_what_it_is(
 
 
 def test_a_file_that_is_no_toml_is_no_missing_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What is wrong with the only file is told with its line, and not that there was none."""
+    """What is wrong with the only file is reported with its line, and not that there was none."""
     configured(monkeypatch, tmp_path, text="[defaults]\nhandlers = [\n")
     result = invoke("test")
     assert result.exit_code == 2
@@ -64,7 +64,7 @@ def test_a_file_that_is_no_toml_is_no_missing_file(monkeypatch: pytest.MonkeyPat
 
 
 def test_only_the_named_handlers_are_tried(hook: Hook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A name chooses; one that is nobody's is wrong usage, told with what was probably meant."""
+    """A name chooses; one that is nobody's is wrong usage, reported with what was probably meant."""
     configured(monkeypatch, tmp_path, ops=hook.url, chat=refused_url())
     assert [each["handler"] for each in document("test", "ops")] == ["ops"]
     result = invoke("test", "opps")
@@ -132,7 +132,7 @@ def test_what_failed_on_the_way_is_told_with_how_to_mend_it(
 def test_the_servers_own_words_are_told(
     hook: Hook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, remedy: str
 ) -> None:
-    """An HTTP status is told with what the server said."""
+    """An HTTP status is reported with what the server said."""
     hook.status, hook.answer = status, b"the vendor's own words"
     configured(monkeypatch, tmp_path, ops=hook.url)
     (told,) = document("test", code=1)
@@ -161,7 +161,7 @@ def test_a_wrong_password_and_an_unknown_certificate_are_told(monkeypatch: pytes
 def test_a_handler_that_hangs_or_raises_anything_does_not_stop_the_others(
     hook: Hook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Somebody's own handler may hang, exit or raise what it likes: it is told, and the others are tried."""
+    """Somebody's own handler may hang, exit or raise what it likes: it is reported, and the others are tried."""
     folder = tmp_path / "strange_handlers-1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: strange-handlers\nVersion: 1.0\n")

@@ -52,7 +52,7 @@ def problems_of(machine: Machine, text: str, find: Any = handler_class, **enviro
 
 
 def test_an_unknown_type_is_told(machine: Machine) -> None:
-    """The types that there are, are told with file and line."""
+    """The types that there are, are reported with file and line."""
     ((line, text),) = problems_of(machine, '\n[handlers.ops]\ntype = "sengrid"')
     assert line == 3
     assert text.startswith("[handlers.ops] there is no handler of type 'sengrid'; ")
@@ -60,7 +60,7 @@ def test_an_unknown_type_is_told(machine: Machine) -> None:
 
 
 def test_a_misspelt_option_is_told(machine: Machine) -> None:
-    """Each option that the handler does not take is told with the one that was probably meant."""
+    """Each option that the handler does not take is reported with the one that was probably meant."""
     found = problems_of(machine, f'{OPS}\npasword = "x"\n"to addresses" = 1\nhead = 1')
     assert found[0] == (
         8,

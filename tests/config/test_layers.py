@@ -89,7 +89,7 @@ def test_a_handler_of_another_type_begins_anew(machine: Machine) -> None:
 
 
 def test_a_stronger_source_mends_what_a_weaker_one_has_wrong(machine: Machine) -> None:
-    """A handler works when the wrong option is replaced; the mistake is told all the same."""
+    """A handler works when the wrong option is replaced; the mistake is reported all the same."""
     machine.write(OPS.replace('["ops@example.com"]', "{ env = 5 }") + '[handlers.other]\nprefix = "x"', machine.user)
     assert machine.load().unusable == {"ops", "other"}
     configuration = machine.load('[handlers.ops]\nto_addresses = "me@example.com"\n[handlers.other]\ntype = "console"')
@@ -127,7 +127,7 @@ def test_a_profile_is_chosen_by_file_or_variable(machine: Machine) -> None:
 
 
 def test_a_profile_that_is_nowhere_is_told(machine: Machine) -> None:
-    """A misspelt profile would send to whom production sends: it is told, with what was probably meant."""
+    """A misspelt profile would send to whom production sends: it is reported, with what was probably meant."""
     configuration = machine.load(PROFILES, SUPERVISOR_PROFILE="developement")
     (problem,) = configuration.problems
     assert problem.text == (
@@ -152,7 +152,7 @@ def test_the_console_needs_no_table(machine: Machine) -> None:
 
 
 def test_a_handler_that_there_is_not_is_refused(machine: Machine) -> None:
-    """A script that names a handler hears which was probably meant, and which files were read."""
+    """A script that names a handler gets an error that says which was probably meant, and which files were read."""
     configuration = machine.load(OPS)
     with pytest.raises(ConfigurationError) as caught:
         configuration.spec("opps")

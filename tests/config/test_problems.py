@@ -1,4 +1,4 @@
-"""Mistakes in a file: each is told where it stands, all at once, and the rest stays usable."""
+"""Mistakes in a file: each is reported where it stands, all at once, and the rest stays usable."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ MISTAKES: dict[str, tuple[str, int | None, str, str]] = {
 
 @pytest.mark.parametrize(("text", "line", "key", "told"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_told_where_it_is(machine: Machine, text: str, line: int | None, key: str, told: str) -> None:
-    """File, line and key are told, what was expected, and for a misspelt key what was probably meant."""
+    """File, line and key are reported, what was expected, and for a misspelt key what was probably meant."""
     configuration = machine.load(text)
     (problem,) = configuration.problems
     assert told in problem.text
@@ -145,7 +145,7 @@ def test_a_mistake_is_told_where_it_is(machine: Machine, text: str, line: int | 
     ids=lambda each: str(each)[:20],
 )
 def test_what_is_no_text_is_told(machine: Machine, data: bytes, told: str) -> None:
-    """A file in another encoding, with too much in it, or that nobody would write, is told and left out."""
+    """A file in another encoding, with too much in it, or that nobody would write, is reported and left out."""
     machine.file.write_bytes(data)
     (problem,) = machine.load().problems
     assert told in problem.text
@@ -271,7 +271,7 @@ def test_nothing_that_is_toml_is_raised(machine: Machine, table: dict[str, Any])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=40) | st.text("[]\"'.=#\\\n{},a1", max_size=40).map(str.encode))
 def test_nothing_that_is_no_toml_is_raised(machine: Machine, data: bytes) -> None:
-    """Bytes of any sort are read, or told as a problem."""
+    """Bytes of any sort are read, or reported as a problem."""
     machine.file.write_bytes(data)
     configuration = machine.load()
     assert configuration.files or configuration.problems

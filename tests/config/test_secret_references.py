@@ -1,4 +1,4 @@
-"""Secrets: where they may stand, what is told when they are missing, and that nothing shows them."""
+"""Secrets: where they may stand, what is reported when they are missing, and that nothing shows them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def missing(spec: HandlerSpec, **environ: str) -> str:
-    """Return what is told when a handler's secrets are looked for in vain."""
+    """Return what is reported when a handler's secrets are looked for in vain."""
     with pytest.raises(ConfigurationProblems) as caught:
         spec.resolved(environ)
     assert Redactor().text(str(caught.value)) == str(caught.value), "whoever logs it would take the evidence out"
@@ -50,7 +50,7 @@ def missing(spec: HandlerSpec, **environ: str) -> str:
 
 
 def test_a_secret_in_a_variable(machine: Machine) -> None:
-    """It is looked for when the handler is made, and a missing one is told with file, line, handler and key."""
+    """It is looked for when the handler is made, and a missing one is reported with file, line, handler and key."""
     spec = machine.load(SENDGRID.format('{ env = "SENDGRID_API_KEY" }')).spec("ops")
     assert spec.resolved({"SENDGRID_API_KEY": "SG.x"})["api_key"] == "SG.x"
     start = f"{machine.file}:4: [handlers.ops] api_key is missing: environment variable SENDGRID_API_KEY is "
@@ -59,7 +59,7 @@ def test_a_secret_in_a_variable(machine: Machine) -> None:
 
 
 def test_a_secret_in_a_file(machine: Machine) -> None:
-    """The line end is not part of it, and all that can be wrong with the file is told."""
+    """The line end is not part of it, and all that can be wrong with the file is reported."""
     spec = machine.load(SENDGRID.format('{ file = "secrets/key" }')).spec("ops")
     path = machine.project / "secrets" / "key"
     start = f"{machine.file}:4: [handlers.ops] api_key is missing: file {path} "
@@ -80,7 +80,7 @@ def test_a_secret_in_a_file(machine: Machine) -> None:
 
 
 def test_a_secret_in_the_keyring(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked for by service and user; a missing one, and a keyring that cannot be used, are told."""
+    """It is asked for by service and user; a missing one, and a keyring that cannot be used, are reported."""
     keyring = pytest.importorskip("keyring")
     backends = pytest.importorskip("keyring.backends.fail")
     known = {("sendgrid", "gis"): "SG.x"}
@@ -103,7 +103,7 @@ def test_a_secret_in_the_keyring(machine: Machine, monkeypatch: pytest.MonkeyPat
 
 
 def test_all_missing_secrets_of_a_handler_are_told_at_once(machine: Machine) -> None:
-    """Secrets may be in lists and mappings too, and whoever mends one hears of the others."""
+    """Secrets may be in lists and mappings too, and whoever mends one sees the others."""
     spec = machine.load(
         """
         [handlers.x]

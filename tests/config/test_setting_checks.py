@@ -55,7 +55,7 @@ def test_a_variable_gives_a_setting(machine: Machine, name: str, text: str, valu
 
 
 def test_each_setting_has_a_variable(machine: Machine) -> None:
-    """All settings but the name and those that are mappings can be given by a variable; a wrong one is told."""
+    """All settings but the name and those that are mappings can be given by a variable; a wrong one is reported."""
     assert {*FIELDS, "name"} == {field.name for field in attrs.fields(Settings) if field.init}
     for name in FIELDS:
         if not has_variable(name):

@@ -84,7 +84,7 @@ def test_the_exception_of_a_block_leaves_it() -> None:
 
 
 def test_reraise_false_goes_on_behind_the_block() -> None:
-    """With ``reraise=False`` the script goes on behind the block, and the failure was told."""
+    """With ``reraise=False`` the script goes on behind the block, and the failure was reported."""
     recorder = Recorder()
     with quiet("block", handlers=[recorder], reraise=False) as run:
         raise KeyError("apn")
@@ -109,7 +109,7 @@ def test_reraise_false_in_an_async_block() -> None:
 
 @pytest.mark.parametrize("again", ["inside", "behind"])
 def test_a_run_is_entered_once(again: str) -> None:
-    """Entering a run a second time is a mistake of the caller's, told with its remedy; the first is not hurt by it."""
+    """Entering a run a second time is a mistake of the caller, reported with its remedy; the first one is not affected."""
     with quiet("block") as run:
         if again == "inside":
             with pytest.raises(RunStateError, match="'block' has been entered already: call supervise"), run:

@@ -168,7 +168,7 @@ def test_the_next_run_tells_that_supervisor_was_killed(jobs: Jobs) -> None:
 
 
 def test_a_program_that_outlives_supervisor_is_told_of(jobs: Jobs) -> None:
-    """When we are killed the program lives on: who tells of the death says so, with its process and how to end it."""
+    """When we are killed the program lives on: the message about the death names its process and how to end it."""
     process = jobs.start("--name", "job", "--", jobs.write("sleeps.sh", SLEEPS))
     pid = number_in(jobs.folder / "pid")
     until(lambda: jobs.runs() and jobs.runs()[0]["child_pid"], "its process is not in the journal")

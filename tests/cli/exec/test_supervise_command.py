@@ -1,4 +1,4 @@
-"""Any program as a supervised run: its exit code, its output, and what is told of it."""
+"""Any program as a supervised run: its exit code, its output, and what is reported it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_failure_shows_exit_code_command_and_the_last_of_the_output(jobs: Jobs
 
 
 def test_a_success_tells_of_the_recovery(jobs: Jobs) -> None:
-    """A program that works again is told of once."""
+    """A program that works again is reported once."""
     path = jobs.write("job.sh", "#!/bin/sh\ntest -e mended\n")
     jobs.run("--", path)
     (jobs.folder / "mended").touch()
@@ -238,7 +238,7 @@ def test_stdin_is_the_programs(jobs: Jobs) -> None:
 
 
 def test_it_works_with_a_bare_environment(jobs: Jobs) -> None:
-    """Without HOME, without any variable but the path of its own packages, the program runs and is told of."""
+    """Without HOME, without any variable but the path of its own packages, the program runs and is reported."""
     env = {name: jobs.environment[name] for name in ("PYTHONPATH", "SUPERVISOR_STATE", "SUPERVISOR_CONFIG")}
     plain: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [*SUPERVISOR, "run", "--", "/bin/sh", "-c", "exit 1"]
@@ -262,7 +262,7 @@ def test_the_environment_and_signals_of_the_program_are_as_ever(jobs: Jobs) -> N
 
 
 def test_no_journal_keeps_nothing_and_still_tells(jobs: Jobs) -> None:
-    """With ``--no-journal`` a failure is told, and nothing is written down."""
+    """With ``--no-journal`` a failure is reported, and nothing is written down."""
     assert jobs.run("--no-journal", "--", "false").code == 1
     assert jobs.kinds() == ["failure"]
     assert jobs.runs() == []
@@ -278,7 +278,7 @@ def test_options_win_over_the_configuration(jobs: Jobs) -> None:
 
 
 def test_settings_that_are_wrong_together_start_nothing(jobs: Jobs) -> None:
-    """A configuration that no run can have is told by exit code 2, and the program is not started."""
+    """A configuration that no run can have is reported by exit code 2, and the program is not started."""
     jobs.configure('[defaults]\nhandlers = ["ops"]\n')
     done = jobs.run("--schedule", "61 * * * *", "--", "touch", "started")
     assert done.code == 2
@@ -294,7 +294,7 @@ def test_an_unknown_handler_does_not_keep_the_program_from_running(jobs: Jobs) -
 
 
 def test_a_journal_that_cannot_be_used_does_not_keep_the_program_from_running(jobs: Jobs) -> None:
-    """Without a directory for the journal the program runs, and its failure is told."""
+    """Without a directory for the journal the program runs, and its failure is reported."""
     blocked = jobs.folder / "blocked"
     blocked.write_text("no directory")
     done = jobs.run("--", "sh", "-c", "exit 3", env={"SUPERVISOR_STATE": str(blocked / "state")})

@@ -39,7 +39,7 @@ def test_an_overlapping_run_is_skipped(jobs: Jobs) -> None:
 
 
 def test_an_overlapping_run_fails(jobs: Jobs) -> None:
-    """With ``--overlap fail`` the program is not started, the exit code is 1, and the failure is told."""
+    """With ``--overlap fail`` the program is not started, the exit code is 1, and the failure is reported."""
     path = jobs.write("job.sh", WAITS)
     first = jobs.start("--overlap", "fail", "--", path, stdin=subprocess.PIPE)
     wait_for(b"ready", first)
@@ -85,7 +85,7 @@ def test_progress_of_a_program_that_has_joined_is_a_sign_of_life(jobs: Jobs) -> 
 
 
 def test_a_program_that_takes_too_long_is_told_of_and_goes_on(jobs: Jobs) -> None:
-    """``--max-duration`` only tells."""
+    """``--max-duration`` only reports."""
     assert jobs.run("--max-duration", "0.3", "--", "sleep", "1").code == 0
     assert jobs.kinds() == ["overdue", "recovery"]
     assert jobs.runs()[0]["outcome"] == "success"
