@@ -1,7 +1,7 @@
-"""How it is told that a run died: with its log, its last sign of life, and what may have outlived it.
+"""The message that a run died: with its log, its last sign of life, and what may have outlived it.
 
-The next run of its name tells it, or a check. Both hold up others meanwhile, so no disk is waited for that does not
-answer, and whatever is in the place of a log, the message comes.
+The next run of its name sends it, or a check. The script, or the next check, waits meanwhile: so a disk that does not
+answer is not waited for, and the message is sent whatever stands in the place of a log.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from supervisor._models.values import MessageDetails, RunReport
     from supervisor._store.records import RunRecord
 
-LOOK_S = 2.0
-SHARED = "it may end with lines of the run that tells this"
+READ_S = 2.0
+SHARED = "it may end with lines of the run that sends this message"
 _END_BYTES = 64 * 1024
 _COMMAND_LIMIT = 200
-_NO_ANSWER = f"Its log is not attached: it did not answer within {LOOK_S:g} s."
+_NO_ANSWER = f"Its log is not attached: it did not answer within {READ_S:g} s."
 
 T = TypeVar("T")
 _hanging: list[threading.Thread] = []
@@ -48,7 +48,7 @@ class Left(NamedTuple):
     """What a run has left.
 
     Args:
-        logs: The log that it was told of and its own, as they are now.
+        logs: The log that the script named and the run's own, as they are now.
         end: The end of its own log, as it stands there.
         written_at: When its own log was last written to; None where that is not known.
         note: What else there is to say, in a sentence; "" for nothing.
@@ -66,7 +66,7 @@ def died(  # noqa: PLR0913 - what a message is made of
     state: str,
     redact: Callable[[str], str],
     past: Past | None = None,
-    slow: AlertSummary | None = None,
+    summary: AlertSummary | None = None,
     shared_log: str | None = None,
 ) -> MessageDetails:
     """Return the message that a run died.
@@ -76,11 +76,11 @@ def died(  # noqa: PLR0913 - what a message is made of
         state: The directory of the journal, in which the runs' own logs are too.
         redact: Takes secrets out of a text.
         past: What came before the run; None where that is not known.
-        slow: How it had stalled or taken too long; None where that is not known.
-        shared_log: The log of the run that tells, which may be the same file; None where no run tells.
+        summary: How it had stalled or taken too long; None where that is not known.
+        shared_log: The log of the run that sends the message, which may be the same file; None where a check does.
     """
     path = record.report.log_path
-    left = within(LOOK_S, lambda: _left(record.report, state)) or Left(note=_NO_ANSWER)
+    left = within(READ_S, lambda: _left(record.report, state)) or Left(note=_NO_ANSWER)
     logs = tuple(
         attrs.evolve(each, note=each.note or SHARED) if str(each.path) == shared_log else each for each in left.logs
     )
@@ -93,7 +93,7 @@ def died(  # noqa: PLR0913 - what a message is made of
         log_tail=last_lines((redact(left.end),)) if left.end else (),
     )
     note = " ".join(filter(None, (*_how(record, seen_at), left.note, _program(record))))
-    details = message_for(Kind.DIED, report, logs, note, past, slow)
+    details = message_for(Kind.DIED, report, logs, note, past, summary)
     still_runs = record.child is not None and lives(record.child)
     return attrs.evolve(details, subject=f"{details.subject}; its program still runs") if still_runs else details
 
@@ -112,20 +112,20 @@ def _how(record: RunRecord, seen_at: datetime) -> Iterator[str]:
 # Its logs
 
 
-def within(limit_s: float, look: Callable[[], T]) -> T | None:
-    """Return what a look at files finds, or None where it takes too long, or an earlier one still does.
+def within(limit_s: float, read: Callable[[], T]) -> T | None:
+    """Return what is read from files, or None where that takes too long, or an earlier attempt still does.
 
-    A disk over the network that is gone may hold up whoever looks at it for ever, and nothing can end that but the
-    process's end. So a thread looks, and where one was left behind, nobody looks again before it has come back.
+    Reading from a network disk that is gone may block for ever, and only the end of the process ends that. So a thread
+    reads; while one is blocked, no other is started.
 
     Args:
         limit_s: How many seconds it may take.
-        look: Looks; it raises nothing.
+        read: Reads, and raises nothing.
     """
     if any(each.is_alive() for each in _hanging):
         return None
     found: list[T] = []
-    thread = threading.Thread(target=lambda: found.append(look()), name=f"{THREAD_PREFIX}looks at a log", daemon=True)
+    thread = threading.Thread(target=lambda: found.append(read()), name=f"{THREAD_PREFIX}reads a log", daemon=True)
     try:
         thread.start()
     except RuntimeError:  # no threads any more

@@ -44,7 +44,7 @@ class ReadableJournal(Protocol):
         """Return which schedules the configuration has or had."""
 
     def last_check(self, awake_s: float) -> LastCheck:
-        """Return when a check last looked, and when the machine slept."""
+        """Return when the last check was, and when the machine slept."""
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +86,7 @@ class View:
         newest: The newest run of each name.
         unended: The runs that have not ended.
         schedules: The schedules that the configuration has or had, by the names of the runs.
-        last_check: When a check looked before this moment, and how long the machine slept.
+        last_check: When the check before this moment was, and how long the machine slept.
         margin: How much longer than its limits a run may take before it is called stalled or overdue.
     """
 
@@ -148,7 +148,7 @@ def view_of(
 
 
 def view_of_check(journal: Store, configured: Mapping[str, ConfiguredSchedule], now: datetime, awake_s: float) -> View:
-    """Note that a check looks now, and which schedules it saw, and return what it sees; see :func:`view_of`.
+    """Note in the journal that a check is made now, and which schedules it saw; return its view (:func:`view_of`).
 
     Raises:
         JournalUnavailable: The journal cannot be read or written.

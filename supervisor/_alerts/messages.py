@@ -124,7 +124,7 @@ def goes_on(report: RunReport, lasted_s: float, now: datetime | None = None) -> 
 
 def ended_well(report: RunReport, now: datetime, past: Past, summary: AlertSummary) -> MessageDetails:
     """Return the message that a run ended well which had stalled or was overdue, the same that it would send itself."""
-    return attrs.evolve(message_for(Kind.RECOVERY, report, past=past, slow=summary), created_at=now)
+    return attrs.evolve(message_for(Kind.RECOVERY, report, past=past, alerts=summary), created_at=now)
 
 
 # Missed
@@ -137,7 +137,7 @@ def missed(alert: Alert, view: View, last_run: RunRecord | None, booted_at: date
         alert: Which ones.
         view: What the check saw.
         last_run: The newest run of that name; None when there never was one.
-        booted_at: When the machine was started; None where it does not tell.
+        booted_at: When the machine was started; None where that is not known.
     """
     plan, due = alert.plan, alert.due
     assert plan is not None

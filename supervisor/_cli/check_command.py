@@ -41,7 +41,7 @@ _MOST_WAITING = 10
     "handlers",
     multiple=True,
     metavar="NAME",
-    help="Tell this configured handler instead of those that are configured for each script; may be repeated.",
+    help="Notify this configured handler instead of those that are configured for each script; may be repeated.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print only what no handler has taken, and what goes wrong.")
 @click.option(
@@ -65,15 +65,15 @@ _MOST_WAITING = 10
 def command(  # noqa: PLR0913, PLR0917 - one for each option
     handlers: tuple[str, ...], quiet: bool, ping: str | None, no_deliver: bool, deadline_s: float, as_json: bool
 ) -> None:
-    """Find runs that died, hang or never started, tell of them, and deliver what waits.
+    """Find runs that died, hang or never started, notify people, and deliver what waits.
 
     Let a scheduler run it every few minutes; `supervisor schedule` prints the lines for that.
 
     It finds runs whose process is gone and that never ended; runs under way for longer than their max_duration_s, or
     without progress for their stall_after_s; and starts that were missed: a run's schedule, or the one in
     [runs."NAME"] of the configuration, passed by more than its grace_s, be it that the scheduler did not start the
-    script or that the machine was off or asleep. Each finding is told once, to the handlers that are configured for
-    that script, and so is that it is over. Where no handler is configured it is printed, so that cron mails it.
+    script or that the machine was off or asleep. The handlers that are configured for that script are notified once,
+    and once more when it is over. Where no handler is configured it is printed, so that cron mails it.
     """
     pinger = _pinger(ping) if ping else None
     with _log_shown() as shown:
@@ -129,7 +129,7 @@ def _checked(
     from supervisor._config.active import active
 
     check = Check(journal, configuration, (lambda _: chosen) if chosen else active().handlers_for)
-    checked = check.look()
+    checked = check.raise_alerts()
     with shown.muted():
         delivered = check.deliver(checked.new, _finder(configuration, chosen), deadline_s)
     return Result(checked=checked, delivered=delivered)
@@ -214,7 +214,7 @@ class _Shown(logging.Handler):
 
     @contextmanager
     def muted(self) -> Iterator[None]:
-        """Be quiet, where that is wanted, while messages are delivered: the exit code and the outbox tell of them."""
+        """Be quiet, where that is wanted, while messages are delivered: exit code and outbox show the outcome."""
         self._is_delivering = True
         try:
             yield

@@ -1,4 +1,4 @@
-"""What the commands tell of a run: to people in words, to programs as a document."""
+"""What the commands show of a run: in words for people, as a document for programs."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def standing_of(record: RunRecord, now: datetime | None = None) -> Standing:
 
 
 def program_words(program: Process, name: str) -> str:
-    """Return whether the program that `supervisor run` has started lives, as far as that can be told."""
+    """Return whether the program that `supervisor run` has started lives, as far as that is known."""
     state = lives(program)
     return f"{name} {'may still run' if state is None else 'still runs' if state else 'is gone'}"
 
@@ -126,7 +126,7 @@ def took_s(record: RunRecord, now: datetime | None = None) -> float:
 
 
 def stands_out(record: RunRecord, usual: Baseline | None) -> bool:
-    """Tell whether a success took much longer or shorter than usual, or a run under way takes much longer."""
+    """Return whether a success took much longer or shorter than usual, or a run under way takes much longer."""
     from supervisor._messages.baseline import LEAST_DURATION_S
 
     ended = record.report.outcome
@@ -198,7 +198,7 @@ def progress_line(record: RunRecord, columns: int) -> str:
 
 
 def left_s(record: RunRecord, now: datetime) -> float | None:
-    """Return the seconds that a run needs yet, by its last progress; None where that cannot be told."""
+    """Return the seconds that a run needs yet, by its last progress; None where that is not known."""
     progress = record.report.progress
     if progress is None or progress.eta_s is None or record.progress_at is None:
         return None
@@ -208,13 +208,13 @@ def left_s(record: RunRecord, now: datetime) -> float | None:
 def run_document(
     record: RunRecord, usual: Baseline | None = None, *, standing: Standing | None = None, traceback: bool = False
 ) -> dict[str, Any]:
-    """Return what programs are told of a run.
+    """Return a run as a document for programs.
 
     Args:
         record: The run.
         usual: What is usual for its duration; None where that is not known.
         standing: How it stands; None means by its own limits now.
-        traceback: True tells all of its error, False in short.
+        traceback: True for all of its error, False for it in short.
     """
     report, found, program = record.report, standing or standing_of(record), record.child
     same = ("id", "name", "outcome", "started_at", "ended_at")
@@ -242,7 +242,7 @@ def run_document(
 
 
 def usual_document(usual: Baseline | None) -> dict[str, Any] | None:
-    """Return what programs are told of what is usual for a duration."""
+    """Return what is usual for a duration as a document for programs."""
     if usual is None:
         return None
     numbers = {"median_s": usual.median, "low_s": usual.low, "high_s": usual.high}
@@ -250,7 +250,7 @@ def usual_document(usual: Baseline | None) -> dict[str, Any] | None:
 
 
 def progress_document(record: RunRecord) -> dict[str, Any] | None:
-    """Return what programs are told of a run's last progress."""
+    """Return a run's last progress as a document for programs."""
     progress = record.report.progress
     if progress is None:
         return None

@@ -77,7 +77,7 @@ class Now:
     more_names: int = 0
 
 
-def look(reader: JournalReader | None, now: datetime | None = None) -> Now:
+def read_status(reader: JournalReader | None, now: datetime | None = None) -> Now:
     """Return what there is to see now."""
     from supervisor._alerts.evaluation import missed_starts
 
@@ -128,7 +128,7 @@ def configured_schedules(configuration: Configuration) -> dict[str, ConfiguredSc
 
 
 def memory_of(record: RunRecord) -> Memory | None:
-    """Return what the process of a run has in memory now; None where that cannot be told."""
+    """Return what the process of a run has in memory now; None where that is not known."""
     from supervisor._store.processes import hostname
 
     if record.report.host != hostname() or record.is_gone:
@@ -155,7 +155,7 @@ def _rss(process: Any) -> int:
 
 
 def document(now: Now) -> dict[str, Any]:
-    """Return what programs are told."""
+    """Return it for programs."""
     return {
         "at": now.at,
         "under_way": [_run_document(each, now.at) for each in now.runs],

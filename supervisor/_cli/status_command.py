@@ -9,7 +9,7 @@ import click
 
 from supervisor._cli import run_facts, shared
 from supervisor._cli.shared import Column, Styled, line, paint
-from supervisor._cli.snapshot import Memory, Now, UnderWay, document, look
+from supervisor._cli.snapshot import Memory, Now, UnderWay, document, read_status
 from supervisor._terminal import is_terminal
 from supervisor._text import counted, duration, size
 
@@ -42,14 +42,14 @@ def command(watch: bool, as_json: bool) -> None:
         if watch:
             _watch(reader)
         elif as_json:
-            shared.print_json(document(look(reader)))
+            shared.print_json(document(read_status(reader)))
         elif reader is None:
             shared.say(shared.no_journal_yet())
         else:
-            shared.say("\n".join(told(look(reader))))
+            shared.say("\n".join(status_lines(read_status(reader))))
 
 
-def told(now: Now) -> Iterator[str]:
+def status_lines(now: Now) -> Iterator[str]:
     """Yield the lines that a person reads."""
     if now.runs or now.missed:
         yield _summary(now)
@@ -75,7 +75,7 @@ def told(now: Now) -> Iterator[str]:
 
 
 def _summary(now: Now) -> str:
-    """Return how many runs are under way, and how much needs a look."""
+    """Return how many runs are under way, and what is wrong."""
     standings = [each.standing for each in now.runs]
     dead = sum(each.has_died for each in standings)
     wrong = {
@@ -218,7 +218,7 @@ def _watch(reader: JournalReader | None) -> None:
         try:
             while True:
                 reader = reader or shared.journal()
-                lines = list(told(look(reader))) if reader is not None else [shared.no_journal_yet()]
+                lines = list(status_lines(read_status(reader))) if reader is not None else [shared.no_journal_yet()]
                 live.update(Text.from_ansi("\n".join(lines)), refresh=True)
                 time.sleep(REFRESH_S)
         except KeyboardInterrupt:

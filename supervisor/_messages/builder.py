@@ -34,7 +34,7 @@ def message_for(  # noqa: PLR0913, PLR0917 - each is one independent fact that a
     attachments: Iterable[Any] = (),
     note: str = "",
     past: Past | None = None,
-    slow: AlertSummary | None = None,
+    alerts: AlertSummary | None = None,
 ) -> MessageDetails:
     """Return the message of one kind about a run.
 
@@ -46,13 +46,13 @@ def message_for(  # noqa: PLR0913, PLR0917 - each is one independent fact that a
         attachments: Files that go with the message.
         note: A sentence to show after the first one; "" for none.
         past: The runs before it, to compare it with; None where they are not known.
-        slow: How it stalled or took too long; None where it did not. It is shown before the note, and in the headline
+        alerts: How it stalled or took too long; None where it did not. It is shown before the note, and in the headline
             of a run that ended well.
     """
     summary = Summary(note=note) if past is None else _compared_summary(kind, report, note, past)
-    subject = subject_for(kind, report, summary, slow.clause if slow is not None else "")
-    if slow is not None:
-        summary = attrs.evolve(summary, note=" ".join(filter(None, (slow.sentence, note))))
+    subject = subject_for(kind, report, summary, alerts.clause if alerts is not None else "")
+    if alerts is not None:
+        summary = attrs.evolve(summary, note=" ".join(filter(None, (alerts.sentence, note))))
     return MessageDetails(subject, "", tuple(attachments), kind=kind, report=report, parts=(summary,))
 
 

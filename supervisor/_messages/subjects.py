@@ -28,14 +28,14 @@ _OTHERS = {
 }
 
 
-def subject_for(kind: Kind, report: RunReport, summary: Summary, slow: str = "") -> str:
+def subject_for(kind: Kind, report: RunReport, summary: Summary, alerts: str = "") -> str:
     """Return the headline of a message about a run: what happened, where and, in a few words, why.
 
     Args:
         kind: The kind of the message.
         report: The run.
         summary: How it compares with earlier runs.
-        slow: A clause for a run that ended well but had stalled or was overdue; "" for neither.
+        alerts: A clause for a run that ended well but had stalled or was overdue; "" for neither.
     """
     if kind is Kind.FAILURE:
         verb = VERBS.get(report.outcome or Outcome.FAILURE, "failed")
@@ -43,9 +43,9 @@ def subject_for(kind: Kind, report: RunReport, summary: Summary, slow: str = "")
         return one_line(f"{report.name} {verb} on {report.host}" + (f": {why}" if why else ""))
     if kind is Kind.PROGRESS:
         return one_line(f"{report.name} on {report.host}: {progress_text(report)}")
-    slowly = f": {slow}" if slow and kind in _GOOD else ""
+    clause = f": {alerts}" if alerts and kind in _GOOD else ""
     headline = _OTHERS[kind].format(name=report.name, host=report.host)
-    return one_line(headline + slowly + _anomalies(kind, report, summary))
+    return one_line(headline + clause + _anomalies(kind, report, summary))
 
 
 def stalled_subject(report: RunReport, silent_s: float) -> str:

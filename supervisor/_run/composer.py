@@ -151,7 +151,7 @@ class Composer:
             state=self._recorder.state_directory,
             redact=self._redact().text,
             past=self._recorder.earlier_runs(record.report.id),
-            slow=self._recorder.alerts_of(record.report.id),
+            summary=self._recorder.alerts_of(record.report.id),
             shared_log=self._run.log_path,
         )
 

@@ -49,7 +49,7 @@ def test_good_ends_have_it_in_subject_and_text() -> None:
     """A recovery has all of it: that it recovered, how it was slow, and the failures before it."""
     slow = AlertSummary(stalls=1, stalled_at=AT, lasted_s=720, is_overdue=True)
     past = Past(failures=3, failing_since=AT)
-    message = message_for(Kind.RECOVERY, report(outcome=Outcome.SUCCESS), past=past, slow=slow)
+    message = message_for(Kind.RECOVERY, report(outcome=Outcome.SUCCESS), past=past, alerts=slow)
     assert message.subject == "night recovered on vm: it had stalled and was overdue"
     assert " ".join(message.message.split()).startswith(
         f"night recovered on vm: it succeeded after 41 min. It had stalled at {local_time(AT)} for 12 min and was "
@@ -59,7 +59,7 @@ def test_good_ends_have_it_in_subject_and_text() -> None:
 
 def test_bad_ends_have_it_in_the_text_alone() -> None:
     """The subject of a failure is as ever, and it has one sentence more."""
-    message = message_for(Kind.FAILURE, report(outcome=Outcome.FAILURE), (), "Note.", slow=AlertSummary(stalls=2))
+    message = message_for(Kind.FAILURE, report(outcome=Outcome.FAILURE), (), "Note.", alerts=AlertSummary(stalls=2))
     assert message.subject == "night failed on vm"
     assert message.message.startswith("night failed on vm after 41 min. It had stalled 2 times. Note.")
 

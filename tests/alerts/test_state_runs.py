@@ -62,7 +62,7 @@ def fail(recorder: Recorder) -> None:
 def looks(journal: Journal, *handlers: Recorder, later_s: float = 0.0) -> list[str]:
     """Let a check look, and return the subjects of what it tells."""
     check = Check(journal, Configuration(), lambda _: handlers, clock=lambda: time.time() + later_s)
-    looked = check.look()
+    looked = check.raise_alerts()
     check.deliver(looked.new, {each.name: each for each in handlers}.get, PATIENCE_S)
     return [each.message.subject for each in looked.new]
 

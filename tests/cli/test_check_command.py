@@ -200,7 +200,7 @@ def test_a_killed_script_is_told_once(machine: Machine, hook: Hook) -> None:
     done = machine.check()
     assert done.returncode == 1, done.stderr
     assert "DIED      nightly parcels died on" in done.stdout
-    assert done.stdout.endswith("1 script: 1 new finding\n")
+    assert done.stdout.endswith("1 script: 1 new alert\n")
     done = machine.check()
     assert (done.returncode, done.stdout, done.stderr) == (0, "all is well: 1 script, nothing waits\n", "")
     assert len(hook.told) == 1
@@ -245,7 +245,7 @@ def test_a_start_that_was_missed_is_told_once(machine: Machine, hook: Hook) -> N
     done = machine.check(shift_s=HOUR + 60)
     assert done.returncode == 0
     assert done.stdout.splitlines()[0].startswith("still     nightly parcels: missed since ")
-    assert done.stdout.endswith("1 script: 1 told before and still so\n")
+    assert done.stdout.endswith("1 script: 1 known before and still so\n")
     record_run(machine.state, time.time() + HOUR + 100)
     done = machine.check(shift_s=HOUR + 120)
     assert done.returncode == 0, done.stdout

@@ -67,8 +67,8 @@ class Result:
         scripts = counted(self.checked.names, "script")
         found = sum(each.alert.kind is not Kind.RECOVERY for each in self.new)
         parts = (
-            (found, f"{counted(found, 'new finding')}"),
-            (len(self.open), f"{len(self.open)} told before and still so"),
+            (found, f"{counted(found, 'new alert')}"),
+            (len(self.open), f"{len(self.open)} known before and still so"),
             (len(self.delivered.failed), f"{counted(len(self.delivered.failed), 'message')} refused"),
             (len(self.delivered.waiting), f"{counted(len(self.delivered.waiting), 'message')} not delivered yet"),
         )
@@ -145,7 +145,7 @@ def pinger(url: str) -> HealthchecksHandler:
 
 
 def ping(handler: HealthchecksHandler, subject: str, text: str, *, works: bool) -> None:
-    """Tell that a check was made: success whatever it found, since people are notified of alerts by messages.
+    """Report that a check was made: success whatever it found, since people are notified of alerts by messages.
 
     Args:
         handler: What :func:`pinger` returned.

@@ -50,7 +50,7 @@ class Checked:
     """What a check found.
 
     Args:
-        at: When it looked.
+        at: When the check was made.
         names: How many names of runs there are, or should be.
         new: What is new: alerts first, then what is over.
         open: What people were notified of before and is still so.
@@ -88,7 +88,7 @@ class Check:
         handlers_of: Returns the handlers that are notified of the runs of a name.
         clock: Returns seconds since 1970, as the journal's clock does.
         awake: Returns seconds by a clock that stands still while the machine sleeps.
-        booted_at: Returns when the machine was started, None where it does not tell.
+        booted_at: Returns when the machine was started, None where that is not known.
     """
 
     def __init__(  # noqa: PLR0913 - the seams for tests
@@ -109,7 +109,7 @@ class Check:
         self._booted_at = booted_at or _booted_at
         self._dispatchers: dict[tuple[int, ...], Dispatcher] = {}
 
-    def look(self) -> Checked:
+    def raise_alerts(self) -> Checked:
         """Find what is wrong, and store what is new for the handlers; nothing is sent yet.
 
         Raises:
@@ -177,7 +177,7 @@ class Check:
         """Send what is new and what waits, and return what became of it.
 
         Args:
-            new: What :meth:`look` stored.
+            new: What :meth:`raise_alerts` stored.
             find: Returns the handler of a name in the outbox; None when it is not known here.
             deadline_s: The most seconds to wait; None sends nothing, and what is new waits for the next who delivers.
 

@@ -74,7 +74,7 @@ class Finder:
         journal: The journal.
         view: What the check sees.
         known: The alerts that people were notified of, and that are not over as far as the journal knows.
-        booted_at: Returns when the machine was started, None where it does not tell.
+        booted_at: Returns when the machine was started, None where that is not known.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Finder:
             state=os.path.dirname(self._journal.path),  # noqa: PTH120 - a text
             redact=active().redactor().text,
             past=self._journal.past(report.name, before=report.id),
-            slow=self._alerts_of(report.id),
+            summary=self._alerts_of(report.id),
         )
         return attrs.evolve(details, created_at=self._view.now)
 
@@ -203,7 +203,7 @@ class Finder:
             if run.outcome is None and not run.is_gone:
                 return self._goes_on(run, record)
         if run is None or run.outcome is not None or record.kind is not Kind.DIED:
-            # It failed or died, which is told as that, or nobody knows it any more.
+            # It failed or died, which has a message of its own, or it is no longer kept.
             self._journal.resolve_alert(record.key)
         return None
 

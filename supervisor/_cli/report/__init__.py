@@ -1,7 +1,7 @@
 """One page with all runs: a file that needs no server, no network and no other file.
 
 ``written_page(journal)`` reads the journal and returns the page as bytes; ``write_page`` puts it where it belongs.
-What stands in it is bounded, however long the journal is, and what was left out is told.
+What stands in it is bounded, however long the journal is, and it says what was left out.
 """
 
 from __future__ import annotations

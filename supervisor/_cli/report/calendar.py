@@ -1,4 +1,4 @@
-"""A year of days, one square each: what happened tells the colour, and a shape that needs no colour."""
+"""A year of days, one square each: the colour shows what happened, and so does a shape."""
 
 from __future__ import annotations
 
@@ -97,6 +97,6 @@ def _labels(first: int, last: int) -> str:
 
 
 def _summary(by_look: Mapping[str, Sequence[int]]) -> str:
-    told = [f"{words} on {len(by_look[look])}" for look, words in DAYS.items() if by_look.get(look)]
+    looks = [f"{words} on {len(by_look[look])}" for look, words in DAYS.items() if by_look.get(look)]
     days = sum(len(by_look.get(look, ())) for look in DAYS)
-    return f"{days} days with runs in the last year: {', '.join(told)}" if days else "no runs in the last year"
+    return f"{days} days with runs in the last year: {', '.join(looks)}" if days else "no runs in the last year"

@@ -172,7 +172,7 @@ def _change(before: int, after: int) -> int:
 
 
 _UNITS = ((3 * DAY_S, DAY_S, "d"), (3 * HOUR_S, HOUR_S, "h"), (2 * MINUTE_S, MINUTE_S, "min"), (10, 1, "s"))
-"""From how many seconds on a span is told in which unit."""
+"""From how many seconds on a span is given in which unit."""
 _DIGITS = 20
 
 

@@ -143,7 +143,7 @@ def _tiles(gathered: Gathered) -> Iterator[tuple[str, str, str]]:
     running = sum(script.counts[OUTCOMES.index(RUNNING)] for script in gathered.scripts)
     waiting = sum(each.state is DeliveryState.PENDING for each in gathered.deliveries)
     refused = len(gathered.deliveries) - waiting
-    good, told = _week(gathered)
+    good, ended = _week(gathered)
     alerts = len(gathered.alerts)
     if failing or alerts:
         yield ("bad" if failing else "", f"{failing:,}", "failing now")
@@ -153,7 +153,7 @@ def _tiles(gathered: Gathered) -> Iterator[tuple[str, str, str]]:
     yield ("run" if running else "", f"{running:,}", "running now")
     yield (
         "",
-        f"{100 * good / told:.{0 if good == told else 1}f} %" if told else "no runs",
+        f"{100 * good / ended:.{0 if good == ended else 1}f} %" if ended else "no runs",
         "went well in the last 7 days",
     )
     yield ("warn" if waiting else "", f"{waiting:,}", "messages waiting")

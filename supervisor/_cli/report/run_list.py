@@ -275,12 +275,12 @@ class RunList:
         stored = run.stored_error
         if stored is None:
             return None
-        number = self._errors.number(blake2b(stored, digest_size=16).digest(), lambda: self._told(run.error))
+        number = self._errors.number(blake2b(stored, digest_size=16).digest(), lambda: self._error_shown(run.error))
         if "left_out" in self._errors.all[number]:
             self.left_out.errors += 1
         return number
 
-    def _told(self, error: ErrorDetails | None) -> dict[str, Any]:
+    def _error_shown(self, error: ErrorDetails | None) -> dict[str, Any]:
         if error is None:
             return {"type": "an error that this version cannot read"}
         whole = _whole(error)
@@ -312,7 +312,7 @@ class RunList:
 
 def _whole(error: ErrorDetails) -> dict[str, Any]:
     """Return an error as the page keeps it, without what is empty."""
-    told = {
+    shown = {
         "type": line(error.type),
         "message": lines(error.message, 4_000),
         "where": line(error.where, 300),
@@ -322,7 +322,7 @@ def _whole(error: ErrorDetails) -> dict[str, Any]:
         "traceback": lines(error.traceback),
         "thread": line(error.thread),
     }
-    return {name: each for name, each in told.items() if each}
+    return {name: each for name, each in shown.items() if each}
 
 
 def _progress(progress: Progress | None) -> list[Any] | None:

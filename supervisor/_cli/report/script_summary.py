@@ -60,7 +60,7 @@ def day_of(counts: Sequence[int]) -> str:
 
 
 LAST_SUCCESSES = 20
-"""From how many of the last successes the page tells what is usual."""
+"""From how many of the last successes the page knows what is usual."""
 STRIP = 30
 """How many of the last runs stand in the table of scripts."""
 CHARTED_VALUES = 8
@@ -130,7 +130,7 @@ class Script:
         durations: How long its runs took.
         values: The numbers that it recorded, by their names as they are recorded.
         streak: How many of the newest runs in a row were all good, or all failed; see ``is_failing``.
-        is_failing: True when the newest run that tells failed; None before any ended.
+        is_failing: True when the newest run that succeeded or failed did fail; None before any ended.
         streak_since_s: When the first of the streak started.
         alerts: What is wrong with it now.
     """
@@ -188,15 +188,15 @@ class Script:
 
     @property
     def schedule(self) -> str:
-        """Return when it should run, as its newest run was told; "" without a schedule."""
+        """Return when it should run, as its newest run had it; "" without a schedule."""
         return line(self.newest.run.schedule or "")
 
     @property
     def good_share(self) -> float | None:
         """Return which share of the runs that succeeded or failed did succeed; None before the first."""
         failed = sum(self.counts[code] for code in FAILED)
-        told = self.counts[SUCCESS] + failed
-        return self.counts[SUCCESS] / told if told else None
+        ended = self.counts[SUCCESS] + failed
+        return self.counts[SUCCESS] / ended if ended else None
 
     def charted(self) -> list[tuple[str, Series]]:
         """Return the numbers worth a chart: those recorded most often, by their names as they can be shown."""

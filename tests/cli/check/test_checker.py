@@ -127,7 +127,7 @@ class Machine:
     def looked(self) -> tuple[Checked, Delivered]:
         """Check and deliver; return what was seen and what became of it."""
         check = self.check()
-        looked = check.look()
+        looked = check.raise_alerts()
         handlers = {getattr(each, "name", ""): each for each in self.handlers}
         return looked, check.deliver(looked.new, handlers.get, 30.0)
 
@@ -679,7 +679,7 @@ def test_of_many_checks_at_once_one_tells(machine: Machine, state: Path) -> None
                 journal, Configuration(), lambda _: (recorder,), clock=lambda: machine.now, booted_at=lambda: None
             )
             barrier.wait(30)
-            looked = check.look()
+            looked = check.raise_alerts()
             told.extend(kinds([each.message for each in looked.new]))
             check.deliver(looked.new, lambda _: None, 30.0)
             journal.close()
@@ -713,7 +713,7 @@ def test_a_check_that_lags_behind_tells_nothing_stale(machine: Machine) -> None:
 
         check = machine.check()
         check._handlers_of = handlers_of
-        return kinds([each.message for each in check.look().new])
+        return kinds([each.message for each in check.raise_alerts().new])
 
     assert meanwhile(lambda: machine.run(schedule=NIGHTLY)) == [], "it started"
     run_id = machine.start("other", stall_after_s=MINUTE)
@@ -759,7 +759,7 @@ def test_a_server_that_is_down_loses_nothing(machine: Machine) -> None:
     machine.start()
     machine.kill()
     check = machine.check()
-    looked = check.look()
+    looked = check.raise_alerts()
     delivered = check.deliver(looked.new, lambda _: None, 0.5)
     assert [each.last_error for each in delivered.waiting] == ["the server is down"]
     assert [each.message.kind for each in delivered.unnotified] == [Kind.DIED]
@@ -818,7 +818,7 @@ def test_what_is_not_to_be_delivered_waits(machine: Machine, recorder: Recorder)
     machine.start()
     machine.kill()
     check = machine.check()
-    delivered = check.deliver(check.look().new, lambda _: None, None)
+    delivered = check.deliver(check.raise_alerts().new, lambda _: None, None)
     assert [each.handler for each in delivered.waiting] == ["recorder"]
     assert recorder.told == []
     machine.goes_on(HOUR)
@@ -925,7 +925,7 @@ def test_each_claim_is_one_commit_with_its_message(machine: Machine, recorder: R
     put: Callable[..., Any] = machine.journal.put
     machine.journal.put = breaks  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        machine.check().look()
+        machine.check().raise_alerts()
     machine.journal.put = put  # type: ignore[method-assign]
     machine.looked()
     assert recorder.told == ["died"]
