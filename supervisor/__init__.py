@@ -46,6 +46,10 @@ def _render_text(details: "MessageDetails") -> str:
 _models.render_text = _render_text
 
 
+def __dir__() -> list[str]:
+    return sorted((*__all__, "__version__"))
+
+
 def __getattr__(name: str) -> object:
     if name == "MessageDetails":  # a run without messages does not load it
         from supervisor._models.values import MessageDetails

@@ -33,6 +33,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     if name == "Supervisor":  # imported when used: a handler that only needs the values does not load what runs scripts
         from supervisor._run.decorators import Supervisor

@@ -54,3 +54,7 @@ _MODULES = {
 
 # A handler that only sends texts loads none of it.
 __getattr__ = loads("supervisor", _MODULES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -101,6 +101,15 @@ def test_the_public_names_are_these(name: str) -> None:
         assert defined_in(module) <= set(module.__all__)
 
 
+@pytest.mark.parametrize(
+    "name", ["supervisor", "supervisor.message_handlers", "supervisor.models", "supervisor.plugins"]
+)
+def test_completion_offers_the_public_names(name: str) -> None:
+    """What an interactive session completes after the module is what the module offers, and nothing else."""
+    offered = {each for each in dir(importlib.import_module(name)) if not each.startswith("_")}
+    assert offered == set(PUBLIC[name])
+
+
 def test_a_name_that_does_not_exist_is_refused() -> None:
     """The names that are loaded when they are asked for do not hide a misspelt one."""
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

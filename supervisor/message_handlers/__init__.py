@@ -35,4 +35,4 @@ __getattr__ = loads(__name__, MODULES)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -109,7 +109,7 @@ def test_reraise_false_in_an_async_block() -> None:
 
 @pytest.mark.parametrize("again", ["inside", "behind"])
 def test_a_run_is_entered_once(again: str) -> None:
-    """Entering a run a second time is a mistake of the caller, reported with its remedy; the first one is not affected."""
+    """Entering a run a second time is a mistake of the caller, reported with its remedy; the first is not affected."""
     with quiet("block") as run:
         if again == "inside":
             with pytest.raises(RunStateError, match="'block' has been entered already: call supervise"), run:
