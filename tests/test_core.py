@@ -55,7 +55,7 @@ def pytest_in(core: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(core), "PYTHONDONTWRITEBYTECODE": "1"}
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST"):
         environment.pop(name, None)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(
         command, cwd=core, env=environment, capture_output=True, text=True, check=False, timeout=5 * PATIENCE_S
     )
@@ -64,5 +64,5 @@ def pytest_in(core: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.core
 def test_the_core_works_without_what_stands_around_it(core: Path) -> None:
     """Its own tests pass on a copy that lacks commands, page, configuration files and the other channels."""
-    done = pytest_in(core, "-x", *(f"tests/{each}" for each in CORE_TESTS))
+    done = pytest_in(core, "-x", "-n", "auto", *(f"tests/{each}" for each in CORE_TESTS))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
