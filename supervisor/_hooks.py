@@ -239,7 +239,7 @@ _INFO, _WARNING = 20, 30  # the numbers that logging documents for its levels
 
 
 class _Info(int):
-    """INFO, as only this module sets it: a script that sets INFO by itself is told apart, and left alone."""
+    """INFO, as only this module sets it: so an INFO that the script sets is distinguished, and stays."""
 
 
 _LOWERED = _Info(_INFO)

@@ -1,4 +1,4 @@
-"""What a fork waits for: that of what our threads are doing nothing is half done in the child."""
+"""Forks: the child finds no lock held by a thread of supervisor, which does not exist there."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SLOW_IMPORT = """
 
 
 @pytest.mark.parametrize("journal", [True, False])
-def test_a_child_can_import_what_a_courier_is_importing(tmp_path: Path, *, journal: bool) -> None:
+def test_a_child_can_import_what_a_worker_is_importing(tmp_path: Path, *, journal: bool) -> None:
     """A child that is forked while a worker imports a module can import it too, also one that asks for a logger."""
     module = """if True:
         import logging, pathlib, time
@@ -57,7 +57,7 @@ def test_a_child_can_import_what_a_courier_is_importing(tmp_path: Path, *, journ
 
 
 def test_a_fork_waits_for_no_import_of_the_scripts_own(tmp_path: Path) -> None:
-    """What a thread of the script's imports, for however long, holds up no fork."""
+    """An import in a thread of the script, however long, delays no fork."""
     body = """
         import os, pathlib, threading, time
         folder = pathlib.Path(__file__).parent
@@ -105,7 +105,7 @@ def test_a_fork_does_not_wait_for_ever(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["console", "log"])
-def test_a_child_can_write_where_a_courier_was_writing(tmp_path: Path, way: str) -> None:
+def test_a_child_can_write_where_a_worker_was_writing(tmp_path: Path, way: str) -> None:
     """A child that is forked while a worker prints a message, or logs, finds the stream free."""
     body = f"""
         import logging, os, threading, time
@@ -139,7 +139,7 @@ def test_a_child_can_write_where_a_courier_was_writing(tmp_path: Path, way: str)
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_signal_during_a_fork_ends_the_script(tmp_path: Path, name: str, code: int) -> None:
-    """A request to end that comes while a fork waits is heard, and neither lost nor left to the child."""
+    """A signal that arrives while a fork waits is handled in the parent, neither lost nor left to the child."""
     module = """if True:
         import pathlib, time
         (pathlib.Path(__file__).parent / "imports").touch()
@@ -169,7 +169,7 @@ def test_a_signal_during_a_fork_ends_the_script(tmp_path: Path, name: str, code:
 
 
 def test_a_child_can_be_terminated_at_once(tmp_path: Path) -> None:
-    """Children that are asked to end in the moment of their fork end, as they would without us."""
+    """Children that get a signal at the moment of their fork end by it, as they would without supervisor."""
     body = """
         import os, signal, time
         from children import how_it_ends

@@ -230,7 +230,7 @@ def _is_refused(details: MessageDetails) -> bool:
     """Tell whether a message comes from a handler that is sending one: that would never come to an end."""
     if not in_worker_thread():
         return False
-    _log.warning("a handler spoke while it was sending; its message %r is left out", details.subject)
+    _log.warning("a handler called notify while it was sending; its message %r is left out", details.subject)
     return True
 
 

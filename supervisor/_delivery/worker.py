@@ -268,4 +268,4 @@ class Worker:
         try:
             return self._redactor_of(job)().text(reason)
         except Exception:  # noqa: BLE001 - the handler's boundary: its attributes may do anything
-            return "the reason cannot be told, since the handler's credentials in it cannot be found"
+            return "the reason cannot be shown, since the handler's credentials in it cannot be recognized"

@@ -49,7 +49,7 @@ def test_a_handler_that_raises_stops_neither_the_next_nor_the_script(error: Base
 
 
 def test_a_handler_that_hangs_stops_neither_the_next_nor_the_script(recorder: Recorder) -> None:
-    """A handler that hangs holds up nobody: the script goes on at once, and the run ends at its deadline."""
+    """A handler that hangs delays nobody: the script goes on at once, and the run ends at its deadline."""
     hangs = Hangs()
     try:
         with quiet("night", handlers=[hangs, recorder], delivery_deadline_s=0.3) as run:
@@ -67,7 +67,7 @@ def test_a_handler_that_hangs_stops_neither_the_next_nor_the_script(recorder: Re
 
 
 def test_a_deadline_of_zero_does_not_wait() -> None:
-    """With ``delivery_deadline_s=0`` a run ends at once, and its messages are delivered behind it."""
+    """With ``delivery_deadline_s=0`` a run ends at once, and its messages are delivered afterwards."""
     hangs = Hangs()
     with quiet("night", handlers=[hangs], delivery_deadline_s=0) as run:
         run.notify("one")
@@ -76,7 +76,7 @@ def test_a_deadline_of_zero_does_not_wait() -> None:
 
 
 def test_a_run_waits_for_its_messages(recorder: Recorder) -> None:
-    """Behind its block everything that a run said has been delivered."""
+    """After the block of a run, all its messages have been delivered."""
 
     class Slow(Recorder):
         def send_message(self, details: Any, /) -> None:
@@ -110,7 +110,7 @@ def test_a_handler_that_prints_does_no_harm(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize("how", ["current_run", "the run", "a supervisor"])
 def test_a_handler_that_speaks_itself_makes_no_end_of_it(how: str, log: pytest.LogCaptureFixture) -> None:
-    """A handler that calls notify while it sends is refused, so that one message does not beget another for ever."""
+    """A handler that calls ``notify`` while it sends is refused: each message would lead to another one for ever."""
 
     class Speaks(Recorder):
         def send_message(self, details: Any, /) -> None:
@@ -157,7 +157,7 @@ def test_a_message_is_the_same_for_all_handlers(recorder: Recorder) -> None:
 
 
 def good_and_bad(*handlers: Recorder, **settings: Any) -> None:
-    """Have a run that says something and succeeds, and one that fails."""
+    """Run a run with a notice that succeeds, and one that fails."""
     with quiet("good", handlers=handlers, **settings) as run:
         run.notify("hello")
     with pytest.raises(KeyError), quiet("bad", handlers=handlers, **settings):
@@ -195,7 +195,7 @@ def test_a_handler_with_kinds_gets_those(kinds: Any, told: list[str], report_on:
 
 
 def test_two_handlers_of_one_name_both_hear() -> None:
-    """Handlers that share a name are told apart, and each gets each message once."""
+    """Handlers that share a name are distinguished, and each gets each message once."""
     one, two, three = Recorder("same"), Recorder("same"), Recorder("same")
     with quiet("night", handlers=[one, two, three]) as run:
         run.notify("hello")
@@ -204,7 +204,7 @@ def test_two_handlers_of_one_name_both_hear() -> None:
 
 
 def test_a_handler_given_twice_hears_once_each() -> None:
-    """The same object given twice stands for two destinations, and hears twice: nobody is left out."""
+    """The same object given twice counts as two destinations, and gets each message twice."""
     one = Recorder()
     with quiet("night", handlers=[one, one]) as run:
         run.notify("hello")
@@ -212,7 +212,7 @@ def test_a_handler_given_twice_hears_once_each() -> None:
 
 
 def test_a_handlers_name_is_its_own_or_its_classes() -> None:
-    """A handler is found again by its ``name``, or by its class when it has none worth the word."""
+    """A handler is found again by its ``name``, or by its class when it has no usable one."""
 
     class Mine:
         def send_message(self, details: Any, /) -> None: ...
@@ -229,7 +229,7 @@ def test_a_handlers_name_is_its_own_or_its_classes() -> None:
 
 
 def test_order_is_kept_however_slow_a_handler_is(recorder: Recorder) -> None:
-    """A flood of messages reaches a slow handler in the order in which they were said."""
+    """A flood of messages reaches a slow handler in the order in which they were accepted."""
 
     class Slow(Recorder):
         def send_message(self, details: Any, /) -> None:
@@ -244,7 +244,7 @@ def test_order_is_kept_however_slow_a_handler_is(recorder: Recorder) -> None:
 
 
 def test_a_flood_is_bounded_and_told(recorder: Recorder) -> None:
-    """A script that says too much is held back after a burst, and at its end it is told how many that were."""
+    """Messages beyond a burst are held back, and a message at the end says how many."""
     with quiet("night", handlers=[recorder]) as run:
         for i in range(3000):
             run.notify(f"number {i}")
@@ -257,7 +257,7 @@ def test_a_flood_is_bounded_and_told(recorder: Recorder) -> None:
 
 
 def test_a_flood_of_failures_is_not_held_back(recorder: Recorder) -> None:
-    """A failure is told also by a run that has said too much before."""
+    """A failure is sent even when the messages before it were held back."""
     with pytest.raises(KeyError), quiet("night", handlers=[recorder]) as run:
         for i in range(700):
             run.notify(f"number {i}")

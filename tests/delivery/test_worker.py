@@ -116,7 +116,7 @@ def test_a_message_that_is_too_old_is_given_up(log: pytest.LogCaptureFixture) ->
 
 
 def test_a_message_that_comes_late_says_so(recorder: Recorder) -> None:
-    """A message that is delivered long after it was written tells when that was."""
+    """A message that is delivered long after it was written says when that was."""
     details = MessageDetails("old", "text", html="<p>text</p>", created_at=datetime.now(UTC) - timedelta(hours=5))
     with quiet("night", handlers=[recorder]) as run:
         run.notify(details)
@@ -202,7 +202,7 @@ def test_a_close_that_raises_does_no_harm() -> None:
 
 
 def test_a_handler_is_not_in_the_run(recorder: Recorder) -> None:
-    """What a handler does is not done in the run: neither its context nor its threads are the run's."""
+    """A handler works outside of the run: neither its context nor its threads belong to the run."""
     seen: list[Any] = []
 
     class Looks(Recorder):
