@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from recorders import Recorder
 
-from supervisor import DeliveryError, MessageDetails, Run, Supervisor, supervise, supervised
+from supervisor import (
+    DeliveryError,
+    MessageDetails,
+    Run,
+    Supervisor,
+    supervise,
+    supervised,
+)
 from supervisor._config.active import ActiveConfiguration
 from supervisor._models.kinds import DeliveryState
 from supervisor._runtime import Runtime, default_runtime, using

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from supervisor._models.alerts import AlertSummary
-    from supervisor._models.summary import Past
+    from supervisor._models.parts import Past
     from supervisor._models.values import MessageDetails, RunReport
     from supervisor._store.records import RunRecord
 

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from supervisor._alerts.evaluation import Alert, View
     from supervisor._alerts.rules import RunAlert
     from supervisor._models.alerts import AlertSummary, Notification
-    from supervisor._models.parts import MessagePart
-    from supervisor._models.summary import Past
+    from supervisor._models.parts import MessagePart, Past
     from supervisor._models.values import MessageDetails, RunReport
     from supervisor._store.records import AlertRecord, RunRecord
 

@@ -18,7 +18,7 @@ from supervisor._text import duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from supervisor._models.summary import Baseline
+    from supervisor._models.parts import Baseline
     from supervisor._store import RunRecord
 
 _WIDE, _NARROW = 110, 76

@@ -17,7 +17,7 @@ from supervisor._text import duration, value_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from supervisor._models.summary import Baseline
+    from supervisor._models.parts import Baseline
     from supervisor._models.values import ErrorDetails, Progress, RunReport
     from supervisor._store import RunRecord
     from supervisor._store.processes import Process

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from supervisor._models.summary import Baseline
+    from supervisor._models.parts import Baseline
     from supervisor._models.values import ErrorDetails, RunReport
     from supervisor._store import RunRecord, WaitingDelivery
     from supervisor._store.sqlite.reader import JournalReader
@@ -234,7 +234,7 @@ def _usual_values(reader: JournalReader, record: RunRecord) -> Mapping[str, Base
     if not record.report.values:
         return {}
     from supervisor._messages.baseline import baselines_of
-    from supervisor._models.summary import Past, PastRun
+    from supervisor._models.parts import Past, PastRun
 
     others = [
         PastRun(outcome=Outcome.SUCCESS, started_at=each.report.started_at, values=each.report.values)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from supervisor._alerts.evaluation import Alert, ConfiguredSchedule, View
     from supervisor._alerts.rules import Standing
     from supervisor._config.configuration import Configuration
-    from supervisor._models.summary import Baseline
+    from supervisor._models.parts import Baseline
     from supervisor._store import RunRecord
     from supervisor._store.sqlite.reader import JournalReader
 

@@ -191,9 +191,7 @@ def takes_text(name: str) -> bool:
 
 
 def _is_secret(name: str) -> bool:
-    from supervisor._redaction.secret_names import (
-        secret_kind,  # loading it takes 10 ms, which the usual names do not need
-    )
+    from supervisor._redaction.secret_names import secret_kind
 
     return secret_kind(name) is not None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from supervisor._models.kinds import FAILED, Kind, Outcome
-from supervisor._models.summary import LAST_RUNS, MOST_IN_A_ROW, Bars, Baseline
+from supervisor._models.parts import LAST_RUNS, MOST_IN_A_ROW, Bars, Baseline
 from supervisor._text import (
     counted,
     duration,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from supervisor._models.summary import Past, PastRun
+    from supervisor._models.parts import Past, PastRun
     from supervisor._models.values import RunReport
 
 AT_LEAST = 5

@@ -9,7 +9,7 @@ import attrs
 
 from supervisor._messages.subjects import held_back_subject, subject_for
 from supervisor._models.kinds import Kind
-from supervisor._models.summary import Summary
+from supervisor._models.parts import Summary
 from supervisor._models.values import MessageDetails, RunReport
 from supervisor._text import counted, cut_middle, duration, local_time, one_line
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from supervisor._models.alerts import AlertSummary
-    from supervisor._models.parts import MessagePart
-    from supervisor._models.summary import Past
+    from supervisor._models.parts import MessagePart, Past
 
 DELAYED_AFTER_S = 300
 """A message sent later than this after it was written says so."""

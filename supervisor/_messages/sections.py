@@ -25,8 +25,7 @@ from supervisor._text import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from supervisor._models.parts import Part
-    from supervisor._models.summary import Baseline
+    from supervisor._models.parts import Baseline, Part
     from supervisor._models.values import ErrorDetails, MessageDetails, RunReport
 
 MOST_NOTES = 10

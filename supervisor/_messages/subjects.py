@@ -8,7 +8,7 @@ from supervisor._models.kinds import Kind, Outcome
 from supervisor._text import counted, duration, number, one_line, rate
 
 if TYPE_CHECKING:
-    from supervisor._models.summary import Summary
+    from supervisor._models.parts import Summary
     from supervisor._models.values import Progress, RunReport
 
 VERBS = {

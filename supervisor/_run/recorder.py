@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from supervisor._models.alerts import AlertSummary
-    from supervisor._models.summary import Past
+    from supervisor._models.parts import Past
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress
     from supervisor._redaction.run_redactor import RunRedactor
     from supervisor._run.state import RunState

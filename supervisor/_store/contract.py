@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from supervisor._models.alerts import Notification
     from supervisor._models.kinds import DeliveryState, Kind
-    from supervisor._models.summary import Past
+    from supervisor._models.parts import Past
     from supervisor._models.values import Delivery, MessageDetails, Progress
     from supervisor._store.essentials import EndedRun, Pack, StartedRun
     from supervisor._store.processes import Process

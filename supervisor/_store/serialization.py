@@ -26,8 +26,7 @@ _MAX_PLAIN_INT = 1 << 63  # a longer one goes as hex: Python refuses decimals of
 
 _MODELS = {
     "supervisor._models.values": ("Attachment", "ErrorDetails", "MessageDetails", "Progress", "RunReport"),
-    "supervisor._models.summary": ("Bars", "Baseline", "Summary"),
-    "supervisor._models.parts": ("Code", "Facts", "Row", "Text"),
+    "supervisor._models.parts": ("Bars", "Baseline", "Code", "Facts", "Row", "Summary", "Text"),
 }
 """The frozen values that may be stored, by their modules."""
 _MODULE_OF = {name: module for module, names in _MODELS.items() for name in names}

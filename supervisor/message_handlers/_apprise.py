@@ -235,7 +235,7 @@ def bodies_for_service(service: Any, details: MessageDetails, notes: list[str]) 
             if len(html) <= service.body_maxlen:
                 return "html", [html]
         if "markdown" in formats and (formats[0] != "text" or "html" not in formats):
-            from supervisor._messages.markdown import markdown_pieces
+            from supervisor._messages.text import markdown_pieces
 
             return "markdown", markdown_pieces(parts, service.body_maxlen - _TITLE_LENGTH, MOST_PIECES)
     return "text", [_body(details, notes, service.body_maxlen)]

@@ -11,8 +11,7 @@ from supervisor._alerts.messages import goes_on, with_stall_number
 from supervisor._messages.builder import message_for, message_from_parts
 from supervisor._models.alerts import AlertSummary, Notification
 from supervisor._models.kinds import Kind, Outcome
-from supervisor._models.parts import Text
-from supervisor._models.summary import Past
+from supervisor._models.parts import Past, Text
 from supervisor._text import local_time
 from supervisor.models import Progress, RunReport
 

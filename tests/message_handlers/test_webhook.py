@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from supervisor._messages.builder import message_for
 from supervisor._models.kinds import Kind, Outcome
-from supervisor._models.summary import Past
+from supervisor._models.parts import Past
 from supervisor.errors import ConfigurationError, DeliveryError
 from supervisor.message_handlers._webhook import WebhookHandler, message_document
 from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport

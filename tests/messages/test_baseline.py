@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from supervisor._messages.baseline import baseline_of
 from supervisor._messages.builder import message_for
 from supervisor._models.kinds import Kind, Outcome
-from supervisor._models.summary import Past, PastRun
+from supervisor._models.parts import Past, PastRun
 from supervisor._text import duration_range, number_range, ordinal
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 

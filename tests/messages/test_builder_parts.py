@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor._messages.builder import message_for, message_from_parts
-from supervisor._messages.markdown import markdown_pieces
-from supervisor._messages.text import WIDTH, text_from_parts, wrapped_lines
+from supervisor._messages.text import WIDTH, markdown_pieces, text_from_parts, wrapped_lines
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import (
     Bars,
+    Baseline,
     Code,
     Facts,
+    Past,
     Row,
     Summary,
     Text,
     as_data,
 )
-from supervisor._models.summary import Baseline, Past
 from supervisor._store.serialization import dump, load_message
 from supervisor._text import printable
 from supervisor.models import ErrorDetails, MessageDetails, RunReport

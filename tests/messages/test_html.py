@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from supervisor._messages import html
 from supervisor._messages.builder import message_for, message_from_parts, with_delay_note
 from supervisor._models.kinds import Kind, Outcome
-from supervisor._models.parts import Code, Facts, Row, Summary, Text
-from supervisor._models.summary import Past, PastRun
+from supervisor._models.parts import Code, Facts, Past, PastRun, Row, Summary, Text
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 NOW = datetime(2026, 3, 1, 2, 0, 3, tzinfo=UTC)
@@ -264,7 +263,7 @@ def test_composing_loads_no_jinja() -> None:
 import sys
 from datetime import UTC, datetime
 from supervisor._messages.builder import message_for
-from supervisor._models.summary import Past
+from supervisor._models.parts import Past
 from supervisor.models import ErrorDetails, Kind, RunReport
 report = RunReport(id="1", name="a", started_at=datetime.now(UTC), error=ErrorDetails(type="E"), values={"n": 1})
 for kind in (Kind.FAILURE, Kind.SUCCESS):

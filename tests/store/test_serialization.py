@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor._models.kinds import Kind, Outcome
-from supervisor._models.summary import Baseline, Summary
+from supervisor._models.parts import Baseline, Summary
 from supervisor._store.essentials import storable
 from supervisor._store.serialization import MAX_DEPTH, UnreadableError, dump, load, load_message
 from supervisor._store.sqlite.rows import dump_texts, load_texts

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from supervisor._alerts.evaluation import Alert
     from supervisor._cli.report.charts import TimeAxis
     from supervisor._cli.report.script_summary import Script, Series
-    from supervisor._models.summary import Baseline
+    from supervisor._models.parts import Baseline
 
 _STRIP_HEIGHT = 22.0
 _STRIP_STEP = 6

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from supervisor._cli.report.script_summary import Series
-    from supervisor._models.summary import Baseline
+    from supervisor._models.parts import Baseline
 
 WIDTH = 1000.0
 SIDE = 10.0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from supervisor._alerts.evaluation import Alert
-    from supervisor._models.summary import Baseline
+    from supervisor._models.parts import Baseline
     from supervisor._store.records import RunRecord
 
 RUNNING = "running"

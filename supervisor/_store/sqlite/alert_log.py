@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from supervisor._models.kinds import Kind
 from supervisor._store.essentials import storable
-from supervisor._store.sqlite.rows import DAY_S, RUN_COLUMNS, JournalPart, dump_texts, instant, load_texts
+from supervisor._store.sqlite.rows import (
+    DAY_S,
+    RUN_COLUMNS,
+    JournalPart,
+    dump_texts,
+    instant,
+    load_texts,
+)
 from supervisor._store.sqlite.runs import KEEP_DAYS
 
 if TYPE_CHECKING:

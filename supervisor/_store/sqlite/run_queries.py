@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from supervisor._models.summary import Past, PastRun
+    from supervisor._models.parts import Past, PastRun
     from supervisor._store.records import Repeats, RunRecord, Streak
 
 AT_ONCE = 500
@@ -190,7 +190,7 @@ class RunQueries(JournalPart):
 
     def past(self, name: str, *, before: str = "") -> Past:
         """Return what came before a run: the last 30 ended runs of its name, and how many ended alike in a row."""
-        from supervisor._models.summary import LAST_RUNS, Past
+        from supervisor._models.parts import LAST_RUNS, Past
 
         name = storable(name)
         below = self._key_of(name, before)
@@ -213,7 +213,7 @@ class RunQueries(JournalPart):
 
     def _further_back(self, name: str, below: int, last: _Row) -> _Row:
         """Count on where all of the last runs ended alike."""
-        from supervisor._models.summary import MOST_IN_A_ROW
+        from supervisor._models.parts import MOST_IN_A_ROW
 
         if last.failed is None:
             return last
@@ -251,7 +251,7 @@ def _in_a_row(runs: Iterable[RunRecord]) -> _Row:
 
 
 def _past_run(run: RunRecord) -> PastRun:
-    from supervisor._models.summary import PastRun
+    from supervisor._models.parts import PastRun
 
     return PastRun(
         outcome=Outcome(run.outcome or ""),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from journal_kit import NOON, Clock
 
 from supervisor._models.kinds import Outcome
-from supervisor._models.summary import MOST_IN_A_ROW, Past
+from supervisor._models.parts import MOST_IN_A_ROW, Past
 from supervisor._store import EndedRun, StartedRun
 from supervisor._store.sqlite.journal import Journal
 from supervisor.models import ErrorDetails
