@@ -108,7 +108,7 @@ _REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
     ),
     (ssl.SSLError, "The two could not agree on TLS: check the port, and for e-mail `security`."),
     (ConnectionRefusedError, "Nothing listens there: check host and port, and whether the server runs."),
-    (TimeoutError, "No answer came: check host and port; a firewall may swallow what goes out from this machine."),
+    (TimeoutError, "No answer came: check host and port; a firewall may block connections from this machine."),
     (ConnectionResetError, "The other side hung up: check the port, and whether it expects TLS."),
     (ImportError, "Install what is missing."),
 )

@@ -92,12 +92,12 @@ def _chosen(waiting: Sequence[WaitingDelivery], names: Sequence[str]) -> list[Wa
     missing = [each for each in names if each not in known]
     if missing:
         known.update(handler_names(configuration()))
-        strange = [each for each in missing if each not in known]
-        if strange:
+        unknown = [each for each in missing if each not in known]
+        if unknown:
             from supervisor._config.problems import suggestion
 
             raise click.BadParameter(
-                f"there is no handler {strange[0]!r}; {suggestion(strange[0], known)}", param_hint="--handler"
+                f"there is no handler {unknown[0]!r}; {suggestion(unknown[0], known)}", param_hint="--handler"
             )
     return [each for each in waiting if not names or each.handler in names]
 

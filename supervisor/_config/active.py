@@ -72,7 +72,7 @@ class UnusableHandler:
 
     Args:
         name: The name of the handler.
-        reason: What is wrong with it, and how to mend it.
+        reason: Why it cannot be built, and the remedy.
     """
 
     def __init__(self, name: str, reason: str) -> None:
