@@ -48,6 +48,8 @@ class Waiter(Protocol):
 class WorkerPool:
     """The workers of a runtime.
 
+    A handler that runs of two runtimes share has a worker in each, and so may be called by two threads at a time.
+
     Attributes:
         changed: Guards what workers and dispatchers share. It is notified when a worker has work, and when a job is
             settled.
