@@ -18,6 +18,7 @@ from supervisor._text import duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from supervisor._alerts.rules import Standing
     from supervisor._models.parts import Baseline
     from supervisor._store import RunRecord
 
@@ -66,11 +67,11 @@ def command(name: str | None, limit: int, failed: bool, since: datetime | None, 
         runs = reader.runs(name, failed=failed, since=since, limit=limit)
         if name is not None and not runs and name not in (names := reader.names()):
             shared.fail(unknown_name(name, names))
-        usuals = run_facts.Usuals(reader)
+        usuals, standings = run_facts.Usuals(reader), run_facts.Standings(reader)
         if as_json:
-            shared.print_json([run_facts.run_document(run, usuals.of(run.report)) for run in runs])
+            shared.print_json([run_facts.run_document(run, standings.of(run), usuals.of(run.report)) for run in runs])
         elif runs:
-            _print(runs, usuals, with_names=name is None)
+            _print(runs, usuals, standings, with_names=name is None)
         else:
             shared.say(_nothing(name, failed=failed, since=since))
 
@@ -96,7 +97,9 @@ def _nothing(name: str | None, *, failed: bool, since: datetime | None) -> str:
     return f"No {runs}{of_name}{when}." if failed or when or of_name else "No run is in the journal."
 
 
-def _print(runs: Sequence[RunRecord], usuals: run_facts.Usuals, *, with_names: bool) -> None:
+def _print(
+    runs: Sequence[RunRecord], usuals: run_facts.Usuals, standings: run_facts.Standings, *, with_names: bool
+) -> None:
     """Print a line for each run; in a narrow terminal its values, or its error, go on a second one."""
     columns = shared.width() or sys.maxsize
     heads = [
@@ -109,7 +112,7 @@ def _print(runs: Sequence[RunRecord], usuals: run_facts.Usuals, *, with_names: b
         Column("DETAILS", gives="cut"),
     ]
     shown: list[bool] = [True, with_names, True, True, True, columns >= _NARROW, columns >= _WIDE]
-    rows = [_row(run, usuals.of(run.report), short_time=columns < _NARROW) for run in runs]
+    rows = [_row(run, standings.of(run), usuals.of(run.report), short_time=columns < _NARROW) for run in runs]
     head, *body = shared.drawn([*compress(heads, shown)], [[*compress(row, shown)] for row in rows])
     shared.say(head)
     for text, row in zip(body, rows, strict=True):
@@ -119,7 +122,7 @@ def _print(runs: Sequence[RunRecord], usuals: run_facts.Usuals, *, with_names: b
             shared.say(shared.paint(f"{_INDENT}{shared.cut(details, columns - len(_INDENT))}", style))
 
 
-def _row(run: RunRecord, usual: Baseline | None, *, short_time: bool) -> list[Styled]:
+def _row(run: RunRecord, standing: Standing, usual: Baseline | None, *, short_time: bool) -> list[Styled]:
     report = run.report
     odd = run_facts.stands_out(run, usual)
     took = "" if report.outcome is Outcome.SKIPPED else duration(run_facts.took_s(run))
@@ -127,7 +130,7 @@ def _row(run: RunRecord, usual: Baseline | None, *, short_time: bool) -> list[St
     return [
         Styled(run_facts.short(report.id), "dim"),
         Styled(line(report.name), ""),
-        run_facts.outcome(run),
+        run_facts.outcome(run, standing),
         Styled(started, ""),
         Styled(f"{took} !" if odd else took, "bold yellow" if odd else ""),
         Styled(run_facts.usually(usual) if took else "", "dim"),

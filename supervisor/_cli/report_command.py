@@ -114,9 +114,10 @@ def _write_page(page: bytes, output: str) -> Path:
 def _summary_of(gathered: Gathered) -> str:
     from supervisor._text import counted
 
+    alerts = f", {counted(len(gathered.alerts), 'alert')}" if gathered.alerts else ""
     if not gathered.runs:
-        return "there are no runs to show yet, and the page says so"
-    return f"{counted(gathered.runs, 'run')} of {counted(len(gathered.scripts), 'script')}"
+        return f"there are no runs to show yet, and the page says so{alerts}"
+    return f"{counted(gathered.runs, 'run')} of {counted(len(gathered.scripts), 'script')}{alerts}"
 
 
 def _open(path: Path) -> None:

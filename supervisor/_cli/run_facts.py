@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -76,18 +77,32 @@ def short(run_id: str) -> str:
     return line(run_id[:SHORT_ID])
 
 
-def standing_of(record: RunRecord, now: datetime | None = None) -> Standing:
-    """Return how a run stands, by its own limits; nothing is wrong with one that has ended."""
-    if record.outcome is not None:
-        return Standing()
-    return rules.standing(
-        (now or datetime.now(UTC)).timestamp(),
-        started_at_s=record.started_at_s,
-        seen_at_s=record.seen_at_s,
-        stall_after_s=record.stall_after_s,
-        max_duration_s=record.max_duration_s,
-        process_is_gone=record.is_gone,
-    )
+class Standings:
+    """How runs stand now, by their own limits; the time that the machine slept is left out, as a check leaves it out.
+
+    Args:
+        reader: Where the runs are.
+    """
+
+    def __init__(self, reader: JournalReader) -> None:
+        self._reader = reader
+        self._sleeps: tuple[tuple[float, float], ...] | None = None
+
+    def of(self, record: RunRecord) -> Standing:
+        """Return how a run stands; nothing is wrong with one that has ended."""
+        if record.outcome is not None:
+            return Standing()
+        if self._sleeps is None:
+            self._sleeps = self._reader.last_check(monotonic()).sleeps
+        return rules.standing(
+            time(),
+            started_at_s=record.started_at_s,
+            seen_at_s=record.seen_at_s,
+            stall_after_s=record.stall_after_s,
+            max_duration_s=record.max_duration_s,
+            process_is_gone=record.is_gone,
+            sleeps=self._sleeps,
+        )
 
 
 def program_words(program: Process, name: str) -> str:
@@ -108,12 +123,12 @@ def instant(seconds: float | None) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
 
 
-def outcome(record: RunRecord) -> Styled:
+def outcome(record: RunRecord, standing: Standing) -> Styled:
     """Return how a run ended, or how it stands, in its colour."""
     ended = record.report.outcome
     if ended is not None:
         return Styled(str(ended), _STYLES.get(ended, ""))
-    return standing_words(standing_of(record)) or Styled("under way", "cyan")
+    return standing_words(standing) or Styled("under way", "cyan")
 
 
 def took_s(record: RunRecord, now: datetime | None = None) -> float:
@@ -206,17 +221,17 @@ def left_s(record: RunRecord, now: datetime) -> float | None:
 
 
 def run_document(
-    record: RunRecord, usual: Baseline | None = None, *, standing: Standing | None = None, traceback: bool = False
+    record: RunRecord, standing: Standing, usual: Baseline | None = None, *, traceback: bool = False
 ) -> dict[str, Any]:
     """Return a run as a document for programs.
 
     Args:
         record: The run.
+        standing: How it stands.
         usual: What is usual for its duration; None where that is not known.
-        standing: How it stands; None means by its own limits now.
         traceback: True for all of its error, False for it in short.
     """
-    report, found, program = record.report, standing or standing_of(record), record.child
+    report, found, program = record.report, standing, record.child
     same = ("id", "name", "outcome", "started_at", "ended_at")
     rest = ("exit_code", "parent_id", "host", "user", "pid", "argv", "python", "cpu_s", "peak_memory_bytes")
     return {

@@ -82,6 +82,8 @@ class _RunDetails:
         self.record = record
         self.report = record.report
         self.usual = run_facts.Usuals(reader).of(record.report)
+        self.standings = run_facts.Standings(reader)
+        self.standing = self.standings.of(record)
         self.usual_values = _usual_values(reader, record)
         self.log = log_end_of(record.report, lines)
         self.inner = reader.nested_in(record.report.id)
@@ -91,19 +93,19 @@ class _RunDetails:
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
         return {
-            **run_facts.run_document(self.record, self.usual, traceback=True),
+            **run_facts.run_document(self.record, self.standing, self.usual, traceback=True),
             "usual_values": {
                 name: {"median": each.median, "low": each.low, "high": each.high, "count": each.count}
                 for name, each in self.usual_values.items()
             },
             "log_tail": self.log.lines,
-            "inner_runs": [run_facts.run_document(each) for each in self.inner],
+            "inner_runs": [run_facts.run_document(each, self.standings.of(each)) for each in self.inner],
             "waiting": [delivery_document(each) for each in self.waiting],
         }
 
     def say(self) -> None:
         """Print it for people."""
-        state = run_facts.outcome(self.record)
+        state = run_facts.outcome(self.record, self.standing)
         shared.say(f"{paint(line(self.report.name), 'bold')}  {paint(*state)}")
         _say_facts(self._facts())
         if self.report.values:
@@ -118,7 +120,7 @@ class _RunDetails:
         _say_log(self.log)
         if self.inner:
             _title("Inner runs")
-            _say_inner(self.inner)
+            _say_inner(self.inner, self.standings)
         if self.waiting:
             _title("Messages that wait (see `supervisor outbox`)")
             for each in delivery_table(self.waiting, 2):
@@ -146,7 +148,7 @@ class _RunDetails:
         yield "Limits", ", ".join(self._limits())
 
     def _late(self) -> Iterator[tuple[str, str]]:
-        late, record = run_facts.standing_of(self.record), self.record
+        late, record = self.standing, self.record
         for label, since_s, limit in (
             ("Stalled", late.stalled_since_s, f"it should make progress every {duration(record.stall_after_s or 0)}"),
             ("Overdue", late.overdue_since_s, f"it should take at most {duration(record.max_duration_s or 0)}"),
@@ -316,12 +318,12 @@ def _say_log(log: LogEnd) -> None:
         shared.say(f"  {each}".rstrip())
 
 
-def _say_inner(inner: tuple[RunRecord, ...]) -> None:
+def _say_inner(inner: tuple[RunRecord, ...], standings: run_facts.Standings) -> None:
     rows: list[list[str | Styled]] = [
         [
             Styled(f"  {run_facts.short(each.report.id)}", "dim"),
             line(each.report.name),
-            run_facts.outcome(each),
+            run_facts.outcome(each, standings.of(each)),
             duration(run_facts.took_s(each)),
             run_facts.details(each),
         ]

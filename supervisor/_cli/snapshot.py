@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from supervisor._alerts.rules import Standing
 from supervisor._cli import run_facts
 
 if TYPE_CHECKING:
     from supervisor._alerts.evaluation import Alert, ConfiguredSchedule, View
-    from supervisor._alerts.rules import Standing
     from supervisor._config.configuration import Configuration
     from supervisor._models.parts import Baseline
     from supervisor._store import RunRecord
@@ -160,7 +160,7 @@ def document(now: Now) -> dict[str, Any]:
         "at": now.at,
         "under_way": [_run_document(each, now.at) for each in now.runs],
         "missed": [_missed_document(each) for each in now.missed],
-        "last_runs": [run_facts.run_document(each) for each in now.last],
+        "last_runs": [run_facts.run_document(each, Standing()) for each in now.last],
         "outbox": {"pending": now.pending, "failed": now.failed},
     }
 
@@ -168,7 +168,7 @@ def document(now: Now) -> dict[str, Any]:
 def _run_document(run: UnderWay, now: datetime) -> dict[str, Any]:
     memory = run.memory
     return {
-        **run_facts.run_document(run.record, run.usual, standing=run.standing),
+        **run_facts.run_document(run.record, run.standing, run.usual),
         "left_s": run_facts.left_s(run.record, now),
         "last_sign_of_life": run.record.seen_at,
         "memory_bytes": memory.own_bytes if memory is not None else None,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from supervisor._alerts.rules import Standing
 from supervisor._cli import run_facts, shared
 from supervisor._cli.shared import Column, Styled, line, paint
 from supervisor._cli.snapshot import Memory, Now, UnderWay, document, read_status
@@ -15,7 +17,6 @@ from supervisor._text import counted, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from supervisor._alerts.evaluation import Alert
     from supervisor._store import RunRecord
@@ -152,7 +153,8 @@ def _missed_facts(alert: Alert, now: datetime) -> Iterator[str]:
     if alert.run is None:
         yield "it never started"
     else:
-        yield f"last run {_time(alert.run.report.started_at, now)}, {run_facts.outcome(alert.run).text}"
+        started_at = datetime.fromtimestamp(alert.run.started_at_s, UTC)
+        yield f"last run {_time(started_at, now)}, {line(alert.run.outcome or 'has not ended')}"
     yield "look whether its scheduler still has it"
 
 
@@ -190,7 +192,7 @@ def _last(records: Sequence[RunRecord], now: datetime) -> list[str]:
         [
             [
                 line(each.report.name),
-                run_facts.outcome(each),
+                run_facts.outcome(each, Standing()),
                 shared.local(each.report.started_at),
                 duration(run_facts.took_s(each, now)),
                 Styled(shared.ago(each.report.started_at, now), "dim"),

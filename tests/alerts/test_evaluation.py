@@ -40,5 +40,9 @@ def test_check_status_and_page_agree(past: Past) -> None:
     assert "4 alerts: 1 stalled, 1 overdue, 1 died, 1 missed" in page
     assert "all is well" not in page
 
+    lines = invoke("history", "--limit", "10").stdout.splitlines()
+    words = {line.split()[1]: line.split()[2] for line in lines[1:] if not line.startswith(" ")}
+    assert (words["hangs"], words["late"], words["killed"]) == ("stalled", "overdue", "died?")
+
     checked = Check(past.journal, Configuration(), lambda _: (), clock=time.time).raise_alerts()
     assert {(str(each.alert.kind), each.alert.name) for each in checked.new} == expected
