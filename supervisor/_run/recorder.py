@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from supervisor import _exceptions
 from supervisor._models.kinds import Outcome
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from supervisor._run.state import RunState
     from supervisor._store import Outbox, Store, Streak
     from supervisor._store.records import RunRecord
+
+T = TypeVar("T")
 
 
 class Recorder:
@@ -67,19 +69,13 @@ class Recorder:
 
     def dead_runs(self) -> tuple[RunRecord, ...]:
         """Return the earlier runs of this name that never ended and whose process is gone."""
-        if self._journal is not None:
-            with self.faults_logged():
-                return self._journal.died_runs(self._run.name)
-        return ()
+        return self._ask(lambda journal: journal.died_runs(self._run.name), ())
 
     def alerts_of(self, run_id: str) -> AlertSummary | None:
         """Return how an earlier run had stalled or taken too long; None when that is not known."""
         from supervisor._alerts.state import summary_of
 
-        if self._journal is not None:
-            with self.faults_logged():
-                return summary_of(self._journal.alerts_of(run_id))
-        return None
+        return self._ask(lambda journal: summary_of(journal.alerts_of(run_id)), None)
 
     def mark_died(self, run_id: str, store: Callable[[], None]) -> None:
         """Record that a run died, in one commit with its message.
@@ -101,12 +97,9 @@ class Recorder:
 
     def set_child_pid(self, pid: int) -> None:
         """Record the process of the program that the run stands for."""
-        journal = self._journal
-        if journal is not None:
-            from supervisor._store.processes import process_of
+        from supervisor._store.processes import process_of
 
-            with self.faults_logged():
-                journal.set_child_process(self._run.id, process_of(pid))
+        self._ask(lambda journal: journal.set_child_process(self._run.id, process_of(pid)), None)
 
     def earlier_runs(self, before: str) -> Past | None:
         """Return what is known of the runs of this name before one of them; None when nothing is.
@@ -114,19 +107,13 @@ class Recorder:
         Args:
             before: The id of that run.
         """
-        if self._journal is not None:
-            with self.faults_logged():
-                return self._journal.past(self._run.name, before=before)
-        return None
+        return self._ask(lambda journal: journal.past(self._run.name, before=before), None)
 
     def progress(self, progress: Progress) -> None:
         """Record how far the run is."""
-        journal, joined = self._journal, self._run.joined
-        if joined is not None:
-            joined.mark_alive()
-        if journal is not None:
-            with self.faults_logged():
-                journal.progress(self._run.id, progress)
+        if self._run.joined is not None:
+            self._run.joined.mark_alive()
+        self._ask(lambda journal: journal.progress(self._run.id, progress), None)
 
     def finish(self, end: EndedRun, store: Callable[[str], None]) -> None:
         """Record how the run ended, in one commit with the messages about it.
@@ -175,10 +162,8 @@ class Recorder:
 
     def store_for(self, names: Sequence[str], details: MessageDetails) -> None:
         """Store a message for handlers that this run does not have; the next `supervisor check` sends it."""
-        journal = self._journal
-        if journal is not None and names:
-            with self.faults_logged():
-                journal.put(details, names)
+        if names:
+            self._ask(lambda journal: bool(journal.put(details, names)), otherwise=False)
 
     def record_skipped(self) -> None:
         """Record that the run was skipped, start and end in one commit, so that nobody finds it unfinished."""
@@ -192,11 +177,7 @@ class Recorder:
         """Return in words which run of this name is under way."""
         from supervisor._run.overlap import in_words, under_way
 
-        journal = self._journal
-        if journal is not None:
-            with self.faults_logged():
-                return in_words(under_way(journal, self._run.name))
-        return in_words(None)
+        return in_words(self._ask(lambda journal: under_way(journal, self._run.name), None))
 
     def stop_using_journal(self, error: JournalUnavailable) -> None:
         """Log a fault of the journal, and do without it from now on."""
@@ -210,6 +191,13 @@ class Recorder:
             yield
         except JournalUnavailable as error:
             self.stop_using_journal(error)
+
+    def _ask(self, question: Callable[[Store], T], otherwise: T) -> T:
+        """Return what the journal answers; or the other value, where there is no journal or it has a fault."""
+        if self._journal is not None:
+            with self.faults_logged():
+                return question(self._journal)
+        return otherwise
 
     def is_repeat(self, error: ErrorDetails) -> bool:
         """Return whether an equal failure was reported within ``repeat_after_s``; if so, count this one."""
@@ -241,10 +229,8 @@ class Recorder:
 
     def mark_reported(self, error: ErrorDetails) -> None:
         """Record that a failure is reported now, so that the next equal ones can be held back."""
-        journal = self._journal
-        if journal is not None and self._run.settings.repeat_after_s:
-            with self.faults_logged():
-                journal.mark_notified(self._run.name, error.fingerprint)
+        if self._run.settings.repeat_after_s:
+            self._ask(lambda journal: journal.mark_notified(self._run.name, error.fingerprint), None)
 
 
 def _streak_text(streak: Streak | None) -> str:
@@ -256,20 +242,20 @@ def _streak_text(streak: Streak | None) -> str:
 
 
 def _started_run(run: RunState, redact: RunRedactor) -> StartedRun:
-    # Positional arguments, here and below: keywords cost a dict, which after a commit takes a few microseconds.
+    settings = run.settings
     return StartedRun(
-        run.id,
-        run.name,
-        run.started_at_s,
-        run.parent_id,
-        _exceptions.user(),
-        redact.arguments(run.facts.get("argv", _exceptions.command_line())),
-        run.facts.get("python", _exceptions.python_version()),
-        run.log_path,
-        run.settings.schedule,
-        run.settings.max_duration_s,
-        run.settings.stall_after_s,
-        run.settings.grace_s if run.settings.schedule is not None else None,
+        id=run.id,
+        name=run.name,
+        started_at_s=run.started_at_s,
+        parent_id=run.parent_id,
+        user=_exceptions.user(),
+        argv=redact.arguments(run.facts.get("argv", _exceptions.command_line())),
+        python=run.facts.get("python", _exceptions.python_version()),
+        log_path=run.log_path,
+        schedule=settings.schedule,
+        max_duration_s=settings.max_duration_s,
+        stall_after_s=settings.stall_after_s,
+        grace_s=settings.grace_s if settings.schedule is not None else None,
     )
 
 
@@ -281,13 +267,13 @@ def finished_run(
     assert run.ended_at_s is not None
     cpu_s, peak_memory_bytes = _exceptions.used()
     return EndedRun(
-        run.outcome,
-        run.ended_at_s,
-        run.duration_s,
-        values,
-        progress,
-        error,
-        run.exit_code,
-        run.facts.get("cpu_s", max(0.0, cpu_s - run.cpu_started_s)),
-        run.facts.get("peak_memory_bytes", peak_memory_bytes),
+        outcome=run.outcome,
+        ended_at_s=run.ended_at_s,
+        duration_s=run.duration_s,
+        values=values,
+        progress=progress,
+        error=error,
+        exit_code=run.exit_code,
+        cpu_s=run.facts.get("cpu_s", max(0.0, cpu_s - run.cpu_started_s)),
+        peak_memory_bytes=run.facts.get("peak_memory_bytes", peak_memory_bytes),
     )
