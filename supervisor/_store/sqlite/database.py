@@ -20,7 +20,7 @@ from supervisor import _log
 from supervisor._forks import notify_of_forks
 from supervisor._store.essentials import JournalUnavailable
 from supervisor._store.sqlite import schema
-from supervisor._store.sqlite.recovery import Identity, create, identity, move_corrupt_file
+from supervisor._store.sqlite.recovery import create, move_corrupt_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 Row: TypeAlias = "tuple[Any, ...]"
+Identity: TypeAlias = tuple[int, int]
 
 FILE_NAME = "journal.sqlite3"
 BUSY_S = 10.0
@@ -230,7 +231,8 @@ class Database:
         # alone. Windows does not rename a file that is open.
         if sys.platform == "win32":
             self._close()
-        moved_to = move_corrupt_file(self.path, self._identity)
+        found = self._identity
+        moved_to = move_corrupt_file(self.path, lambda: found is not None and identity(self.path) == found)
         self._close()
         if moved_to is not None:
             self._warnings.append(
@@ -246,6 +248,19 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def identity(path: str) -> Identity | None:
+    """Return what distinguishes a file from a later one of the same name; None when there is no file.
+
+    Raises:
+        OSError: The path cannot be looked at.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116 - on every write's path
+    except FileNotFoundError:
+        return None
+    return (status.st_dev, status.st_ino)
 
 
 class _Transaction:

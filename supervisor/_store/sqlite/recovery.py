@@ -5,31 +5,20 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing, suppress
+from typing import TYPE_CHECKING
 
-Identity = tuple[int, int]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOCK_WAIT_S = 10.0
 
 
-def identity(path: str) -> Identity | None:
-    """Return what distinguishes a file from a later one of the same name; None when there is no file.
-
-    Raises:
-        OSError: The path cannot be looked at.
-    """
-    try:
-        status = os.stat(path)  # noqa: PTH116 - on every write's path
-    except FileNotFoundError:
-        return None
-    return (status.st_dev, status.st_ino)
-
-
-def move_corrupt_file(path: str, corrupt: Identity | None) -> str | None:
+def move_corrupt_file(path: str, is_still_corrupt: Callable[[], bool]) -> str | None:
     """Rename a corrupt journal and what belongs to it.
 
     Args:
         path: The journal's file.
-        corrupt: Which file was found corrupt: another one of that name is left alone.
+        is_still_corrupt: Returns whether the file of that name is the one that was found corrupt.
 
     Returns:
         The new name; None when another process has moved it already.
@@ -44,7 +33,7 @@ def move_corrupt_file(path: str, corrupt: Identity | None) -> str | None:
     # must not rename the fresh one of the first.
     with closing(sqlite3.connect(_private(f"{path}.lock"), timeout=LOCK_WAIT_S, isolation_level=None)) as lock:
         lock.execute("BEGIN EXCLUSIVE")
-        if corrupt is None or identity(path) != corrupt:
+        if not is_still_corrupt():
             return None
         moved_to = f"{path}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         # The file itself goes last. If we are killed before, it is still found corrupt, and a write-ahead log

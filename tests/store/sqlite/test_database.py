@@ -19,8 +19,8 @@ from supervisor._models.kinds import Outcome
 from supervisor._store import Journal, JournalUnavailable, open_journal, state_directory
 from supervisor._store.essentials import warn_once
 from supervisor._store.sqlite import schema
-from supervisor._store.sqlite.database import FILE_NAME, Database
-from supervisor._store.sqlite.recovery import identity, move_corrupt_file
+from supervisor._store.sqlite.database import FILE_NAME, Database, identity
+from supervisor._store.sqlite.recovery import move_corrupt_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -370,10 +370,10 @@ def test_of_two_that_find_a_corrupt_file_one_sets_it_aside(state: Path) -> None:
     path = state / FILE_NAME
     path.write_bytes(b"garbage")
     corrupt = identity(str(path))
-    assert move_corrupt_file(str(path), corrupt) is not None
+    assert move_corrupt_file(str(path), lambda: identity(str(path)) == corrupt) is not None
     path.write_bytes(b"fresh")
     assert identity(str(path)) != corrupt
-    assert move_corrupt_file(str(path), corrupt) is None
+    assert move_corrupt_file(str(path), lambda: identity(str(path)) == corrupt) is None
     assert path.read_bytes() == b"fresh"
 
 
