@@ -47,7 +47,7 @@ def command(shell: str | None) -> None:
     Without a shell it takes the one that SHELL names. How to install it stands at the top of the code. There is none
     for PowerShell, which click, the library that parses the commands, does not offer.
     """
-    name = shell if shell is not None else os.path.basename(os.environ.get("SHELL", ""))  # noqa: PTH119 - a text
+    name = shell if shell is not None else os.path.basename(os.environ.get("SHELL", ""))  # noqa: PTH119 - the result is to be text, not a Path
     name = name.lower().removesuffix(".exe")
     if name not in _HINTS:
         shared.fail(_refusal(name), shared.WRONG_USE)

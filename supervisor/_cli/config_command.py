@@ -196,7 +196,7 @@ def _values_for_run(known: Configuration, run: str, entries: Sequence[Configured
 def _short_origin(origin: str) -> str:
     """Return an origin with its path relative to the working directory or the home directory."""
     text = line(origin, 1_000)
-    for folder, instead in ((os.getcwd(), "."), (os.path.expanduser("~"), "~")):  # noqa: PTH109, PTH111 - texts
+    for folder, instead in ((os.getcwd(), "."), (os.path.expanduser("~"), "~")):  # noqa: PTH109, PTH111 - the result is to be text, not a Path
         if len(folder) > 1 and text.startswith(folder + os.sep):
             return instead + text[len(folder) :]
     return text

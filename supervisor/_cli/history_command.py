@@ -86,7 +86,7 @@ def unknown_name(name: str, names: Sequence[str]) -> str:
     if not known:
         return f"no run is named {line(name)!r}: none was journalled yet"
     shown = "\n".join(f"  {line(each, 70)}" for each in known[:10])
-    more = f"\n  and {len(known) - 10} more" if len(known) > 10 else ""  # noqa: PLR2004 - as many as were shown
+    more = f"\n  and {len(known) - 10} more" if len(known) > 10 else ""  # noqa: PLR2004 - the number of names in the slice above
     return f"no run is named {line(name)!r}. There are:\n{shown}{more}"
 
 

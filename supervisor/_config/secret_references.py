@@ -85,7 +85,7 @@ def reference(table: Mapping[str, Any], folder: str) -> Secret:
 
 def absolute(path: str, folder: str) -> str:
     """Return the absolute path for a path in a file, which may begin with ``~`` or be relative to that file."""
-    return os.path.abspath(os.path.join(folder, os.path.expanduser(path)))  # noqa: PTH100, PTH111, PTH118 - texts
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(path)))  # noqa: PTH100, PTH111, PTH118 - the result is to be text, not a Path
 
 
 def _from_environment(secret: Secret, environ: Mapping[str, str]) -> str:
@@ -101,7 +101,7 @@ def _from_file(secret: Secret, environ: Mapping[str, str]) -> str:
         if not is_file(path):
             os.stat(path)  # noqa: PTH116 - raises the reason
             raise OSError("is no regular file")
-        with open(path, encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - a text is a path too
+        with open(path, encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - the path is text
             value = file.read(MOST_BYTES + 1).rstrip("\r\n")
     except OSError as error:
         raise ConfigurationError(f"file {path} cannot be read: {error.strerror or error}") from error

@@ -64,7 +64,7 @@ def from_text(name: str, text: str) -> Any:
         return checked(name, _yes_or_no(name, text))
     if words & _NUMBERS:
         return checked(name, _number(name, text))
-    return checked(name, os.path.expanduser(text) if name.endswith("_path") else text)  # noqa: PTH111 - a text
+    return checked(name, os.path.expanduser(text) if name.endswith("_path") else text)  # noqa: PTH111 - the result is to be text, not a Path
 
 
 def has_variable(name: str) -> bool:

@@ -40,7 +40,7 @@ class ConfigFile:
     @property
     def folder(self) -> str:
         """Return the folder to which paths in the file are relative."""
-        return os.path.dirname(self.path)  # noqa: PTH120 - a text is wanted
+        return os.path.dirname(self.path)  # noqa: PTH120 - the result is to be text, not a Path
 
     def line_of(self, key: Key) -> int | None:
         """Return the line of a key, or else of the innermost table around it; None if unknown."""
@@ -91,7 +91,7 @@ def read_file(place: CandidateFile, notes: ProblemCollector) -> ConfigFile | Non
     if content is None:
         return None
     data, mode = content
-    base = _SECTION if os.path.basename(place.path) == PYPROJECT else ()  # noqa: PTH119 - a text is wanted
+    base = _SECTION if os.path.basename(place.path) == PYPROJECT else ()  # noqa: PTH119 - the result is to be text, not a Path
     try:
         text = data.decode("utf-8-sig")
         table: Any = tomllib.loads(text)
@@ -112,7 +112,7 @@ def _content(place: CandidateFile, notes: ProblemCollector) -> tuple[bytes, int]
     path = place.path
     try:
         if not is_file(path):  # opening a FIFO would block
-            os.stat(path)  # noqa: PTH116 - it tells why
+            os.stat(path)  # noqa: PTH116 - raises the reason
             raise OSError("is no regular file")
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib is not loaded
             status = os.fstat(file.fileno())
