@@ -21,7 +21,7 @@ AROUND = (
 """What could be deleted without the core noticing: commands, the page, checks, configuration files, other channels."""
 
 CORE_TESTS = (
-    "run/test_run.py", "run/test_run_endings.py", "run/test_reporter.py", "run/test_wrapping.py",
+    "run/test_run.py", "run/test_lifecycle.py", "run/test_reporter.py", "run/test_wrapping.py",
     "delivery/test_dispatcher.py", "delivery/test_worker.py",
     "store/sqlite/test_outbox.py", "store/sqlite/test_runs.py",
     "messages/test_builder.py", "exceptions/test_details.py", "redaction/test_streaming.py",
