@@ -21,13 +21,14 @@ AROUND = (
 """What could be deleted without the core noticing: commands, the page, checks, configuration files, other channels."""
 
 CORE_TESTS = (
+    "alerts/test_rules.py", "alerts/test_state.py", "alerts/test_messages.py", "alerts/test_deaths.py",
     "run/test_run.py", "run/test_lifecycle.py", "run/test_reporter.py", "run/test_wrapping.py",
     "delivery/test_dispatcher.py", "delivery/test_worker.py",
     "store/sqlite/test_outbox.py", "store/sqlite/test_runs.py",
     "messages/test_builder.py", "exceptions/test_details.py", "redaction/test_streaming.py",
     "message_handlers/test_console.py", "message_handlers/email/test_handler.py", "test_settings.py",
 )  # fmt: skip
-"""The tests that run on the copy: a run's life, its messages, their delivery, and where both are stored."""
+"""The tests that run on the copy: alerts, a run's life, its messages, their delivery, and where both are stored."""
 
 
 @pytest.fixture

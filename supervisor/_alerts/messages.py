@@ -97,9 +97,9 @@ def with_stall_number(details: MessageDetails, notification: Notification) -> Me
         return details
     which = f"It is the {ordinal(times)} stall of this run"
     if skipped:
-        which += f", and {counted(skipped, 'stall')} before it stayed untold"
+        which += f", and {counted(skipped, 'stall')} before it went unreported"
     if times == _THIRD:
-        which += ": from now on at most one an hour is told, and no more that the run goes on"
+        which += ": from now on at most one an hour is reported, and no longer that the run goes on"
     lead, *rest = details.parts
     assert isinstance(lead, Text)
     parts = (attrs.evolve(lead, text=f"{lead.text} {which}."), *rest)
@@ -261,5 +261,5 @@ def _facts(rows: tuple[Row, ...] | Iterator[Row]) -> Facts:
 def _look_at(report: RunReport) -> Text:
     return Text(
         f"Look at process {report.pid} on {report.host}; `supervisor show {report.id}` tells what is known of the run. "
-        "Where it hangs, end it: the next start will tell of that."
+        "Where it hangs, end it: the next start will report that it died."
     )

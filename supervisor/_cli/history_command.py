@@ -67,11 +67,13 @@ def command(name: str | None, limit: int, failed: bool, since: datetime | None, 
         runs = reader.runs(name, failed=failed, since=since, limit=limit)
         if name is not None and not runs and name not in (names := reader.names()):
             shared.fail(unknown_name(name, names))
-        usuals, standings = run_facts.Usuals(reader), run_facts.Standings(reader)
+        baselines, standings = run_facts.Baselines(reader), run_facts.Standings(reader)
         if as_json:
-            shared.print_json([run_facts.run_document(run, standings.of(run), usuals.of(run.report)) for run in runs])
+            shared.print_json(
+                [run_facts.run_document(run, standings.of(run), baselines.of(run.report)) for run in runs]
+            )
         elif runs:
-            _print(runs, usuals, standings, with_names=name is None)
+            _print(runs, baselines, standings, with_names=name is None)
         else:
             shared.say(_nothing(name, failed=failed, since=since))
 
@@ -98,7 +100,7 @@ def _nothing(name: str | None, *, failed: bool, since: datetime | None) -> str:
 
 
 def _print(
-    runs: Sequence[RunRecord], usuals: run_facts.Usuals, standings: run_facts.Standings, *, with_names: bool
+    runs: Sequence[RunRecord], baselines: run_facts.Baselines, standings: run_facts.Standings, *, with_names: bool
 ) -> None:
     """Print a line for each run; in a narrow terminal its values, or its error, go on a second one."""
     columns = shared.width() or sys.maxsize
@@ -112,7 +114,7 @@ def _print(
         Column("DETAILS", gives="cut"),
     ]
     shown: list[bool] = [True, with_names, True, True, True, columns >= _NARROW, columns >= _WIDE]
-    rows = [_row(run, standings.of(run), usuals.of(run.report), short_time=columns < _NARROW) for run in runs]
+    rows = [_row(run, standings.of(run), baselines.of(run.report), short_time=columns < _NARROW) for run in runs]
     head, *body = shared.drawn([*compress(heads, shown)], [[*compress(row, shown)] for row in rows])
     shared.say(head)
     for text, row in zip(body, rows, strict=True):

@@ -42,7 +42,7 @@ _STYLES = {
 }
 
 
-class Usuals:
+class Baselines:
     """What is usual for the durations of the runs of each name, by their last 20 successes.
 
     Args:

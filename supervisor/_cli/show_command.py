@@ -81,7 +81,7 @@ class _RunDetails:
     def __init__(self, reader: JournalReader, record: RunRecord, lines: int) -> None:
         self.record = record
         self.report = record.report
-        self.usual = run_facts.Usuals(reader).of(record.report)
+        self.usual = run_facts.Baselines(reader).of(record.report)
         self.standings = run_facts.Standings(reader)
         self.standing = self.standings.of(record)
         self.usual_values = _usual_values(reader, record)

@@ -86,13 +86,13 @@ def read_status(reader: JournalReader | None, now: datetime | None = None) -> No
         return Now(at=now, runs=(), missed=(), last=(), pending=0, failed=0)
     view = current_view(reader, now)
     records = view.unended
-    usuals = run_facts.Usuals(reader)
+    baselines = run_facts.Baselines(reader)
     names = {each.report.id: each.report.name for each in records}
     runs = tuple(
         UnderWay(
             record=each,
             standing=view.standings[each.id],
-            usual=usuals.of(each.report),
+            usual=baselines.of(each.report),
             memory=memory_of(each),
             within=names.get(each.report.parent_id or "", ""),
         )

@@ -132,7 +132,7 @@ def _dead(record: RunRecord, now: datetime) -> Iterator[str]:
     yield f"process {report.pid} is gone"
     if record.child is not None:
         yield run_facts.program_words(record.child, f"its program, process {record.child.pid},")
-    yield "its next run or `supervisor check` will tell"
+    yield "its next run or `supervisor check` will report it"
 
 
 def _missed(alert: Alert, now: datetime) -> Iterator[str]:

@@ -15,7 +15,7 @@ from supervisor._models.parts import Past, Text
 from supervisor._text import local_time
 from supervisor.models import Progress, RunReport
 
-FROM_NOW_ON = "at most one an hour is told, and no more that the run goes on"
+FROM_NOW_ON = "at most one an hour is reported, and no longer that the run goes on"
 AT = datetime(2026, 3, 2, 2, 10, tzinfo=UTC)
 
 
@@ -72,7 +72,7 @@ def test_bad_ends_have_it_in_the_text_alone() -> None:
             0,
             f"Lead. It is the third stall of this run: from now on {FROM_NOW_ON}.",
         ),
-        (9, 5, "Lead. It is the ninth stall of this run, and 5 stalls before it stayed untold."),
+        (9, 5, "Lead. It is the ninth stall of this run, and 5 stalls before it went unreported."),
     ],
 )
 def test_a_stall_says_the_how_manieth_it_is(times: int, skipped: int, said: str) -> None:

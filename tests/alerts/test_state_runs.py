@@ -278,7 +278,7 @@ def test_the_stalls_of_a_run_are_told_three_times(
     second, third, end = (recorder.messages[each] for each in (2, 4, 5))
     assert second.subject.endswith(", for the second time")
     assert third.subject.endswith(", for the third time")
-    assert "from now on at most one an hour is told" in text_of(third)
+    assert "from now on at most one an hour is reported" in text_of(third)
     assert times_in(end.subject) == times_in(text_of(end)) >= 6
     assert looks(journal, recorder) == []
 
@@ -306,7 +306,7 @@ def test_a_stall_that_was_held_back_is_told_when_its_time_has_come(
         time.sleep(0.2)
     assert recorder.told == ["stalled", "recovery"] * 2 + ["stalled", "stalled", "recovery"]
     again = text_of(recorder.messages[5])
-    assert re.search(r"It is the \w+ stall of this run, and \d+ stalls? before it stayed untold\.", again)
+    assert re.search(r"It is the \w+ stall of this run, and \d+ stalls? before it went unreported\.", again)
     assert times_in(recorder.messages[6].subject) >= 5
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 _DELIVERIES = 500
-_GONE = "Its process is gone without having ended it. The next run of this name, or `supervisor check`, will tell."
+_GONE = "Its process is gone without having ended it. The next run of this name, or a check, will report it."
 
 
 @attrs.frozen(kw_only=True)

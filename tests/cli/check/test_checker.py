@@ -311,10 +311,10 @@ def test_stalls_are_told_three_times_and_then_once_an_hour(machine: Machine, rec
     first = f"nightly stalled on {host}: no progress for 5 min"
     over = f"recovery nightly makes progress again on {host}"
     assert stalls(3) == [f"stalled {first}", over, "stalled for the second time", over, "stalled for the third time"]
-    assert "from now on at most one an hour is told" in " ".join(recorder.messages[4].message.split())
+    assert "from now on at most one an hour is reported" in " ".join(recorder.messages[4].message.split())
     assert stalls(5) == []
     assert stalls(1) == ["stalled for the ninth time"]
-    assert "It is the ninth stall of this run, and 5 stalls before it stayed untold." in " ".join(
+    assert "It is the ninth stall of this run, and 5 stalls before it went unreported." in " ".join(
         recorder.messages[-1].message.split()
     )
     assert stalls(12) == ["stalled for the 15th time", "stalled for the 21st time"]
