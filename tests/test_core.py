@@ -58,7 +58,7 @@ def pytest_in(core: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment.pop(name, None)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(
-        command, cwd=core, env=environment, capture_output=True, text=True, check=False, timeout=5 * PATIENCE_S
+        command, cwd=core, env=environment, capture_output=True, text=True, check=False, timeout=10 * PATIENCE_S
     )
 
 

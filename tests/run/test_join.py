@@ -22,6 +22,9 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from pathlib import Path
 
+WAITED_FOR = ("sh", "-c", 'kill -STOP $PPID; exec "$@"', "sh")
+"""What comes before a program for which the command stands still until it gets SIGCONT, however slowly it starts."""
+
 
 @pytest.fixture
 def jobs(tmp_path: Path, state: Path) -> Jobs:
@@ -216,8 +219,7 @@ def test_the_end_of_a_finding_is_told_once(jobs: Jobs, all_handlers: list[str]) 
             os.kill(os.getppid(), signal.SIGCONT)
             time.sleep(0.5)  # the command looks, and finds what has been told
     """)
-    # The command stands still until the program has found it, however slowly the program starts.
-    jobs.run("--max-duration", "0.5", "--", "sh", "-c", 'kill -STOP $PPID; exec "$@"', "sh", *program)
+    jobs.run("--max-duration", "0.5", "--", *WAITED_FOR, *program)
     assert jobs.kinds("ops") == ["overdue", "recovery"]
     assert jobs.kinds("dev") == []
     jobs.run("--max-duration", "0.2", "--", *jobs.python("""
@@ -265,13 +267,13 @@ def test_a_timeout_shows_where_the_program_was(jobs: Jobs) -> None:
     """A program that is stopped hands back where it hung; the failure says that its time was up, once to each."""
     jobs.configure('[defaults]\nhandlers = ["ops", "dev"]\n')
     program = jobs.python("""
-        def hang(): time.sleep(1000)
+        def hang(): os.kill(os.getppid(), signal.SIGCONT); time.sleep(1000)
         with supervise(handlers=["dev"]):
             hang()
     """)
-    assert jobs.run("--timeout", "2", "--", *program).code == 124
+    assert jobs.run("--timeout", "0.5", "--", *WAITED_FOR, *program).code == 124
     (told,) = jobs.told("ops")
-    assert (told["error"], told["outcome"]) == ("timed out after 2 s", "failure")
+    assert (told["error"], told["outcome"]) == ("timed out after 500 ms", "failure")
     assert "time.sleep(1000)" in told["traceback"]
     assert [each["outcome"] for each in jobs.told("dev")] == ["terminated"]
 
