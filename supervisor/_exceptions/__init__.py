@@ -7,21 +7,23 @@ a report. What examines exceptions is imported when there is one.
 from __future__ import annotations
 
 from supervisor._exceptions.facts import (
-    MESSAGE_LIMIT,
-    TRACEBACK_LIMIT,
-    VALUE_LIMIT,
     command_line,
     error_details,
     host,
-    plain_value,
     process_facts,
     python_version,
-    safe_text,
     script_name,
     stem,
-    type_name,
     used,
     user,
+)
+from supervisor._exceptions.plain import (
+    MESSAGE_LIMIT,
+    TRACEBACK_LIMIT,
+    VALUE_LIMIT,
+    plain_value,
+    safe_text,
+    type_name,
 )
 
 __all__ = [

@@ -6,7 +6,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from supervisor._exceptions.facts import MESSAGE_LIMIT, fit, safe_text, type_name
+from supervisor._exceptions.plain import MESSAGE_LIMIT, fit, safe_text, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

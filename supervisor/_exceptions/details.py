@@ -16,7 +16,6 @@ from supervisor._exceptions.chain import (
     safe_result,
     trace_of,
 )
-from supervisor._exceptions.facts import MESSAGE_LIMIT, TRACEBACK_LIMIT, fit, fit_line, redacted_text
 from supervisor._exceptions.frames import (
     Frame,
     fingerprint,
@@ -26,6 +25,7 @@ from supervisor._exceptions.frames import (
     location_text,
     own_package,
 )
+from supervisor._exceptions.plain import MESSAGE_LIMIT, TRACEBACK_LIMIT, fit, fit_line, redacted_text
 from supervisor._exceptions.source import Sources
 from supervisor._exceptions.variables import ValueFormatter, local_variables
 from supervisor._models.values import ErrorDetails

@@ -6,7 +6,7 @@ import linecache
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from supervisor._exceptions.facts import fit_line
+from supervisor._exceptions.plain import fit_line
 
 if TYPE_CHECKING:
     from supervisor._exceptions.frames import Frame

@@ -15,8 +15,8 @@ from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, Metho
 from typing import TYPE_CHECKING, Any
 
 from supervisor._exceptions.chain import safe_result
-from supervisor._exceptions.facts import beginning, fit_line, type_name
 from supervisor._exceptions.frames import CodeOwner, owner_of
+from supervisor._exceptions.plain import beginning, fit_line, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

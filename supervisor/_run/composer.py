@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from supervisor import _exceptions, _log
-from supervisor._exceptions.facts import fit_line
+from supervisor._exceptions.plain import fit_line
 from supervisor._run.recorder import finished_run
 
 if TYPE_CHECKING:

@@ -322,4 +322,4 @@ def test_importing_it_loads_nothing_that_looks_at_exceptions() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == "['supervisor._exceptions.facts']\n"
+    assert done.stdout == "['supervisor._exceptions.facts', 'supervisor._exceptions.plain']\n"
