@@ -77,17 +77,17 @@ def query(action):
 def main():
     directory = sys.argv[1] if len(sys.argv) > 1 else None
     print(f"Python {platform.python_version()}; {NAMES} scripts with a schedule, {UNDER_WAY} runs under way\n")
-    print("| runs | bare interpreter | supervisor check | goal | newest of each name | unended | open findings |")
+    print("| runs | bare interpreter | supervisor check | goal | newest of each name | unended | open alerts |")
     print("|---|---|---|---|---|---|---|")
     for runs in SIZES:
         with tempfile.TemporaryDirectory(dir=directory) as folder:
             journal = fill(folder, runs)
             bare, check = check_as_a_process(folder)
-            newest, unended, findings = map(query, (journal.newest_runs, journal.unended_runs, journal.open_alerts))
+            newest, unended, alerts = map(query, (journal.newest_runs, journal.unended_runs, journal.open_alerts))
             journal.close()
         print(
             f"| {runs:,} | {bare * 1e3:.0f} ms | {check * 1e3:.0f} ms | {LIMIT_S * 1e3:.0f} ms "
-            f"| {newest * 1e3:.2f} ms | {unended * 1e3:.2f} ms | {findings * 1e3:.2f} ms |"
+            f"| {newest * 1e3:.2f} ms | {unended * 1e3:.2f} ms | {alerts * 1e3:.2f} ms |"
         )
 
 

@@ -149,20 +149,16 @@ class _Reader:
             self.list.left_out.runs += 1
 
     def _seen(self, run: RunRecord) -> Seen:
-        code, note = code_of(run.outcome), ""
-        if run.outcome is None:
-            code, note = (CODES["died"], _GONE) if run.is_gone else (code, self._late(run))
-        return Seen(run=run, code=code, duration_s=self._duration_s(run, code), values=run.values, note=note)
-
-    def _late(self, run: RunRecord) -> str:
-        """Return in words since when a run under way makes no progress, or takes too long; "" where neither is so."""
-        standing = self._view.standings.get(run.id, Standing())
-        notes = []
-        if standing.stalled_since_s is not None:
-            notes.append(f"It has stalled: no progress since {minute(standing.stalled_since_s)}.")
-        if standing.overdue_since_s is not None:
-            notes.append(f"It is overdue since {minute(standing.overdue_since_s)}.")
-        return " ".join(notes)
+        standing = self._view.standings.get(run.id, Standing()) if run.outcome is None else Standing()
+        code = CODES["died"] if run.is_gone else code_of(run.outcome)
+        return Seen(
+            run=run,
+            code=code,
+            duration_s=self._duration_s(run, code),
+            values=run.values,
+            note=_GONE if run.is_gone else _late_note(standing),
+            alerts=standing.words if standing.is_late else (),
+        )
 
     def _duration_s(self, run: RunRecord, code: int) -> float:
         """Return how long a run took; of one under way the time so far, of one that died to its last sign of life."""
@@ -173,3 +169,13 @@ class _Reader:
         else:
             duration_s = (run.progress_at_s or run.started_at_s) - run.started_at_s
         return max(0.0, duration_s) if isfinite(duration_s) else 0.0
+
+
+def _late_note(standing: Standing) -> str:
+    """Return in words since when a run under way makes no progress, or takes too long; "" where neither is so."""
+    notes = []
+    if standing.stalled_since_s is not None:
+        notes.append(f"It has stalled: no progress since {minute(standing.stalled_since_s)}.")
+    if standing.overdue_since_s is not None:
+        notes.append(f"It is overdue since {minute(standing.overdue_since_s)}.")
+    return " ".join(notes)

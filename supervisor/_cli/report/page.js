@@ -2,7 +2,7 @@
 // The page's own script. Data reaches the document only as text (textContent), never as HTML.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const RUN = { id: 0, script: 1, code: 2, started: 3, duration: 4, values: 5, error: 6, facts: 7, pid: 8, exit: 9, cpu: 10, memory: 11, ended: 12, parent: 13, progress: 14, note: 15 };
+  const RUN = { id: 0, script: 1, code: 2, started: 3, duration: 4, values: 5, error: 6, facts: 7, pid: 8, exit: 9, cpu: 10, memory: 11, ended: 12, parent: 13, progress: 14, note: 15, alerts: 16 };
   const { outcomes, scripts, runs, texts, errors, facts, logs } = data;
   const failed = new Set(data.failed);
   const DAY = 86400;
@@ -21,15 +21,17 @@
     return made;
   }
 
-  function badge(code) {
-    const outcome = outcomes[code];
+  function badge(word) {
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("aria-hidden", "true");
     const use = document.createElementNS(SVG, "use");
-    use.setAttribute("href", `#o-${outcome}`);
+    use.setAttribute("href", `#o-${word}`);
     svg.append(use);
-    return el("span", { class: `badge o-${outcome}` }, svg, outcome);
+    return el("span", { class: `badge o-${word}` }, svg, word);
   }
+  // How a run ended or stands: its outcome, and what is wrong with it while it is under way.
+  const stands = (run) => [outcomes[run[RUN.code]], ...(run[RUN.alerts] || [])];
+  const badges = (run) => stands(run).flatMap((word, place) => (place ? [" ", badge(word)] : [badge(word)]));
 
   // ---- words, as supervisor/_text.py has them
 
@@ -133,7 +135,7 @@
       const run = runs[place];
       const fact = factsOf(run);
       const error = errorOf(run);
-      const parts = [nameOf(run), outcomes[run[RUN.code]], minute(run[RUN.started]), run[RUN.id], valuesText(run), errorText(run)];
+      const parts = [nameOf(run), stands(run).join(" "), minute(run[RUN.started]), run[RUN.id], valuesText(run), errorText(run)];
       haystacks[place] = [...parts, error && error.where, fact.host, fact.user, fact.command].join("\n").toLowerCase();
     }
     return haystacks[place];
@@ -230,7 +232,7 @@
     return el(
       "tr", { role: "row" },
       el("th", { role: "rowheader", scope: "row" }, el("a", { href: link(run[RUN.id]) }, el("bdi", null, nameOf(run)))),
-      cell("Outcome", badge(run[RUN.code])),
+      cell("Outcome", ...badges(run)),
       started,
       duration_cell,
       values.length ? cell("Values", el("span", { class: "clip" }, ...values)) : cell("Values"),
@@ -508,7 +510,7 @@
     const took = `${outcomes[run[RUN.code]] === "running" ? "for" : "took"} ${duration(run[RUN.duration])}${usual ? ` (${usual})` : ""}`;
     return [
       el("h2", { id: "run-title", tabindex: "-1" }, el("bdi", null, nameOf(run))),
-      el("p", { class: "lead" }, badge(run[RUN.code]), el("span", { class: "figures" }, minute(run[RUN.started])), el("span", { class: "soft" }, took)),
+      el("p", { class: "lead" }, ...badges(run), el("span", { class: "figures" }, minute(run[RUN.started])), el("span", { class: "soft" }, took)),
       run[RUN.note] ? el("p", { class: "note" }, run[RUN.note]) : null,
       ...errorParts(run), ...valueParts(run), ...progressParts(run), ...logParts(place, run), ...factParts(run),
     ].filter(Boolean);

@@ -237,6 +237,7 @@ class RunList:
             line(run.parent_id, 80) if run.parent_id else None,
             _progress(run.progress) if run.stored_progress is not None else None,
             seen.note or None,
+            list(seen.alerts) or None,
         ]
         while row[-1] is None:
             row.pop()

@@ -108,6 +108,7 @@ class Seen:
         duration_s: How long it took, or takes so far.
         values: What it recorded.
         note: What else there is to say of it; "" for nothing.
+        alerts: "stalled" and "overdue", where it is that; nothing for a run that died, whose outcome says so.
     """
 
     run: RunRecord
@@ -115,6 +116,7 @@ class Seen:
     duration_s: float
     values: Mapping[str, Any]
     note: str = ""
+    alerts: tuple[str, ...] = ()
 
 
 @attrs.define

@@ -17,7 +17,6 @@ from year import DAY_S, HOUR_S, Happened, failure, many_runs, write_runs
 from supervisor._alerts.evaluation import KnownSchedule, View
 from supervisor._alerts.rules import OF_THE_JOURNAL
 from supervisor._cli.report import gather, render, run_list
-from supervisor._cli.report import run_list as log_tails
 from supervisor._cli.report.formatting import json_for_html
 from supervisor._cli.report.script_summary import CODES
 from supervisor._models.kinds import Outcome
@@ -123,6 +122,7 @@ def test_a_run_that_stalls_or_is_overdue_says_so(gathered: Any) -> None:
     assert row[2] == CODES["running"]
     assert "no progress since" in row[15]
     assert "overdue since" in row[15]
+    assert row[16] == ["stalled", "overdue"]
     (row,) = gathered(nights(GOOD, **limits)).listed["runs"]
     assert len(row) < 16
     (row,) = gathered(nights(None)).listed["runs"]
@@ -295,7 +295,7 @@ def test_logs_are_bounded_and_those_of_failures_go_first(
     gathered: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only so many files are read, those of failed runs first, and the rest is told."""
-    monkeypatch.setattr(log_tails, "LOG_FILES", 2)
+    monkeypatch.setattr(run_list, "LOG_FILES", 2)
     runs = []
     for place in range(6):
         path = tmp_path / f"{place}.log"
