@@ -89,7 +89,7 @@ class Runtime:
         """
         if self._state_directory is not None:
             return os.path.abspath(self._state_directory)  # noqa: PTH100 - each run asks, and pathlib costs 3 ms
-        from supervisor._store.location import state_path
+        from supervisor._store.essentials import state_path
 
         return state_path()
 
@@ -104,8 +104,7 @@ class Runtime:
         return self._journal or self._open_journal()
 
     def _open_journal(self) -> Store | None:
-        from supervisor._store.essentials import JournalUnavailable, warn_once
-        from supervisor._store.location import limits
+        from supervisor._store.essentials import JournalUnavailable, limits, warn_once
         from supervisor._store.sqlite.journal import open_journal
 
         try:

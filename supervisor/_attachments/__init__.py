@@ -19,19 +19,18 @@ from typing import TYPE_CHECKING
 from supervisor._lazy import loads
 
 if TYPE_CHECKING:
-    from supervisor._attachments.packing import PackedAttachments, packed
-    from supervisor._attachments.single_attachment import PackedFile, PackingResult, pack, pack_one
+    from supervisor._attachments.packing import PackedAttachments, PackedFile, PackingResult, pack, pack_one, packed
     from supervisor._attachments.sources import describe
 
 __all__ = ["PackedAttachments", "PackedFile", "PackingResult", "describe", "pack", "pack_one", "packed"]
 
 _MODULES = {
     "PackedAttachments": "packing",
-    "PackedFile": "single_attachment",
-    "PackingResult": "single_attachment",
+    "PackedFile": "packing",
+    "PackingResult": "packing",
     "describe": "sources",
-    "pack": "single_attachment",
-    "pack_one": "single_attachment",
+    "pack": "packing",
+    "pack_one": "packing",
     "packed": "packing",
 }
 

@@ -1,16 +1,20 @@
-"""Names of attachments that are safe in headers and on the receiver's disk, and the redactor for names and content."""
+"""What a receiver learns of an attached file: a safe name, and its type by its first bytes."""
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+import attrs
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from supervisor._attachments.sources import Source
     from supervisor._redaction import BytesFilter, Redactor
 
 # With ".gz" and "-123" added, no name is longer than 120 characters.
@@ -113,3 +117,114 @@ def _current_redactor() -> Redactor:
     from supervisor._redaction import Redactor
 
     return Redactor()
+
+
+_SAMPLE_BYTES = 64 * 1024
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_OASIS = "application/vnd.oasis.opendocument"
+# By suffix. Not from the ``mimetypes`` module, whose results differ between machines.
+_TYPES = {
+    "7z": "application/x-7z-compressed",
+    "aac": "audio/aac",
+    "apk": "application/vnd.android.package-archive",
+    "avif": "image/avif",
+    "br": "application/octet-stream",
+    "bz2": "application/x-bzip2",
+    "docx": f"{_OFFICE}.wordprocessingml.document",
+    "epub": "application/epub+zip",
+    "flac": "audio/flac",
+    "gif": "image/gif",
+    "gz": "application/gzip",
+    "heic": "image/heic",
+    "jar": "application/java-archive",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "kmz": "application/vnd.google-earth.kmz",
+    "lz4": "application/octet-stream",
+    "lzma": "application/x-lzma",
+    "m4a": "audio/mp4",
+    "m4v": "video/mp4",
+    "mkv": "video/x-matroska",
+    "mov": "video/quicktime",
+    "mp3": "audio/mpeg",
+    "mp4": "video/mp4",
+    "odp": f"{_OASIS}.presentation",
+    "ods": f"{_OASIS}.spreadsheet",
+    "odt": f"{_OASIS}.text",
+    "ogg": "audio/ogg",
+    "opus": "audio/ogg",
+    "parquet": "application/vnd.apache.parquet",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "pptx": f"{_OFFICE}.presentationml.presentation",
+    "rar": "application/vnd.rar",
+    "tbz2": "application/x-bzip2",
+    "tgz": "application/gzip",
+    "txz": "application/x-xz",
+    "webm": "video/webm",
+    "webp": "image/webp",
+    "whl": "application/zip",
+    "xlsm": "application/vnd.ms-excel.sheet.macroEnabled.12",
+    "xlsx": f"{_OFFICE}.spreadsheetml.sheet",
+    "xz": "application/x-xz",
+    "zip": "application/zip",
+    "zst": "application/zstd",
+}
+# By the first bytes, for files without a known suffix.
+_BEGINNINGS = tuple(
+    (re.compile(pattern, re.DOTALL), content_type)
+    for pattern, content_type in (
+        (rb"\x1f\x8b\x08", "application/gzip"),
+        (rb"PK(?:\x03\x04|\x05\x06)", "application/zip"),
+        (rb"\x28\xb5\x2f\xfd", "application/zstd"),
+        (rb"\xfd7zXZ\x00", "application/x-xz"),
+        (rb"BZh[1-9]1AY&SY", "application/x-bzip2"),
+        (rb"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
+        (rb"Rar!\x1a\x07", "application/vnd.rar"),
+        (rb"\x89PNG\r\n\x1a\n", "image/png"),
+        (rb"\xff\xd8\xff", "image/jpeg"),
+        (rb"GIF8[79]a", "image/gif"),
+        (rb"RIFF....WEBP", "image/webp"),
+        (rb"....ftyp", "video/mp4"),
+        (rb"%PDF-\d", "application/pdf"),
+        (rb"PAR1", "application/vnd.apache.parquet"),
+    )
+)
+
+
+@attrs.frozen
+class FileType:
+    """The type of a file.
+
+    Args:
+        compressed_as: The media type of a file that is compressed already; "" for one that is worth compressing.
+        is_text: Whether its beginning, middle and end hold no NUL byte, so that its last lines alone are of use.
+            (UTF-16 has NUL bytes, and is not cut.)
+        can_be_redacted: Whether it is text, UTF-16 with a byte order mark included. In other files, a placeholder of
+            another length than the secret would destroy the format.
+    """
+
+    compressed_as: str
+    is_text: bool
+    can_be_redacted: bool
+
+
+def detect_type(source: Source, name: str) -> FileType:
+    """Return the type of an open file, from its name and from samples of its content."""
+    head = source.sample(0, _SAMPLE_BYTES)
+    compressed_as = _by_suffix(name) or _by_beginning(head)
+    if compressed_as:
+        return FileType(compressed_as, is_text=False, can_be_redacted=False)
+    offsets = (source.size_bytes // 2, max(0, source.size_bytes - _SAMPLE_BYTES))
+    samples = (head, *(source.sample(offset, _SAMPLE_BYTES) for offset in offsets))
+    is_text = not any(b"\0" in sample for sample in samples)
+    return FileType("", is_text, can_be_redacted=is_text or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)))
+
+
+def _by_suffix(name: str) -> str:
+    _, dot, suffix = name.lower().rpartition(".")
+    return _TYPES.get(suffix, "") if dot else ""
+
+
+def _by_beginning(head: bytes) -> str:
+    return next((content_type for pattern, content_type in _BEGINNINGS if pattern.match(head)), "")

@@ -3,10 +3,13 @@
 A message is in the outbox before it is first tried. From there each handler's worker takes it, in a thread of its
 own, and settles it: sent, failed for good, or to be tried again. A run waits for its messages at its end, at most for
 ``delivery_deadline_s``; what is left stays in the outbox, for the workers of a later run.
+
+A script that sends too many notices is held back here (:class:`RateLimiter`).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -243,3 +246,40 @@ def _distinct_names(handlers: Sequence[MessageHandler]) -> list[str]:
         seen[name] = seen.get(name, 0) + 1
         names.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     return names
+
+
+BURST = 500
+PER_S = 1.0
+_REMEMBERED = 5
+_SUBJECT_LIMIT = 100_000  # more than is ever shown: a secret that is cut in two is not recognised and redacted
+
+
+class RateLimiter:
+    """Allows a burst of messages, then one a second, and counts the others.
+
+    Args:
+        burst: How many are allowed at once.
+        per_s: How many a second are allowed after that.
+        clock: Returns seconds from a clock that never goes back.
+    """
+
+    def __init__(self, burst: int = BURST, per_s: float = PER_S, clock: Callable[[], float] = monotonic) -> None:
+        self._burst = burst
+        self._per_s = per_s
+        self._clock = clock
+        self._left: float = burst
+        self._looked_s = clock()
+        self.held_back = 0
+        self.last_subjects: deque[str] = deque(maxlen=_REMEMBERED)
+
+    def allows(self, subject: object) -> bool:
+        """Tell whether a message may be sent; otherwise count it and remember its subject for a while."""
+        now = self._clock()
+        self._left = min(self._burst, self._left + (now - self._looked_s) * self._per_s)
+        self._looked_s = now
+        if self._left >= 1:
+            self._left -= 1
+            return True
+        self.held_back += 1
+        self.last_subjects.append(str(getattr(subject, "subject", subject))[:_SUBJECT_LIMIT])
+        return False

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from supervisor._alerts.rules import RunAlert
     from supervisor._alerts.state import RunAlerts
-    from supervisor._delivery.rate_limiter import RateLimiter
+    from supervisor._delivery.dispatcher import RateLimiter
     from supervisor._models.kinds import Kind
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
     from supervisor._redaction.run_redactor import RunRedactor

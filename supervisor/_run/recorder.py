@@ -175,7 +175,7 @@ class Recorder:
 
     def describe_other_run(self) -> str:
         """Return in words which run of this name is under way."""
-        from supervisor._run.overlap import in_words, under_way
+        from supervisor._run.features import in_words, under_way
 
         return in_words(self._ask(lambda journal: under_way(journal, self._run.name), None))
 

@@ -10,9 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from supervisor import _exceptions
-from supervisor._delivery.dispatcher import Dispatcher, handler_name
+from supervisor._delivery.dispatcher import Dispatcher, RateLimiter, handler_name
 from supervisor._delivery.pool import WorkerPool
-from supervisor._delivery.rate_limiter import RateLimiter
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._redaction.run_redactor import RunRedactor
 from supervisor._run.composer import (

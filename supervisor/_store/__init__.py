@@ -13,8 +13,7 @@ from supervisor._lazy import loads
 
 if TYPE_CHECKING:
     from supervisor._store.contract import Outbox, Store
-    from supervisor._store.essentials import LEASE_S, EndedRun, JournalUnavailable, Pack, StartedRun
-    from supervisor._store.location import state_directory
+    from supervisor._store.essentials import LEASE_S, EndedRun, JournalUnavailable, Pack, StartedRun, state_directory
     from supervisor._store.memory import MemoryOutbox
     from supervisor._store.records import Repeats, RunRecord, Streak, WaitingDelivery
     from supervisor._store.sqlite.journal import Journal, open_journal
@@ -39,8 +38,7 @@ __all__ = [
 
 _HOMES = {
     "contract": ("Outbox", "Store"),
-    "essentials": ("LEASE_S", "EndedRun", "JournalUnavailable", "Pack", "StartedRun"),
-    "location": ("state_directory",),
+    "essentials": ("LEASE_S", "EndedRun", "JournalUnavailable", "Pack", "StartedRun", "state_directory"),
     "memory": ("MemoryOutbox",),
     "records": ("Repeats", "RunRecord", "Streak", "WaitingDelivery"),
     "sqlite.journal": ("Journal", "open_journal"),

@@ -158,7 +158,7 @@ def _keys(value: Any) -> Any:
 
 def test_limits_are_as_they_are_told() -> None:
     """Numbers in the text are those of the code."""
-    from supervisor._delivery import job, pool, rate_limiter
+    from supervisor._delivery import dispatcher, job, pool
     from supervisor._run import composer, progress
     from supervisor._store import essentials
     from supervisor._store.sqlite import runs
@@ -171,7 +171,7 @@ def test_limits_are_as_they_are_told() -> None:
         "ErrorDetails": f"above {_exceptions.TRACEBACK_LIMIT:,} characters",
         "Showing progress": f"each {progress.LOG_EVERY_PERCENT:.0f} %, and each {progress.LOG_EVERY_S:.0f} s",
         "Settings": f"each {_settings.DEFAULT_PROGRESS_EVERY_S:.0f} s",
-        "Floods": f"The first {rate_limiter.BURST} notices of a run pass, and after that one a second",
+        "Floods": f"The first {dispatcher.BURST} notices of a run pass, and after that one a second",
         "HealthchecksHandler": f"up to {_healthchecks.BODY_LIMIT_BYTES // 1000} kB",
         "The journal": f"{runs.KEEP_RUNS:,} runs of each name and {runs.KEEP_DAYS:.0f} days",
     }

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from supervisor._messages import html
 from supervisor._messages.builder import message_for, message_from_parts, with_delay_note
 from supervisor._models.kinds import Kind, Outcome
-from supervisor._models.parts import Code, Facts, Past, PastRun, Row, Summary, Text
+from supervisor._models.parts import (
+    Code,
+    Facts,
+    Past,
+    PastRun,
+    Row,
+    Summary,
+    Text,
+)
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 NOW = datetime(2026, 3, 1, 2, 0, 3, tzinfo=UTC)

@@ -32,7 +32,7 @@ from supervisor._cli.report.formatting import (
 from supervisor._cli.report.run_list import CARDS
 from supervisor._cli.report.script_summary import DAYS, FAILED, OUTCOMES, RUNNING, SUCCESS
 from supervisor._models.kinds import DeliveryState
-from supervisor._store.location import VARIABLE
+from supervisor._store.essentials import VARIABLE
 from supervisor._text import counted
 
 if TYPE_CHECKING:

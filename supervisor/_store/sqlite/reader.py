@@ -18,7 +18,7 @@ from supervisor._store.processes import is_gone, this_process
 from supervisor._store.sqlite import schema
 from supervisor._store.sqlite.alert_log import AlertReader
 from supervisor._store.sqlite.database import FILE_NAME
-from supervisor._store.sqlite.outbox_reader import OutboxReader
+from supervisor._store.sqlite.outbox import OutboxReader
 from supervisor._store.sqlite.run_queries import RunQueries
 
 if TYPE_CHECKING:

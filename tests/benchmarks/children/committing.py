@@ -137,7 +137,7 @@ def notify():
     import threading
 
     from supervisor import supervise
-    from supervisor._delivery.rate_limiter import RateLimiter
+    from supervisor._delivery.dispatcher import RateLimiter
 
     RateLimiter.__init__.__defaults__ = (10**9, *RateLimiter.__init__.__defaults__[1:])  # more than any user may
     hold = threading.Event()

@@ -14,7 +14,14 @@ from slack_peers import problem_with, texts_of
 
 from supervisor._messages.builder import message_for, message_from_parts
 from supervisor._models.kinds import Kind, Outcome
-from supervisor._models.parts import Code, MessagePart, Past, PastRun, Summary, Text
+from supervisor._models.parts import (
+    Code,
+    MessagePart,
+    Past,
+    PastRun,
+    Summary,
+    Text,
+)
 from supervisor._text import printable
 from supervisor.message_handlers._slack.block_sections import SLACK_TEXT_LIMIT, escaped, linked, shortened, split_text
 from supervisor.message_handlers._slack.blocks import (

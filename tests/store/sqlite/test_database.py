@@ -19,8 +19,7 @@ from supervisor._models.kinds import Outcome
 from supervisor._store import Journal, JournalUnavailable, open_journal, state_directory
 from supervisor._store.essentials import warn_once
 from supervisor._store.sqlite import schema
-from supervisor._store.sqlite.database import FILE_NAME, Database, identity
-from supervisor._store.sqlite.recovery import move_corrupt_file
+from supervisor._store.sqlite.database import FILE_NAME, Database, identity, move_corrupt_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripts import run as run_script
 
-from supervisor._delivery.rate_limiter import BURST, PER_S, RateLimiter
+from supervisor._delivery.dispatcher import BURST, PER_S, RateLimiter
 
 if TYPE_CHECKING:
     from pathlib import Path

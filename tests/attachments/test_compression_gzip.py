@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor._attachments import gzip_file, pack, pack_one, packed
+from supervisor._attachments import compression, pack, pack_one, packed
 from supervisor.models import Attachment
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         pytest.importorskip("isal")
     else:
         monkeypatch.setitem(sys.modules, "isal", None)  # what makes an import fail
-    gzip_file._library.cache_clear()
+    compression._library.cache_clear()
     yield request.param
-    gzip_file._library.cache_clear()
+    compression._library.cache_clear()
 
 
 @pytest.mark.usefixtures("engine")
@@ -75,7 +75,7 @@ def test_equal_files_make_equal_parts(tmp_path: Path) -> None:
 
 def test_the_engine_is_isal_where_it_is_installed(engine: str) -> None:
     """The faster library is used wherever it can be."""
-    assert gzip_file._library()[0].__name__.startswith(engine)
+    assert compression._library()[0].__name__.startswith(engine)
 
 
 @pytest.mark.usefixtures("engine")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor._attachments import PackedAttachments, packed, zip_directory
+from supervisor._attachments import PackedAttachments, compression, packed
 from supervisor.models import Attachment
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def test_a_directory_does_not_pack_its_own_archive(results: Path) -> None:
 
 def test_a_directory_with_too_many_files_is_left_out(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory with more than 20,000 entries is left out."""
-    monkeypatch.setattr(zip_directory, "ZIP_ENTRIES_LIMIT", 10)
+    monkeypatch.setattr(compression, "ZIP_ENTRIES_LIMIT", 10)
     for number in range(10):
         (results / f"{number:02}").touch()
     assert len(unzipped(results)[1]) == 1 + 10
@@ -201,7 +201,7 @@ def test_any_names_make_a_readable_archive(tmp_path: Path, names: set[bytes]) ->
 @pytest.mark.parametrize("mtime", [-1e10, 0, 1.7e9, 5e9, 1e13])
 def test_odd_times_are_survived(results: Path, mtime: float) -> None:
     """Times before 1980 or after 2107, which zip files cannot hold, become 1980."""
-    assert 1980 <= zip_directory._date_time(mtime)[0] <= 2107
+    assert 1980 <= compression._date_time(mtime)[0] <= 2107
     (results / "a.txt").write_text("a")
     if abs(mtime) < 1e10:
         os.utime(results / "a.txt", (mtime, mtime))

@@ -9,7 +9,7 @@ import pytest
 
 from supervisor import supervise
 from supervisor._store import open_journal, state_directory
-from supervisor._store.location import limits
+from supervisor._store.essentials import limits
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import supervisor
-from supervisor._run.overlap import NameLock, in_words, under_way
+from supervisor._run.features import NameLock, in_words, under_way
 from supervisor._store import StartedRun, open_journal
 from supervisor._store.processes import this_process
 from supervisor.models import RunReport
@@ -37,7 +37,7 @@ def holder(folder: Path, name: str = "night", *, then: str = "") -> subprocess.P
     script = f"""
     import sys, os; sys.path.insert(0, {PACKAGE!r})
     from pathlib import Path
-    from supervisor._run.overlap import NameLock
+    from supervisor._run.features import NameLock
     lock = NameLock(Path({str(folder)!r}), {name!r})
     print(lock.take(), flush=True)
     {then}
