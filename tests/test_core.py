@@ -15,7 +15,8 @@ from scripts import PACKAGE, PATIENCE_S
 ROOT = Path(__file__).parent.parent
 AROUND = (
     "__main__.py", "demo.py", "plugins.py", "_cli", "_config",
-    "message_handlers/_apprise.py", "message_handlers/_healthchecks.py", "message_handlers/_webhook.py",
+    "message_handlers/_apprise.py", "message_handlers/_apprise_requests.py",
+    "message_handlers/_healthchecks.py", "message_handlers/_webhook.py",
     "message_handlers/_sendgrid", "message_handlers/_slack", "message_handlers/_http.py",
 )  # fmt: skip
 """What could be deleted without the core noticing: commands, the page, checks, configuration files, other channels."""

@@ -61,6 +61,9 @@ class AppriseHandler:
     fits one message), as Markdown to chats, with code fences that are closed in every piece, and else as text. A
     script's own text is sent as it is.
 
+    Services that apprise reaches by ``requests`` (all but a few, such as e-mail) follow no redirect but 307 and 308 to
+    the same scheme, host and port. What a service has to answer is apprise's to judge.
+
     Apprise does not distinguish a refusal from a lost connection, so both are temporary, and the error holds what
     apprise has logged. Of several URLs only those that failed are tried again, as long as the process lives; with one
     handler per URL this holds across processes too. A URL that apprise does not know, and a missing apprise, are found
@@ -148,11 +151,13 @@ class AppriseHandler:
         self, service: Any, details: MessageDetails, attached: PackedAttachments, reached: dict[int, int], index: int
     ) -> str:
         """Send the pieces that a service does not have yet; return "" when it accepted all, else the reason."""
+        from supervisor.message_handlers._apprise_requests import bounded
+
         takes_files = getattr(service, "attachment_support", False)
         body_format, bodies = bodies_for_service(service, details, _notes(attached, takes_files=takes_files))
         for number in range(reached.get(index, 0), len(bodies)):
             files = attached.parts if takes_files and number == len(bodies) - 1 else ()
-            with _captured() as log:
+            with _captured() as log, bounded(self.timeout_s):
                 result = _notify(service, details, body_format, bodies[number], files)
             if not result:
                 logged = self._redacted(log.getvalue())

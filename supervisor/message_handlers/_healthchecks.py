@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BODY_LIMIT_BYTES = 100_000
 _CUT_NOTE = "\n[... the rest was left out: a ping holds 100 kB ...]"
+_RECORDED = (b"OK", b"Created")  # another 200 is the page of somebody in between, such as a login page
 _NOT_RECORDED = (b"(not found)", b"(rate limited)")
 _SIGNALS = {
     Kind.START: "/start",
@@ -71,8 +72,9 @@ class HealthchecksHandler:
     https://healthchecks.io/docs/http_api/ for these, for the signals and for the limit of 100 kB (a server of your own
     keeps the first 10 kB by default).
 
-    Responses: 200 "OK" is success. 200 "OK (not found)", the response to an unknown UUID, 400 and 404 are permanent;
-    200 "OK (rate limited)", 409 (a slug that two checks share), 429 and 5xx are temporary.
+    Responses: 200 "OK" is success; a page in its place comes from somebody in between, and is temporary. 200 "OK (not
+    found)", the response to an unknown UUID, 400 and 404 are permanent; 200 "OK (rate limited)", 409 (a slug that two
+    checks share), 429 and 5xx are temporary.
 
     The check needs every start and success. They are in ``kinds``, and a run sends these two to handlers that ask for
     them, whether ``report_on`` lists them or not.
@@ -125,7 +127,8 @@ class HealthchecksHandler:
         headers = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": "agrc-supervisor"}
         response = self._connection.post(self._path(details), ping_body(details), headers)
         # An unknown UUID and too many pings get the status 200 as well; only the body says that nothing was recorded.
-        if not response.is_success or any(each in response.body for each in _NOT_RECORDED):
+        is_recorded = response.body.startswith(_RECORDED) and not any(each in response.body for each in _NOT_RECORDED)
+        if not response.is_success or not is_recorded:
             raise self._refusal(response)
 
     def close(self) -> None:
@@ -155,9 +158,11 @@ class HealthchecksHandler:
         from http import HTTPStatus
 
         path = (self.ping_url or "").partition("://")[2].partition("/")[2]
-        text = response.body_line([self.uuid or "", self.ping_key or "", path])
+        secrets = [self.uuid or "", self.ping_key or "", path]
+        text = response.redirect_note(secrets) or response.body_line(secrets)
         reason = f"Healthchecks answered {response.status_text}: {text}".rstrip(": ")
-        permanent = not response.is_temporary and response.status != HTTPStatus.CONFLICT
+        is_foreign = response.is_success and not response.body.startswith(_RECORDED)
+        permanent = not (response.is_temporary or is_foreign or response.status == HTTPStatus.CONFLICT)
         retry_after_s = response.retry_after_s
         if response.status == HTTPStatus.NOT_FOUND or "not found" in text:
             reason += "; there is no such check: look up its ping URL"

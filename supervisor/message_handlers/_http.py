@@ -19,7 +19,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import attrs
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MAX_WAIT_S = 86_400.0
 TEMPORARY_STATUSES = frozenset({408, 425, 429})  # besides all 5xx: https://www.rfc-editor.org/rfc/rfc9110#section-15
 RESPONSE_LIMIT_BYTES = 65_536  # error texts are short; the rest of a longer body is not read
+ANSWER_LIMIT_BYTES = 1_000_000  # where the answer is more than a short text
+MOST_REDIRECTS = 3
+FOLLOWED_REDIRECTS = frozenset({307, 308})  # the others may turn a POST into a GET: RFC 9110, 15.4
 _BLOCK_BYTES = 65_536
 _IDLE_S = 15.0  # servers and firewalls drop idle connections silently, often after 20 s or 30 s
 
@@ -44,7 +47,7 @@ class Response:
     Args:
         status: The status code.
         headers: The headers; names are found in upper or lower case.
-        body: The first 64 KiB of the body.
+        body: The first bytes of the body, as many as its reader asked for.
     """
 
     status: int
@@ -60,6 +63,18 @@ class Response:
     def is_temporary(self) -> bool:
         """Return whether the same request may succeed later."""
         return self.status in TEMPORARY_STATUSES or self.status >= 500  # noqa: PLR2004 - 5xx are the server's faults
+
+    @property
+    def is_redirect(self) -> bool:
+        """Return whether the server names another place, which was not asked."""
+        return 300 <= self.status < 400  # noqa: PLR2004 - https://www.rfc-editor.org/rfc/rfc9110#section-15.4
+
+    def redirect_note(self, secrets: Iterable[str] = ()) -> str:
+        """Return where a redirect points, without secrets; "" for what is no redirect, or points nowhere."""
+        location = self.headers.get("Location") or ""
+        if not self.is_redirect or not location:
+            return ""
+        return f"it has moved to {one_line(redact_secrets(location, secrets), 300)}; give that URL"
 
     def body_line(self, secrets: Iterable[str] = ()) -> str:
         """Return the body as one short line, without secrets that it may repeat."""
@@ -120,14 +135,23 @@ class HttpConnection:
     Args:
         url: Scheme, server and port; a user and a password in it become basic authentication.
         timeout_s: The most seconds to connect, to send each block, and to read the whole response.
+        limit_bytes: The most that is read of a response's body.
         clock: Returns monotonic seconds; a parameter for tests.
     """
 
-    def __init__(self, url: str, timeout_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float,
+        *,
+        limit_bytes: int = RESPONSE_LIMIT_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._idle: deque[tuple[http.client.HTTPConnection, float, int]] = deque()
         self._parts = urlsplit(url)
         self._is_tls = self._parts.scheme.lower() == "https"
         self._timeout_s = timeout_s
+        self._limit_bytes = limit_bytes
         self._clock = clock
         self._tls: ssl.SSLContext | None = None
         self._proxy: SplitResult | None = None
@@ -139,7 +163,10 @@ class HttpConnection:
         return self._parts.netloc.rpartition("@")[2]
 
     def post(self, path: str, body: bytes | IO[bytes], headers: Mapping[str, str]) -> Response:
-        """Send one POST and return the response, whatever its status; redirects are not followed.
+        """Send one POST and return the response, whatever its status.
+
+        A redirect is followed only where the request stays as it is (307, 308) and goes to the same scheme, server
+        and port: whatever else it names must get neither the message nor the credentials.
 
         Args:
             path: The path and the query.
@@ -150,6 +177,16 @@ class HttpConnection:
             DeliveryError: There was no response, or not in time; temporary.
         """
         stream = io.BytesIO(body) if isinstance(body, bytes) else body
+        response = self._post(path, stream, headers)
+        for _ in range(MOST_REDIRECTS):
+            new_path = self._path_on_this_server(path, response)
+            if new_path is None:
+                break
+            path = new_path
+            response = self._post(path, stream, headers)
+        return response
+
+    def _post(self, path: str, stream: IO[bytes], headers: Mapping[str, str]) -> Response:
         try:
             connection = self._take_idle() or self._connect()
             try:
@@ -159,6 +196,18 @@ class HttpConnection:
                 raise
         except (OSError, http.client.HTTPException) as exc:
             raise DeliveryError(self._reason(exc)) from exc
+
+    def _path_on_this_server(self, path: str, response: Response) -> str | None:
+        """Return the path that a redirect leads to, or None where it is not followed."""
+        location = response.headers.get("Location")
+        if response.status not in FOLLOWED_REDIRECTS or not location:
+            return None
+        try:
+            parts = urlsplit(urljoin(f"{self._parts.scheme}://{self.server}{path}", location))
+            is_here = origin(parts) == origin(self._parts)
+        except ValueError:  # no valid URL
+            return None
+        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "") if is_here else None
 
     def close(self) -> None:
         """Close the open connections; the next request opens a new one."""
@@ -235,12 +284,12 @@ class HttpConnection:
         return self._read_response(connection)
 
     def _new_response(self, sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:
-        return _BoundedResponse(sock, self._clock() + self._timeout_s, self._clock, *args, **options)
+        return BoundedResponse(sock, self._clock() + self._timeout_s, self._clock, *args, **options)
 
     def _read_response(self, connection: http.client.HTTPConnection) -> Response:
         with connection.getresponse() as message:
             try:
-                body = message.read(RESPONSE_LIMIT_BYTES)
+                body = message.read(self._limit_bytes)
             except (OSError, http.client.HTTPException):
                 body = b""  # the status has arrived and decides: to send again would deliver a message twice
             response = Response(status=message.status, headers=message.headers, body=body)
@@ -262,6 +311,12 @@ class HttpConnection:
             return f"{self.server} closed the connection before it had answered"
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         return f"no answer from {self.server}: {one_line(reason) or type(exc).__name__}"
+
+
+def origin(parts: SplitResult) -> tuple[str, str | None, int]:
+    """Return what tells one server from another: https://www.rfc-editor.org/rfc/rfc6454#section-4."""
+    scheme = parts.scheme.lower()
+    return scheme, parts.hostname, parts.port or (443 if scheme == "https" else 80)
 
 
 def _proxy_for(parts: SplitResult) -> SplitResult | None:
@@ -290,7 +345,7 @@ def _is_readable(connection: http.client.HTTPConnection) -> bool:
         return True
 
 
-class _BoundedResponse(http.client.HTTPResponse):
+class BoundedResponse(http.client.HTTPResponse):
     """A response that must have arrived in full by a deadline, however slowly its bytes come in."""
 
     def __init__(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from supervisor._exceptions import safe_text
-from supervisor._text import cut_middle, one_line, valid_unicode
+from supervisor._text import cut_middle, valid_unicode
 from supervisor.errors import DeliveryError
 from supervisor.message_handlers import _validation
 
@@ -86,8 +86,8 @@ class WebhookHandler:
     timestamps more than five minutes off, so that a recorded request cannot be replayed, and may drop ids it has seen.
 
     Responses, following that specification and RFC 9110: 2xx is success; 408, 425, 429 and 5xx are temporary, and
-    ``Retry-After`` is honoured; everything else is permanent. Redirects are not followed, because a redirect may turn a
-    POST into a GET.
+    ``Retry-After`` is honoured; everything else is permanent. 307 and 308 are followed to the same scheme, host and
+    port; other redirects are not, because they may turn the POST into a GET, or lead the message to somebody else.
 
     Args:
         url: The URL; it may hold a user and password, or a token.
@@ -177,17 +177,12 @@ class WebhookHandler:
         """Return the error for a response that is no success; it quotes the body, but no secrets that this repeats."""
         from urllib.parse import urlsplit
 
-        from supervisor.message_handlers._http import redact_secrets
-
         parts = urlsplit(self.url)
         secrets = [self.secret or "", parts.path, parts.query, parts.password or "", *self.headers.values()]
         reason = f"{parts.hostname} answered {response.status_text}"
         if response.status == 410:  # noqa: PLR2004 - Gone: Standard Webhooks ends the subscription with it
             reason += ": the hook is gone; take it out of the handlers or give the new URL"
-        elif 300 <= response.status < 400:  # noqa: PLR2004 - 3xx is a redirect
-            moved_to = one_line(redact_secrets(response.headers.get("Location") or "an unknown place", secrets))
-            reason += f": it has moved to {moved_to}; give that URL"
-        elif text := response.body_line(secrets):
+        elif text := response.redirect_note(secrets) or response.body_line(secrets):
             reason += f": {text}"
         return DeliveryError(reason, permanent=not response.is_temporary, retry_after_s=response.retry_after_s)
 

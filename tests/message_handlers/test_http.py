@@ -320,6 +320,23 @@ def test_certificate_is_verified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         assert len(peer.requests) == 2
 
 
+def test_no_redirect_leaves_encryption(peer: HttpPeer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A redirect from https to http is not followed."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with http_peer(tls=context) as secured:
+        secured.answers += [Answer(307, {"Location": f"{peer.url}/x"})]
+        secured.answers += [Answer(307, {"Location": f"http://127.0.0.1:{secured.port}/x"})]
+        connection = HttpConnection(secured.url, 10.0)
+        assert [connection.post("/", b"", {}).status for _ in range(2)] == [307, 307]
+        connection.close()
+        assert len(secured.requests) == 2
+    assert not peer.requests
+
+
 def test_proxy_of_the_environment_is_used(peer: HttpPeer, monkeypatch: pytest.MonkeyPatch) -> None:
     """HTTP goes through HTTP_PROXY with its credentials, unless NO_PROXY names the server."""
     monkeypatch.setenv("http_proxy", peer.url.replace("://", "://pu:pp@"))

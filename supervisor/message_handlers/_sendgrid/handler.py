@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_RECIPIENTS = 1_000
 _SHRINK_FACTOR = 4
+_ACCEPTED = 202
 _IN_MEMORY_BYTES = 4_000_000
 
 
@@ -33,9 +34,9 @@ class SendGridHandler:
     in all after base64, so attachments that do not fit are cut or left out, and the mail says so.
 
     Responses (https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/errors): 202 is
-    success. After 413 the mail is sent once more with a quarter of the attachments' size. 429 waits as ``Retry-After``
-    or ``X-RateLimit-Reset`` says; it, 5xx, a timeout and a lost connection are temporary. 400, 401, 403 and all others
-    are permanent, with SendGrid's own text in the error.
+    success; another 2xx does not come from SendGrid, and is temporary. After 413 the mail is sent once more with a
+    quarter of the attachments' size. 429 waits as ``Retry-After`` or ``X-RateLimit-Reset`` says; it, 5xx, a timeout and
+    a lost connection are temporary. 400, 401, 403 and all others are permanent, with SendGrid's own text in the error.
 
     The library's own HTTP client has no timeout, opens a connection for each message (and since Python 3.12 reads all
     root certificates each time, 20 ms), follows redirects with the API key and writes it into debug logs. So the
@@ -106,7 +107,7 @@ class SendGridHandler:
         response, attached_bytes = self._post(details)
         if response.status == 413 and attached_bytes:  # noqa: PLR2004 - too large
             response, _ = self._post(details, attached_bytes // _SHRINK_FACTOR)
-        if not response.is_success:
+        if response.status != _ACCEPTED:
             raise self._refusal(response)
 
     def close(self) -> None:
@@ -167,9 +168,10 @@ class SendGridHandler:
             403: "check that the API key may send mail and that the sender address is verified",
             413: "the mail is too large even with little attached",
         }.get(response.status, "")
-        parts = (f"SendGrid answered {response.status_text}", self._errors(response), hint)
-        reason = ": ".join(each for each in parts if each)
-        return DeliveryError(reason, permanent=not response.is_temporary, retry_after_s=_retry_after_s(response))
+        said = response.redirect_note((self.api_key.strip(),)) or self._errors(response)
+        reason = ": ".join(filter(None, (f"SendGrid answered {response.status_text}", said, hint)))
+        is_permanent = not (response.is_temporary or response.is_success)  # another 2xx comes from somebody in between
+        return DeliveryError(reason, permanent=is_permanent, retry_after_s=_retry_after_s(response))
 
     def _errors(self, response: Response) -> str:
         """Return what SendGrid says is wrong: ``{"errors": [{"message": ..., "field": ..., "help": ...}]}``."""

@@ -43,6 +43,9 @@ class SlackHandler:
     An attempt that fails midway is continued by the next one in the same process, so nothing is posted twice. The
     ``block_id`` of the header is ``supervisor-`` and the message's id, so that a repeat can be recognised.
 
+    Only Slack's own answer counts as acceptance ("ok", or its JSON), not the page of a proxy. 307 and 308 are followed
+    to the same scheme, host and port; other redirects are not.
+
     Responses: 429 (``Retry-After`` is honoured), 5xx, timeouts and lost connections are temporary, and so are errors
     that are not known to be permanent; blocks that Slack refuses are sent once more as text; the rest is permanent,
     with a remedy in the error. https://docs.slack.dev/reference/methods/chat.postMessage/#errors and
@@ -56,7 +59,7 @@ class SlackHandler:
         client_version: Its version, in the same place.
         prefix: The text before each subject.
         base_url: The URL of Slack's Web API; another one is for tests and for proxies of your own.
-        timeout_s: The most seconds to connect, and to wait for more of a response.
+        timeout_s: The most seconds to connect, and to read a whole response.
         name: Identifies the handler when a stored message is sent later; None means "slack", with a token "slack:" and
             the channel.
 
@@ -122,6 +125,11 @@ class SlackHandler:
             self._post(sender, details, so_far)
         sender.attach(details, so_far)
         self._partly_sent.pop(details.id, None)
+
+    def close(self) -> None:
+        """Close the connection; the next message opens a new one."""
+        if self._sender is not None:
+            self._sender.close()
 
     def _post(self, sender: WebhookSender | ChannelSender, details: MessageDetails, so_far: SendState) -> None:
         from supervisor.message_handlers._slack.senders import keep_newest

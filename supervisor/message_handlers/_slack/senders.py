@@ -84,6 +84,10 @@ class WebhookSender:
     def attach(self, _details: MessageDetails, _so_far: SendState) -> None:
         """Do nothing: a webhook cannot upload files, so the message lists them."""
 
+    def close(self) -> None:
+        """Close the connection; the next message opens a new one."""
+        self._webhook.close()
+
 
 class ChannelSender:
     """Posts as a bot: in threads, with files, and with progress edited in place."""
@@ -139,6 +143,10 @@ class ChannelSender:
         if notes:
             self._post_notes(notes, details)
         so_far.has_files = True
+
+    def close(self) -> None:
+        """Close the connection; the next message opens a new one."""
+        self._api.close()
 
     def _post_in_thread(
         self, post: Post, details: MessageDetails, *, is_broadcast: bool = False

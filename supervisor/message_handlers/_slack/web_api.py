@@ -6,18 +6,17 @@ same message avoids.
 
 from __future__ import annotations
 
+import json
 import logging
-import ssl
 from contextlib import closing
 from email.message import Message
 from http import HTTPStatus
-from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from supervisor._text import one_line
 from supervisor.errors import DeliveryError
-from supervisor.message_handlers._http import HttpConnection, Response, redact_secrets
+from supervisor.message_handlers._http import ANSWER_LIMIT_BYTES, HttpConnection, Response, redact_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from supervisor._attachments import PackedFile
     from supervisor.message_handlers._slack.blocks import Post
 
+_JSON_TYPE = "application/json;charset=utf-8"
 # Slack refused the blocks: the same message may be accepted as plain text.
 BLOCKS_REFUSED = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "invalid_payload"}
@@ -147,7 +147,8 @@ def response_error(
     shown_status = response.status_text if status != HTTPStatus.OK else ""
     shown_code = one_line(f"{code} ({details})" if details else code)
     remedy = f": {REMEDIES[word]}" if word in REMEDIES else ""
-    reason = f"Slack answered {', '.join(filter(None, [shown_status, shown_code]))}{remedy}"
+    shown = response.redirect_note(secrets) or shown_code
+    reason = f"Slack answered {', '.join(filter(None, [shown_status, shown]))}{remedy}"
     return SlackError(
         redact_secrets(reason, secrets), code=word, permanent=is_permanent, retry_after_s=response.retry_after_s
     )
@@ -155,8 +156,7 @@ def response_error(
 
 def connection_error(error: Exception, *, secrets: Iterable[str]) -> SlackError:
     """Return the error for a request without a response: always temporary."""
-    cause = getattr(error, "reason", error)
-    text = "it did not answer in time" if isinstance(cause, TimeoutError) else str(cause) or type(cause).__name__
+    text = "it did not answer in time" if isinstance(error.__cause__, TimeoutError) else str(error)
     return SlackError(redact_secrets(f"Slack could not be reached: {one_line(text)}", secrets))
 
 
@@ -173,7 +173,7 @@ class SlackWebhook:
 
     Args:
         url: Its URL, which is a secret.
-        timeout_s: The most seconds to connect, and to wait for more of the response.
+        timeout_s: The most seconds to connect, and to read the whole response.
 
     Raises:
         ImportError: slack_sdk is not installed.
@@ -182,9 +182,12 @@ class SlackWebhook:
     def __init__(self, url: str, timeout_s: float) -> None:
         from slack_sdk import WebhookClient
 
-        path = urlsplit(url).path
-        self._secrets = (url, path, path.rpartition("/")[2])
-        self._client = _quiet_client(WebhookClient, url=url, timeout=timeout_s)
+        parts = urlsplit(url)
+        self._secrets = (url, parts.path, parts.path.rpartition("/")[2])
+        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._connection = HttpConnection(url, timeout_s)
+        self._client = _quiet_client(WebhookClient, url=url)
+        self._client.send_dict = self._post
 
     def send(self, post: Post) -> None:
         """Send one message.
@@ -195,11 +198,24 @@ class SlackWebhook:
         content = {"text": post.text, "blocks": list(post.blocks) or None}
         try:
             response = self._client.send(**content, unfurl_links=False, unfurl_media=False)
-        except (OSError, HTTPException, ValueError) as exc:
+        except DeliveryError as exc:
             raise connection_error(exc, secrets=self._secrets) from exc
-        # Slack's body is "ok"; HTML comes from a proxy in between, whatever the status.
-        if not 200 <= response.status_code < 300 or response.body.lstrip().startswith("<"):  # noqa: PLR2004 - 2xx
-            raise response_error(response.status_code, response.headers, response.body, secrets=self._secrets)
+        body = response.body.decode("utf-8", "replace")
+        # Slack's body is "ok", or JSON that says so; any other success is the page of somebody in between.
+        if not response.is_success or not (body.strip() == "ok" or _says_ok(_as_object(body))):
+            raise response_error(response.status, response.headers, body, secrets=self._secrets)
+
+    def close(self) -> None:
+        """Close the connection; the next message opens a new one."""
+        self._connection.close()
+
+    def _post(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+        """Send what slack_sdk gives to ``send_dict``, in its place."""
+        given = {name: value for name, value in body.items() if value is not None}
+        return self._connection.post(self._path, json.dumps(given).encode(), {**self._headers(), **(headers or {})})
+
+    def _headers(self) -> dict[str, str]:
+        return {**self._client.default_headers, "Content-Type": _JSON_TYPE}
 
 
 class SlackApi:
@@ -208,7 +224,7 @@ class SlackApi:
     Args:
         token: The bot's token, which is a secret.
         base_url: The URL that the methods' names are appended to.
-        timeout_s: The most seconds to connect, and to wait for more of the response.
+        timeout_s: The most seconds to connect, and to read the whole response.
 
     Attributes:
         client: slack_sdk's client, whose methods are passed to :meth:`call`.
@@ -220,7 +236,9 @@ class SlackApi:
     def __init__(self, token: str, base_url: str, timeout_s: float) -> None:
         from slack_sdk import WebClient
 
-        self.client = _quiet_client(WebClient, token=token, base_url=base_url, timeout=timeout_s)
+        self.client = _quiet_client(WebClient, token=token, base_url=base_url)
+        self.client.api_call = self._post
+        self._connection = HttpConnection(base_url, timeout_s, limit_bytes=ANSWER_LIMIT_BYTES)
         self._timeout_s = timeout_s
         self._secrets = (token,)
 
@@ -236,8 +254,39 @@ class SlackApi:
             return method(**arguments)
         except SlackApiError as exc:
             raise self._refusal(exc) from exc
-        except (OSError, HTTPException, ValueError) as exc:
+        except (DeliveryError, ValueError) as exc:
             raise connection_error(exc, secrets=self._secrets) from exc
+
+    def close(self) -> None:
+        """Close the connection; the next call opens a new one."""
+        self._connection.close()
+
+    def _post(
+        self, api_method: str, *, params: Mapping[str, Any] | None = None, json: Any = None, **_options: Any
+    ) -> Any:
+        """Send what slack_sdk's methods give to ``api_call``, in its place, and return the response as they do.
+
+        Raises:
+            SlackApiError: Slack refused it, or the response is not Slack's.
+            ValueError: The response is no text.
+        """
+        from slack_sdk.web import SlackResponse
+
+        new_response: Any = SlackResponse
+        body, content_type = _encoded(params, json)
+        headers = {**self.client.headers, "Authorization": f"Bearer {self.client.token}", "Content-Type": content_type}
+        url = f"{self.client.base_url}{api_method}"
+        response = self._connection.post(urlsplit(url).path, body, headers)
+        text = response.body.decode()
+        return new_response(
+            client=self.client,
+            http_verb="POST",
+            api_url=url,
+            req_args={},
+            data=_as_object(text) or {"ok": False, "error": text},
+            headers=dict(response.headers.items()),
+            status_code=response.status,
+        ).validate()
 
     def _refusal(self, error: SlackApiError) -> SlackError:
         response: Any = error.response
@@ -284,9 +333,33 @@ class SlackApi:
 
 
 def _quiet_client(client: Callable[..., Any], **settings: Any) -> Any:
-    """Return a client of slack_sdk that neither retries nor logs.
+    """Return a client of slack_sdk that does not log, and whose requests the caller has to send.
 
-    By itself, slack_sdk repeats a request after a lost connection, and writes the webhook's URL into debug logs.
+    By itself, slack_sdk follows redirects, with the token, to any server and as GET, reads responses without bounds,
+    repeats a request after a lost connection, and writes the webhook's URL into debug logs.
     """
     silent = logging.Logger("slack", level=logging.CRITICAL + 1)  # noqa: LOG001 - getLogger()'s could be switched on
-    return client(**settings, ssl=ssl.create_default_context(), logger=silent, retry_handlers=[])
+    return client(**settings, logger=silent, retry_handlers=[])
+
+
+def _encoded(params: Mapping[str, Any] | None, document: Any) -> tuple[bytes, str]:
+    """Return a request's body and its type: a method's arguments as JSON or as a form."""
+    given = {name: value for name, value in (document or params or {}).items() if value is not None}
+    if document is not None:
+        return json.dumps(given).encode(), _JSON_TYPE
+    form = {name: int(value) if isinstance(value, bool) else value for name, value in given.items()}
+    return urlencode(form).encode(), "application/x-www-form-urlencoded"
+
+
+def _as_object(text: str) -> dict[str, Any]:
+    """Return a JSON object, empty for what is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _says_ok(answer: Mapping[str, Any]) -> bool:
+    """Tell whether JSON confirms a message; "success" is what servers that stand in for Slack's say."""
+    return answer.get("ok") is True or answer.get("success") is True
