@@ -26,8 +26,9 @@ from supervisor._config.search import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from supervisor._config.configuration import Configuration, ConfiguredValue
+    from supervisor._config.configuration import Configuration
     from supervisor._config.problems import Problem
+    from supervisor._config.shown_values import ConfiguredValue
 
 _script = click.option(
     "--script",
@@ -129,7 +130,7 @@ class _ConfigReport:
     """The values in force, for all runs or for those of one name."""
 
     def __init__(self, known: Configuration, run: str | None) -> None:
-        from supervisor._config.configuration import masked
+        from supervisor._config.shown_values import masked
 
         self.known = known
         self.run = run

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supervisor import message_handlers
-from supervisor._config.configuration import masked
 from supervisor._config.handler_specs import HandlerSpec, build
 from supervisor._config.problems import ConfigurationProblems
 from supervisor._config.secret_references import Secret, hides
+from supervisor._config.shown_values import masked
 from supervisor._redaction import Redactor
 from supervisor.errors import ConfigurationError
 from supervisor.message_handlers._registry import BUILT_IN, handler_class

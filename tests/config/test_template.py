@@ -9,9 +9,9 @@ import attrs
 import pytest
 from configuration_kit import Machine, plain
 
-from supervisor._config.configuration import ConfiguredValue, masked
 from supervisor._config.handler_specs import build
 from supervisor._config.setting_checks import FIELDS
+from supervisor._config.shown_values import ConfiguredValue, masked
 from supervisor._config.template import example
 from supervisor.message_handlers._registry import BUILT_IN, handler_class
 
