@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from supervisor._redaction.secret_names import LONGEST_NAME, secret_kind
+from supervisor._redaction.secret_names import DOUBTFUL_KINDS, LONGEST_NAME, secret_kind
 from supervisor._redaction.shapes import looks_random
 from supervisor._redaction.spans import MARKER, Span
 from supervisor._redaction.value_syntax import (
@@ -17,6 +17,7 @@ from supervisor._redaction.value_syntax import (
     is_name,
     is_number,
     is_path,
+    is_plain_word,
     is_word,
     quoted_value,
     rest_of_line,
@@ -162,8 +163,7 @@ _SHORTEST_PIN = 3  # digits; a shorter number is no password
 _LONGEST_INDENT = 20
 # For these kinds, even a single word in a sentence is taken for a secret ...
 _CERTAIN = frozenset({"password", "api_key", "private_key", "access_key"})
-# ... and for these only what looks random, since their names mean other things too.
-_DOUBTFUL = frozenset({"authorization", "session", "signature", "code"})
+# ... and for these names, as for doubtful kinds, only what looks random.
 _DOUBTFUL_NAMES = frozenset({"key", "pass"})
 
 
@@ -266,9 +266,10 @@ def _is_secret(data: bytes, value: Value, key: SecretKey) -> bool:
         return False
     if not value.is_quoted and not value.is_header and _is_word_or_code(text, key):
         return False
-    is_doubtful = key.kind in _DOUBTFUL or key.name.lower() in _DOUBTFUL_NAMES
+    is_doubtful = key.kind in DOUBTFUL_KINDS or key.name.lower() in _DOUBTFUL_NAMES
     if is_doubtful or (key.is_prose and key.kind not in _CERTAIN):
-        return value.is_header or (looks_random(text) and b"://" not in text[:12])
+        is_random = looks_random(text) and b"://" not in text[:12]
+        return value.is_header or (is_random and not (is_doubtful and is_plain_word(text)))
     return True
 
 
@@ -277,7 +278,8 @@ def _is_path_or_number(text: bytes, key: SecretKey) -> bool:
     if key.kind != "password":
         return is_path(text) or is_number(text)
     is_directory = key.name.lower().endswith("pwd") and is_path(text)
-    return is_directory or (len(text) < _SHORTEST_PIN and is_number(text))
+    is_count = key.name.lower().endswith("s")
+    return is_directory or ((is_count or len(text) < _SHORTEST_PIN) and is_number(text))
 
 
 def _is_word_or_code(text: bytes, key: SecretKey) -> bool:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from supervisor._redaction.credentials import forms_of, secrets_of
-from supervisor._redaction.scanner import CREDENTIAL, Scanner
-from supervisor._redaction.secret_names import KINDS, secret_kind
-from supervisor._redaction.shapes import PRIVATE_KEY, SHAPES, URL_PASSWORD
+from supervisor._redaction.scanner import CREDENTIAL, Scanner, may_have_login
+from supervisor._redaction.secret_names import DOUBTFUL_KINDS, KINDS, secret_kind
+from supervisor._redaction.shapes import PRIVATE_KEY, SHAPES, URL_PASSWORD, VENDOR_SHAPES
 from supervisor._redaction.spans import marker, with_markers
 from supervisor.errors import ConfigurationError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from supervisor._redaction.streaming import BytesFilter
 
-REDACTED = KINDS | {each.label for each in SHAPES} | {URL_PASSWORD, PRIVATE_KEY, CREDENTIAL}
+REDACTED = KINDS | {each.label for each in (*SHAPES, *VENDOR_SHAPES)} | {URL_PASSWORD, PRIVATE_KEY, CREDENTIAL}
 """The names of everything that is looked for by default: the labels in markers, and what ``off`` accepts."""
 
 _DEEPEST = 20
@@ -144,11 +144,24 @@ class Redactor:
         """Return a command line without secrets, the values of options like ``--password`` included."""
         result: list[str] = []
         option = ""
-        for each in arguments:
-            is_option = each.startswith("-")
-            result.append(self._value(option, each, 1) if option and not is_option else self.text(each))
-            option = each.lstrip("-") if is_option and "=" not in each and self._kind(each) is not None else ""
+        for each in self._without_logins(arguments):
+            result.append(self._value(option, each, 1) if option and not _is_next_option(each) else self.text(each))
+            is_option = each.startswith("-") and "=" not in each
+            option = each.lstrip("-") if is_option and self._kind(each) is not None else ""
         return tuple(result)
+
+    def _without_logins(self, arguments: Sequence[str]) -> list[str]:
+        """Return a command line without the secrets that only the program's name or an option like ``-u`` tells of."""
+        if not any(map(may_have_login, arguments)):
+            return list(arguments)
+        from supervisor._redaction.command_lines import LABEL, in_arguments
+
+        if LABEL in self.off:
+            return list(arguments)
+        result = [each.encode("utf-8", "surrogatepass") for each in arguments]
+        for which, start, end in sorted(in_arguments(result), reverse=True):
+            result[which] = result[which][:start] + marker(LABEL).encode() + result[which][end:]
+        return [each.decode("utf-8", "surrogatepass") for each in result]
 
     def bytes_filter(self) -> BytesFilter:
         """Return a filter for one log, which is redacted piece by piece."""
@@ -160,19 +173,23 @@ class Redactor:
         kind = secret_kind(key)
         return None if kind in self.off else kind
 
-    def _value(self, key: str, value: Any, depth: int) -> Any:
+    def _value(self, key: str, value: Any, depth: int, *, is_item: bool = False) -> Any:
+        """Redact a value; ``is_item`` means that the key is that of the container in which it is."""
         if isinstance(value, str):
-            return self._text(key, value)
+            return self._text(key, value, is_item=is_item)
         if isinstance(value, (bytes, bytearray)):
             return self._bytes(key, bytes(value))
         if isinstance(value, (Mapping, list, tuple, set, frozenset)):
             return self._container(key, value, depth - 1) if depth > 0 else marker("too deep")
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return marker("password") if is_number and self._kind(key) == "password" else value
+        is_count = key[-1:] in ("s", "S")
+        return marker("password") if is_number and self._kind(key) == "password" and not is_count else value
 
-    def _text(self, key: str, value: str) -> str:
+    def _text(self, key: str, value: str, *, is_item: bool) -> str:
         kind, text = self._kind(key), self.text(value)
         if kind is None or _says_nothing(value.encode("utf-8", "surrogatepass")):
+            return text
+        if kind in DOUBTFUL_KINDS and not is_item and _is_plain_word(value):
             return text
         if kind == "connection_string" and (text != value or "[redacted: " in value):
             return text  # its password has been removed, and the name of the server is useful
@@ -188,7 +205,7 @@ class Redactor:
     def _container(self, key: str, value: Any, depth: int) -> Any:
         if isinstance(value, Mapping):
             return self._mapping(key, value, depth)
-        items = [self._value(key, each, depth) for each in value]
+        items = [self._value(key, each, depth, is_item=True) for each in value]
         return items if isinstance(value, list) else type(value)(items) if type(value) in _PLAIN else tuple(items)
 
     def _mapping(self, outer: str, values: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
@@ -196,15 +213,27 @@ class Redactor:
         result = {}
         for key, value in list(values.items()):
             name = key if isinstance(key, str) else ""
-            own = name if self._kind(name) is not None else outer
-            result[self.text(key) if isinstance(key, str) else key] = self._value(own, value, depth)
+            is_item = self._kind(name) is None
+            redacted = self._value(outer if is_item else name, value, depth, is_item=is_item)
+            result[self.text(key) if isinstance(key, str) else key] = redacted
         return result
+
+
+def _is_next_option(argument: str) -> bool:
+    """Return whether an argument behind an option is an option itself, and no value that begins with a hyphen."""
+    return re.fullmatch(r"--[a-z][a-z-]*(?:=.*)?|-[A-Za-z]", argument, re.DOTALL) is not None
 
 
 def _says_nothing(value: bytes) -> bool:
     from supervisor._redaction.value_syntax import says_nothing
 
     return says_nothing(value)
+
+
+def _is_plain_word(value: str) -> bool:
+    from supervisor._redaction.value_syntax import is_plain_word
+
+    return is_plain_word(value.encode("utf-8", "surrogatepass"))
 
 
 _PLAIN = (tuple, set, frozenset)

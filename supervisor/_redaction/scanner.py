@@ -7,8 +7,16 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from supervisor._redaction.prefilter import KnownSecrets, Prefilter, Trigger
-from supervisor._redaction.shapes import PRIVATE_KEY, SHAPES, URL_PASSWORD, find_private_key, find_url_password
+from supervisor._redaction.shapes import (
+    PRIVATE_KEY,
+    SHAPES,
+    URL_PASSWORD,
+    VENDOR_SHAPES,
+    find_private_key,
+    find_url_password,
+)
 from supervisor._redaction.spans import Span, merged_spans
+from supervisor._redaction.visible_text import VisibleText, is_disguised
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -23,7 +31,36 @@ KEY_TRIGGERS = (
 )
 """Every key whose value is secret has one of these in its name."""
 
+COMMAND_TRIGGERS = (
+    *(b"curl", b"wget", b"mysql", b"mariadb", b"mariabackup", b"xtrabackup", b"sshpass", b"ldap", b"podman"),
+    *(b"buildah", b"docker ", b"docker'", b"helm ", b"helm'", b"skopeo", b"nerdctl", b"oras ", b"crane ", b"az "),
+    *(b"az'", b"redis-", b"valkey-", b"mongo", b"sqlcmd", b"bcp ", b"bcp'", b"osql", b"isql", b"tsql", b"freebcp"),
+    *(b"cqlsh", b"hdbsql", b"nzsql", b"ftpput", b"mosquitto", b"ipmitool", b"zip ", b"zip'", b"unzip", b"snmp"),
+    *(b"7z", b"rar ", b"rar'", b"keytool", b"ssh-keygen", b"jarsigner", b"xfreerdp", b"rdesktop", b"openssl"),
+    *(b"smb", b"rpcclient", b"lftp", b"sqlplus", b"expdp", b"impdp", b"exp ", b"sqlldr", b"rman ", b"connect "),
+    *(b"conn ", b"http -", b"http '-", b"https -"),
+)
+"""How command lines of programs begin that take secrets in options without a telling name."""
+
+LOGIN_TRIGGERS = (
+    *(b" -u ", b"'-u'", b'"-u"', b"--user ", b"--user=", b"--user'", b'--user"', b"--proxy-user", b"--creds"),
+)
+"""What stands at the beginning of options that have a user and a password."""
+
+PIPE_TRIGGERS = (
+    *(b"| kinit", b"| sudo -s", b"| passwd", b"| sudo passwd", b"| chpasswd", b"| sudo chpasswd", b"| smbpasswd"),
+)
+"""Commands that read a password from a pipe."""
+
+_STEMS = tuple({each.rstrip(b" '-").decode() for each in COMMAND_TRIGGERS})
+_LOGINS = ("-u", "--user", "--proxy-user", "--creds")
+_PROGRAM = re.compile(rb"[\w-]{0,20}(?:\.exe)?\\{0,4}[ \"'-]|(?<=[ '\"])")
 _USER = rb"[^\s/:@?#\"'<>]{0,256}+:(?!\d{1,5}[/?#\s\"'])"  # followed by a password, not by a port
+
+
+def may_have_login(argument: str) -> bool:
+    """Return whether an argument is a program or an option that takes a password without a telling name."""
+    return argument.startswith(_LOGINS) or re.split(r"[/\\]", argument)[-1].lower().startswith(_STEMS)
 
 
 def triggers(off: frozenset[str], *, more: bool) -> Iterator[Trigger]:
@@ -42,13 +79,39 @@ def triggers(off: frozenset[str], *, more: bool) -> Iterator[Trigger]:
     if PRIVATE_KEY not in off:
         yield Trigger(b"private key", partial(find_private_key, more=more))
     yield from (Trigger(text, _find_value) for text in KEY_TRIGGERS)
+    yield from (Trigger(text, _find_in_command, _PROGRAM) for text in COMMAND_TRIGGERS)
+    yield from (Trigger(text, _find_in_login) for text in LOGIN_TRIGGERS)
+    yield from (Trigger(text, _find_in_pipe) for text in PIPE_TRIGGERS)
+    for shape in VENDOR_SHAPES:
+        if shape.label not in off:
+            yield from (Trigger(text, shape.find, in_long_word=True) for text in shape.triggers)
+
+
+# These modules are loaded when they are needed, since their patterns take some ms to compile, and few texts need them.
 
 
 def _find_value(data: bytes, at: int) -> Span | None:
-    # Loaded here, since its patterns take some ms to compile, and few texts need them.
     from supervisor._redaction.key_values import find_key_value
 
     return find_key_value(data, at)
+
+
+def _find_in_command(data: bytes, at: int) -> list[Span]:
+    from supervisor._redaction.command_lines import in_command
+
+    return in_command(data, at)
+
+
+def _find_in_pipe(data: bytes, at: int) -> list[Span]:
+    from supervisor._redaction.command_lines import in_pipe
+
+    return in_pipe(data, at)
+
+
+def _find_in_login(data: bytes, at: int) -> list[Span]:
+    from supervisor._redaction.command_lines import in_login
+
+    return in_login(data, at)
 
 
 @cache
@@ -81,11 +144,21 @@ class Scanner:
             start: Where to begin.
             more: Whether more bytes may follow. A secret that may continue there ends at the very end of ``data``.
         """
-        found = list(self._by_trigger(data, start, more=more))
+        if is_disguised(data):
+            found = self._behind_disguise(data, start, more=more)
+        else:
+            found = list(self._by_trigger(data, start, more=more))
         found += (Span(first, last, CREDENTIAL, first) for first, last in self._known.places(data, start))
         if self._patterns:
             found += self._by_pattern(data, start)
         return merged_spans(found) if found else found
+
+    def _behind_disguise(self, data: bytes, start: int, *, more: bool) -> list[Span]:
+        visible = VisibleText(data)
+        begin = visible.after(start)
+        found = list(self._by_trigger(visible.data, begin, more=more))
+        found += (Span(first, last, CREDENTIAL, first) for first, last in self._known.places(visible.data, begin))
+        return [visible.span(each) for each in found]
 
     def _by_trigger(self, data: bytes, start: int, *, more: bool) -> Iterator[Span]:
         floor = start
@@ -94,6 +167,9 @@ class Scanner:
             if at < floor:
                 continue
             span = trigger.find(data, at)
+            if isinstance(span, list):  # among them may be other secrets, which have triggers of their own
+                yield from (each for each in span if each.start >= floor and each.label not in self._off)
+                continue
             if span is None or span.label in self._off:
                 continue
             if span.start < floor:  # the lines above the END line of a private key: what was returned stays as it is

@@ -42,11 +42,23 @@ _ABOUT = (
     r"endpoint|env|errors?|exists|expir\w*|field|file|filename|folder|format|header|help|hint|host|httponly|id|index|"
     r"is|issuer|kind|label|len|length|limit|location|manager|max|message|method|min|missing|names?|param|parameter|"
     r"path|policy|prefix|prompt|provider|required|reset|rotation|samesite|schema|scopes?|secure|size|source|state|"
-    r"status|store|strategy|table|timeout|ttl|types?|updated|uri|url|usage|used|valid|validator|version)$"
+    r"status|store|strategy|table|timeout|ttl|types?|updated|uri|url|usage|used|valid|validator|version|"
+    r"accepted|available|changed|changes|checked|checks|failed|failures|found|generated|hits|invalid|issued|lifetime|"
+    r"misses|num|number|ok|present|refreshed|rejected|requests|resets|reused|revoked|rotated|rotations|seen|sent|set|"
+    r"skipped|stored|sum|total|unused|updates|verified)$"
+)
+# Names of places in a list, which lists of many pages return, and of the words of a language.
+_OTHER_TOKENS = (
+    r"(?:page|paging|pagination|next|prev|previous|continuation|continue|sync|resume|resumption|start|starting|scroll|"
+    r"cursor|delta|skip|marker|bookmark|offset|position|iterator|first|last|current|unexpected|unknown|"
+    r"bos|cls|eos|mask|pad|sep|stop|unk)_?tokens?$"
 )
 _IS_IDENTIFIER = r"(?:secret|session|sess)_?id$"
 # Names that are secrets only as parameters of a URL, since they mean other things too.
 _IN_QUERY = {"key": "api_key", "code": "code"}
+
+DOUBTFUL_KINDS = frozenset({"authorization", "session", "signature", "code"})
+"""Kinds whose names mean other things too, so that only what looks random is taken for a secret of this kind."""
 
 KINDS = frozenset(kind for kind, _ in _KINDS) | {"code"}
 """All kinds that :func:`secret_kind` knows."""
@@ -67,6 +79,8 @@ def secret_kind(name: str, *, in_query: bool = False) -> str | None:
     plain = re.sub(r"[^a-z0-9]+", "_", re.sub(_CAMEL, "_", name).lower()).strip("_0123456789")
     if in_query and plain in _IN_QUERY:
         return _IN_QUERY[plain]
+    if plain.endswith(("token", "tokens")) and re.search(_OTHER_TOKENS, plain):
+        return None
     if re.search(_ABOUT, plain) and not re.search(_IS_IDENTIFIER, plain):
         return None
     return next((kind for kind, pattern in _compiled_kinds() if pattern.search(plain)), None)

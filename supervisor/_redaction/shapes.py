@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from supervisor._redaction.spans import MARKER, Span, is_hidden
+from supervisor._redaction.vendor_tokens import VENDOR_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,10 +108,13 @@ SHAPES = (
     Shape("jwt", (b"eyj",), rb"eyJ[\w-]{8,1024}+\.[\w-]{8,}(?:\.[\w-]+){0,3}"),
     Shape("github_token", (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_"), rb"gh[pousr]_[A-Za-z0-9_]{20,255}"),
     Shape("github_token", (b"github_pat_",), rb"github_pat_[A-Za-z0-9_]{20,255}"),
-    Shape("gitlab_token", (b"glpat-",), rb"glpat-[\w.-]{18,}"),
     Shape("google_api_key", (b"aiza",), rb"AIza[\w-]{35}"),
     Shape("google_oauth", (b"gocspx-", b"ya29."), _APART + rb"(?:GOCSPX-|ya29\.)[\w-]{20,}"),
-    Shape("stripe_key", (b"sk_live_", b"sk_test_", b"rk_live_", b"rk_test_"), rb"[sr]k_(?:live|test)_[A-Za-z0-9]{10,}"),
+    Shape(
+        "stripe_key",
+        (b"sk_live_", b"sk_test_", b"rk_live_", b"rk_test_"),
+        _APART + rb"[sr]k_(?:live|test)_[A-Za-z0-9]{10,}",
+    ),
     Shape("webhook_secret", (b"whsec_",), rb"whsec_[A-Za-z0-9+/=]{16,}"),
     Shape("openai_key", (b"sk-",), _APART + rb"sk-[\w-]{20,200}", _has_long_run),
     Shape("mailgun_key", (b"key-",), rb"(?<![\w-])key-[0-9a-f]{32}"),
@@ -122,7 +126,24 @@ SHAPES = (
         rb"""(?i:identified by\s+(?:password\s+)?)(?P<q>\\{0,16}['"]|&quot;|&\#(?:34|39|x27);)"""
         rb"""(?P<v>(?:(?!(?P=q))\S)+)(?=(?P=q))""",
     ),
+    # Oracle's user/password@database, where it is known to be one: in a call or URL, or with a user that all have
+    Shape(
+        "password",
+        (b"connect('", b'connect("', b":thin:", b":oci:"),
+        rb"""(?i:connect\(["']|:(?:thin|oci):)[\w$\#.-]{1,60}/(?P<v>[^\s/@"'][^\s@"']{0,100})(?=@)""",
+    ),
+    Shape(
+        "password",
+        (b"scott/", b"system/", b"sys/", b"sysman/"),
+        rb"""(?<![\w/.\\~-])(?i:scott|system|sys|sysman)/(?P<v>[^\s/@"'][^\s@"'/]{0,60})(?=@[\w/])""",
+    ),
 )
+VENDOR_SHAPES = tuple(
+    Shape(label, (prefix.lower().encode(),), _APART + re.escape(prefix.encode()) + rest)
+    for label, prefixes, rest in VENDOR_TOKENS
+    for prefix in prefixes
+)
+"""The shapes of tokens that have a prefix and, with it, at least 20 characters without a blank."""
 
 
 # Private keys in PEM, the one kind of secret that spans several lines: https://www.rfc-editor.org/rfc/rfc7468

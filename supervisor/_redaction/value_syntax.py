@@ -116,7 +116,7 @@ def tagged_value(data: bytes, at: int) -> Value | None:
 # Placeholders: what stands in the place of a value and is no secret
 
 _NOTHING = re.compile(
-    rb"""\s*|(?i:none|null|nil|true|false|undefined|nan|n/a)|[xX]{3,}|(?:\xe2\x80\xa2)+"""
+    rb"""\s*|(?i:none|null|nil|true|false|yes|no|on|off|undefined|nan|n/a)|[xX]{3,}|(?:\xe2\x80\xa2)+"""
     rb"""|[\[<(]?(?i:redacted|filtered|hidden|masked|removed|empty|unset|not[ ]set)[\])>]?"""
     # Placeholders: ${X}, {{ x }}, <x>, %(x)s, %s, %X%, $X
     rb"""|(?:\$\{|\{\{)[\w .:!-]*\}{0,2}|<[\w -]*>|%\(\w+\)[srd]|%[srdi]|%[A-Z_]+%|\$[A-Z_]+|\?"""
@@ -138,12 +138,15 @@ _CODE = re.compile(
     rb"""|(?:[a-z_]\w*\.)*(?:\w*_)?(?:get|load|read|fetch|decrypt|getenv|getpass|input|ask|prompt|Field|field)\w*\("""
 )
 _IDENTIFIER = re.compile(rb"_?[A-Za-z]+(?:_[A-Za-z]+)*")
+# OAuth2, nightly, v2, HMAC-SHA256
+_PLAIN_WORD = re.compile(rb"(?:(?:[A-Z]{0,2}[a-z]+|[A-Z]+)\d{0,3}(?:[-_. ]|\Z)){1,8}")
 _PATH = re.compile(rb"(?:~|\.{1,2})?(?:/[a-z0-9._-]{1,40})+/?|[A-Za-z]:[\\/][^\r\n]*")
+_LONGEST_PLAIN = 32
 _NUMBER = re.compile(rb"[+-]?\d{1,5}|0[xX][0-9A-Fa-f]{1,8}|\d+(?:\.\d+)+")
 # An assignment with blanks around "=", as in code: token = tokens.pop(0), signature = inspect.signature(f).
 # Passwords may contain brackets too, but hardly after a plain word.
 _CALL = re.compile(
-    rb"(?:[a-z_]+\.){0,8}(?:[a-z_]{3,40}|(?:[A-Z][a-z]+){1,8})(?:\((?:\Z|[\w\"')\[{(*])|\[(?:\Z|[\w\"':]))"
+    rb"(?:[a-z_]+\.){0,8}(?:[a-z_]{3,40}|[A-Z][A-Za-z]{2,60})(?:\((?:\Z|[\w\"')\[{(*])|\[(?:\Z|[\w\"':]))"
 )
 _ATTRIBUTE = re.compile(rb"[A-Za-z_]{1,40}(?:\.[A-Za-z_]{1,40}){1,8}[,)\]]?")
 
@@ -176,6 +179,11 @@ def is_attribute(value: bytes) -> bool:
 def is_word(value: bytes) -> bool:
     """Return whether a value begins with an ordinary word, as where a sentence goes on after a colon."""
     return value.split(None, 1)[0].rstrip(b".,:;!").lower() in _WORDS
+
+
+def is_plain_word(value: bytes) -> bool:
+    """Return whether a value is a word, or some words, with at most three digits each."""
+    return len(value) <= _LONGEST_PLAIN and _PLAIN_WORD.fullmatch(value) is not None
 
 
 def is_code(value: bytes, name: str) -> bool:

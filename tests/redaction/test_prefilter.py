@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -19,12 +20,13 @@ PIECE = st.one_of(
     st.builds(lambda text, at: text[at:], st.sampled_from(TEXTS), st.integers(0, 12)),
     st.builds(lambda text, at: text[:at], st.sampled_from(TEXTS), st.integers(0, 12)),
     st.builds(bytes.upper, st.sampled_from(TEXTS)),
+    st.builds(lambda text: b" %s0123456789abcdefghij" % text, st.sampled_from(TEXTS)),
     st.sampled_from([b" ", b"\n", b"x", b"=", "ß".encode()]),
 )
 
 
 def expected(data: bytes, start: int) -> list[tuple[int, int]]:
-    """Return where triggers are, looked for in the plainest way."""
+    """Return where triggers are, looked for in the plainest way; prefixes of tokens count where a token may be."""
     lower = data.lower()
     return [
         (at, which)
@@ -32,12 +34,20 @@ def expected(data: bytes, start: int) -> list[tuple[int, int]]:
         for which, trigger in enumerate(TRIGGERS)
         if lower.startswith(trigger.text, at)
         and (trigger.follows is None or trigger.follows.match(lower, at + len(trigger.text)))
+        and (not trigger.in_long_word or begins_token(lower, at))
     ]
+
+
+def begins_token(lower: bytes, at: int) -> bool:
+    """Return whether 20 characters without a blank may be a token: no letter or digit stands before them."""
+    return re.match(rb"[\w.~$/+=:%\\-]{20}", lower[at:]) is not None and not lower[max(0, at - 1) : at].isalnum()
 
 
 def found(prefilter: Prefilter, data: bytes, start: int) -> list[tuple[int, int]]:
     """Return where a prefilter finds triggers."""
-    return [(at, which) for at, which, _ in prefilter.hits(data, start)]
+    hits = prefilter.hits(data, start)
+    lower = data.lower()
+    return [(at, which) for at, which, trigger in hits if not trigger.in_long_word or begins_token(lower, at)]
 
 
 @pytest.fixture(params=[pytest.param(True, id="ahocorasick-rs"), pytest.param(False, id="alone")])
