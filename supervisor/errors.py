@@ -16,6 +16,8 @@ logger and never raised into the script.
 
 from __future__ import annotations
 
+from typing import Literal
+
 __all__ = [
     "ConfigurationError",
     "DeliveryError",
@@ -65,10 +67,20 @@ class DeliveryError(SupervisorError):
         reason: The answer of the destination or the error on the way, without secrets.
         permanent: True if the same message would be rejected again: the failure is recorded, and there is no retry.
         retry_after_s: The seconds to wait that the destination asked for; None uses the usual delay.
+        scope: What waits before the next attempt. "destination": all messages to it, since it would accept none of
+            them now. "message": this one alone, since the destination accepts others. Of no effect with ``permanent``.
     """
 
-    def __init__(self, reason: str, *, permanent: bool = False, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        permanent: bool = False,
+        retry_after_s: float | None = None,
+        scope: Literal["destination", "message"] = "destination",
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.permanent = permanent
         self.retry_after_s = retry_after_s
+        self.scope = scope

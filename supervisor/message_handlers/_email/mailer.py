@@ -94,7 +94,7 @@ class RecipientTracker:
         deferred = {address: reply for address, reply in refused.items() if not reply.is_permanent}
         if deferred:
             self._store(message_id, outcome)
-            raise DeliveryError(f"{self._server} put off {list_refusals(deferred)}")
+            raise DeliveryError(f"{self._server} put off {list_refusals(deferred)}", scope="message")
         if not outcome.reached:
             raise DeliveryError(
                 f"{self._server} refused every recipient: {list_refusals(outcome.refused)}", permanent=True
