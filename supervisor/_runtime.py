@@ -58,6 +58,10 @@ class NoConfiguration:
         return Redactor()
 
 
+JOURNAL_WAIT_S = 2.0
+"""How long a run waits, once, for another process that writes to the journal."""
+
+
 class Runtime:
     """What the runs of a process share. The journal is opened, and the configuration read, when first asked for.
 
@@ -108,7 +112,7 @@ class Runtime:
         from supervisor._store.sqlite.journal import open_journal
 
         try:
-            self._journal = open_journal(self.state_path(), clock=self.clock, **limits())
+            self._journal = open_journal(self.state_path(), clock=self.clock, busy_s=JOURNAL_WAIT_S, **limits())
         except JournalUnavailable as error:
             warn_once(error)
         return self._journal

@@ -90,6 +90,8 @@ FILE_NAME = "journal.sqlite3"
 BUSY_S = 10.0
 _POLL_S = 1.0  # SQLite's own wait cannot be interrupted by a signal, so it is kept short and repeated
 _PAUSE_S = 0.01
+_LOOK_S = 0.05
+"""How long each further write waits after one has waited in vain, until one succeeds."""
 # A commit writes each page that it touches, of which a run's row and its places in the indexes fill little.
 _PAGE_BYTES = 1024
 
@@ -105,13 +107,15 @@ class Database:
 
     Args:
         directory: Where the file is; created when missing.
-        busy_s: How long to wait, at most, for other processes that write.
+        busy_s: How long to wait, at most, for other processes that write. After one wait in vain the next ones are
+            short, until a write succeeds: a script must not be held up again and again.
     """
 
     def __init__(self, directory: str, *, busy_s: float = BUSY_S) -> None:
         self.directory = directory
         self.path = os.path.join(directory, FILE_NAME)  # noqa: PTH118 - a text, as SQLite wants it
         self._busy_s = busy_s
+        self._has_waited_in_vain = False
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
@@ -235,7 +239,7 @@ class Database:
         if self._identity is None:
             create(self.path)
             self._identity = identity(self.path)
-        connection = sqlite3.connect(self.path, timeout=_POLL_S, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self.path, timeout=self._poll_s(), isolation_level=None, check_same_thread=False)
         self._connection = connection
         self._prepare(connection)
         self._is_open = True
@@ -268,16 +272,34 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
 
     def retry_while_busy(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call something, and again while other processes hold the file, for up to ``busy_s`` seconds."""
+        """Call something, and again while other processes hold the file, for as long as a write may wait."""
         deadline = 0.0
         while True:
             try:
                 return action(*args, **kwargs)
             except sqlite3.OperationalError as error:
-                deadline = deadline or time.monotonic() + self._busy_s - _POLL_S
-                if not _is(error, _BUSY) or time.monotonic() >= deadline:
+                if not _is(error, _BUSY):
+                    raise
+                deadline = deadline or time.monotonic() + self._wait_s() - self._poll_s()
+                if time.monotonic() >= deadline:
+                    self._set_waited_in_vain(waited=True)
                     raise
             time.sleep(_PAUSE_S)
+
+    def _wait_s(self) -> float:
+        """Return how long a write may wait now."""
+        return min(_LOOK_S, self._busy_s) if self._has_waited_in_vain else self._busy_s
+
+    def _poll_s(self) -> float:
+        """Return how long SQLite itself waits each time."""
+        return min(_POLL_S, self._wait_s())
+
+    def _set_waited_in_vain(self, *, waited: bool) -> None:
+        """Let the next writes wait shortly, or again for as long as the first one."""
+        if waited is not self._has_waited_in_vain:
+            self._has_waited_in_vain = waited
+            if self._connection is not None:
+                self._connection.execute(f"PRAGMA busy_timeout = {self._poll_s() * 1000:.0f}")
 
     def _recover_from(self, error: sqlite3.Error) -> None:
         """Rename the corrupt file; the next use begins a fresh one."""
@@ -355,10 +377,13 @@ class _Transaction:
         if error is not None:
             self._fail(error)
             return
-        if self._writes and not (self._single or self._is_inner):
+        if self._writes and not self._is_inner:
             try:
                 assert database._connection is not None
-                database.retry_while_busy(database._connection.commit)
+                if not self._single:
+                    database.retry_while_busy(database._connection.commit)
+                if database._has_waited_in_vain:
+                    database._set_waited_in_vain(waited=False)
             except BaseException as fault:
                 self._fail(fault)
                 raise

@@ -87,8 +87,8 @@ def open_journal(
     Args:
         directory: Where the file is; see :func:`~supervisor._store.state_directory`.
         clock: Returns seconds since 1970.
-        limits: ``keep_runs``, ``keep_days`` and ``copies_limit_bytes`` of :class:`Journal`, where they are not to be
-            what they are by default.
+        limits: ``keep_runs``, ``keep_days``, ``copies_limit_bytes`` and ``busy_s`` of :class:`Journal`, where they are
+            not to be what they are by default.
 
     Raises:
         JournalUnavailable: The directory cannot be used, or the file was written by a newer version; the file
