@@ -25,6 +25,7 @@ import attrs
 
 from supervisor._text import one_line
 from supervisor.errors import DeliveryError
+from supervisor.message_handlers._bounded_reader import BoundedReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -353,25 +354,4 @@ class BoundedResponse(http.client.HTTPResponse):
     ) -> None:
         super().__init__(sock, *args, **options)
         self.fp.close()
-        self.fp = io.BufferedReader(_BoundedReader(sock, until_s, clock))
-
-
-class _BoundedReader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, until_s: float, clock: Callable[[], float]) -> None:
-        super().__init__()
-        self._raw = sock.makefile("rb", buffering=0)
-        self._sock, self._until_s, self._clock = sock, until_s, clock
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left_s = self._until_s - self._clock()
-        if left_s <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left_s)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
+        self.fp = io.BufferedReader(BoundedReader(sock, until_s, clock=clock))

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from http_channels import ACCEPTED, CHANNELS, handler_for
 from http_peers import Answer, HttpPeer, Request, http_peer
 
 from supervisor.errors import DeliveryError
-from supervisor.message_handlers import (
-    AppriseHandler,
-    HealthchecksHandler,
-    SendGridHandler,
-    SlackHandler,
-    WebhookHandler,
-)
 from supervisor.models import MessageDetails
 
 if TYPE_CHECKING:
@@ -25,17 +19,6 @@ if TYPE_CHECKING:
 
 pytest.importorskip("slack_sdk")
 apprise = pytest.importorskip("apprise")
-
-TOKEN = "xoxb-secret-of-the-bot"
-CHANNELS = ("apprise", "healthchecks", "sendgrid", "slack bot", "slack webhook", "webhook")
-ACCEPTED = {
-    "apprise": Answer(body="taken"),
-    "healthchecks": Answer(body="OK"),
-    "sendgrid": Answer(202),
-    "slack bot": Answer(body={"ok": True, "channel": "C1", "ts": "1.0"}),
-    "slack webhook": Answer(body="ok"),
-    "webhook": Answer(204),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -60,22 +43,6 @@ def peer() -> Iterator[HttpPeer]:
         yield it
 
 
-def handler_for(channel: str, peer: HttpPeer, **settings: Any) -> MessageHandler:
-    """Return a handler of a channel that sends to a peer."""
-    makers: dict[str, Any] = {
-        "apprise": lambda: AppriseHandler(urls=f"json://127.0.0.1:{peer.port}/hook", **settings),
-        "healthchecks": lambda: HealthchecksHandler(ping_url=f"{peer.url}/hook", **settings),
-        "sendgrid": lambda: SendGridHandler(
-            api_key="SG.secret", from_address="a@example.com", to_addresses="b@example.com", host=peer.url, **settings
-        ),
-        "slack bot": lambda: SlackHandler(token=TOKEN, channel="C1", base_url=f"{peer.url}/api/", **settings),
-        "slack webhook": lambda: SlackHandler(webhook_url=f"{peer.url}/hook", **settings),
-        "webhook": lambda: WebhookHandler(url=f"{peer.url}/hook", **settings),
-    }
-    handler: MessageHandler = makers[channel]()
-    return handler
-
-
 def refusal(handler: MessageHandler) -> DeliveryError:
     """Send one message that is expected to fail, and return the error."""
     with pytest.raises(DeliveryError) as caught:
@@ -89,7 +56,7 @@ def test_no_redirect_leads_to_another_server(peer: HttpPeer, channel: str, statu
     """A redirect to another server is an error, and the other server gets neither message nor credentials."""
     with http_peer(lambda _: ACCEPTED[channel]) as thief:
         peer.answer(status, {"Location": f"{thief.url}/login"})
-        assert str(status) in refusal(handler_for(channel, peer)).reason
+        assert str(status) in refusal(handler_for(channel, peer.port)).reason
         assert thief.requests == []
     assert len(peer.requests) == 1
 
@@ -101,7 +68,7 @@ def test_no_redirect_changes_the_method(peer: HttpPeer, channel: str, status: in
     peer.rule = lambda request: (
         ACCEPTED[channel] if request.path == "/login" else Answer(status, {"Location": f"{peer.url}/login"})
     )
-    assert str(status) in refusal(handler_for(channel, peer)).reason
+    assert str(status) in refusal(handler_for(channel, peer.port)).reason
     assert [each.method for each in peer.requests] == ["POST"]
 
 
@@ -112,7 +79,7 @@ def test_a_redirect_within_the_server_is_followed(peer: HttpPeer, channel: str, 
     peer.rule = lambda request: (
         ACCEPTED[channel] if request.path == "/new?a=1" else Answer(status, {"Location": "/new?a=1"})
     )
-    handler_for(channel, peer).send_message(MessageDetails("s", "m"))
+    handler_for(channel, peer.port).send_message(MessageDetails("s", "m"))
     first, second = peer.requests
     assert (second.method, second.path, second.body) == ("POST", "/new?a=1", first.body)
     assert second.headers["Authorization"] == first.headers["Authorization"]
@@ -122,7 +89,7 @@ def test_a_redirect_within_the_server_is_followed(peer: HttpPeer, channel: str, 
 def test_redirects_come_to_an_end(peer: HttpPeer, channel: str) -> None:
     """A server that redirects in a circle gets a few requests, and the message counts as not accepted."""
     peer.answer(307, {"Location": "/hook"})
-    assert "307" in refusal(handler_for(channel, peer)).reason
+    assert "307" in refusal(handler_for(channel, peer.port)).reason
     assert len(peer.requests) <= 4
 
 
@@ -138,20 +105,20 @@ def test_redirects_come_to_an_end(peer: HttpPeer, channel: str) -> None:
 def test_the_page_of_somebody_else_is_no_acceptance(peer: HttpPeer, channel: str, answer: Answer) -> None:
     """A 200 that does not say what the service says when it accepts is a temporary error."""
     peer.answer(answer.status, answer.headers, answer.body)
-    assert not refusal(handler_for(channel, peer)).permanent
+    assert not refusal(handler_for(channel, peer.port)).permanent
 
 
 @pytest.mark.parametrize("body", ["ok", "ok\n", '{"ok": true}', '{"success": true}'])
 def test_a_webhook_of_slack_may_say_so_in_json(peer: HttpPeer, body: str) -> None:
     """Workflows of Slack's and servers that stand in for it answer with JSON."""
     peer.answer(200, body=body)
-    handler_for("slack webhook", peer).send_message(MessageDetails("s", "m"))
+    handler_for("slack webhook", peer.port).send_message(MessageDetails("s", "m"))
 
 
 def test_requests_outside_of_handlers_are_left_alone(peer: HttpPeer) -> None:
     """A script's own use of requests follows redirects as ever, after AppriseHandler has sent."""
     requests = pytest.importorskip("requests")
-    handler_for("apprise", peer).send_message(MessageDetails("s", "m"))
+    handler_for("apprise", peer.port).send_message(MessageDetails("s", "m"))
 
     def rule(request: Request) -> Answer:
         return Answer(body="there") if request.path == "/there" else Answer(302, {"Location": "/there"})

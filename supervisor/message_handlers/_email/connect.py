@@ -7,6 +7,7 @@ not ASCII.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import smtplib
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from supervisor._forks import THREAD_PREFIX
 from supervisor.errors import DeliveryError
+from supervisor.message_handlers._bounded_reader import BoundedReader
 from supervisor.message_handlers._email.protocol import LostError, Reply, Server
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def open_connection(server: Server) -> smtplib.SMTP:
     Raises:
         DeliveryError: It could not be opened; permanent where only another setting helps.
     """
-    smtp = smtplib.SMTP(local_hostname="localhost", timeout=server.timeout_s)  # does not connect yet
+    smtp = _BoundedSmtp(local_hostname="localhost", timeout=server.timeout_s)  # does not connect yet
     with ExitStack() as on_error:
         on_error.callback(smtp.close)
         smtp.sock = _connect(server)
@@ -58,6 +60,31 @@ def open_connection(server: Server) -> smtplib.SMTP:
             _log_in(smtp, server, server.username)
         on_error.pop_all()
     return smtp
+
+
+class _BoundedSmtp(smtplib.SMTP):
+    """Reads each reply within the timeout of the socket, which smtplib starts anew for each of its bytes."""
+
+    _reader: BoundedReader | None = None
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read a reply, of any number of lines.
+
+        Raises:
+            OSError: It did not end in time, or is too long.
+        """
+        sock = self.sock
+        assert sock is not None
+        if self.file is None or self._reader is None:
+            self._reader = BoundedReader(sock)
+            self.file = io.BufferedReader(self._reader)
+        timeout_s = sock.gettimeout() or 0.0
+        self._reader.start(time.monotonic() + timeout_s)
+        try:
+            return super().getreply()
+        finally:
+            if self.sock is not None:
+                sock.settimeout(timeout_s)
 
 
 def _connect(server: Server) -> socket.socket:
