@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import attrs
 
@@ -162,6 +162,30 @@ def _logger(value: logging.Logger | logging.LoggerAdapter[Any] | str | None) -> 
     return value
 
 
+class RunOption(NamedTuple):
+    """The option of ``supervisor run`` that gives a setting; ``_cli.exec.options`` reads its value.
+
+    Args:
+        flag: The option as it is written ("--log").
+        metavar: The name of its value in ``--help``; "" for an option without a value, which sets the setting to False.
+        help: The text in ``--help``.
+    """
+
+    flag: str
+    metavar: str
+    help: str
+
+
+def _given_by(example: str | None, *option: str) -> dict[str, Any]:
+    """Return the metadata of a setting: how others than the script give it.
+
+    Args:
+        example: A value for the configuration's template, as TOML; None if only the script can give the setting.
+        option: The fields of the :class:`RunOption`; none if ``supervisor run`` has no option for the setting.
+    """
+    return {"example": example, "option": RunOption(*option) if option else None}
+
+
 @attrs.frozen
 class Settings:
     """What a run is called, who gets its messages, and how far supervision goes.
@@ -217,31 +241,113 @@ class Settings:
         ConfigurationError: A setting is unknown, of the wrong type or out of range; the message names it.
     """
 
-    name: str | None = attrs.field(default=None, converter=_clean_name, validator=_name)
-    handlers: tuple[MessageHandler, ...] = attrs.field(default=(), converter=_handlers, kw_only=True)
-    logger: Any = attrs.field(default=None, converter=_logger, kw_only=True)
-    log_path: str | None = attrs.field(default=None, converter=_path, kw_only=True)
-    report_on: frozenset[Kind] = attrs.field(default=(), converter=_kinds, kw_only=True)
-    reraise: bool = attrs.field(default=True, validator=_yes_or_no, kw_only=True)
-    progress_every_s: float | None = attrs.field(default=None, validator=_seconds, kw_only=True)
-    delivery_deadline_s: float = attrs.field(default=30.0, validator=_seconds_or_zero, kw_only=True)
-    journal: bool = attrs.field(default=True, validator=_yes_or_no, kw_only=True)
-    repeat_after_s: float = attrs.field(default=0.0, validator=_seconds_or_zero, kw_only=True)
-    capture_logs: tuple[str, ...] | None = attrs.field(default=None, converter=_captured, kw_only=True)
+    name: str | None = attrs.field(
+        default=None,
+        converter=_clean_name,
+        validator=_name,
+        metadata=_given_by(
+            None,
+            "--name",
+            "NAME",
+            "The name of the run in messages and in the journal; by default that of the program, see below.",
+        ),
+    )
+    handlers: tuple[MessageHandler, ...] = attrs.field(
+        default=(),
+        converter=_handlers,
+        kw_only=True,
+        metadata=_given_by(
+            '["console"]',
+            "--handler",
+            "NAME",
+            "Send messages to this configured handler instead of those for the run; may be repeated.",
+        ),
+    )
+    logger: Any = attrs.field(default=None, converter=_logger, kw_only=True, metadata=_given_by('"nightly"'))
+    log_path: str | None = attrs.field(
+        default=None,
+        converter=_path,
+        kw_only=True,
+        metadata=_given_by(
+            '"logs/nightly.log"', "--log", "FILE", "A log file that the program writes, to attach to failure messages."
+        ),
+    )
+    report_on: frozenset[Kind] = attrs.field(
+        default=(),
+        converter=_kinds,
+        kw_only=True,
+        metadata=_given_by(
+            '["success"]',
+            "--report-on",
+            "KIND",
+            "Report this too (start, success); may be repeated. Failures and recoveries are always reported.",
+        ),
+    )
+    reraise: bool = attrs.field(default=True, validator=_yes_or_no, kw_only=True, metadata=_given_by("true"))
+    progress_every_s: float | None = attrs.field(
+        default=None, validator=_seconds, kw_only=True, metadata=_given_by("600")
+    )
+    delivery_deadline_s: float = attrs.field(
+        default=30.0, validator=_seconds_or_zero, kw_only=True, metadata=_given_by("30")
+    )
+    journal: bool = attrs.field(
+        default=True,
+        validator=_yes_or_no,
+        kw_only=True,
+        metadata=_given_by("true", "--no-journal", "", "Keep the run, and messages that wait, in memory only."),
+    )
+    repeat_after_s: float = attrs.field(
+        default=0.0, validator=_seconds_or_zero, kw_only=True, metadata=_given_by("3600")
+    )
+    capture_logs: tuple[str, ...] | None = attrs.field(
+        default=None, converter=_captured, kw_only=True, metadata=_given_by("true")
+    )
     redact_patterns: Mapping[str, str] = attrs.field(
-        default={}, converter=_patterns, validator=_redaction, kw_only=True, hash=False
+        default={},
+        converter=_patterns,
+        validator=_redaction,
+        kw_only=True,
+        hash=False,
+        metadata=_given_by("{ customer = 'customer no\\\\. (?P<secret>[0-9]+)' }"),
     )
-    redact_off: frozenset[str] = attrs.field(default=(), converter=_names, validator=_redaction, kw_only=True)
-    show_locals: bool = attrs.field(default=False, validator=_yes_or_no, kw_only=True)
-    stall_after_s: float | None = attrs.field(default=None, validator=_seconds, kw_only=True)
-    max_duration_s: float | None = attrs.field(default=None, validator=_seconds, kw_only=True)
+    redact_off: frozenset[str] = attrs.field(
+        default=(), converter=_names, validator=_redaction, kw_only=True, metadata=_given_by('["cookie"]')
+    )
+    show_locals: bool = attrs.field(default=False, validator=_yes_or_no, kw_only=True, metadata=_given_by("true"))
+    stall_after_s: float | None = attrs.field(
+        default=None,
+        validator=_seconds,
+        kw_only=True,
+        metadata=_given_by("900", "--stall-after", "TIME", "Report a run without output or progress for so long."),
+    )
+    max_duration_s: float | None = attrs.field(
+        default=None,
+        validator=_seconds,
+        kw_only=True,
+        metadata=_given_by("7200", "--max-duration", "TIME", "Report a run that takes longer, and let it continue."),
+    )
     on_overdue: Literal["report", "interrupt"] = attrs.field(
-        default="report", validator=_one_of("report", "interrupt"), kw_only=True
+        default="report", validator=_one_of("report", "interrupt"), kw_only=True, metadata=_given_by('"report"')
     )
-    schedule: str | None = attrs.field(default=None, validator=_schedule, kw_only=True)
-    grace_s: float = attrs.field(default=600.0, validator=_seconds_or_zero, kw_only=True)
+    schedule: str | None = attrs.field(
+        default=None,
+        validator=_schedule,
+        kw_only=True,
+        metadata=_given_by(
+            '"0 2 * * *"',
+            "--schedule",
+            "WHEN",
+            "When it should run ('0 2 * * *', 'every 15 min'): `supervisor check` reports when it did not.",
+        ),
+    )
+    grace_s: float = attrs.field(default=600.0, validator=_seconds_or_zero, kw_only=True, metadata=_given_by("600"))
     overlap: Literal["allow", "skip", "fail"] = attrs.field(
-        default="allow", validator=_one_of("allow", "skip", "fail"), kw_only=True
+        default="allow",
+        validator=_one_of("allow", "skip", "fail"),
+        kw_only=True,
+        metadata=_given_by(
+            '"allow"', "--overlap", "HOW", "What to do if an earlier run of the name is under way (allow, skip, fail)."
+        ),
     )
 
     announced: frozenset[Kind] = attrs.field(init=False, eq=False, repr=False)

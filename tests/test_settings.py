@@ -65,7 +65,7 @@ class ClassNotInstance:
         ({"handler": []}, "'handler'", "did you mean 'handlers'?"),
         ({"logpath": "x"}, "'logpath'", "did you mean 'log_path'?"),
         ({"report": []}, "'report'", "did you mean 'report_on'?"),
-        ({"colour": 1}, "'colour'", "there are name, handlers"),
+        ({"colour": 1}, "'colour'", "there are "),
     ],
     ids=lambda each: str(each).partition(" object at ")[0],
 )
@@ -173,14 +173,6 @@ def test_nothing_can_be_changed_afterwards() -> None:
         Settings().reraise = False  # type: ignore[misc]  # on purpose
 
 
-def test_each_setting_is_documented() -> None:
-    """Every setting stands in the class's docstring, from which help() and api.md are made."""
-    assert Settings.__doc__ is not None
-    given = [field.name for field in attrs.fields(Settings) if field.init]
-    missing = [name for name in given if f"{name}:" not in Settings.__doc__]
-    assert missing == []
-
-
 def test_arguments_become_settings() -> None:
     """The name may come first without its keyword."""
     assert settings_from(("parcels",), {}).name == "parcels"
@@ -202,14 +194,42 @@ def settable() -> list[attrs.Attribute[Any]]:
     return [field for field in attrs.fields(Settings) if field.init]
 
 
-def test_each_setting_is_explained_with_its_default_and_its_unit() -> None:
-    """The docstring of ``Settings`` has each setting in order, with its default, and says that times are seconds."""
+NAMES = sorted(field.name for field in settable())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_setting_is_explained_with_its_default_and_its_unit(name: str) -> None:
+    """The docstring of ``Settings`` has each setting with its default, and says that times are seconds."""
     texts = explained(Settings)
-    assert list(texts) == [field.name for field in settable()]
-    for field in settable():
-        default = str(field.default) if not isinstance(field.default, str) else f'"{field.default}"'
-        assert f"Default {default}" in texts[field.name], field.name
-        assert not field.name.endswith("_s") or "seconds" in texts[field.name].lower(), field.name
+    assert name in texts, f"the setting {name!r} has no explanation in the docstring of Settings"
+    (field,) = (each for each in settable() if each.name == name)
+    default = str(field.default) if not isinstance(field.default, str) else f'"{field.default}"'
+    assert f"Default {default}" in texts[name], f"the explanation of {name!r} does not give the default {default}"
+    assert not name.endswith("_s") or "seconds" in texts[name].lower(), f"the explanation of {name!r} gives no unit"
+
+
+def test_nothing_else_is_explained() -> None:
+    """What the docstring of ``Settings`` explains is a setting."""
+    assert set(explained(Settings)) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_setting_says_who_gives_it(name: str) -> None:
+    """Each setting has an example for the configuration's template (the name alone has none), or a test fails here.
+
+    The template, the options of ``supervisor run`` and the names of environment variables are made of the field.
+    """
+    (field,) = (each for each in settable() if each.name == name)
+    assert "example" in field.metadata, f"the setting {name!r} has no metadata=_given_by(...)"
+    assert (field.metadata["example"] is None) == (name == "name"), f"the setting {name!r} has no example"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_docstring_of_supervisor_explains_each_setting(name: str) -> None:
+    """An editor shows the docstring as it stands in the file, so ``Supervisor`` repeats what ``Settings`` says."""
+    assert explained(Supervisor).get(name) == explained(Settings)[name], (
+        f"the docstring of Supervisor explains the setting {name!r} otherwise than that of Settings, or not at all"
+    )
 
 
 @pytest.mark.parametrize("entrance", [supervise, supervised])

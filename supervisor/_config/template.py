@@ -1,8 +1,22 @@
-"""The commented example that ``supervisor config init`` writes."""
+"""The commented example that ``supervisor config init`` writes; its settings follow from ``Settings``."""
 
 from __future__ import annotations
 
-_EXAMPLE = """\
+import re
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+import attrs
+
+from supervisor._settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_WIDTH = 118
+_IN_FORCE = "handlers"
+
+_BEGIN = """\
 # The settings of supervisor for scripts that do not give them.
 #
 # The strongest source is the last: the machine's supervisor.toml, the user's, the nearest supervisor.toml (or
@@ -14,42 +28,11 @@ _EXAMPLE = """\
 #profile = "production"
 
 # Settings of all runs. Each can also be given by a variable: SUPERVISOR_REPORT_ON=start,success
+# The words are those of the script's settings: None is "none" here, True and False are true and false, a path is
+# relative to the folder of this file, and handlers are the names of the tables [handlers.NAME] below.
 [defaults]
-# The handlers that get the messages, by the names of the tables [handlers.NAME] below. "console" needs no table.
-handlers = ["console"]
-# Kinds of messages to send besides those that are always sent: start, success, progress.
-#report_on = ["success"]
-# Hold back a failure that equals one of the last so many seconds. 0 sends every one.
-#repeat_after_s = 3600
-# The most seconds that the end of a run waits for its messages to be delivered.
-#delivery_deadline_s = 30
-# Seconds between two progress messages; "none" for none.
-#progress_every_s = 600
-# A log file to attach to failure messages. Paths are relative to the folder of this file.
-#log_path = "logs/nightly.log"
-# The logger that gets uncaught exceptions.
-#logger = "nightly"
-# Give each run a log file of its own: true for all loggers, or names of loggers. It is attached to failures.
-#capture_logs = true
-# Remove more than secrets from all that is stored or sent; the group "secret" marks the part to remove.
-#redact_patterns = { customer = 'customer no\\. (?P<secret>[0-9]+)' }
-# Keep what only looks like a secret.
-#redact_off = ["cookie"]
-# Show the local variables of the script's own functions in failure messages, secrets redacted.
-#show_locals = true
-# Report a run that made no progress for, or takes longer than, so many seconds; "interrupt" also ends it.
-#stall_after_s = 900
-#max_duration_s = 7200
-#on_overdue = "report"
-# When a run should start, for `supervisor check`: cron, or "every 15 min"; and how late it may be. Best per run, below.
-#schedule = "0 2 * * *"
-#grace_s = 600
-# What to do if an earlier run is still under way: allow, skip or fail.
-#overlap = "allow"
-# false suppresses exceptions after they were reported.
-#reraise = true
-# false keeps nothing on disk.
-#journal = true
+"""
+_REST = """\
 
 # Handlers, with the options of the classes in supervisor.message_handlers. A secret is best kept elsewhere:
 #   { env = "NAME" }                          an environment variable
@@ -106,4 +89,22 @@ handlers = ["console"]
 
 def example() -> str:
     """Return the example: runs print their messages, and everything else is commented out."""
-    return _EXAMPLE
+    return f"{_BEGIN}{''.join(map(''.join, _settings()))}{_REST}"
+
+
+def _settings() -> Iterator[tuple[str, str]]:
+    """Yield each setting that a file can give: its explanation as a comment, and an example, commented out."""
+    meanings = _meanings()
+    for field in attrs.fields(Settings):
+        value = field.metadata.get("example")
+        if value is not None:
+            mark = "" if field.name == _IN_FORCE else "#"
+            meaning = meanings.get(field.name, "").replace("``", "`")
+            yield "".join(f"# {each}\n" for each in wrap(meaning, _WIDTH)), f"{mark}{field.name} = {value}\n"
+
+
+def _meanings() -> dict[str, str]:
+    """Return what the docstring says of each setting, in one line each; nothing under ``python -OO``."""
+    text = (Settings.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
+    parts = re.split(r"^        (\w+): ", text, flags=re.MULTILINE)
+    return {name: " ".join(each.split()) for name, each in zip(parts[1::2], parts[2::2], strict=True)}

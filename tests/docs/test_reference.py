@@ -14,6 +14,7 @@ import pytest
 
 import supervisor
 from supervisor import _exceptions, _settings, message_handlers
+from supervisor._cli.exec.options import OPTIONS
 from supervisor._cli.main import main
 from supervisor._models import values
 from supervisor.message_handlers import _webhook
@@ -54,7 +55,17 @@ TABLES = [pytest.param(kind.__name__, kind, id=kind.__name__) for kind in (_sett
 @pytest.mark.parametrize(("title", "kind"), TABLES)
 def test_a_table_has_every_field(title: str, kind: type) -> None:
     """The table of settings or fields has all that the class takes, and nothing else."""
-    assert sorted(rows(title)) == sorted(name for name, _ in fields(kind))
+    shown, there = set(rows(title)), {name for name, _ in fields(kind)}
+    assert not there - shown, f"the table of {title} in api.md has no row for {', '.join(sorted(there - shown))}"
+    assert not shown - there, f"the table of {title} in api.md has rows for nothing: {', '.join(sorted(shown - there))}"
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda each: each.flag)
+def test_each_option_of_supervisor_run_has_a_row(option: Any) -> None:
+    """The table of ``supervisor run`` has each option, those that settings define among them."""
+    shown = re.findall(r"^\| (`.+?`) \|", SECTIONS["`supervisor run`"].text, re.MULTILINE)
+    flags = {flag for cell in shown for flag in re.findall(r"--?[\w-]+", cell)}
+    assert option.flag in flags, f"the table of `supervisor run` in api.md has no row for {option.flag}"
 
 
 @pytest.mark.parametrize(("title", "kind"), TABLES)

@@ -2,21 +2,26 @@
 
 Loading click takes as long as starting three programs. A correct command line is read here. For a wrong one, and for
 ``--help``, :func:`parse` returns None and click answers: ``supervisor._cli.run_command`` makes click's options of the
-same table.
+same table. The options of settings are those that ``Settings`` defines.
 """
 
 from __future__ import annotations
 
+import re
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import attrs
+
 from supervisor._models.kinds import Kind
+from supervisor._settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 KILL_AFTER_S = 10.0
-OVERLAPS = ("allow", "skip", "fail")
+_SEVERAL = ("tuple", "frozenset")
+_QUOTED = re.compile(r"""['"](\w+)['"]""")
 
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
@@ -98,36 +103,52 @@ def _one_of(*known: str) -> Callable[[str], str]:
     return read
 
 
-def _schedule(text: str) -> str:
-    from supervisor._schedules import parse_schedule
-    from supervisor.errors import ConfigurationError
+def _text_for(setting: str) -> Callable[[str], str]:
+    """Return the reader of a setting that is a text, which ``Settings`` checks."""
 
-    try:
-        parse_schedule(text)
-    except ConfigurationError as error:
-        raise ValueError(str(error)) from error
-    return text
+    def read(text: str) -> str:
+        from supervisor.errors import ConfigurationError
+
+        given: dict[str, Any] = {setting: _not_blank(text)}
+        try:
+            Settings(**given)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
+        return text
+
+    return read
+
+
+def _reader(name: str, type_name: str) -> Callable[[str], Any]:
+    """Return how the text of a setting's value is read, by the setting's type."""
+    if name == "handlers":
+        return _not_blank  # a name in the configuration, which is looked up when the run begins
+    if "Kind" in type_name:
+        return _one_of(*Kind)
+    if type_name.startswith("Literal"):
+        return _one_of(*_QUOTED.findall(type_name))
+    return seconds if name.endswith("_s") else _text_for(name)
+
+
+def _of_settings() -> Iterator[Option]:
+    """Yield the options that ``Settings`` defines."""
+    for field in attrs.fields(Settings):
+        option = field.metadata.get("option")
+        if option is not None:
+            type_name = str(field.type)
+            yield Option(
+                option.flag,
+                field.name,
+                option.help,
+                option.metavar,
+                _reader(field.name, type_name),
+                is_many=type_name.startswith(_SEVERAL),
+                sets=bool(option.metavar),
+            )
 
 
 OPTIONS = (
-    Option(
-        "--name",
-        "name",
-        "The name of the run in messages and in the journal; by default that of the program, see below.",
-        "NAME",
-        _not_blank,
-    ),
-    Option(
-        "--handler",
-        "handlers",
-        "Send messages to this configured handler instead of those for the run; may be repeated.",
-        "NAME",
-        _not_blank,
-        is_many=True,
-    ),
-    Option(
-        "--log", "log_path", "A log file that the program writes, to attach to failure messages.", "FILE", _not_blank
-    ),
+    *_of_settings(),
     Option(
         "--timeout",
         "timeout_s",
@@ -150,31 +171,6 @@ OPTIONS = (
         "Show the program's output only if it fails, so that cron sends no other mail.",
         is_setting=False,
         short="-q",
-    ),
-    Option(
-        "--report-on",
-        "report_on",
-        "Report this too (start, success); may be repeated. Failures and recoveries are always reported.",
-        "KIND",
-        _one_of(*Kind),
-        is_many=True,
-    ),
-    Option("--no-journal", "journal", "Keep the run, and messages that wait, in memory only.", sets=False),
-    Option("--max-duration", "max_duration_s", "Report a run that takes longer, and let it continue.", "TIME", seconds),
-    Option("--stall-after", "stall_after_s", "Report a run without output or progress for so long.", "TIME", seconds),
-    Option(
-        "--schedule",
-        "schedule",
-        "When it should run ('0 2 * * *', 'every 15 min'): `supervisor check` reports when it did not.",
-        "WHEN",
-        _schedule,
-    ),
-    Option(
-        "--overlap",
-        "overlap",
-        f"What to do if an earlier run of the name is under way ({', '.join(OVERLAPS)}).",
-        "HOW",
-        _one_of(*OVERLAPS),
     ),
 )
 _KNOWN = {flag: option for option in OPTIONS for flag in (option.flag, option.short) if flag}
