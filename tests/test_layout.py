@@ -15,7 +15,7 @@ WINDOWS_ONLY = {"_cli/exec/windows.py"}
 """Modules that only Windows can run; type checkers read them for it."""
 
 SPANNING_TESTS = {
-    "message_handlers/test_acceptance.py", "message_handlers/test_without_extras.py",
+    "message_handlers/test_acceptance.py", "message_handlers/test_without_extras.py", "redaction/test_corpus.py",
     "test_core.py", "test_durability.py", "test_layout.py", "test_public_names.py", "test_soak.py", "test_typing.py",
 }  # fmt: skip
 """Tests that concern several modules alike."""
@@ -36,7 +36,6 @@ COVERED_BY = {
     "_cli/snapshot.py": "cli/test_status_command.py",
     "_cli/tables.py": "cli/test_main.py",
     "_config/assembly.py": "config/test_layers.py",
-    "_config/configuration.py": "config/test_active.py",
     "_delivery/job.py": "delivery/test_worker.py",
     "_delivery/pool.py": "delivery/test_worker.py",
     "_exceptions/chain.py": "exceptions/test_details_traceback.py",
@@ -48,11 +47,14 @@ COVERED_BY = {
     "_models/alerts.py": "alerts/test_state.py",
     "_models/parts.py": "messages/test_builder_parts.py",
     "_models/values.py": "test_models.py",
+    "_redaction/command_lines.py": "redaction/test_corpus.py",
     "_redaction/key_values.py": "redaction/test_redactor.py",
     "_redaction/run_redactor.py": "secrecy/test_secrets.py",
     "_redaction/scanner.py": "redaction/test_redactor.py",
     "_redaction/shapes.py": "redaction/test_redactor.py",
     "_redaction/value_syntax.py": "redaction/test_redactor.py",
+    "_redaction/vendor_tokens.py": "redaction/test_corpus.py",
+    "_redaction/visible_text.py": "redaction/test_corpus.py",
     "_run/composer.py": "run/test_reporter.py",
     "_run/interrupts.py": "run/test_watchdog_runs.py",
     "_run/signatures.py": "run/test_wrapping.py",
