@@ -15,7 +15,8 @@ WINDOWS_ONLY = {"_cli/exec/windows.py"}
 """Modules that only Windows can run; type checkers read them for it."""
 
 SPANNING_TESTS = {
-    "message_handlers/test_acceptance.py", "message_handlers/test_without_extras.py", "redaction/test_corpus.py",
+    "message_handlers/test_acceptance.py", "message_handlers/test_bounded_answers.py",
+    "message_handlers/test_without_extras.py", "redaction/test_corpus.py",
     "test_core.py", "test_durability.py", "test_layout.py", "test_public_names.py", "test_soak.py", "test_typing.py",
 }  # fmt: skip
 """Tests that concern several modules alike."""
