@@ -68,6 +68,7 @@ class Dispatcher:
         self.redactor = redactor or self._redactor_of_handlers
         self._workers: dict[str, Worker] = {}
         self._is_stopped = False
+        self.has_failed = False  # whether a destination refused a message for good
         self.jobs: set[Job] = set()
 
     def _redactor_of_handlers(self) -> Redactor:
@@ -164,17 +165,32 @@ class Dispatcher:
         """
         if not self.jobs and not self._workers:
             return
-        until = monotonic() + deadline_s
         try:
-            with self._pool.changed:
-                while not self._is_stopped and self._can_be_settled_before(until):
-                    left_s = until - monotonic()
-                    if left_s <= 0:
-                        break
-                    # In slices: a signal handler may say stop, and cannot take the lock to wake us.
-                    self._pool.changed.wait(min(left_s, 0.25))
+            self._wait_until(monotonic() + deadline_s)
         finally:
             self._leave()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait as :meth:`wait` does, and keep the workers.
+
+        Args:
+            timeout_s: The most seconds to wait.
+
+        Returns:
+            Whether every message since the last flush was delivered.
+        """
+        self._wait_until(monotonic() + timeout_s)
+        has_failed, self.has_failed = self.has_failed, False
+        return not self.jobs and not has_failed
+
+    def _wait_until(self, until: float) -> None:
+        with self._pool.changed:
+            while not self._is_stopped and self._can_be_settled_before(until):
+                left_s = until - monotonic()
+                if left_s <= 0:
+                    break
+                # In slices: a signal handler may say stop, and cannot take the lock to wake us.
+                self._pool.changed.wait(min(left_s, 0.25))
 
     def _can_be_settled_before(self, until: float) -> bool:
         """Tell whether waiting helps: for what is due in time, and for what earlier runs left."""

@@ -48,8 +48,10 @@ class Owner(Protocol):
     Attributes:
         jobs: Its jobs that are not settled yet.
         redactor: Returns what redacts the texts that are attached.
+        has_failed: Whether a destination refused one of its messages for good.
     """
 
+    has_failed: bool
     jobs: set[Job]
     redactor: Callable[[], Redactor]
 

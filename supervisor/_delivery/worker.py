@@ -232,8 +232,10 @@ class Worker:
             warn_once(fault)
         if state is DeliveryState.PENDING:
             self._retry_later(job, due_in_s)
-        else:
-            self._finish(job)
+            return
+        if state is DeliveryState.FAILED and job.owner is not None:
+            job.owner.has_failed = True
+        self._finish(job)
 
     def _retry_later(self, job: Job, due_in_s: float) -> None:
         with redacting_with(self._redactor_of(job)):

@@ -242,8 +242,25 @@ class Supervisor:
         html: str | None = None,
         blocks: Iterable[Any] | None = None,
     ) -> None:
-        """Send a message to every handler, inside a run or outside of one; see :meth:`supervisor.Run.notify`."""
+        """Send a message to every handler, inside a run or outside of one; see :meth:`supervisor.Run.notify`.
+
+        Inside a run it returns when the message is accepted. Outside it waits until the message is delivered, at most
+        ``delivery_deadline_s``: no run's end waits for it, and a cloud function is frozen when it returns.
+        """
         self._process.notify(subject, message, attachments=attachments, html=html, blocks=blocks)
+        if current_run() is None:
+            self._process.flush()
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until the messages of :meth:`notify` are delivered.
+
+        Args:
+            timeout_s: The most seconds to wait; None for ``delivery_deadline_s``. 0 does not wait.
+
+        Returns:
+            Whether all of them were delivered. What is not stays in the outbox.
+        """
+        return self._process.flush(timeout_s)
 
     @_method_takes_settings(Settings)
     def supervise(self, name: str | None = None, **changes: Any) -> Run:

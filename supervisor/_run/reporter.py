@@ -331,6 +331,14 @@ class Reporter:
         """Wait until everything is delivered, at most ``delivery_deadline_s``; what is left is logged."""
         self._dispatcher.wait(self._settings.delivery_deadline_s)
 
+    def flush(self, timeout_s: float | None) -> bool:
+        """Wait for the messages so far, at most ``timeout_s``; return whether all of them were delivered.
+
+        Args:
+            timeout_s: The most seconds to wait; None for ``delivery_deadline_s``.
+        """
+        return self._dispatcher.flush(self._settings.delivery_deadline_s if timeout_s is None else timeout_s)
+
     async def wait_async(self) -> None:
         """Wait as :meth:`wait` does, without holding up asyncio's event loop."""
         asyncio = sys.modules.get("asyncio")

@@ -147,6 +147,19 @@ class Run:
         """Attach a file or directory to the message about the run's end; it is read then, not now."""
         safely(self._state, _attach, path)
 
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until the messages that were accepted so far are delivered.
+
+        Args:
+            timeout_s: The most seconds to wait; None for ``delivery_deadline_s``. 0 does not wait.
+
+        Returns:
+            Whether all of them were delivered. What is not stays in the outbox.
+        """
+        if self._state.reporter is None:
+            return True
+        return bool(safely(self._state, _flush, timeout_s))
+
     def progress(self, done: float | None = None, total: float | None = None, message: str | None = None) -> None:
         """Say how far the run has come.
 
@@ -260,6 +273,11 @@ def _shortest_report(state: RunState) -> RunReport:
 def _notify(state: RunState, subject: str | MessageDetails, message: str, fields: dict[str, Any]) -> None:
     state.mark_alive()
     reporter_of(state).notify(subject, message, **fields)
+
+
+def _flush(state: RunState, timeout_s: float | None) -> bool:
+    flushed: bool = reporter_of(state).flush(timeout_s)
+    return flushed
 
 
 def _record(state: RunState, values: dict[str, Any]) -> None:

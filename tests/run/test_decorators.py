@@ -7,6 +7,7 @@ import functools
 import inspect
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from recorders import Recorder
 
 import supervisor
 from supervisor import (
+    DeliveryError,
     MessageDetails,
     Run,
     RunStateError,
@@ -415,3 +417,68 @@ def test_signatures_name_the_settings() -> None:
         parameters = list(inspect.signature(entrance).parameters)
         assert parameters[:2] == ["name", "handlers"]
         assert "reraise" in parameters
+
+
+class Slow(Recorder):
+    """Accepts a message only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__("slow")
+        self.go_on = threading.Event()
+
+    def send_message(self, details: MessageDetails, /) -> None:
+        """Wait, then keep the message."""
+        self.go_on.wait(60)
+        super().send_message(details)
+
+
+class Refuses(Recorder):
+    """Refuses every message for good."""
+
+    def send_message(self, details: MessageDetails, /) -> None:
+        """Refuse it."""
+        raise DeliveryError("no such mailbox", permanent=True)
+
+
+def test_outside_of_a_run_notify_returns_when_the_message_is_delivered() -> None:
+    """A cloud function is frozen when it returns: what its supervisor was told has arrived by then."""
+    slow = Slow()
+    threading.Timer(0.2, slow.go_on.set).start()
+    Supervisor(handlers=[slow]).notify("Loaded", "12 rows")
+    assert [each.subject for each in slow.messages] == ["Loaded"]
+
+
+def test_inside_a_run_notify_does_not_wait() -> None:
+    """The script of a run goes on while its supervisor's message is delivered; flush() waits for it."""
+    slow = Slow()
+    sup = Supervisor(handlers=[slow])
+    with quiet("block"):
+        sup.notify("Loaded")
+        assert not slow.messages
+        assert not sup.flush(0)
+        slow.go_on.set()
+        assert sup.flush(60)
+    assert [each.subject for each in slow.messages] == ["Loaded"]
+
+
+def test_notify_outside_of_a_run_waits_no_longer_than_the_deadline() -> None:
+    """A destination that does not answer holds up its caller for ``delivery_deadline_s``; flush() says so."""
+    slow = Slow()
+    sup = Supervisor(handlers=[slow], delivery_deadline_s=0.2)
+    started_s = time.monotonic()
+    sup.notify("Loaded")
+    assert time.monotonic() - started_s < 30
+    assert not slow.messages
+    assert not sup.flush(0)
+    slow.go_on.set()
+    assert sup.flush(60)
+
+
+def test_flush_says_whether_all_was_delivered() -> None:
+    """``run.flush()`` is True when there is nothing to deliver, and False once after a message was refused for good."""
+    with quiet("block", handlers=[Refuses()]) as run:
+        assert run.flush()
+        run.notify("Loaded")
+        assert not run.flush(60)
+        assert run.flush(60)
+    assert run.flush()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 quiet = functools.partial(supervise, journal=False)
 
-METHODS = {"notify", "record", "attach", "progress", "track", "report"}
+METHODS = {"notify", "record", "attach", "progress", "track", "report", "flush"}
 PROPERTIES = {
     "id", "name", "outcome", "exit_code", "duration_s", "values", "attachments", "log_path", "position", "parent",
     "has_ended", "settings",
