@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "kit")]
 
 from browser import Browser, find  # noqa: E402 - of this checkout
-from year import a_year, many_runs  # noqa: E402 - the same
+from year import a_year, many_runs  # noqa: E402 - found on the path that was just set
 
 ROUNDS = 5
 CHILD = """

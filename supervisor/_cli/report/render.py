@@ -57,7 +57,7 @@ def render(gathered: Gathered) -> bytes:
     css, js = (_asset(name) for name in _ASSETS)
     page = environment.from_string(_asset("page.html")).render(
         css=Markup(css),  # noqa: S704 - our own files
-        js=Markup(js),  # noqa: S704 - the same
+        js=Markup(js),  # noqa: S704 - our own script, without texts of others
         csp=_policy(css, js),
         data=Markup(json_for_html(_data(gathered))),  # noqa: S704 - escaped for the element that it stands in
         **_frame(gathered),
