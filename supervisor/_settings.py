@@ -186,6 +186,10 @@ def _given_by(example: str | None, *option: str) -> dict[str, Any]:
     return {"example": example, "option": RunOption(*option) if option else None}
 
 
+_KEPT = {"is_kept": True}
+"""More metadata: the journal keeps the setting with each run, and reports have it."""
+
+
 @attrs.frozen
 class Settings:
     """What a run is called, who gets its messages, and how far supervision goes.
@@ -327,7 +331,7 @@ class Settings:
         metadata=_given_by("7200", "--max-duration", "TIME", "Report a run that takes longer, and let it continue."),
     )
     on_overdue: Literal["report", "interrupt"] = attrs.field(
-        default="report", validator=_one_of("report", "interrupt"), kw_only=True, metadata=_given_by('"report"')
+        default="report", validator=_one_of("report", "interrupt"), kw_only=True, metadata=_given_by('"report"') | _KEPT
     )
     schedule: str | None = attrs.field(
         default=None,
@@ -346,8 +350,12 @@ class Settings:
         validator=_one_of("allow", "skip", "fail"),
         kw_only=True,
         metadata=_given_by(
-            '"allow"', "--overlap", "HOW", "What to do if an earlier run of the name is under way (allow, skip, fail)."
-        ),
+            '"allow"',
+            "--overlap",
+            "HOW",
+            "What to do if an earlier run of the name is under way (allow, skip, fail).",
+        )
+        | _KEPT,
     )
 
     announced: frozenset[Kind] = attrs.field(init=False, eq=False, repr=False)
@@ -365,6 +373,12 @@ class Settings:
     def _asks_for_more(self) -> bool:
         limits = self.stall_after_s is not None or self.max_duration_s is not None
         return limits or self.capture_logs is not None or self.overlap != "allow"
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """Return the settings that are kept with the run, without those that have their default."""
+        given = ((name, getattr(self, name), default) for name, default in _kept_settings())
+        return {name: value for name, value, default in given if value != default}
 
     @property
     def progress_interval_s(self) -> float | None:
@@ -410,6 +424,12 @@ def settings_from(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settin
 def _setting_names() -> dict[str, None]:
     """Return the names of all settings in their order."""
     return dict.fromkeys(field.name for field in attrs.fields(Settings) if field.init)
+
+
+@cache  # each run asks
+def _kept_settings() -> tuple[tuple[str, Any], ...]:
+    """Return the names and defaults of the settings that are kept with a run."""
+    return tuple((field.name, field.default) for field in attrs.fields(Settings) if field.metadata.get("is_kept"))
 
 
 @lru_cache(maxsize=64)

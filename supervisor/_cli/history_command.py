@@ -12,6 +12,7 @@ import click
 from supervisor._cli import run_facts, shared
 from supervisor._cli.completion_command import run_names
 from supervisor._cli.shared import Column, Styled, line
+from supervisor._messages.subjects import run_label
 from supervisor._models.kinds import Outcome
 from supervisor._text import duration
 
@@ -131,7 +132,7 @@ def _row(run: RunRecord, standing: Standing, usual: Baseline | None, *, short_ti
     started = f"{report.started_at.astimezone():%m-%d %H:%M}" if short_time else shared.local(report.started_at)
     return [
         Styled(run_facts.short(report.id), "dim"),
-        Styled(line(report.name), ""),
+        Styled(line(run_label(report)), ""),
         run_facts.outcome(run, standing),
         Styled(started, ""),
         Styled(f"{took} !" if odd else took, "bold yellow" if odd else ""),

@@ -240,6 +240,7 @@ def run_document(
         "usual_duration": usual_document(usual),
         "stands_out": stands_out(record, usual),
         "values": dict(report.values),
+        "settings": dict(report.settings),
         "progress": progress_document(record),
         "error": _error_document(report.error, whole=traceback),
         **{name: getattr(report, name) for name in rest},

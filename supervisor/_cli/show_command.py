@@ -14,6 +14,7 @@ from supervisor._cli.completion_command import runs
 from supervisor._cli.history_command import unknown_name
 from supervisor._cli.outbox_command import delivery_document, delivery_table
 from supervisor._cli.shared import Column, Styled, line, lines, paint
+from supervisor._messages.subjects import run_label
 from supervisor._models.kinds import Outcome
 from supervisor._text import counted, duration, size
 
@@ -68,7 +69,7 @@ def _find_run(reader: JournalReader, asked: str) -> RunRecord:
     if of_name is not None:
         return of_name
     if len(by_id) > 1:
-        several = "\n".join(f"  {each.report.id}  {line(each.report.name, 60)}" for each in by_id)
+        several = "\n".join(f"  {each.report.id}  {line(run_label(each.report), 60)}" for each in by_id)
         shared.fail(f"the ids of {counted(len(by_id), 'run')} begin so; give more of it:\n{several}")
     if not by_id:
         shared.fail(f"{unknown_name(asked, reader.names())}\n`supervisor history` shows the ids of runs.")
@@ -106,7 +107,7 @@ class _RunDetails:
     def say(self) -> None:
         """Print it for people."""
         state = run_facts.outcome(self.record, self.standing)
-        shared.say(f"{paint(line(self.report.name), 'bold')}  {paint(*state)}")
+        shared.say(f"{paint(line(run_label(self.report)), 'bold')}  {paint(*state)}")
         _say_facts(self._facts())
         if self.report.values:
             _title("Recorded")
@@ -322,7 +323,7 @@ def _say_inner(inner: tuple[RunRecord, ...], standings: run_facts.Standings) -> 
     rows: list[list[str | Styled]] = [
         [
             Styled(f"  {run_facts.short(each.report.id)}", "dim"),
-            line(each.report.name),
+            line(run_label(each.report)),
             run_facts.outcome(each, standings.of(each)),
             duration(run_facts.took_s(each)),
             run_facts.details(each),

@@ -12,6 +12,7 @@ from supervisor._alerts.rules import Standing
 from supervisor._cli import run_facts, shared
 from supervisor._cli.shared import Column, Styled, line, paint
 from supervisor._cli.snapshot import Memory, Now, UnderWay, document, read_status
+from supervisor._messages.subjects import run_label
 from supervisor._terminal import is_terminal
 from supervisor._text import counted, duration, size
 
@@ -96,7 +97,7 @@ def _run(run: UnderWay, now: datetime) -> Iterator[str]:
     words = run_facts.standing_words(run.standing)
     state = paint(*words) if words is not None else ""
     head = run_facts.joined((state, paint(f"{run_facts.short(report.id)}", "dim"), paint(within, "dim")), "  ")
-    name = shared.cut(line(report.name), max(_LEAST_NAME, columns - 2 - len(click.unstyle(head))))
+    name = shared.cut(line(run_label(report)), max(_LEAST_NAME, columns - 2 - len(click.unstyle(head))))
     yield f"{paint(name, 'bold')}  {head}"
     if report.progress is not None:
         yield f"  {run_facts.progress_line(run.record, columns - 2)}"
@@ -191,7 +192,7 @@ def _last(records: Sequence[RunRecord], now: datetime) -> list[str]:
         columns,
         [
             [
-                line(each.report.name),
+                line(run_label(each.report)),
                 run_facts.outcome(each, Standing()),
                 shared.local(each.report.started_at),
                 duration(run_facts.took_s(each, now)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from supervisor._messages.baseline import anomalies, baseline_text, duration_baseline_text, value_stands_out
-from supervisor._messages.subjects import VERBS, progress_line, progress_text
+from supervisor._messages.subjects import VERBS, progress_line, progress_text, run_label
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.parts import Code, Facts, Row, Summary, Text
 from supervisor._text import (
@@ -57,23 +57,23 @@ def parts_of(details: MessageDetails) -> tuple[Part, ...]:
 
 
 def _start_sections(report: RunReport, summary: Summary) -> Iterator[Part]:
-    yield _lead(f"{report.name} started on {report.host}.", summary)
+    yield _lead(f"{run_label(report)} started on {report.host}.", summary)
     yield machine_facts(report)
 
 
 def _progress_sections(report: RunReport, summary: Summary) -> Iterator[Part]:
-    yield _lead(f"{report.name} on {report.host}: {progress_text(report)}.", summary)
+    yield _lead(f"{run_label(report)} on {report.host}: {progress_text(report)}.", summary)
     yield from recorded_values(report, summary)
     yield machine_facts(report)
 
 
 def _success_sections(report: RunReport, summary: Summary) -> Iterator[Part]:
-    yield _lead(f"{report.name} succeeded on {report.host} after {duration(report.duration_s)}.", summary)
+    yield _lead(f"{run_label(report)} succeeded on {report.host} after {duration(report.duration_s)}.", summary)
     yield from _results(report, summary)
 
 
 def _recovery_sections(report: RunReport, summary: Summary) -> Iterator[Part]:
-    lead = f"{report.name} recovered on {report.host}: it succeeded after {duration(report.duration_s)}."
+    lead = f"{run_label(report)} recovered on {report.host}: it succeeded after {duration(report.duration_s)}."
     yield _lead(lead, summary)
     yield from _results(report, summary)
 
@@ -91,7 +91,7 @@ def _failure_sections(report: RunReport, summary: Summary) -> Iterator[Part]:
     verb = VERBS.get(report.outcome or Outcome.FAILURE, "failed")
     took = duration(report.duration_s)
     after = f" after {took}" if report.outcome is not None else f", {took} after its start; it goes on"
-    yield _lead(f"{report.name} {verb} on {report.host}{after}.", summary)
+    yield _lead(f"{run_label(report)} {verb} on {report.host}{after}.", summary)
     yield from error_parts(report.error)
     yield from activity_parts(report, is_over=report.outcome is not None)
     yield from _bars(summary)
@@ -102,8 +102,8 @@ def _failure_sections(report: RunReport, summary: Summary) -> Iterator[Part]:
 
 def _died_sections(report: RunReport, summary: Summary) -> Iterator[Part]:
     lead = (
-        f"{report.name} died on {report.host}: the run that started at {local_time(report.started_at)} never ended, "
-        f"and its process {report.pid} is gone."
+        f"{run_label(report)} died on {report.host}: the run that started at {local_time(report.started_at)} never "
+        f"ended, and its process {report.pid} is gone."
     )
     yield _lead(lead, summary)
     yield from activity_parts(report, is_over=True)

@@ -28,6 +28,11 @@ _OTHERS = {
 }
 
 
+def run_label(report: RunReport) -> str:
+    """Return what messages and lists call a run."""
+    return report.name
+
+
 def subject_for(kind: Kind, report: RunReport, summary: Summary, alerts: str = "") -> str:
     """Return the headline of a message about a run: what happened, where and, in a few words, why.
 
@@ -40,27 +45,27 @@ def subject_for(kind: Kind, report: RunReport, summary: Summary, alerts: str = "
     if kind is Kind.FAILURE:
         verb = VERBS.get(report.outcome or Outcome.FAILURE, "failed")
         why = "" if report.outcome in _STOPPED else failure_reason(report)
-        return one_line(f"{report.name} {verb} on {report.host}" + (f": {why}" if why else ""))
+        return one_line(f"{run_label(report)} {verb} on {report.host}" + (f": {why}" if why else ""))
     if kind is Kind.PROGRESS:
-        return one_line(f"{report.name} on {report.host}: {progress_text(report)}")
+        return one_line(f"{run_label(report)} on {report.host}: {progress_text(report)}")
     clause = f": {alerts}" if alerts and kind in _GOOD else ""
-    headline = _OTHERS[kind].format(name=report.name, host=report.host)
+    headline = _OTHERS[kind].format(name=run_label(report), host=report.host)
     return one_line(headline + clause + _anomalies(kind, report, summary))
 
 
 def stalled_subject(report: RunReport, silent_s: float) -> str:
     """Return the headline about a run that has made no progress for some seconds."""
-    return f"{report.name} stalled on {report.host}: no progress for {duration(silent_s)}"
+    return f"{run_label(report)} stalled on {report.host}: no progress for {duration(silent_s)}"
 
 
 def overdue_subject(report: RunReport, taken_s: float) -> str:
     """Return the headline about a run that takes longer than it should, after some seconds."""
-    return f"{report.name} is overdue on {report.host}: under way for {duration(taken_s)}"
+    return f"{run_label(report)} is overdue on {report.host}: under way for {duration(taken_s)}"
 
 
 def progress_again_subject(report: RunReport) -> str:
     """Return the headline about a run that had stalled and makes progress again."""
-    return f"{report.name} makes progress again on {report.host}"
+    return f"{run_label(report)} makes progress again on {report.host}"
 
 
 def missed_subject(name: str, host: str, starts: str, at: str) -> str:
@@ -86,7 +91,7 @@ def started_again_subject(name: str, host: str, missed: str) -> str:
 
 def held_back_subject(report: RunReport, count: int) -> str:
     """Return the headline of the message that closes a run which sent too many messages."""
-    return f"{report.name} on {report.host}: {counted(count, 'more message')} held back"
+    return f"{run_label(report)} on {report.host}: {counted(count, 'more message')} held back"
 
 
 def _anomalies(kind: Kind, report: RunReport, summary: Summary) -> str:

@@ -157,6 +157,8 @@ class RunReport:
         log_tail: The last lines of the run's own log, oldest first; empty without one.
         log_counts: How many records of each level the run's own log has ("ERROR": 2, "WARNING": 14), levels from
             WARNING up; empty without one.
+        settings: Settings that the journal keeps with the run, by their names (``on_overdue``, ``overlap``); those
+            that have their default are left out.
     """
 
     id: str
@@ -180,6 +182,7 @@ class RunReport:
     log_path: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     log_tail: tuple[str, ...] = ()
     log_counts: Mapping[str, int] = attrs.field(factory=dict, converter=_frozen_mapping, hash=False)
+    settings: Mapping[str, Any] = attrs.field(factory=dict, converter=_frozen_mapping, hash=False)
 
 
 def attachments_of(value: Attachable | Iterable[Attachable | None] | None) -> tuple[Attachment, ...]:

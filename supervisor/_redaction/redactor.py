@@ -280,11 +280,12 @@ def redacted_message(redactor: Redactor, details: MessageDetails) -> MessageDeta
 
 
 def redacted_report(redactor: Redactor, report: RunReport) -> RunReport:
-    """Return a report without secrets in its name, values, progress, error and command line."""
+    """Return a report without secrets in its name, values, settings, progress, error and command line."""
     return attrs.evolve(
         report,
         name=redactor.text(report.name),
         values=redactor.mapping(report.values),
+        settings=redactor.mapping(report.settings),
         progress=redacted_progress(redactor, report.progress) if report.progress is not None else None,
         error=redacted_error(redactor, report.error) if report.error is not None else None,
         argv=redactor.arguments(report.argv),

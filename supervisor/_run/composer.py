@@ -91,6 +91,7 @@ class Composer:
             ended_at=datetime.fromtimestamp(run.ended_at_s, UTC) if run.ended_at_s is not None else None,
             duration_s=run.duration_s,
             values=self._redact.values(run.values or {}),
+            settings=self._redact.values(run.settings.kept),
             error=self.error,
             exit_code=run.exit_code,
             parent_id=run.parent_id,

@@ -256,6 +256,7 @@ def _started_run(run: RunState, redact: RunRedactor) -> StartedRun:
         max_duration_s=settings.max_duration_s,
         stall_after_s=settings.stall_after_s,
         grace_s=settings.grace_s if settings.schedule is not None else None,
+        settings=redact.values(settings.kept),
     )
 
 

@@ -69,6 +69,7 @@ class StartedRun(NamedTuple):
         max_duration_s: The longest it should take; None without a limit.
         stall_after_s: The longest it should be without progress; None without a limit.
         grace_s: How late a start may be by the schedule; without one it is not kept.
+        settings: Other settings of the run that are kept, by their names.
     """
 
     id: str
@@ -83,6 +84,7 @@ class StartedRun(NamedTuple):
     max_duration_s: float | None = None
     stall_after_s: float | None = None
     grace_s: float | None = None
+    settings: Mapping[str, Any] = MappingProxyType({})
 
 
 class EndedRun(NamedTuple):

@@ -47,6 +47,7 @@ class _RunRow(NamedTuple):
     stored_argv: bytes | None
     stored_values: bytes | None
     stored_error: bytes | None
+    stored_settings: bytes | None
     is_gone: bool
 
 
@@ -122,6 +123,12 @@ class RunRecord(_RunRow):
         return values if isinstance(values, dict) else {}
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that were kept, without those in fields of their own."""
+        settings = _decoded(self.stored_settings)
+        return settings if isinstance(settings, dict) else {}
+
+    @property
     def progress(self) -> Progress | None:
         """Return the last progress; None without one."""
         from supervisor._models.values import Progress
@@ -169,6 +176,7 @@ class RunRecord(_RunRow):
             cpu_s=self.cpu_s,
             peak_memory_bytes=self.peak_memory_bytes,
             log_path=self.log_path,
+            settings=self.settings,
         )
 
 

@@ -78,6 +78,7 @@ class WebhookHandler:
           cpu_s, peak_memory_bytes
           log_tail     the last lines of the run's own log
           log_counts   the number of its records by level: {"ERROR": 2, "WARNING": 14}
+          settings     what was set of on_overdue and overlap
 
     With a secret, the request is signed according to Standard Webhooks 1.0
     (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md): ``webhook-id`` is the
@@ -210,7 +211,7 @@ def message_document(details: MessageDetails) -> dict[str, Any]:
 def _run(report: RunReport) -> dict[str, Any]:
     facts = ("id", "name", "parent_id", "outcome", "started_at", "ended_at", "duration_s", "values")
     machine = ("exit_code", "host", "user", "pid", "argv", "python", "cpu_s", "peak_memory_bytes")
-    log = ("log_tail", "log_counts")
+    log = ("log_tail", "log_counts", "settings")
     return {
         **{name: getattr(report, name) for name in facts},
         "progress": _progress(report.progress) if report.progress else None,

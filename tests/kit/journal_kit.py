@@ -124,6 +124,7 @@ def run_record(report: RunReport, *, process_started: str = "", child: Process |
         "stored_progress": report.progress and dump(report.progress),
         "stored_argv": dump_texts(report.argv),
         "stored_values": dump(dict(report.values)),
+        "stored_settings": dump(dict(report.settings)),
         "stored_error": report.error and dump(report.error),
         "is_gone": report.outcome is None,
     }

@@ -146,6 +146,7 @@ def test_document_says_everything_field_by_field(peer: HttpPeer) -> None:
         "peak_memory_bytes": 1000,
         "log_tail": [],
         "log_counts": {},
+        "settings": {},
     }
 
 

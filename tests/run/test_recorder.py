@@ -15,8 +15,10 @@ import attrs
 import pytest
 import scripts
 from scripts import NO_WARNING_OF_FORKS, Ended, Script
+from unpacked import everything_in, found_in
 
 from supervisor import supervise
+from supervisor._settings import Settings
 from supervisor._store import Journal, open_journal
 from supervisor._text import local_time
 
@@ -708,3 +710,26 @@ def test_a_child_that_falls_out_of_its_parents_run_writes_nothing(tmp_path: Path
     assert ended.kinds == ["notice", "success"]
     (run,) = journal.runs()
     assert (run.report.outcome, run.report.values["parent"]) == ("success", run.report.pid)
+
+
+def test_settings_that_are_kept_go_with_reports_and_into_the_journal(recorder: Recorder, state: Path) -> None:
+    """Those that are not their defaults; the others, and those with columns of their own, are not among them."""
+    with pytest.raises(ValueError, match="failed"), supervise("x", handlers=[recorder], overlap="fail", grace_s=5.0):
+        raise ValueError("failed")
+    (record,) = Journal(state).runs()
+    (message,) = recorder.messages
+    assert message.report is not None
+    assert dict(message.report.settings) == record.settings == dict(record.report.settings) == {"overlap": "fail"}
+
+
+def test_texts_of_settings_that_are_kept_have_no_secrets(
+    recorder: Recorder, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever setting holds it: no byte of the journal and no message has the secret."""
+    monkeypatch.setattr(Settings, "kept", property(lambda _: {"a text": "load with password=xQ12345678"}))
+    with pytest.raises(ValueError, match="failed"), supervise("x", handlers=[recorder]):
+        raise ValueError("failed")
+    (message,) = recorder.messages
+    assert message.report is not None
+    assert "load with password=" in message.report.settings["a text"]
+    assert not found_in([str(message), repr(message.report), *everything_in(state)], ["xQ12345678"])

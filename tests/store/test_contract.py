@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STORED = {"progress": "stored_progress", "argv": "stored_argv", '"values"': "stored_values", "error": "stored_error"}
+STORED["settings"] = "stored_settings"
 
 
 def test_stores_are_what_the_contract_says(state: Path) -> None:

@@ -24,7 +24,8 @@ RUN_COLUMNS = """
 run.key, run.id, run.name, run.outcome, run.host, run.pid, run.process_started, run.started_at, run.ended_at,
 run.duration_s, run.progress_at, run.schedule, run.grace_s, run.max_duration_s, run.stall_after_s, run.parent_id,
 run.user, run.python, run.log_path, run.exit_code, run.cpu_s, run.peak_memory_bytes, run.child_pid, run.child_started,
-run.fingerprint, run.progress, run.argv, run."values", run.error
+run.fingerprint, run.progress, run.argv, run."values", run.error,
+run.settings
 """
 """What is selected of each run, in the order of the fields of a RunRecord."""
 

@@ -31,8 +31,8 @@ _PRUNE_AT_ONCE = 500
 
 _INSERT = """
 INSERT INTO run (id, name, started_at, parent_id, host, pid, process_started, user, python, schedule,
-                 max_duration_s, stall_after_s, log_path, argv, grace_s)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 max_duration_s, stall_after_s, log_path, argv, grace_s, settings)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _END = """
 UPDATE run SET outcome = ?, ended_at = ?, duration_s = ?, fingerprint = ?, exit_code = ?, cpu_s = ?,
@@ -105,6 +105,7 @@ class RunStore(RunQueries):
             None if run.log_path is None else storable(str(run.log_path)),
             dump_texts(run.argv),
             None if run.schedule is None else run.grace_s,
+            _dump(dict(run.settings)) if run.settings else None,
         )
         key = self._database.retry_while_busy(connection.execute, _INSERT, row).lastrowid or 0
         self._under_way[run.id] = (key, run)

@@ -205,7 +205,10 @@ _NAMES = (
     "ALTER TABLE run RENAME COLUMN program_started TO child_started",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CHECKS, _PROGRAM, _SLOW, _ONE_ROW, _NO_SAID, _NAMES)
+# Settings of a run that have no column of their own, by their names; NULL where all have their defaults.
+_SETTINGS = ("ALTER TABLE run ADD COLUMN settings BLOB",)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CHECKS, _PROGRAM, _SLOW, _ONE_ROW, _NO_SAID, _NAMES, _SETTINGS)
 VERSION = len(MIGRATIONS)
 
 

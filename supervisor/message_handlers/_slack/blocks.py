@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from supervisor._messages.subjects import run_label
 from supervisor._models.kinds import Kind
 from supervisor._text import duration, one_line, printable, size
 from supervisor.message_handlers._slack.block_sections import (
@@ -181,7 +182,7 @@ def _facts(details: MessageDetails, *, in_full: bool) -> Iterator[str]:
     report = details.report
     if report is None:
         return
-    yield f"*{_small_text(report.name)}*"
+    yield f"*{_small_text(run_label(report))}*"
     if not in_full:
         yield _small_text(report.host)
         yield duration(report.duration_s)
