@@ -89,8 +89,8 @@ def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -
 
 
 def _seconds_or_zero(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value != 0 or isinstance(value, bool):
-        _seconds(instance, attribute, value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ConfigurationError(f"{attribute.name} must be a number of seconds, 0 or more, got {value!r}")
 
 
 def _yes_or_no(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:

@@ -57,7 +57,7 @@ class ClassNotInstance:
         ({"progress_every_s": "10"}, "progress_every_s", "a number of seconds"),
         ({"progress_every_s": True}, "progress_every_s", "a number of seconds"),
         ({"progress_every_s": float("nan")}, "progress_every_s", "a number of seconds"),
-        ({"delivery_deadline_s": -1}, "delivery_deadline_s", "seconds"),
+        ({"delivery_deadline_s": -1}, "delivery_deadline_s", "0 or more"),
         ({"delivery_deadline_s": None}, "delivery_deadline_s", "seconds"),
         ({"delivery_deadline_s": False}, "delivery_deadline_s", "seconds"),
         ({"reraise": "False"}, "reraise", "True or False"),

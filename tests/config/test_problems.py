@@ -69,7 +69,7 @@ MISTAKES: dict[str, tuple[str, int | None, str, str]] = {
     ),
     "number out of range": (
         "[defaults]\ndelivery_deadline_s = -1", 2, "defaults.delivery_deadline_s",
-        "[defaults] delivery_deadline_s must be a number of seconds above 0, got -1",
+        "[defaults] delivery_deadline_s must be a number of seconds, 0 or more, got -1",
     ),
     "text for a number": (
         '[runs.a]\nrepeat_after_s = "1h"', 2, "runs.a.repeat_after_s", "repeat_after_s must be a number of seconds",
