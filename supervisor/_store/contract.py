@@ -192,9 +192,6 @@ class Runs(Protocol):
     def last_run(self, name: str) -> RunRecord | None:
         """Return the newest run of a name, ended or not."""
 
-    def last_failure(self, name: str, fingerprint: str) -> RunRecord | None:
-        """Return the newest run of a name that ended with an equal failure."""
-
     def first_run_since(self, name: str, since: datetime) -> RunRecord | None:
         """Return the first run of a name that started at an instant or later."""
 

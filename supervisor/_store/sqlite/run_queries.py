@@ -136,11 +136,6 @@ class RunQueries(JournalPart):
         conditions = "WHERE name = ? AND started_at >= ? ORDER BY key LIMIT 1"
         return next(iter(self._runs(conditions, storable(name), since.timestamp())), None)
 
-    def last_failure(self, name: str, fingerprint: str) -> RunRecord | None:
-        """Return the newest run of a name that ended with an equal failure; None when there is none."""
-        conditions = "WHERE name = ? AND fingerprint = ? ORDER BY key DESC LIMIT 1"
-        return next(iter(self._runs(conditions, storable(name), storable(fingerprint))), None)
-
     def run_now(self, record: RunRecord) -> RunRecord | None:
         """Return what is known of a run now; None when it is no longer kept."""
         return next(iter(self._runs("WHERE key = ? AND id = ?", record.key, storable(record.id))), None)

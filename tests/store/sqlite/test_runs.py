@@ -111,7 +111,7 @@ def test_a_traceback_is_cut(journal: Journal) -> None:
     """A traceback of any length takes a bounded place, and says that something is left out."""
     journal.start_run(started("a"))
     journal.end_run("a", ended(FAILURE, error=ErrorDetails(type="E", traceback="x" * 1_000_000, fingerprint="f")))
-    run = journal.last_failure("nightly", "f")
+    run = journal.last_run("nightly")
     assert run is not None
     assert run.report.error is not None
     assert len(run.report.error.traceback) < 17_000
@@ -311,19 +311,6 @@ def test_failures_in_a_row_are_counted(
         journal.start_run(started("under way"))
     streak = journal.failures_since_success("nightly")
     assert streak == (failures, None if first is None else _at(NOON + 60 * first))
-
-
-def test_the_last_equal_failure_is_found(journal: Journal) -> None:
-    """The newest run of a name with the same fingerprint is found, whatever came after it."""
-    for run_id, fingerprint in (("a", "f1"), ("b", "f1"), ("c", "f2")):
-        journal.start_run(started(run_id))
-        journal.end_run(run_id, ended(FAILURE, error=ErrorDetails(type="E", fingerprint=fingerprint)))
-    record(journal, SUCCESS)
-    run = journal.last_failure("nightly", "f1")
-    assert run is not None
-    assert run.report.id == "b"
-    assert journal.last_failure("nightly", "f3") is None
-    assert journal.last_failure("another", "f1") is None
 
 
 def test_repeats_are_counted_since_one_was_told(journal: Journal, clock: Clock) -> None:
