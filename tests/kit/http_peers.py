@@ -206,6 +206,11 @@ def http_peer(rule: Rule | None = None, tls: ssl.SSLContext | None = None) -> It
         peer.server_close()
 
 
+def sendgrid_takes_all(request: Request) -> Answer | None:
+    """Answer as SendGrid does when it takes a mail; a rule for a peer that stands in for other services too."""
+    return Answer(202) if request.path.startswith("/v3/mail/send") else None
+
+
 def refused_url() -> str:
     """Return a URL with a port that has no listener."""
     with socket.socket() as taken:

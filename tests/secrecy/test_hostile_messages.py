@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 import pytest
-from http_peers import Request, http_peer
+from http_peers import Request, http_peer, sendgrid_takes_all
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recorders import Recorder
@@ -128,7 +128,7 @@ def world() -> Iterator[World]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of apprise's plugins some use what Python deprecates
         apprise.Apprise.instantiate("json://localhost")
-    with http_peer() as http, slack_peer() as slack, MailServer() as mail:
+    with http_peer(sendgrid_takes_all) as http, slack_peer() as slack, MailServer() as mail:
         http.answer(200, body="OK")
         yield World(http, slack, mail, io.StringIO())
 

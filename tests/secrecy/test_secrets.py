@@ -23,7 +23,7 @@ from urllib.parse import quote
 import attrs
 import pytest
 import scripts
-from http_peers import http_peer
+from http_peers import http_peer, sendgrid_takes_all
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
@@ -118,7 +118,7 @@ class Peers:
 @pytest.fixture(scope="module")
 def peers() -> Iterator[Peers]:
     """Run a mail server and a web server that takes whatever comes."""
-    with http_peer() as http, MailServer() as mail:
+    with http_peer(sendgrid_takes_all) as http, MailServer() as mail:
         http.answer(200, body="ok")
         yield Peers(http, mail)
 
