@@ -240,7 +240,9 @@ def _print(result: Result, *, quiet: bool) -> None:
         shared.say(_alert_line(each))
     for failed in result.delivered.failed:
         reason = line(failed.last_error, 300)
-        shared.say(f"{failed.handler} refused {line(failed.subject)!r}: {reason} (`supervisor outbox` retries it)")
+        shared.say(
+            f"{failed.handler} refused {line(failed.subject)!r}: {reason} (`supervisor flush --failed` sends it again)"
+        )
     if quiet:
         return
     for known in result.open:

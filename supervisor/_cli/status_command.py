@@ -206,7 +206,8 @@ def _last(records: Sequence[RunRecord], now: datetime) -> list[str]:
 def _outbox(now: Now) -> str:
     pending = f"{now.pending:,} pending" if now.pending else ""
     failed = paint(f"{now.failed:,} failed", "red") if now.failed else ""
-    return f"Outbox: {run_facts.joined((pending, failed), ', ')} (`supervisor outbox`)"
+    remedy = "; `supervisor flush --failed` sends again what was refused" if now.failed else ""
+    return f"Outbox: {run_facts.joined((pending, failed), ', ')} (`supervisor outbox`{remedy})"
 
 
 def _watch(reader: JournalReader | None) -> None:

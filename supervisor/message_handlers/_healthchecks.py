@@ -74,7 +74,7 @@ class HealthchecksHandler:
 
     Responses: 200 "OK" is success; a page in its place comes from somebody in between, and is temporary. 200 "OK (not
     found)", the response to an unknown UUID, 400 and 404 are permanent; 200 "OK (rate limited)", 409 (a slug that two
-    checks share), 429 and 5xx are temporary.
+    checks share), 429 and 5xx are temporary; so are 401, 403 and redirects, once an hour.
 
     The check needs every start and success. They are in ``kinds``, and a run sends these two to handlers that ask for
     them, whether ``report_on`` lists them or not.
@@ -157,6 +157,8 @@ class HealthchecksHandler:
         """Return the error for a ping that was not recorded; it never quotes the check's UUID nor the ping key."""
         from http import HTTPStatus
 
+        from supervisor.message_handlers._http import LOGIN_STATUSES
+
         path = (self.ping_url or "").partition("://")[2].partition("/")[2]
         secrets = [self.uuid or "", self.ping_key or "", path]
         text = response.redirect_note(secrets) or response.body_line(secrets)
@@ -169,6 +171,8 @@ class HealthchecksHandler:
         elif "rate limited" in text or response.status == HTTPStatus.TOO_MANY_REQUESTS:
             # The service allows a few pings per check and minute, and does not say how long to wait.
             permanent, retry_after_s = False, retry_after_s or 60.0
+        elif response.status in LOGIN_STATUSES:
+            reason += "; check ping_url, or uuid, or ping_key, and host"
         elif response.status == HTTPStatus.CONFLICT:
             reason += f"; several checks have the slug {self.slug!r}: rename all but one"
         return DeliveryError(reason, permanent=permanent, retry_after_s=retry_after_s)

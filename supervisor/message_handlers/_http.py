@@ -32,9 +32,13 @@ if TYPE_CHECKING:
     from email.message import Message
 
 MAX_WAIT_S = 86_400.0
-TEMPORARY_STATUSES = frozenset({408, 425, 429})  # besides all 5xx: https://www.rfc-editor.org/rfc/rfc9110#section-15
+TEMPORARY_STATUSES = frozenset(
+    {401, 403, 407, 408, 425, 429}
+)  # besides all 5xx: https://www.rfc-editor.org/rfc/rfc9110#section-15
 RESPONSE_LIMIT_BYTES = 65_536  # error texts are short; the rest of a longer body is not read
 ANSWER_LIMIT_BYTES = 1_000_000  # where the answer is more than a short text
+LOGIN_STATUSES = frozenset({401, 403, 407})
+RESTING_S = 3600.0  # services lock accounts whose logins fail more often; and a redirect does not pass by itself
 MOST_REDIRECTS = 3
 FOLLOWED_REDIRECTS = frozenset({307, 308})  # the others may turn a POST into a GET: RFC 9110, 15.4
 _BLOCK_BYTES = 65_536
@@ -62,8 +66,9 @@ class Response:
 
     @property
     def is_temporary(self) -> bool:
-        """Return whether the same request may succeed later."""
-        return self.status in TEMPORARY_STATUSES or self.status >= 500  # noqa: PLR2004 - 5xx are the server's faults
+        """Return whether the same request may succeed later, perhaps after somebody has set something right."""
+        is_fault = self.status >= 500  # noqa: PLR2004 - 5xx are the server's faults
+        return is_fault or self.is_redirect or self.status in TEMPORARY_STATUSES
 
     @property
     def is_redirect(self) -> bool:
@@ -88,11 +93,19 @@ class Response:
 
     @property
     def retry_after_s(self) -> float | None:
-        """Return the seconds that the server asks to wait, at most a day; None when it does not say.
+        """Return the seconds to wait: what the server asks, at most a day; None when it does not say.
+
+        A login that was refused, and a redirect, which needs another setting, rest for an hour at least.
 
         ``Retry-After`` holds seconds or a date (https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3). A date is
         compared with the server's own ``Date``, so that a wrong clock on either side does no harm.
         """
+        asked_s = self._asked_s()
+        if self.is_redirect or self.status in LOGIN_STATUSES:
+            return max(RESTING_S, asked_s or 0.0)
+        return asked_s
+
+    def _asked_s(self) -> float | None:
         value = (self.headers.get("Retry-After") or "").strip()
         try:
             seconds = float(value)

@@ -87,8 +87,9 @@ class WebhookHandler:
     timestamps more than five minutes off, so that a recorded request cannot be replayed, and may drop ids it has seen.
 
     Responses, following that specification and RFC 9110: 2xx is success; 408, 425, 429 and 5xx are temporary, and
-    ``Retry-After`` is honoured; everything else is permanent. 307 and 308 are followed to the same scheme, host and
-    port; other redirects are not, because they may turn the POST into a GET, or lead the message to somebody else.
+    ``Retry-After`` is honoured; so are 401, 403 and redirects, which are tried once an hour; everything else is
+    permanent. 307 and 308 are followed to the same scheme, host and port; other redirects are not, because they may
+    turn the POST into a GET, or lead the message to somebody else.
 
     Args:
         url: The URL; it may hold a user and password, or a token.
@@ -178,6 +179,8 @@ class WebhookHandler:
         """Return the error for a response that is no success; it quotes the body, but no secrets that this repeats."""
         from urllib.parse import urlsplit
 
+        from supervisor.message_handlers._http import LOGIN_STATUSES
+
         parts = urlsplit(self.url)
         secrets = [self.secret or "", parts.path, parts.query, parts.password or "", *self.headers.values()]
         reason = f"{parts.hostname} answered {response.status_text}"
@@ -185,6 +188,8 @@ class WebhookHandler:
             reason += ": the hook is gone; take it out of the handlers or give the new URL"
         elif text := response.redirect_note(secrets) or response.body_line(secrets):
             reason += f": {text}"
+        if response.status in LOGIN_STATUSES:
+            reason += "; check the credentials in url and headers, and the secret"
         return DeliveryError(reason, permanent=not response.is_temporary, retry_after_s=response.retry_after_s)
 
 

@@ -481,6 +481,18 @@ def test_a_ping_that_is_not_taken(machine: Machine, hook: Hook) -> None:
 
 
 @posix
+def test_all_is_not_well_while_something_was_refused(machine: Machine, hook: Hook) -> None:
+    """What a handler has refused for good is named by every later check, with the command that sends it again."""
+    hook.status = 410
+    killed(machine)
+    assert "1 message refused" in machine.check().stdout
+    for _ in range(2):
+        said = machine.check().stdout
+        assert "all is well" not in said
+        assert "1 message refused before (`supervisor flush --failed` sends again)" in said
+
+
+@posix
 def test_the_document(machine: Machine) -> None:
     """--json prints one document: what is new and whether it was heard, what is still so, what waits."""
     machine.configure(WATCHED.replace('handlers = ["hook"]', 'handlers = ["hook", "console"]'))
@@ -489,7 +501,7 @@ def test_the_document(machine: Machine) -> None:
     document = json.loads(done.stdout)
     assert done.returncode == 1
     assert list(document) == [
-        "checked_at", "scripts", "new", "open", "refused", "waiting", "waiting_for_others", "pinged", "faults",
+        "checked_at", "scripts", "new", "open", "refused", "refused_before", "waiting", "waiting_for_others", "pinged", "faults",
     ]  # fmt: skip
     (died,) = [each for each in document["new"] if each["kind"] == "died"]
     assert died["name"] == "nightly parcels"

@@ -201,7 +201,9 @@ def test_what_waits_in_the_outbox_is_summed_up(past: Past) -> None:
     past.run()
     past.message("a", ["ops", "chat"])
     past.message("b", error="535 no", failed=True)
-    assert invoke("status").stdout.splitlines()[-1] == "Outbox: 2 pending, 1 failed (`supervisor outbox`)"
+    assert invoke("status").stdout.splitlines()[-1] == (
+        "Outbox: 2 pending, 1 failed (`supervisor outbox`; `supervisor flush --failed` sends again what was refused)"
+    )
     assert document("status")["outbox"] == {"pending": 2, "failed": 1}
 
 

@@ -66,10 +66,12 @@ class Result:
             return self.note or "the check could not be made"
         scripts = counted(self.checked.names, "script")
         found = sum(each.alert.kind is not Kind.RECOVERY for each in self.new)
+        before = self.delivered.failed_before
         parts = (
             (found, f"{counted(found, 'new alert')}"),
             (len(self.open), f"{len(self.open)} known before and still so"),
             (len(self.delivered.failed), f"{counted(len(self.delivered.failed), 'message')} refused"),
+            (before, f"{counted(before, 'message')} refused before (`supervisor flush --failed` sends again)"),
             (len(self.delivered.waiting), f"{counted(len(self.delivered.waiting), 'message')} not delivered yet"),
         )
         said = ", ".join(text for count, text in parts if count)
@@ -86,6 +88,7 @@ class Result:
             "new": [_new_document(each, delivered) for each in self.new],
             "open": [_open_document(each) for each in self.open],
             "refused": [_delivery_document(each) for each in delivered.failed],
+            "refused_before": delivered.failed_before,
             "waiting": [_delivery_document(each) for each in delivered.waiting],
             "waiting_for_others": delivered.others,
             "pinged": None if self.ping_error is None else not self.ping_error,

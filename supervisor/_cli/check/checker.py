@@ -71,12 +71,14 @@ class Delivered:
         failed: Deliveries that failed for good during this check.
         waiting: Deliveries of known handlers that could not be made yet.
         others: How many deliveries wait for handlers that only their scripts know.
+        failed_before: How many deliveries had failed for good before this check, and still nobody has them.
     """
 
     unnotified: tuple[NewAlert, ...] = ()
     failed: tuple[WaitingDelivery, ...] = ()
     waiting: tuple[WaitingDelivery, ...] = ()
     others: int = 0
+    failed_before: int = 0
 
 
 class Check:
@@ -186,14 +188,14 @@ class Check:
         """
         waiting = self._journal.waiting_by_handler()
         handlers = {name: handler for name in waiting if (handler := find(name)) is not None}
-        if not new and not handlers:
-            return Delivered(others=sum(waiting.values()))
         before = self._unsent()
+        if not new and not handlers:
+            return Delivered(others=sum(waiting.values()), failed_before=_failed(before))
         ours = {job.delivery.key for each in new for job in each.jobs}
         others = {each.key for each in before if each.state is DeliveryState.FAILED or each.is_claimed} - ours
         if deadline_s is not None:
             self._send(new, handlers, monotonic() + deadline_s)
-        return self._outcome(new, handlers, others)
+        return attrs.evolve(self._outcome(new, handlers, others), failed_before=_failed(before))
 
     def _send(self, new: Sequence[NewAlert], waiting: Mapping[str, MessageHandler], until: float) -> None:
         jobs = [job for each in new for job in each.jobs]
@@ -222,6 +224,10 @@ class Check:
 
     def _is_delivered(self, new: NewAlert) -> bool:
         return any(self._journal.state_of(job.delivery) is DeliveryState.SENT for job in new.jobs)
+
+
+def _failed(deliveries: Iterable[WaitingDelivery]) -> int:
+    return sum(each.state is DeliveryState.FAILED for each in deliveries)
 
 
 def _awaiting_recovery(jobs: Iterable[Job], dispatcher: Dispatcher | None) -> list[str]:

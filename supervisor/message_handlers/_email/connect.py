@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from supervisor._forks import THREAD_PREFIX
 from supervisor.errors import DeliveryError
 from supervisor.message_handlers._bounded_reader import BoundedReader
-from supervisor.message_handlers._email.protocol import LostError, Reply, Server
+from supervisor.message_handlers._email.protocol import LOGIN_RETRY_S, LostError, Reply, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -179,12 +179,11 @@ def _start_tls(smtp: smtplib.SMTP, server: Server) -> None:
     if not smtp.has_extn("starttls"):
         raise DeliveryError(
             f"{server} offers no STARTTLS, so nothing was sent; give security='tls' if it is encrypted from the start "
-            "(port 465), or security='none' if messages may go unencrypted, as version 3 sent them",
-            permanent=True,
+            "(port 465), or security='none' if messages may go unencrypted, as version 3 sent them"
         )
     reply = server.run("STARTTLS", smtp.docmd, "STARTTLS")
     if reply.code != 220:  # noqa: PLR2004 - RFC 3207, 4: "ready to start TLS"
-        raise server.refusal_error("STARTTLS", reply)
+        raise DeliveryError(f"{server} refused STARTTLS: {reply}")
     _encrypt(smtp, server)
     _say_hello(smtp, server)
 
@@ -193,7 +192,8 @@ def _encrypt(smtp: smtplib.SMTP, server: Server) -> None:
     """Start TLS on a connection.
 
     Raises:
-        DeliveryError: The certificate is not trusted, or the server expects no TLS here (both permanent).
+        DeliveryError: The certificate is not trusted, or the server expects no TLS here. Both are temporary: a server
+            may be set up wrongly for an hour.
     """
     assert smtp.sock is not None
     context = _context(server)
@@ -202,14 +202,13 @@ def _encrypt(smtp: smtplib.SMTP, server: Server) -> None:
     except ssl.SSLCertVerificationError as error:
         raise DeliveryError(
             f"{server} showed a certificate that is not to be trusted, so nothing was sent: {error.verify_message}; "
-            "give the file of its authority as ca_file, or verify_certificate=False to take any",
-            permanent=True,
+            "give the file of its authority as ca_file, or verify_certificate=False to take any"
         ) from error
     except ssl.SSLError as error:
         expects_no_tls = error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
         remedy = "; it is not encrypted from the start: try security='starttls'" if expects_no_tls else ""
         reason = f"{server} could not be encrypted: {error}{remedy}"
-        raise DeliveryError(reason, permanent=expects_no_tls) from error
+        raise DeliveryError(reason) from error
     except OSError as error:
         raise server.lost_error("the TLS handshake", error) from error
     smtp.file = None  # drop bytes that smtplib has read ahead: they came unencrypted and could be forged
@@ -220,7 +219,7 @@ def _context(server: Server) -> ssl.SSLContext:
         variables = map(os.environ.get, _CERTIFICATE_VARIABLES)
         return _cached_context(server.ca_file, *variables, verify=server.verify_certificate)
     except OSError as error:
-        raise DeliveryError(f"ca_file {server.ca_file!r} holds no certificates: {error}", permanent=True) from error
+        raise DeliveryError(f"ca_file {server.ca_file!r} holds no certificates: {error}") from error
 
 
 @lru_cache(maxsize=8)  # loading the system's authorities takes longer than sending an e-mail
@@ -236,7 +235,7 @@ def _log_in(smtp: smtplib.SMTP, server: Server, username: str) -> None:
     """Log in with a password or an access token.
 
     Raises:
-        DeliveryError: The server refused; permanent for 5yz (535 and 534 among them), until a setting is corrected.
+        DeliveryError: The server refused; temporary, and tried once an hour where it refused the login itself.
     """
     offered = smtp.esmtp_features.get("auth", "").upper().split()
     usable = ("XOAUTH2",) if server.oauth2_token else PASSWORD_MECHANISMS
@@ -245,7 +244,7 @@ def _log_in(smtp: smtplib.SMTP, server: Server, username: str) -> None:
         offer = ", ".join(dict.fromkeys(offered)) or "none"
         wanted = " or ".join(usable)
         reason = f"{server} offers no login by {wanted} (it offers: {offer}), so {username!r} cannot log in"
-        raise DeliveryError(reason, permanent=True)
+        raise DeliveryError(reason, retry_after_s=LOGIN_RETRY_S)
     secret = server.oauth2_token() if server.oauth2_token else server.password or ""
     initial, responses = _auth_exchange(mechanism, username, secret)
     reply = server.run("AUTH", smtp.docmd, "AUTH", " ".join((mechanism, *initial)))
@@ -255,7 +254,10 @@ def _log_in(smtp: smtplib.SMTP, server: Server, username: str) -> None:
     if reply.code not in (235, 503):  # "authentication succeeded", "already authenticated"
         remedy = "mend oauth2_token" if server.oauth2_token else "mend username and password"
         shown = _without_secrets(reply, [secret, *initial, *responses])
-        raise server.refusal_error(f"the login of {username!r}", shown, remedy)
+        what = f"the login of {username!r}"
+        if reply.is_permanent:
+            raise server.login_error(what, shown, remedy)
+        raise server.refusal_error(what, shown, remedy)
 
 
 def _auth_exchange(mechanism: str, username: str, secret: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

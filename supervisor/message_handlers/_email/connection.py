@@ -122,9 +122,10 @@ class SmtpConnection:
     def _give_sender(self, smtp: smtplib.SMTP, envelope: Envelope, size_bytes: int) -> None:
         reply = self._command(smtp, f"MAIL FROM:<{envelope.sender}>{_mail_options(smtp, envelope, size_bytes)}")
         if not reply.is_success:
-            needs_login = reply.code == 530 and self._server.username is None  # noqa: PLR2004 - RFC 4954, 6
-            remedy = "give username and password" if needs_login else ""
-            raise self._server.refusal_error(f"the sender {envelope.sender}", reply, remedy)
+            what = f"the sender {envelope.sender}"
+            if reply.code == 530 and self._server.username is None:  # noqa: PLR2004 - RFC 4954, 6
+                raise self._server.login_error(what, reply, "give username and password")
+            raise self._server.refusal_error(what, reply)
 
     def _command(self, smtp: smtplib.SMTP, command: str) -> Reply:
         return self._server.run(command.partition(":")[0], smtp.docmd, command)

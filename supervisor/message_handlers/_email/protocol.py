@@ -14,6 +14,8 @@ from supervisor.errors import DeliveryError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LOGIN_RETRY_S = 3600.0  # servers lock accounts whose logins fail more often
+
 _ADDRESS = re.compile(r'\s*(?:"?(?P<display>[^<>]*?)"?\s*<(?P<boxed>[^<>\s]+)>|(?P<bare>[^<>\s]+))\s*')
 
 
@@ -193,6 +195,10 @@ class Server:
             hint = "; this port usually takes security='tls'" if wants_tls else ""
             return LostError(f"{self} did not answer to {step} within {self.timeout_s:g} s{hint}")
         return LostError(f"{self} was lost at {step}: {one_line(str(error)) or type(error).__name__}")
+
+    def login_error(self, what: str, reply: Reply, remedy: str) -> DeliveryError:
+        """Return the error for a login that was refused: temporary, since others may set it right, but rarely tried."""
+        return DeliveryError(f"{self} refused {what}: {reply}; {remedy}", retry_after_s=LOGIN_RETRY_S)
 
     def refusal_error(self, what: str, reply: Reply, remedy: str = "") -> DeliveryError:
         """Return the error for something that the server refused."""

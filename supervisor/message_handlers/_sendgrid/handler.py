@@ -36,7 +36,8 @@ class SendGridHandler:
     Responses (https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/errors): 202 is
     success; another 2xx does not come from SendGrid, and is temporary. After 413 the mail is sent once more with a
     quarter of the attachments' size. 429 waits as ``Retry-After`` or ``X-RateLimit-Reset`` says; it, 5xx, a timeout and
-    a lost connection are temporary. 400, 401, 403 and all others are permanent, with SendGrid's own text in the error.
+    a lost connection are temporary; so are 401 and 403, once an hour. 400 and all others are permanent, with SendGrid's
+    own text in the error.
 
     The library's own HTTP client has no timeout, opens a connection for each message (and since Python 3.12 reads all
     root certificates each time, 20 ms), follows redirects with the API key and writes it into debug logs. So the

@@ -47,7 +47,8 @@ class SlackHandler:
     to the same scheme, host and port; other redirects are not.
 
     Responses: 429 (``Retry-After`` is honoured), 5xx, timeouts and lost connections are temporary, and so are errors
-    that are not known to be permanent; blocks that Slack refuses are sent once more as text; the rest is permanent,
+    that are not known to be permanent; a refused login (a wrong token, a missing scope, 401, 403) is tried once an
+    hour; blocks that Slack refuses are sent once more as text; the rest is permanent,
     with a remedy in the error. https://docs.slack.dev/reference/methods/chat.postMessage/#errors and
     https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks/#handling_errors
 

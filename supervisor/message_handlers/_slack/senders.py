@@ -11,7 +11,14 @@ from supervisor._attachments import packed
 from supervisor._models.kinds import Kind
 from supervisor._settings import ALWAYS_REPORTED
 from supervisor.message_handlers._slack.blocks import Post, notes_text
-from supervisor.message_handlers._slack.web_api import EDIT_REFUSED, THREAD_REFUSED, SlackApi, SlackError, SlackWebhook
+from supervisor.message_handlers._slack.web_api import (
+    EDIT_REFUSED,
+    LOGIN_REFUSED,
+    THREAD_REFUSED,
+    SlackApi,
+    SlackError,
+    SlackWebhook,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -259,8 +266,11 @@ def upload_attachments(api: SlackApi, details: MessageDetails, so_far: SendState
 
 
 def note_skipped_file(name: str, error: SlackError) -> str:
-    """Log that a file is not attached and return a note that says so; raise a temporary error, to be tried again."""
-    if not error.permanent:
+    """Log that a file is not attached and return a note that says so; raise a temporary error, to be tried again.
+
+    A refused login is no reason to try again: the message itself was taken, so the token only may not upload files.
+    """
+    if not error.permanent and error.code not in LOGIN_REFUSED:
         raise error
     text = f"{name} is not attached. {error.reason}"
     _log.warning("SlackHandler: %s", text)

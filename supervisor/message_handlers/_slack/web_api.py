@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from supervisor._text import one_line
 from supervisor.errors import DeliveryError
-from supervisor.message_handlers._http import ANSWER_LIMIT_BYTES, HttpConnection, Response, redact_secrets
+from supervisor.message_handlers._http import ANSWER_LIMIT_BYTES, RESTING_S, HttpConnection, Response, redact_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -107,6 +107,28 @@ REMEDIES: Mapping[str, str] = {
 }
 
 
+# Those of them that somebody may set right without a change of the script, as a login that is refused: HTTP's 401 and
+# 403 in another form. They are tried once an hour.
+LOGIN_REFUSED = frozenset(
+    {
+        "access_denied",
+        "account_inactive",
+        "ekm_access_denied",
+        "enterprise_is_restricted",
+        "invalid_auth",
+        "invalid_token",
+        "missing_scope",
+        "no_permission",
+        "not_allowed_token_type",
+        "not_authed",
+        "team_access_not_granted",
+        "team_disabled",
+        "token_expired",
+        "token_revoked",
+    }
+)
+
+
 class SlackError(DeliveryError):
     """A refusal by Slack, or no response from it.
 
@@ -129,8 +151,8 @@ def response_error(
 ) -> SlackError:
     """Return the error for a response that is no success.
 
-    429, 5xx and error codes that are not known to be permanent are temporary; so is HTML, which a proxy sends in place
-    of Slack. ``Retry-After`` is in seconds: https://docs.slack.dev/apis/web-api/rate-limits/
+    429, 5xx, and error codes that are not known to be permanent, are temporary; so are refused logins, and HTML, which
+    a proxy sends in place of Slack. ``Retry-After`` is in seconds: https://docs.slack.dev/apis/web-api/rate-limits/
 
     Args:
         status: The status code.
@@ -143,15 +165,15 @@ def response_error(
     word = code.strip() if code.strip().replace("_", "").isalnum() else ""
     is_client_error = 400 <= status < 500 and bool(word)  # noqa: PLR2004 - 4xx are the client's faults
     is_too_large = status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    is_permanent = not response.is_temporary and (word in REMEDIES or is_client_error or is_too_large)
+    is_login = word in LOGIN_REFUSED and not response.is_temporary
+    is_permanent = not (response.is_temporary or is_login) and (word in REMEDIES or is_client_error or is_too_large)
+    retry_after_s = RESTING_S if is_login else response.retry_after_s
     shown_status = response.status_text if status != HTTPStatus.OK else ""
     shown_code = one_line(f"{code} ({details})" if details else code)
     remedy = f": {REMEDIES[word]}" if word in REMEDIES else ""
     shown = response.redirect_note(secrets) or shown_code
     reason = f"Slack answered {', '.join(filter(None, [shown_status, shown]))}{remedy}"
-    return SlackError(
-        redact_secrets(reason, secrets), code=word, permanent=is_permanent, retry_after_s=response.retry_after_s
-    )
+    return SlackError(redact_secrets(reason, secrets), code=word, permanent=is_permanent, retry_after_s=retry_after_s)
 
 
 def connection_error(error: Exception, *, secrets: Iterable[str]) -> SlackError:

@@ -772,7 +772,7 @@ def test_a_server_that_is_down_loses_nothing(machine: Machine) -> None:
 
 
 def test_what_is_refused_for_good_is_named_once(machine: Machine) -> None:
-    """A delivery that fails for good during a check is in its outcome, and in no later one."""
+    """A delivery that fails for good during a check is in its outcome, and later ones say that there are such."""
 
     class Refuses(Recorder):
         def send_message(self, details: MessageDetails, /) -> None:
@@ -785,7 +785,7 @@ def test_what_is_refused_for_good_is_named_once(machine: Machine) -> None:
     assert [each.last_error for each in delivered.failed] == ["no such mailbox"]
     assert len(delivered.unnotified) == 1
     _, delivered = machine.looked()
-    assert delivered == Delivered()
+    assert delivered == Delivered(failed_before=1)
 
 
 def test_a_handler_that_cannot_be_built_here_keeps_its_messages(machine: Machine, recorder: Recorder) -> None:

@@ -114,7 +114,6 @@ def test_several_black_holes_share_the_timeout_and_leave_some_for_the_host_that_
         ("MAIL", "450 4.3.2 later", False),
         ("MAIL", "451 4.3.0 error", False),
         ("MAIL", "452 4.3.1 storage", False),
-        ("MAIL", "530 5.7.0 authentication required", True),
         ("MAIL", "550 5.7.1 sender refused", True),
         ("RCPT", "421 4.4.2 closing", False),
         ("RCPT", "450 4.2.0 greylisted", False),
@@ -317,11 +316,12 @@ def test_a_recipient_put_off_and_then_refused_ends_the_matter(
     assert "b@example.com (550 5.7.1 never)" in caplog.text
 
 
-def test_a_wrong_password_is_permanent_and_never_shown() -> None:
+def test_a_wrong_password_is_tried_hourly_and_never_shown() -> None:
     """535 is shown with the user and the server, without the password, even where the server repeats it."""
     with MailServer(logins={"jobs": "right"}) as server:
         error = refusal(handler_for(server.port, username="jobs", password="wr0ng"))
-        assert error.permanent
+        assert (error.permanent, error.retry_after_s) == (False, 3600.0)
+        assert "mend username and password" in error.reason
         assert f"127.0.0.1:{server.port} refused the login of 'jobs': 535 5.7.8" in error.reason
         assert "wr0ng" not in repr(error)
         server.goes_wrong("AUTH", "535 you said AGpvYnMAd3Iwbmc= which is wr0ng", always=True)
@@ -330,24 +330,24 @@ def test_a_wrong_password_is_permanent_and_never_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "permanent"),
-    [("454 4.7.0 temporary failure", False), ("534 5.7.9 application password required", True), ("421 4.7.0 x", False)],
+    ("answer", "wait_s"),
+    [("454 4.7.0 temporary failure", None), ("534 5.7.9 application password required", 3600.0), ("421 4.7.0 x", None)],
 )
-def test_other_answers_to_a_login(answer: str, *, permanent: bool) -> None:
-    """A login that fails with 4yz is temporary, one that fails with 5yz is permanent."""
+def test_other_answers_to_a_login(answer: str, wait_s: float | None) -> None:
+    """A login that fails is temporary; where it fails with 5yz, it is tried once an hour."""
     with MailServer(logins={"jobs": "right"}) as server:
         server.goes_wrong("AUTH", answer)
         error = refusal(handler_for(server.port, username="jobs", password="right"))
-    assert error.permanent is permanent
+    assert (error.permanent, error.retry_after_s) == (False, wait_s)
     assert answer in error.reason
 
 
-def test_a_wrong_token_is_permanent_and_never_shown() -> None:
+def test_a_wrong_token_is_tried_hourly_and_never_shown() -> None:
     """The error for a refused token has the server's final reply, without the token."""
     with MailServer(token="right") as server:
         handler = handler_for(server.port, username="jobs@example.com", oauth2_token=lambda: "wr0ng")
         error = refusal(handler)
-    assert error.permanent
+    assert (error.permanent, error.retry_after_s) == (False, 3600.0)
     assert "535" in error.reason
     assert "oauth2_token" in error.reason
     assert "wr0ng" not in repr(error)
@@ -366,9 +366,9 @@ def test_a_token_that_cannot_be_had_closes_the_connection() -> None:
 
 
 def test_a_server_without_logins_is_reported(server: MailServer) -> None:
-    """A server without logins is a permanent error, and nothing is sent."""
+    """A server without logins is a temporary error, tried once an hour, and nothing is sent."""
     error = refusal(handler_for(server.port, username="jobs", password="secret"))
-    assert error.permanent
+    assert (error.permanent, error.retry_after_s) == (False, 3600.0)
     assert "offers no login by PLAIN or LOGIN (it offers: none)" in error.reason
     assert server.arrived == []
 
@@ -376,24 +376,27 @@ def test_a_server_without_logins_is_reported(server: MailServer) -> None:
 def test_530_asks_for_a_login(server: MailServer) -> None:
     """The error for a required login names the settings for it."""
     server.goes_wrong("MAIL", "530 5.7.0 Authentication required")
-    assert "give username and password" in refusal(handler_for(server.port)).reason
+    error = refusal(handler_for(server.port))
+    assert "give username and password" in error.reason
+    assert (error.permanent, error.retry_after_s) == (False, 3600.0)
 
 
 def test_without_starttls_nothing_is_sent(server: MailServer) -> None:
     """A server without STARTTLS is refused by default, and the error names the setting that allows it."""
     error = refusal(handler_for(server.port, security="starttls"))
-    assert error.permanent
+    assert not error.permanent
     assert "offers no STARTTLS" in error.reason
     assert "security='none'" in error.reason
     assert server.asked == ["EHLO"]
 
 
 def test_starttls_that_is_refused_for_now_is_temporary() -> None:
-    """454 (RFC 3207) can be tried again, and nothing is sent in the open meanwhile."""
+    """Whatever refuses STARTTLS (RFC 3207: 454) can be tried again; nothing is sent in the open meanwhile."""
     with MailServer(tls_context=_tls("127.0.0.1")[0]) as server:
-        server.goes_wrong("STARTTLS", "454 4.7.0 TLS not available")
-        error = refusal(handler_for(server.port, security="starttls"))
-        assert not error.permanent
+        for reply in ("454 4.7.0 TLS not available", "501 5.5.4 no TLS today"):
+            server.goes_wrong("STARTTLS", reply)
+            error = refusal(handler_for(server.port, security="starttls"))
+            assert not error.permanent
         assert "MAIL" not in server.asked
 
 
@@ -406,8 +409,8 @@ def _tls(host: str) -> tuple[ssl.SSLContext, trustme.CA]:
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 @pytest.mark.parametrize("fault", ["unknown authority", "other host"])
-def test_a_bad_certificate_is_permanent(tmp_path: Path, security: str, fault: str) -> None:
-    """A certificate of an unknown authority or for another host is a permanent error, and nothing is sent."""
+def test_a_bad_certificate_is_temporary(tmp_path: Path, security: str, fault: str) -> None:
+    """A certificate of an unknown authority or for another host is a temporary error, and nothing is sent."""
     context, authority = _tls("127.0.0.1" if fault == "unknown authority" else "other.example")
     ca_file = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_file))
@@ -415,7 +418,7 @@ def test_a_bad_certificate_is_permanent(tmp_path: Path, security: str, fault: st
     with MailServer(**options) as server:
         known = {"ca_file": ca_file} if fault == "other host" else {}
         error = refusal(handler_for(server.port, security=security, **known))
-        assert error.permanent
+        assert not error.permanent
         assert "certificate that is not to be trusted" in error.reason
         assert "ca_file" in error.reason
         assert "verify_certificate=False" in error.reason
@@ -426,17 +429,17 @@ def test_a_bad_certificate_is_permanent(tmp_path: Path, security: str, fault: st
 def test_tls_where_there_is_none_is_reported(server: MailServer) -> None:
     """The error for "tls" on a port that expects STARTTLS names that setting."""
     error = refusal(handler_for(server.port, security="tls"))
-    assert error.permanent
+    assert not error.permanent
     assert "security='starttls'" in error.reason
 
 
 def test_a_file_without_certificates_is_reported(tmp_path: Path) -> None:
-    """A ca_file without certificates is a permanent error."""
+    """A ca_file without certificates is a temporary error."""
     empty = tmp_path / "ca.pem"
     empty.write_text("nothing", encoding="ascii")
     with MailServer(tls=_tls("127.0.0.1")[0]) as server:
         error = refusal(handler_for(server.port, security="tls", ca_file=empty))
-    assert error.permanent
+    assert not error.permanent
     assert f"ca_file {str(empty)!r} holds no certificates" in error.reason
 
 

@@ -464,8 +464,8 @@ def test_413_without_end_is_permanent(peer: HttpPeer, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "permanent"),
     [
-        *((status, True) for status in (301, 307, 400, 401, 403, 404, 405, 406, 415, 451)),
-        *((status, False) for status in (408, 429, 500, 502, 503, 504)),
+        *((status, True) for status in (400, 404, 405, 406, 415, 451)),
+        *((status, False) for status in (301, 307, 401, 403, 408, 429, 500, 502, 503, 504)),
     ],
 )
 def test_answers_are_permanent_or_temporary(peer: HttpPeer, status: int, *, permanent: bool) -> None:
@@ -483,7 +483,8 @@ def test_wrong_key_and_unverified_sender_say_what_to_check(peer: HttpPeer) -> No
     wrong = refusal(handler(peer, api_key="SG.wrong-key"))
     peer.answers.append(_errors(403, "The from address does not match a verified Sender Identity.", "from"))
     forbidden = refusal(handler(peer))
-    assert (wrong.permanent, forbidden.permanent) == (True, True)
+    assert (wrong.permanent, forbidden.permanent) == (False, False)
+    assert (wrong.retry_after_s, forbidden.retry_after_s) == (3600.0, 3600.0)
     assert "check the API key" in wrong.reason
     assert "verified" in forbidden.reason
     assert "SG.wrong-key" not in wrong.reason
@@ -544,7 +545,7 @@ def test_redirect_does_not_get_the_key(peer: HttpPeer) -> None:
     """A redirect to another server is not followed, so that it does not get the API key."""
     with http_peer() as thief:
         peer.answers.append(Answer(302, {"Location": f"{thief.url}/v3/mail/send"}))
-        assert refusal(handler(peer)).permanent
+        assert "it has moved" in refusal(handler(peer)).reason
         assert not thief.requests
 
 

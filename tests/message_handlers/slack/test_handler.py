@@ -21,7 +21,7 @@ from supervisor._messages.builder import message_for
 from supervisor._models.kinds import Kind, Outcome
 from supervisor.errors import ConfigurationError, DeliveryError
 from supervisor.message_handlers._slack.handler import SlackHandler
-from supervisor.message_handlers._slack.web_api import REMEDIES
+from supervisor.message_handlers._slack.web_api import LOGIN_REFUSED, REMEDIES
 from supervisor.models import ErrorDetails, MessageDetails, MessageHandler, Progress, RunReport
 
 pytest.importorskip("slack_sdk")  # what happens without it stands in test_without_extras.py
@@ -221,8 +221,8 @@ def test_an_attempt_goes_on_where_the_last_one_stopped(slack: SlackPeer, hook: S
         (404, "no_service", True, "404 Not Found, no_service: make a new webhook"),
         (404, "channel_not_found", True, "channel_not_found"),
         (410, "channel_is_archived", True, "unarchive the channel"),
-        (403, "action_prohibited", True, "an administrator"),
-        (403, "invalid_token", True, "check the webhook URL"),
+        (403, "action_prohibited", False, "an administrator"),
+        (403, "invalid_token", False, "check the webhook URL"),
         (400, "no_text", True, "no_text"),
         (400, "something_new", True, "something_new"),
         (403, "<html>the proxy of this company</html>", False, "the proxy of this company"),
@@ -237,12 +237,12 @@ def test_an_attempt_goes_on_where_the_last_one_stopped(slack: SlackPeer, hook: S
 def test_answers_to_a_webhook(
     slack: SlackPeer, hook: SlackHandler, *, status: int, body: str, permanent: bool, wanted: str
 ) -> None:
-    """Slack's error codes for webhooks are permanent; 5xx and a proxy's HTML are temporary."""
+    """Slack's error codes for webhooks are permanent; 5xx, a proxy's HTML and 403, once an hour, are temporary."""
     slack.plan("webhook", Answer(status, body=body))
     error = refusal_of(hook)
     assert error.permanent is permanent
     assert wanted in error.reason
-    assert error.retry_after_s is None
+    assert error.retry_after_s == (3600.0 if status == 403 else None)
     assert len(slack.calls) == 1
 
 
@@ -392,12 +392,21 @@ def test_threads_are_remembered_within_bounds(
     assert [each.get("thread_ts") for each in slack.messages[3:]] == [None, slack.messages[2]["ts"]]
 
 
-@pytest.mark.parametrize("code", sorted(set(REMEDIES) - {"invalid_blocks", "invalid_blocks_format"}))
+@pytest.mark.parametrize("code", sorted(set(REMEDIES) - LOGIN_REFUSED - {"invalid_blocks", "invalid_blocks_format"}))
 def test_lasting_refusals_give_their_remedy(slack: SlackPeer, bot: SlackHandler, code: str) -> None:
     """Errors that a person has to correct are permanent, with a remedy."""
     slack.refuse("chat.postMessage", code, times=2)
     error = refusal_of(bot)
     assert error.permanent
+    assert f"{code}: {REMEDIES[code]}" in error.reason
+
+
+@pytest.mark.parametrize("code", sorted(LOGIN_REFUSED))
+def test_refused_logins_are_tried_hourly(slack: SlackPeer, bot: SlackHandler, code: str) -> None:
+    """A wrong token and its like are temporary, once an hour, with a remedy."""
+    slack.refuse("chat.postMessage", code)
+    error = refusal_of(bot)
+    assert (error.permanent, error.retry_after_s) == (False, 3600.0)
     assert f"{code}: {REMEDIES[code]}" in error.reason
 
 
@@ -420,11 +429,11 @@ def test_a_missing_scope_is_named(slack: SlackPeer, bot: SlackHandler) -> None:
     assert "it needs chat:write, the token has files:write" in refusal_of(bot).reason
 
 
-def test_a_wrong_token_is_permanent_and_hidden(slack: SlackPeer) -> None:
+def test_a_wrong_token_is_tried_hourly_and_hidden(slack: SlackPeer) -> None:
     """The error for an unknown token does not quote it."""
     handler = SlackHandler(token=TOKEN + "x", channel="#ops", base_url=slack.base_url)
     error = refusal_of(handler)
-    assert error.permanent
+    assert (error.permanent, error.retry_after_s) == (False, 3600.0)
     assert "invalid_auth: check the token" in error.reason
 
 
@@ -449,7 +458,7 @@ def test_troubles_on_the_way_are_temporary(slack: SlackPeer, bot: SlackHandler, 
     assert time.monotonic() - began_s < 15
     assert not error.permanent
     assert wanted in error.reason
-    assert error.retry_after_s == (30.0 if answer.status == 429 else None)
+    assert error.retry_after_s == {429: 30.0, 403: 3600.0}.get(answer.status)
     assert slack.calls == ["chat.postMessage"]  # slack_sdk would have tried a lost connection again
 
 
