@@ -72,9 +72,10 @@ class HealthchecksHandler:
     https://healthchecks.io/docs/http_api/ for these, for the signals and for the limit of 100 kB (a server of your own
     keeps the first 10 kB by default).
 
-    Responses: 200 "OK" is success; a page in its place comes from somebody in between, and is temporary. 200 "OK (not
-    found)", the response to an unknown UUID, 400 and 404 are permanent; 200 "OK (rate limited)", 409 (a slug that two
-    checks share), 429 and 5xx are temporary; so are 401, 403 and redirects, once an hour.
+    Responses: 200 "OK" is success (with ``ping_url`` whatever is no HTML, for other services that take such pings); a
+    page in its place comes from somebody in between, and is temporary. 200 "OK (not found)", the response to an unknown
+    UUID, 400 and 404 are permanent; 200 "OK (rate limited)", 409 (a slug that two checks share), 429 and 5xx are
+    temporary; so are 401, 403 and redirects, once an hour.
 
     The check needs every start and success. They are in ``kinds``, and a run sends these two to handlers that ask for
     them, whether ``report_on`` lists them or not.
@@ -127,7 +128,7 @@ class HealthchecksHandler:
         headers = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": "agrc-supervisor"}
         response = self._connection.post(self._path(details), ping_body(details), headers)
         # An unknown UUID and too many pings get the status 200 as well; only the body says that nothing was recorded.
-        is_recorded = response.body.startswith(_RECORDED) and not any(each in response.body for each in _NOT_RECORDED)
+        is_recorded = self._is_own(response) and not any(each in response.body for each in _NOT_RECORDED)
         if not response.is_success or not is_recorded:
             raise self._refusal(response)
 
@@ -153,6 +154,15 @@ class HealthchecksHandler:
         age_s = (self._now() - details.created_at).total_seconds()
         return "/log" if signal != "/fail" and age_s > self.late_after_s else signal
 
+    def _is_own(self, response: Response) -> bool:
+        """Tell whether the service itself has answered, and not a proxy with a page of its own.
+
+        Services that take the same pings as Healthchecks, by ``ping_url``, may say something else than "OK".
+        """
+        if self.ping_url is not None:
+            return not response.body.lstrip().startswith(b"<")
+        return response.body.startswith(_RECORDED)
+
     def _refusal(self, response: Response) -> DeliveryError:
         """Return the error for a ping that was not recorded; it never quotes the check's UUID nor the ping key."""
         from http import HTTPStatus
@@ -163,7 +173,7 @@ class HealthchecksHandler:
         secrets = [self.uuid or "", self.ping_key or "", path]
         text = response.redirect_note(secrets) or response.body_line(secrets)
         reason = f"Healthchecks answered {response.status_text}: {text}".rstrip(": ")
-        is_foreign = response.is_success and not response.body.startswith(_RECORDED)
+        is_foreign = response.is_success and not self._is_own(response)
         permanent = not (response.is_temporary or is_foreign or response.status == HTTPStatus.CONFLICT)
         retry_after_s = response.retry_after_s
         if response.status == HTTPStatus.NOT_FOUND or "not found" in text:

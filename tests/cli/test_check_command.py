@@ -501,7 +501,8 @@ def test_the_document(machine: Machine) -> None:
     document = json.loads(done.stdout)
     assert done.returncode == 1
     assert list(document) == [
-        "checked_at", "scripts", "new", "open", "refused", "refused_before", "waiting", "waiting_for_others", "pinged", "faults",
+        "checked_at", "scripts", "new", "open", "refused", "refused_before", "waiting", "waiting_for_others", "pinged",
+        "faults",
     ]  # fmt: skip
     (died,) = [each for each in document["new"] if each["kind"] == "died"]
     assert died["name"] == "nightly parcels"

@@ -42,7 +42,9 @@ def handler_for(channel: str, port: int, **settings: Any) -> MessageHandler:
     addresses: dict[str, Any] = {"from_address": "a@example.com", "to_addresses": "b@example.com"}
     makers: dict[str, Any] = {
         "apprise": lambda: AppriseHandler(urls=f"json://127.0.0.1:{port}/hook", **settings),
-        "healthchecks": lambda: HealthchecksHandler(ping_url=f"{url}/hook", **settings),
+        "healthchecks": lambda: HealthchecksHandler(
+            uuid="5b6b4ee8-8f1b-4b0c-9d9f-0d1b2c3d4e5f", host=f"{url}/ping", **settings
+        ),
         "sendgrid": lambda: SendGridHandler(api_key="SG.secret", host=url, **addresses, **settings),
         "slack bot": lambda: SlackHandler(token=token, channel="C1", base_url=f"{url}/api/", **settings),
         "slack webhook": lambda: SlackHandler(webhook_url=f"{url}/hook", **settings),

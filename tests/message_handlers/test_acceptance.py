@@ -10,6 +10,7 @@ from http_channels import ACCEPTED, CHANNELS, handler_for
 from http_peers import Answer, HttpPeer, Request, http_peer
 
 from supervisor.errors import DeliveryError
+from supervisor.message_handlers import HealthchecksHandler
 from supervisor.models import MessageDetails
 
 if TYPE_CHECKING:
@@ -113,6 +114,16 @@ def test_a_webhook_of_slack_may_say_so_in_json(peer: HttpPeer, body: str) -> Non
     """Workflows of Slack's and servers that stand in for it answer with JSON."""
     peer.answer(200, body=body)
     handler_for("slack webhook", peer.port).send_message(MessageDetails("s", "m"))
+
+
+def test_a_ping_to_another_service_takes_what_is_no_page(peer: HttpPeer) -> None:
+    """Services that take the pings of Healthchecks by a URL of their own may answer with anything but a page."""
+    handler = HealthchecksHandler(ping_url=f"{peer.url}/ping")
+    peer.answers += [Answer(), Answer(body='{"ok": true}'), Answer(body="<html>Log in</html>")]
+    handler.send_message(MessageDetails("s", "m"))
+    handler.send_message(MessageDetails("s", "m"))
+    assert not refusal(handler).permanent
+    handler.close()
 
 
 def test_requests_outside_of_handlers_are_left_alone(peer: HttpPeer) -> None:
