@@ -80,9 +80,9 @@ def _late_details(alert: RunAlert, report: RunReport) -> Iterator[str]:
             yield "It has made none since its start."
         else:
             yield f"Its last {'progress' if alert.interrupts is None else 'sign of life'} was at {at}."
-        yield f"It should make some every {duration(alert.limit_s)} {setting}."
+        yield f"Progress is due every {duration(alert.limit_s)} {setting}."
     if alert.interrupts is not None:
-        yield "It is interrupted now." if alert.interrupts else "It is left to go on."
+        yield "It is interrupted now." if alert.interrupts else "It goes on."
 
 
 def with_stall_number(details: MessageDetails, notification: Notification) -> MessageDetails:

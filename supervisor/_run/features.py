@@ -59,7 +59,7 @@ class Features:
             lock = NameLock(self._run.runtime.state_directory() / "locks", self._run.name)
             is_taken = lock.take()
         except (OSError, JournalUnavailable) as error:
-            self._warn(f"overlapping runs of {self._run.name!r} cannot be told: {error}")
+            self._warn(f"whether runs of {self._run.name!r} overlap cannot be known: {error}")
             return
         if is_taken:
             self._lock = lock

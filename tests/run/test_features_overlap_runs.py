@@ -316,7 +316,7 @@ def test_without_a_state_directory_runs_go_on_with_one_warning(
     for _ in range(2):
         with supervise("night", overlap="fail", journal=False), supervise("night", overlap="skip", journal=False):
             pass
-    assert log.text.count("overlapping runs of 'night' cannot be told") == 1
+    assert log.text.count("whether runs of 'night' overlap cannot be known") == 1
 
 
 def test_allow_loads_and_does_nothing(tmp_path: Path, state: Path) -> None:

@@ -222,7 +222,7 @@ def test_the_message_says_what_and_where(kind: Kind, subject: str, lead: str) ->
     assert details.subject == subject.format(host=report.host)
     assert details.kind is kind
     text = " ".join(map(str, parts_of(details)))
-    for said in (lead, "11 min ago", "It is left to go on", "Thread MainThread\\n  a.py:1 in b", "rows"):
+    for said in (lead, "11 min ago", "It goes on", "Thread MainThread\\n  a.py:1 in b", "rows"):
         assert said in text, said
 
 

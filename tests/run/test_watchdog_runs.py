@@ -66,7 +66,7 @@ def test_a_run_that_stalls_is_told_with_its_stacks(recorder: Recorder) -> None:
     assert recorder.told == ["stalled", "recovery"]
     assert recorder.subjects[0].startswith("night stalled on ")
     assert "in test_a_run_that_stalls_is_told_with_its_stacks" in text_of(recorder)
-    assert "It is left to go on" in text_of(recorder)
+    assert "It goes on" in text_of(recorder)
 
 
 def test_a_run_that_takes_too_long_is_told_once(recorder: Recorder) -> None:
