@@ -26,6 +26,7 @@ from supervisor._redaction.value_syntax import (
     unquoted_value,
 )
 
+_TWO_WORDS = {b"api": "api_key", b"secret": "access_key", b"access": "access_key", b"account": "access_key"}
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _QUOTE = rb"""\\{0,16}(?:["'`]|&quot;|&\#(?:34|39|x27);)"""
 # The rest of the name after the trigger, and what connects the value to it.
@@ -35,9 +36,9 @@ _TIE = re.compile(
     (?:\*{1,3}+(?=[ \t]*[:=]))?
     (?:
       (?:[ \t]+value)?[ \t]*(?P<equals>[:!=]=|=>|=|%3[dD])[ \t]*+
-    | [ \t]*(?P<colon>:)(?!:|//)[ \t]*+
+    | (?:[ \t]+is)?[ \t]*(?P<colon>:)(?!:|//)[ \t]*+
       (?P<typed>(?:str|bytes|SecretStr|Optional\[str\])(?:[ ]\|[ ]None)?[ \t]*=[ \t]*+)?
-    | (?P<comma>,)[ \t]*(?=\\{0,16}(?:["']|&quot;|&\#(?:34|39|x27);))
+    | (?P<comma>,)[ \t]*(?=[bru]?\\{0,16}(?:["']|&quot;|&\#(?:34|39|x27);))
     | (?P<tag>>|&gt;|</t[dh]>\s{0,40}<td\b[^<>\n]{0,200}>|&lt;/t[dh]&gt;\s{0,40}&lt;td\b[^<>\n]{0,200}?&gt;)
     | (?P<blank>[ \t])(?![ \t])
     )
@@ -46,6 +47,7 @@ _TIE = re.compile(
     """,
     re.VERBOSE,
 )
+_NAME = re.compile(rb"[A-Za-z0-9_-]{0,80}+")
 _NEXT_TIE = re.compile(b"(?:" + _QUOTE + rb")?\]?[ \t]{0,8}(?:[:=]|%3[dD])", re.VERBOSE)
 # The beginning of a pair, as in ('password', 'x'), but not of a call: f("password", "x").
 _PAIR = re.compile(rb"(?:\\[nrt]|(?<![\w-]))\((?:" + _QUOTE + rb")\Z", re.VERBOSE)
@@ -98,9 +100,7 @@ def key_at(data: bytes, at: int) -> SecretKey | None:
     tie = _TIE.match(data, at)
     if tie is None:
         return None
-    before = data[max(0, at - LONGEST_NAME) : at]
-    start = at - len(before) + len(before.rstrip(_LETTERS))
-    name = data[start : tie.end("rest")].decode("ascii")
+    start, name = name_at(data, at)
     in_query = tie["equals"] == b"=" and data[start - 1 : start] in (b"?", b"&")
     kind = secret_kind(name, in_query=in_query) or _kind_of_two_words(data, start, name)
     if kind is None or not _is_tied(data, start, name, tie):
@@ -119,6 +119,20 @@ def key_at(data: bytes, at: int) -> SecretKey | None:
     )
 
 
+def may_be_key(data: bytes, at: int) -> bool:
+    """Return whether the name with a trigger in it may mean a secret; most do not, and need no closer look."""
+    name = name_at(data, at)[1]
+    return secret_kind(name, in_query=True) is not None or name[-3:].lower() == "key"
+
+
+def name_at(data: bytes, at: int) -> tuple[int, str]:
+    """Return where the name begins that has a trigger in it, and the name."""
+    before = data[max(0, at - LONGEST_NAME) : at]
+    start = at - len(before) + len(before.rstrip(_LETTERS))
+    rest = _NAME.match(data, at)
+    return start, data[start : rest.end() if rest is not None else at].decode("ascii")
+
+
 def is_key(data: bytes, end: int, text: bytes) -> bool:
     """Return whether what looks like a value is the key of the next one: ``token = "password": "x"``.
 
@@ -135,8 +149,10 @@ def is_key(data: bytes, end: int, text: bytes) -> bool:
 
 
 def _kind_of_two_words(data: bytes, start: int, name: str) -> str | None:
-    """Return the kind of the only name that is written as two words: "API key"; None for any other."""
-    return "api_key" if name.lower() == "key" and data[max(0, start - 4) : start].lower() == b"api " else None
+    """Return the kind of a name that is written as two words, "API key" or "secret key"; None for any other."""
+    if name.lower() != "key" or data[start - 1 : start] != b" ":
+        return None
+    return _TWO_WORDS.get(data[max(0, start - 8) : start - 1].lower().rpartition(b" ")[2].rpartition(b"\n")[2])
 
 
 def _is_tied(data: bytes, start: int, name: str, tie: re.Match[bytes]) -> bool:
@@ -161,6 +177,7 @@ _TOKEN = re.compile(rb"""(?:""" + MARKER + rb"""|[^\s"'\\,;])++""")
 _LONGEST_WORD = 400
 _SHORTEST_PIN = 3  # digits; a shorter number is no password
 _LONGEST_INDENT = 20
+_QUOTED_USER = re.compile(rb"""["'](?i:user(?:_?name)?|login|account)["']\s{0,4}[:=]""")
 # For these kinds, even a single word in a sentence is taken for a secret ...
 _CERTAIN = frozenset({"password", "api_key", "private_key", "access_key"})
 # ... and for these names, as for doubtful kinds, only what looks random.
@@ -241,7 +258,8 @@ def _in_brackets(data: bytes, key: SecretKey) -> Value | None:
     """Return the contents of a list, a pair or ODBC's braces; None for an object, since its own keys are found."""
     value = bracketed_value(data, key.end)
     if value is None:
-        return unquoted_value(data, key.end)
+        is_object = re.match(rb"\{\s*[\"']", data[key.end : key.end + 40]) is not None
+        return None if is_object else unquoted_value(data, key.end)
     inner = data[value.start : value.end]
     if data[key.end : key.end + 1] == b"{":
         return None if key.tie == ":" or is_name(inner) else value
@@ -266,11 +284,16 @@ def _is_secret(data: bytes, value: Value, key: SecretKey) -> bool:
         return False
     if not value.is_quoted and not value.is_header and _is_word_or_code(text, key):
         return False
-    is_doubtful = key.kind in DOUBTFUL_KINDS or key.name.lower() in _DOUBTFUL_NAMES
+    is_doubtful = key.kind in DOUBTFUL_KINDS or (key.name.lower() in _DOUBTFUL_NAMES and not _is_beside_user(data, key))
     if is_doubtful or (key.is_prose and key.kind not in _CERTAIN):
         is_random = looks_random(text) and b"://" not in text[:12]
-        return value.is_header or (is_random and not (is_doubtful and is_plain_word(text)))
+        return value.is_header or (is_random and not (key.kind in DOUBTFUL_KINDS and is_plain_word(text)))
     return True
+
+
+def _is_beside_user(data: bytes, key: SecretKey) -> bool:
+    """Return whether a quoted key follows one for a user: in {"user": "me", "pass": "x"}, it is a password."""
+    return key.is_quoted and _QUOTED_USER.search(data, max(0, key.start - _LONGEST_WORD), key.start) is not None
 
 
 def _is_path_or_number(text: bytes, key: SecretKey) -> bool:

@@ -25,7 +25,8 @@ CREDENTIAL = "credential"
 """The label of secrets that are known by themselves."""
 
 KEY_TRIGGERS = (
-    *(b"passw", b"passph", b"_pass", b"-pass", b"pass=", b"pass:", b'pass"', b"pass'", b"pwd"),
+    *(b"passw", b"passph", b"_pass", b"-pass", b"pass=", b"pass:", b'pass"', b"pass'", b"passc", b"pwd"),
+    *(b"psk=", b'psk"', b"psk:", b"psk ", b"requirepass", b"masterauth"),
     *(b"secret", b"token", b"key", b"auth", b"cred", b"cookie", b"sig=", b"signature", b"code="),
     *(b"session_id", b"session-id", b"sessionid=", b'sessionid"', b"sessid=", b"session=", b'session"', b"session'"),
 )
@@ -81,6 +82,7 @@ def triggers(off: frozenset[str], *, more: bool) -> Iterator[Trigger]:
     yield from (Trigger(text, _find_value) for text in KEY_TRIGGERS)
     yield from (Trigger(text, _find_in_command, _PROGRAM) for text in COMMAND_TRIGGERS)
     yield from (Trigger(text, _find_in_login) for text in LOGIN_TRIGGERS)
+    yield from (Trigger(text, _find_in_insert) for text in (b"insert into", b"insert ignore into", b"replace into"))
     yield from (Trigger(text, _find_in_pipe) for text in PIPE_TRIGGERS)
     for shape in VENDOR_SHAPES:
         if shape.label not in off:
@@ -91,15 +93,22 @@ def triggers(off: frozenset[str], *, more: bool) -> Iterator[Trigger]:
 
 
 def _find_value(data: bytes, at: int) -> Span | None:
-    from supervisor._redaction.key_values import find_key_value
+    from supervisor._redaction.key_values import find_key_value, may_be_key
+    from supervisor._redaction.neighbors import find_neighbor
 
-    return find_key_value(data, at)
+    return (find_key_value(data, at) or find_neighbor(data, at)) if may_be_key(data, at) else None
 
 
 def _find_in_command(data: bytes, at: int) -> list[Span]:
     from supervisor._redaction.command_lines import in_command
 
     return in_command(data, at)
+
+
+def _find_in_insert(data: bytes, at: int) -> list[Span]:
+    from supervisor._redaction.statements import in_insert
+
+    return in_insert(data, at)
 
 
 def _find_in_pipe(data: bytes, at: int) -> list[Span]:

@@ -9,19 +9,19 @@ LONGEST_NAME = 80
 _CAMEL = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
 # The name of a secret contains one of these. For other names, which are most, no pattern is compiled.
 _IN_ALL = (
-    *("pass", "pwd", "token", "key", "secret", "auth", "cred"),
+    *("pass", "pwd", "psk", "token", "key", "secret", "auth", "cred"),
     *("cookie", "sess", "sig", "sas", "dsn", "conn", "code"),
 )
 # These words before "key" make it a secret; a primary, foreign, sort, cache or public key is none.
 _KEYS = (
     "access|account|admin|aes|app|application|auth|client|consumer|crypto|decryption|deploy|encryption|functions|"
-    "hmac|jwt|license|master|ping|secret|service|shared|signing|ssh|storage|subscription|webhook"
+    "hmac|jwt|license|master|ping|preshared|pre_shared|secret|service|shared|signing|ssh|storage|subscription|webhook"
 )
 # The first pattern that matches gives the kind. Names are converted to lower-case words with underscores first.
 _KINDS = (
     (
         "password",
-        r"passw|pass_?phrase|passcode|pwd|(?:^|_|admin|db|ftp|http|imap|mail|pg|proxy|root|smtp|sql|ssh|user)pass$",
+        r"passw|pass_?phrase|passcode|pwd|(?:^|_)psk$|^masterauth$|(?:^|_|admin|db|ftp|http|imap|mail|pg|proxy|require|root|smtp|sql|ssh|user)pass$",
     ),
     ("cookie", r"(?:^|_)cookies?$"),
     ("session", r"(?:^|_|j)session(?:_?(?:id|key))?$|sess_?id$"),

@@ -79,6 +79,23 @@ def _is_user_and_password(value: bytes) -> bool:
         return False
 
 
+def _is_base64(value: bytes) -> bool:
+    """Return whether a text is base64 of at least two characters, and no word for a way to log in."""
+    import base64
+
+    if value.upper() in (b"PLAIN", b"LOGIN", b"NTLM", b"GSSAPI", b"CRAM", b"XOAUTH2", b"OAUTHBEARER", b"EXTERNAL"):
+        return False
+    try:
+        return len(base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)) > 1
+    except ValueError:
+        return False
+
+
+def _is_no_scheme(value: bytes) -> bool:
+    """Return whether a text is none of the words that follow AUTH in SMTP."""
+    return value.upper() not in (b"PLAIN", b"LOGIN", b"NTLM", b"GSSAPI", b"CRAM-MD5", b"XOAUTH2", b"TLS", b"SSL")
+
+
 def _has_long_run(value: bytes) -> bool:
     """Return whether a text has twenty letters and digits in a row: words joined by hyphens have not."""
     return re.search(rb"[A-Za-z0-9]{20}", value) is not None
@@ -122,9 +139,78 @@ SHAPES = (
     Shape("npm_token", (b"npm_",), rb"npm_[A-Za-z0-9]{36}"),
     Shape(
         "password",
-        (b"identified by",),
-        rb"""(?i:identified by\s+(?:password\s+)?)(?P<q>\\{0,16}['"]|&quot;|&\#(?:34|39|x27);)"""
-        rb"""(?P<v>(?:(?!(?P=q))\S)+)(?=(?P=q))""",
+        (b"identified ",),
+        rb"""(?i:identified\s+(?:with\s+[\w'"]{1,40}\s+)?(?:by|as|using)\s+(?:values\s+|password\s+)?)"""
+        rb"""(?:(?P<q>\\{0,16}['"]|&quot;|&\#(?:34|39|x27);)(?P<v>(?:(?!(?P=q))\S)+)(?=(?P=q)))""",
+    ),
+    # Without quotes, a sentence may follow: only after a statement that makes or changes a user
+    Shape(
+        "password",
+        (b"create user", b"alter user", b"grant ", b"create role", b"alter role"),
+        rb"""[\w ]{0,20}[^;\r\n]{0,200}?(?i:\sidentified\s+by\s+)(?P<v>(?:"""
+        + MARKER
+        + rb"""|[^\s;'"`])++)(?=;|\s+(?:[A-Z]|$)|\s*$|\\n|["'\])])""",
+    ),
+    # What stands in /etc/shadow and in files of htpasswd: https://man.archlinux.org/man/crypt.5
+    Shape(
+        "password",
+        (b"$1$", b"$2a$", b"$2b$", b"$2y$", b"$5$", b"$6$", b"$7$", b"$y$", b"$apr1$", b"$argon2", b"$scrypt$"),
+        rb"""\$(?:[12567y]|2[aby]|apr1|argon2(?:id?|d)|scrypt)\$[\w./$=,+-]{16,}""",
+    ),
+    Shape("password", (b"pbkdf2_sha", b"pbkdf2:sha"), rb"pbkdf2[_:]sha\d{1,3}[:$]\d{1,8}\$[\w./+=-]+\$[\w./+=-]{16,}"),
+    Shape(
+        "password", (b"{ssha", b"{sha", b"{smd5}", b"{crypt}"), rb"\{(?:S?SHA\d*|SMD5|CRYPT)\}(?P<v>[\w./+=$-]{16,})"
+    ),
+    # What SMTP, IMAP and POP clients print: https://www.rfc-editor.org/rfc/rfc4954, https://www.rfc-editor.org/rfc/rfc9051
+    Shape(
+        "authorization",
+        (b"auth plain", b"auth login", b"auth xoauth2", b"auth oauthbearer", b"authenticate "),
+        rb"(?i:auth(?:enticate)? (?:plain|login|xoauth2|oauthbearer)) (?P<v>[A-Za-z0-9+/]{3,}={0,2})(?=\\|['\"\s]|\Z)",
+        _is_base64,
+    ),
+    # The answer to the question for a password, which is Password: in base64
+    Shape(
+        "authorization",
+        (b"ugfzc3dvcmq6",),
+        rb"UGFzc3dvcmQ6(?:(?!UGFzc3dvcmQ6)[^\0]){0,200}?(?:send: [bru]?['\"]|[\r\n]+(?:[<>-]{0,3}|[CS]:|=>|>>>)[ ]?)"
+        rb"(?P<v>(?!\d{3}[ -])[A-Za-z0-9+/]{3,}={0,2})(?=\\[rn]|['\"\r\n]|\Z)",
+    ),
+    Shape(
+        "password",
+        (b" login ",),
+        rb"(?<=\d) (?i:login) (?:\"[^\"\r\n]*\"|[^\s\"]{1,100}) (?P<q>\\?\"?)(?P<v>(?:"
+        + MARKER
+        + rb"|[^\s\"\\])+)(?P=q)(?=\\[rn]|['\"\r\n]|\s*\Z)",
+    ),
+    Shape(
+        "password",
+        (b"'pass ", b"> pass ", b": pass "),
+        rb"(?:'|> |: )PASS (?P<v>(?:" + MARKER + rb"|[^\s'\\])+)(?=\\[rn]|'|[\r\n]|\Z)",
+    ),
+    Shape(
+        "password",
+        (b"\npass ",),
+        rb"\nPASS (?P<v>(?:" + MARKER + rb"|\S)+)[ \t]*\r?\n(?=\d{3}[ -]|[<>-])",
+    ),
+    Shape(
+        "password",
+        (b"> auth ",),
+        rb"> (?i:auth) (?:[\w.-]{1,60} )?(?P<v>(?:" + MARKER + rb"|[^\s])+)(?=[ \t]*(?:[\r\n]|\Z))",
+        _is_no_scheme,
+    ),
+    # .pgpass: https://www.postgresql.org/docs/current/libpq-pgpass.html
+    Shape(
+        "password",
+        (b":543", b":*:", b":6432:", b":6543:"),
+        rb"(?<=[\w*\]])(?::(?:\d{4,5}|\*):[^\s:/]{1,64}:[^\s:/]{1,64}|:\*:[^\s:/]{1,64}(?::[^\s:/]{1,64})?):"
+        rb"(?P<v>(?:" + MARKER + rb"|\\:|[^\s:])+)(?=[\r\n]|\Z|['\"])",
+    ),
+    # PuTTY's keys: https://tartarus.org/~simon/putty-snapshots/htmldoc/AppendixC.html
+    Shape(
+        "private_key",
+        (b"private-lines:",),
+        rb"(?i:private-lines: )\d{1,3}(?:\r?\n|\\n)(?P<v>(?:[A-Za-z0-9+/]{1,64}={0,2}(?:\r?\n|\\n|\Z)){1,300}?)"
+        rb"(?=(?:Private-MAC|\Z)|[^A-Za-z0-9+/])",
     ),
     # Oracle's user/password@database, where it is known to be one: in a call or URL, or with a user that all have
     Shape(

@@ -28,7 +28,7 @@ class Value(NamedTuple):
 
 # Two or three quotes begin a value if something follows them; otherwise they are an empty value.
 _OPENING = re.compile(
-    rb"""[bBrRuUfF]{0,2}+(?P<quote>\\{0,16}(?:"{2,3}|'{2,3})(?=[^\s,;:)\]}"'\\])"""
+    rb"""[bBrRuUfFN]{0,2}+(?P<quote>\\{0,16}(?:"{2,3}|'{2,3})(?=[^\s,;:)\]}"'\\])"""
     rb"""|(?P<one>\\{1,16}["']|\\{0,16}&(?:quot|\#34|\#39|\#x27);)(?P=one){1,2}(?=[^\s,;:)\]}&\\])"""
     rb"""|\\{0,16}(?:["'`]|&quot;|&\#(?:34|39|x27);))"""
 )
@@ -120,7 +120,7 @@ _NOTHING = re.compile(
     rb"""|[\[<(]?(?i:redacted|filtered|hidden|masked|removed|empty|unset|not[ ]set)[\])>]?"""
     # Placeholders: ${X}, {{ x }}, <x>, %(x)s, %s, %X%, $X
     rb"""|(?:\$\{|\{\{)[\w .:!-]*\}{0,2}|<[\w -]*>|%\(\w+\)[srd]|%[srdi]|%[A-Z_]+%|\$[A-Z_]+|\?"""
-    rb"""|[\[({})\]<>.,;:|&+*/=-]{1,3}"""
+    rb"""|[\[({})\]<>.,;:|&+*/=\\-]{1,3}"""
 )
 _WORDS = frozenset(
     b"a accepted an and are at authentication been by can cannot changed check default denied did disabled does empty "

@@ -9,7 +9,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import pytest
-from corpus import coloured, innocent, options, vendors
+from corpus import coloured, files, innocent, options, pairs, protocols, vendors
 
 from supervisor._redaction import Redactor
 from supervisor._redaction.vendor_tokens import VENDOR_TOKENS
@@ -51,6 +51,9 @@ def unredacted(shapes: Iterable[str]) -> list[str]:
     [
         pytest.param(coloured.SHAPES, id="coloured"),
         pytest.param(options.SHAPES, id="options"),
+        pytest.param(pairs.SHAPES, id="pairs"),
+        pytest.param(files.SHAPES, id="files"),
+        pytest.param(protocols.SHAPES, id="protocols"),
     ],
 )
 def test_each_shape_of_a_secret_is_found(shapes: Sequence[str]) -> None:
@@ -89,3 +92,11 @@ def test_what_only_looks_like_a_secret_stays() -> None:
 def test_recorded_values_that_are_no_secrets_stay() -> None:
     """Numbers, booleans and words, by names that only contain the name of a secret."""
     assert REDACTOR.mapping(innocent.VALUES) == innocent.VALUES
+
+
+@pytest.mark.parametrize(("text", "secrets"), files.WHOLE)
+def test_the_lines_of_a_key_of_putty_go(text: str, secrets: tuple[str, ...]) -> None:
+    """Its comment, its public lines and its checksum stay."""
+    redacted = REDACTOR.text(text)
+    assert not any(survives(each, redacted) for each in secrets)
+    assert "Private-MAC: 9f8e" in redacted
