@@ -21,6 +21,7 @@ from supervisor._messages.builder import message_for
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._models.values import Attachment
 from supervisor._store import log_files
+from supervisor._store.essentials import can_note_ends
 from supervisor._store.log_files import last_lines
 from supervisor._store.processes import is_of_this_boot, lives
 from supervisor._text import local_time, one_line
@@ -92,16 +93,19 @@ def died(  # noqa: PLR0913 - what a message is made of
         log_path=path or (logs[0].path if logs else None),
         log_tail=last_lines((redact(left.end),)) if left.end else (),
     )
-    note = " ".join(filter(None, (*_how(record, seen_at), left.note, _program(record))))
+    note = " ".join(filter(None, (*_how(record, seen_at, state), left.note, _program(record))))
     details = message_for(Kind.DIED, report, logs, note, past, summary)
     still_runs = record.child is not None and lives(record.child)
     return attrs.evolve(details, subject=f"{details.subject}; its program still runs") if still_runs else details
 
 
-def _how(record: RunRecord, seen_at: datetime) -> Iterator[str]:
+def _how(record: RunRecord, seen_at: datetime, state: str) -> Iterator[str]:
     """Yield what is known of when and why it died, in sentences."""
     if seen_at > record.report.started_at:
         yield f"Its last sign of life was at {local_time(seen_at)}."
+    if not can_note_ends(state):
+        yield "It was killed, the machine went down, or it ended and there was no room to note that."
+        return
     yield {
         None: "It was killed, or the machine went down.",
         True: "It was killed, or crashed; the machine has been up since.",

@@ -140,8 +140,7 @@ def _journal(configuration: Configuration) -> Store | None:
     from pathlib import Path
 
     from supervisor._runtime import default_runtime
-    from supervisor._store.essentials import limits
-    from supervisor._store.sqlite.database import FILE_NAME
+    from supervisor._store.essentials import FILE_NAME, limits
     from supervisor._store.sqlite.journal import open_journal
 
     runtime = default_runtime()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from supervisor import _exceptions
+from supervisor import _exceptions, _log
 from supervisor._models.kinds import Outcome
 from supervisor._store.essentials import EndedRun, JournalUnavailable, StartedRun, warn_once
 from supervisor._store.memory import MemoryOutbox
@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 class Recorder:
     """Writes one run into the journal. After the journal's first fault only the end of the run is tried again.
+
+    Where that fails too, the end is noted beside the journal.
 
     Args:
         run: The run; its setting ``journal`` says whether it is written to disk.
@@ -133,27 +135,51 @@ class Recorder:
                 if self.is_finished_by_command():
                     is_recovery = end.outcome is Outcome.SUCCESS
                 else:
+                    self._start_late(journal)
                     is_recovery = journal.end_run(self._run.id, end)
                 before = journal.failures_since_success(self._run.name, before=self._run.id) if is_recovery else None
                 is_stored = True
                 store(_streak_text(before))
         except JournalUnavailable as error:
-            self.stop_using_journal(error)
+            self._note_end(journal, end, error)
             if not is_stored:
                 store("")
 
     def finish_silently(self, end: EndedRun) -> None:
         """Record how the run ended, when no message is sent about it."""
         journal = self._journal_for_finish()
+        if journal is None or self.is_finished_by_command():
+            return
         try:
-            if journal is not None and not self.is_finished_by_command():
+            if self._is_recorded:
                 journal.end_run(self._run.id, end, asks=False)
+            else:
+                with journal.one_commit():
+                    self._start_late(journal)
+                    journal.end_run(self._run.id, end, asks=False)
         except JournalUnavailable as error:
-            self.stop_using_journal(error)
+            self._note_end(journal, end, error)
+
+    def _start_late(self, journal: Store) -> None:
+        """Record the start with the end, where the journal could not be written at the start."""
+        if not self._is_recorded:
+            journal.start_run(_started_run(self._run, self._redact))
+
+    def _note_end(self, journal: Store, end: EndedRun, error: JournalUnavailable) -> None:
+        """Note the end beside the journal, which does not take it: what succeeded must not be reported as died."""
+        self.stop_using_journal(error)
+        if self.is_finished_by_command():
+            return
+        try:
+            journal.note_end(_started_run(self._run, self._redact), end)
+        except JournalUnavailable as fault:
+            _log.info("the end of %r could not be noted: it may be reported as died (%s)", self._run.name, fault)
 
     def _journal_for_finish(self) -> Store | None:
         # Opened again after a fault: a run without an end in the journal would be reported as died.
-        return (self._journal or self._run.runtime.journal()) if self._is_recorded else None
+        if not self._run.settings.journal or (self._run.joined is not None and not self._is_recorded):
+            return None
+        return self._journal or self._run.runtime.journal()
 
     def is_finished_by_command(self) -> bool:
         """Return whether `supervisor run` records the end of the run, so that this process must not."""

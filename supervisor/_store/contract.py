@@ -157,6 +157,14 @@ class Runs(Protocol):
             True for a success when the newest run of its name that ended before it was none; False if not asked.
         """
 
+    def note_end(self, started: StartedRun, end: EndedRun) -> None:
+        """Note elsewhere how a run has ended, when :meth:`end_run` fails; whoever opens the store next takes it over.
+
+        Args:
+            started: The run as it was at its start, which may not be in the store either.
+            end: How it ended. What does not fit into the note is left out.
+        """
+
     def mark_died(self, run_id: str) -> bool:
         """Mark a run as died, for exactly one caller; False when it has ended or another was first."""
 

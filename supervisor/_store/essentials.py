@@ -29,6 +29,10 @@ LEASE_S = 300.0
 COPIES_LIMIT_BYTES = 200 * 1024 * 1024
 """The most that the copies of waiting messages' attachments may take."""
 
+FILE_NAME = "journal.sqlite3"
+NOTES_NAME = "journal.ends"
+"""The file beside the journal in which ends are noted that the journal does not take."""
+
 
 def storable(value: str) -> str:
     r"""Return a text as stores give it back: lone surrogates, which databases refuse, become escapes (``\udcff``)."""
@@ -196,6 +200,12 @@ def state_path() -> str:
     if path.startswith("~"):  # it would scatter journals over the working directories of scripts
         raise _no_home()
     return os.path.abspath(path)  # noqa: PTH100 - pathlib takes 3 ms to load
+
+
+def can_note_ends(directory: str) -> bool:
+    """Return False where a journal has no file beside it to note ends in that it does not take."""
+    journal, notes = (os.path.join(directory, name) for name in (FILE_NAME, NOTES_NAME))  # noqa: PTH118 - texts
+    return os.path.isfile(notes) or not os.path.isfile(journal)  # noqa: PTH113 - texts
 
 
 def _platform_directory() -> str:

@@ -733,3 +733,83 @@ def test_texts_of_settings_that_are_kept_have_no_secrets(
     assert message.report is not None
     assert "load with password=" in message.report.settings["a text"]
     assert not found_in([str(message), repr(message.report), *everything_in(state)], ["xQ12345678"])
+
+
+# Ends that the journal does not take
+
+HOLDS_THE_LOCK = """
+import os, sqlite3
+def hold():
+    path = os.path.join(os.environ["SUPERVISOR_STATE"], "journal.sqlite3")
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    return blocker
+"""
+FILLS_THE_DISK = """
+import os, resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+def fill():  # from here on the journal cannot grow, as on a full disk
+    path = os.path.join(os.environ["SUPERVISOR_STATE"], "journal.sqlite3-wal")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(path), resource.RLIM_INFINITY))
+"""
+
+
+@POSIX
+@pytest.mark.parametrize("announced", [True, False], ids=["told", "silent"])
+@pytest.mark.parametrize("ends_well", [True, False], ids=["success", "failure"])
+def test_an_end_that_the_journal_does_not_take_is_noted_beside_it(
+    tmp_path: Path, journal: Journal, *, ends_well: bool, announced: bool
+) -> None:
+    """While the lock is held at the end, the end is kept all the same: nobody says of such a run that it died."""
+    handlers = "[told]" if announced else "[]"
+    end = "" if ends_well else "raise KeyError('apn')"
+    first = scripts.run(
+        tmp_path / "first",
+        f"{HOLDS_THE_LOCK}\nwith supervise('night', handlers={handlers}, report_on=['success']):\n"
+        f"    hold()\n    {end or 'pass'}\n",
+    )
+    assert first.code == (0 if ends_well else 1), first.stderr
+    second = scripts.run(tmp_path / "second", "with supervise('night', handlers=[told]): pass")
+    assert "died" not in second.kinds
+    assert second.kinds == ([] if ends_well else ["recovery"])
+    assert [each.outcome for each in journal.runs("night")] == ["success", "success" if ends_well else "failure"]
+    assert journal.runs("night")[1].report.duration_s > 0
+
+
+@POSIX
+def test_a_run_whose_start_the_journal_did_not_take_is_kept_too(tmp_path: Path, journal: Journal) -> None:
+    """While the lock is held from the start on, start and end are noted beside the journal, and written later."""
+    start = "blocker = hold()\nwith supervise('night', handlers=[told]) as run:\n    run.record(rows=3)\n"
+    body = f"{HOLDS_THE_LOCK}\n{start}"
+    assert scripts.run(tmp_path / "held", body).code == 0
+    assert scripts.run(tmp_path / "freed", f"{body}    blocker.close()\n").code == 0
+    with supervise("another"):
+        pass
+    runs = journal.runs("night")
+    assert [(each.outcome, dict(each.report.values)) for each in runs] == [("success", {"rows": 3})] * 2
+
+
+@POSIX
+def test_a_full_disk_at_the_end_is_no_death(tmp_path: Path, journal: Journal) -> None:
+    """A run whose end finds no room in the journal is noted in the room that was reserved; it is not told as died."""
+    first = scripts.run(
+        tmp_path / "first",
+        f"{FILLS_THE_DISK}\nwith supervise('night', handlers=[told], report_on=['success']):\n    fill()\n",
+    )
+    assert first.kinds == ["success"], first.stderr
+    second = scripts.run(tmp_path / "second", "with supervise('night', handlers=[told]): pass")
+    assert second.kinds == []
+    assert [each.outcome for each in journal.runs("night")] == ["success", "success"]
+
+
+@POSIX
+def test_where_no_end_can_be_noted_a_death_is_worded_so(tmp_path: Path, state: Path, journal: Journal) -> None:
+    """Without room beside the journal, the message of a death says that the run may have ended well."""
+    (state / "journal.ends").unlink()
+    (state / "journal.ends").mkdir()
+    body = "import os\nwith supervise('night', handlers=[told]): os._exit(9)"
+    scripts.run(tmp_path / "first", body)
+    second = scripts.run(tmp_path / "second", "with supervise('night', handlers=[told]): pass")
+    assert second.kinds == ["died", "recovery"]
+    assert "or it ended and there was no room to note that" in " ".join(second.told[0]["message"].split())
+    assert journal.runs("night")[1].outcome == "died"

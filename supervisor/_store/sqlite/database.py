@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 from supervisor import _log
 from supervisor._forks import notify_of_forks
-from supervisor._store.essentials import JournalUnavailable
+from supervisor._store.essentials import FILE_NAME, JournalUnavailable
 from supervisor._store.sqlite import schema
 
 if TYPE_CHECKING:
@@ -86,7 +86,6 @@ T = TypeVar("T")
 Row: TypeAlias = "tuple[Any, ...]"
 Identity: TypeAlias = tuple[int, int]
 
-FILE_NAME = "journal.sqlite3"
 BUSY_S = 10.0
 _POLL_S = 1.0  # SQLite's own wait cannot be interrupted by a signal, so it is kept short and repeated
 _PAUSE_S = 0.01
@@ -141,6 +140,11 @@ class Database:
         self._forget_parent()
         with self._lock:
             self._close()
+
+    @property
+    def is_writing(self) -> bool:
+        """Return whether a transaction is under way: what is written now becomes a part of it."""
+        return self._connection is not None and self._connection.in_transaction
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Return what one query finds.

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from supervisor._store.essentials import COPIES_LIMIT_BYTES, LEASE_S
+from supervisor._store.essentials import COPIES_LIMIT_BYTES, LEASE_S, NOTES_NAME
 from supervisor._store.processes import Process, is_gone, this_process
 from supervisor._store.sqlite.alert_log import AlertLog
 from supervisor._store.sqlite.database import BUSY_S, Database
@@ -50,6 +50,7 @@ class Journal(RunStore, OutboxStore, AlertLog):
         database = Database(os.path.abspath(directory), busy_s=busy_s)  # noqa: PTH100 - a text, as SQLite wants it
         super().__init__(database, clock=clock, this=this, gone=gone)
         self._database = database
+        self._notes_path = os.path.join(database.directory, NOTES_NAME)  # noqa: PTH118 - pathlib takes 3 ms to load
         self._keep_runs = keep_runs
         self._keep_days = keep_days
         self._under_way = {}
@@ -71,6 +72,7 @@ class Journal(RunStore, OutboxStore, AlertLog):
             JournalUnavailable: It cannot, or it was written by a newer version.
         """
         self._database.open()
+        self.merge_noted_ends()
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""

@@ -13,11 +13,10 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from supervisor._store.essentials import JournalUnavailable
+from supervisor._store.essentials import FILE_NAME, JournalUnavailable
 from supervisor._store.processes import is_gone, this_process
 from supervisor._store.sqlite import schema
 from supervisor._store.sqlite.alert_log import AlertReader
-from supervisor._store.sqlite.database import FILE_NAME
 from supervisor._store.sqlite.outbox import OutboxReader
 from supervisor._store.sqlite.run_queries import RunQueries
 

@@ -14,11 +14,13 @@ from supervisor._store.sqlite.run_queries import RunQueries
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from supervisor._models.values import ErrorDetails, Progress
     from supervisor._store.essentials import EndedRun, StartedRun
     from supervisor._store.processes import Process
+    from supervisor._store.records import RunRecord
     from supervisor._store.sqlite.database import Database
 
 KEEP_RUNS = 1_000
@@ -44,6 +46,9 @@ WHERE key = ? AND id = ?
 _LAST_OUTCOME = "SELECT outcome FROM run WHERE name = ? AND outcome IS NOT NULL ORDER BY key DESC LIMIT 1"
 _IS_ANY_UNENDED = "SELECT 1 FROM run WHERE outcome IS NULL AND name = ? LIMIT 1"
 _UNENDED = "SELECT key, started_at, progress_at FROM run WHERE outcome IS NULL AND id = ?"
+_KEY_AND_OUTCOME = "SELECT key, outcome FROM run WHERE id = ? ORDER BY key DESC LIMIT 1"
+_DROPPABLE = (10, 9, 8)
+"""Which columns of the end are left out of a note where all do not fit: error, values, progress."""
 _NOTIFIED = """
 INSERT INTO notified_failure (name, fingerprint, notified_at) VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET notified_at = excluded.notified_at, held_back = 0
@@ -68,6 +73,7 @@ class RunStore(RunQueries):
     """Write down what runs do; see :class:`~supervisor._store.contract.Runs`."""
 
     _database: Database
+    _notes_path: str
     _keep_runs: int
     _keep_days: float
     _under_way: dict[str, tuple[int, StartedRun]]
@@ -88,8 +94,14 @@ class RunStore(RunQueries):
             self._under_way[run.id] = (rows[0][0], run)
 
     def _insert(self, connection: sqlite3.Connection, run: StartedRun) -> int:
+        key = self._database.retry_while_busy(connection.execute, _INSERT, self._started_row(run)).lastrowid or 0
+        self._under_way[run.id] = (key, run)
+        return key
+
+    def _started_row(self, run: StartedRun) -> tuple[Any, ...]:
+        """Return the columns that are known when a run starts."""
         process = self._this()
-        row = (
+        return (
             storable(run.id),
             storable(run.name),
             run.started_at_s,
@@ -107,9 +119,6 @@ class RunStore(RunQueries):
             None if run.schedule is None else run.grace_s,
             _dump(dict(run.settings)) if run.settings else None,
         )
-        key = self._database.retry_while_busy(connection.execute, _INSERT, row).lastrowid or 0
-        self._under_way[run.id] = (key, run)
-        return key
 
     def progress(self, run_id: str, progress: Progress) -> None:
         """Note how far a run has come; it survives the end of the process, but perhaps not power loss."""
@@ -148,8 +157,72 @@ class RunStore(RunQueries):
                 self.prune_runs(run.name)
         return is_recovery
 
+    def note_end(self, started: StartedRun, end: EndedRun) -> None:
+        """Note in a file beside the journal how a run has ended, since the journal does not take it now."""
+        from supervisor._store.sqlite import end_notes
+
+        try:
+            end_notes.add(self._notes_path, self._started_row(started), _end_row(end), _DROPPABLE)
+        except OSError as error:
+            raise JournalUnavailable(self._notes_path, error.strerror or str(error)) from error
+        finally:
+            self._under_way.pop(started.id, None)
+
+    def merge_noted_ends(self) -> None:
+        """Write the ends into the journal that were noted beside it; what it does not take now stays there."""
+        if self._database.is_writing or not self._has_notes():
+            return
+        from supervisor._store.sqlite import end_notes
+
+        with (
+            suppress(OSError, JournalUnavailable),
+            end_notes.taken(self._notes_path) as notes,
+            self._database.write() as connection,  # it is left, and committed, before what was noted is removed
+        ):
+            for started, ended in notes:
+                _merge(connection, started, ended)
+
+    def _has_notes(self) -> bool:
+        """Return whether an end is noted; reserve room for such notes where there is none."""
+        try:
+            with open(self._notes_path, "rb", buffering=0) as file:  # noqa: PTH123 - on every run's path
+                return file.read(1) not in (b"", b"\0")
+        except FileNotFoundError:
+            from supervisor._store.sqlite import end_notes
+
+            with suppress(OSError):  # without room the next one tries again
+                end_notes.reserve(self._notes_path)
+        except OSError:
+            pass  # too many open files: the next one looks again
+        return False
+
+    def _is_noted(self, run_id: str) -> bool:
+        if not self._has_notes():
+            return False
+        from supervisor._store.sqlite import end_notes
+
+        return any(started[0] == storable(run_id) for started, _ in end_notes.read(self._notes_path))
+
+    def died_runs(self, name: str) -> tuple[RunRecord, ...]:
+        """Return the runs of a name on this machine that never ended and whose process is gone, oldest first."""
+        found = super().died_runs(name)
+        if not found or not self._has_notes():
+            return found
+        self.merge_noted_ends()  # after the first look: a process notes its end before it is gone
+        return tuple(each for each in super().died_runs(name) if not self._is_noted(each.id))
+
+    def unended_runs(self) -> tuple[RunRecord, ...]:
+        """Return the runs that have not ended, of all names and machines, oldest first."""
+        found = super().unended_runs()
+        if not found or not self._has_notes():
+            return found
+        self.merge_noted_ends()
+        return tuple(each for each in super().unended_runs() if not self._is_noted(each.id))
+
     def mark_died(self, run_id: str) -> bool:
         """Mark a run as died; return True for exactly one caller of all processes."""
+        if self._is_noted(run_id):
+            return False
         with self._database.write() as connection:
             row = connection.execute(_UNENDED, (storable(run_id),)).fetchone()
             if row is None:
@@ -193,6 +266,15 @@ class RunStore(RunQueries):
             too_old = connection.execute(_DELETE_TOO_OLD, (_PRUNE_AT_ONCE, before)).rowcount
             connection.execute("DELETE FROM notified_failure WHERE notified_at < ?", (before,))
         return too_many + too_old
+
+
+def _merge(connection: sqlite3.Connection, started: Sequence[Any], ended: Sequence[Any]) -> None:
+    """Write one noted end, and the run itself where its start is not there either."""
+    run_id = started[0]
+    row = connection.execute(_KEY_AND_OUTCOME, (run_id,)).fetchone()
+    key, outcome = row if row is not None else (connection.execute(_INSERT, started).lastrowid, None)
+    if outcome in (None, str(Outcome.DIED)):
+        connection.execute(_END, (*ended, key, run_id))
 
 
 def _last_outcome(connection: sqlite3.Connection, name: str) -> str:

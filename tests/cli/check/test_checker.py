@@ -20,9 +20,9 @@ from supervisor._config.active import UnusableHandler
 from supervisor._config.configuration import Configuration
 from supervisor._models.kinds import DeliveryState, Kind, Outcome
 from supervisor._store import EndedRun, Journal, StartedRun, log_files
+from supervisor._store.essentials import FILE_NAME
 from supervisor._store.processes import Process, hostname
 from supervisor._store.sqlite import schema
-from supervisor._store.sqlite.database import FILE_NAME
 from supervisor.errors import DeliveryError
 from supervisor.models import ErrorDetails, Progress
 

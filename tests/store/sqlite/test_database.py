@@ -17,9 +17,9 @@ from journal_kit import KIT, PATIENCE_S, ended, first_line_of, kill, notice, out
 
 from supervisor._models.kinds import Outcome
 from supervisor._store import Journal, JournalUnavailable, open_journal, state_directory
-from supervisor._store.essentials import warn_once
+from supervisor._store.essentials import FILE_NAME, NOTES_NAME, warn_once
 from supervisor._store.sqlite import schema
-from supervisor._store.sqlite.database import FILE_NAME, Database, identity, move_corrupt_file
+from supervisor._store.sqlite.database import Database, identity, move_corrupt_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def test_a_new_journal_is_private(tmp_path: Path) -> None:
         os.umask(before)
     if sys.platform != "win32":
         assert stat.S_IMODE((tmp_path / "new" / "state").stat().st_mode) == 0o700
-        assert modes == dict.fromkeys((FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"), 0o600)
+        assert modes == dict.fromkeys((NOTES_NAME, FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"), 0o600)
 
 
 def test_the_settings_of_the_file_are_those_that_survive_power_loss(state: Path) -> None:
@@ -64,7 +64,7 @@ def test_it_opens_again_after_it_was_closed(state: Path) -> None:
     record(journal, Outcome.SUCCESS)
     journal.close()
     journal.close()
-    assert sorted(path.name for path in state.iterdir()) == [FILE_NAME]
+    assert sorted(path.name for path in state.iterdir()) == [NOTES_NAME, FILE_NAME]
     assert journal.last_run("nightly") is not None
     journal.close()
 
@@ -386,7 +386,7 @@ def test_a_file_of_a_newer_version_is_left_alone(state: Path) -> None:
     with pytest.raises(JournalUnavailable, match=r"newer supervisor .*upgrade agrc-supervisor"):
         open_journal(state)
     assert (state / FILE_NAME).read_bytes() == before
-    assert [path.name for path in state.iterdir()] == [FILE_NAME]
+    assert sorted(path.name for path in state.iterdir()) == [NOTES_NAME, FILE_NAME]
 
 
 def test_each_migration_runs_once(state: Path) -> None:

@@ -10,9 +10,9 @@ from journal_kit import NOON, Clock
 
 from supervisor._models.kinds import DeliveryState
 from supervisor._store import Journal
+from supervisor._store.essentials import FILE_NAME
 from supervisor._store.serialization import dump
 from supervisor._store.sqlite import schema
-from supervisor._store.sqlite.database import FILE_NAME
 from supervisor.models import Attachment, MessageDetails
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from journalled import document
 
 from supervisor._models.kinds import DeliveryState, Kind, Outcome
 from supervisor._store import Journal
+from supervisor._store.essentials import FILE_NAME
 from supervisor._store.sqlite import schema
-from supervisor._store.sqlite.database import FILE_NAME
 from supervisor._store.sqlite.reader import JournalReader, open_reader
 from supervisor.models import MessageDetails, Progress
 
