@@ -16,6 +16,7 @@ BLOCK_BYTES = 256 * 1024
 _OVERLAP_BYTES = 8 * 1024  # more than is needed to recognize any secret by its beginning
 _MARGIN_BYTES = 256  # a secret that ends so close to the end of the data may continue after it
 _CONTEXT_BYTES = 128  # so many bytes before a secret may be needed to recognize it
+_LINES_BYTES = 1024  # so many bytes behind the name of a secret may have its value
 _HELD_BYTES = 256 * 1024
 _MARK_BYTES = 2  # of a byte order mark of UTF-16
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
@@ -122,8 +123,12 @@ class _Blocks:
         self._due = self._size + BLOCK_BYTES
 
     def _cut(self, data: bytes, spans: list[Span]) -> int:
-        """Return up to where no secret can change any more: the last line break, or before the end of a long line."""
-        cut = data.rfind(b"\n", self._context) + 1
+        """Return up to where no secret can change any more.
+
+        That is a line break before the last lines, since a value may be in the lines below its name; or, in a long
+        line, before its end.
+        """
+        cut = data.rfind(b"\n", self._context, max(self._context, len(data) - _LINES_BYTES)) + 1
         margin = 0
         if not cut:
             cut, margin = max(self._context, len(data) - _OVERLAP_BYTES), _MARGIN_BYTES

@@ -38,6 +38,21 @@ def test_a_log_without_secrets_comes_out_byte_for_byte(size: int) -> None:
         assert passed(Redactor(), clean, size) == clean
 
 
+@pytest.mark.parametrize(
+    "pair", ["- name: DB_PASSWORD\n  value: {}\n", '"password":\n  "{}"\n', "login me\npassword {}\n"]
+)
+def test_a_pair_of_two_lines_is_found_wherever_a_block_ends(pair: str) -> None:
+    """The last lines of a block wait for those that follow."""
+    redactor = Redactor()
+    text = pair.format("Tr0ub4dor3x").encode()
+    for missing in range(len(text)):
+        head = b"loaded\n" * ((BLOCK_BYTES + 100) // 7)
+        stream = redactor.bytes_filter()
+        done = stream.feed(head + text[:missing]) + stream.feed(text[missing:] + b"loaded\n" * 1000) + stream.flush()
+        assert b"Tr0ub4dor3x" not in done
+        assert done.startswith(head)
+
+
 def test_memory_stays_bounded_with_lines_and_without() -> None:
     """What was fed comes out soon, even where a line, a value or a key never ends."""
     chunk = 64 * KIB
