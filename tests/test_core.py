@@ -22,7 +22,7 @@ AROUND = (
 """What could be deleted without the core noticing: commands, the page, checks, configuration files, other channels."""
 
 CORE_TESTS = (
-    "alerts/test_rules.py", "alerts/test_state.py", "alerts/test_messages.py", "alerts/test_deaths.py",
+    "alerts/test_rules.py", "alerts/test_run_alerts.py", "alerts/test_messages.py", "alerts/test_deaths.py",
     "run/test_run.py", "run/test_lifecycle.py", "run/test_reporter.py", "run/test_wrapping.py",
     "delivery/test_dispatcher.py", "delivery/test_worker.py",
     "store/sqlite/test_outbox.py", "store/sqlite/test_runs.py",

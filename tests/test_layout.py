@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ COVERED_BY = {
     "_messages/sections.py": "messages/test_builder_parts.py",
     "_messages/subjects.py": "messages/test_builder.py",
     "_messages/text.py": "messages/test_builder_parts.py",
-    "_models/alerts.py": "alerts/test_state.py",
+    "_models/alerts.py": "alerts/test_run_alerts.py",
     "_models/parts.py": "messages/test_builder_parts.py",
     "_models/values.py": "test_models.py",
     "_redaction/command_lines.py": "redaction/test_corpus.py",
@@ -120,3 +121,9 @@ def test_each_test_has_its_module(test: Path) -> None:
 def test_what_is_covered_is_there() -> None:
     """The list names no module that is gone."""
     assert COVERED_BY.keys() <= {each.as_posix() for each in modules(least_lines=100)}
+
+
+def test_no_file_name_is_used_twice() -> None:
+    """A module is found by its file name alone; only the folders of channels each have a ``handler.py``."""
+    used = Counter(each.name for each in modules())
+    assert {name for name, times in used.items() if times > 1} <= {"handler.py"}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from supervisor._alerts.rules import RunAlert
-    from supervisor._alerts.state import RunAlerts
+    from supervisor._alerts.run_alerts import RunAlerts
     from supervisor._delivery.dispatcher import RateLimiter
     from supervisor._models.kinds import Kind
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport

@@ -75,7 +75,7 @@ class Recorder:
 
     def alerts_of(self, run_id: str) -> AlertSummary | None:
         """Return how an earlier run had stalled or taken too long; None when that is not known."""
-        from supervisor._alerts.state import summary_of
+        from supervisor._alerts.run_alerts import summary_of
 
         return self._ask(lambda journal: summary_of(journal.alerts_of(run_id)), None)
 

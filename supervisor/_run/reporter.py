@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from supervisor._alerts.rules import RunAlert
-    from supervisor._alerts.state import RunAlerts
+    from supervisor._alerts.run_alerts import RunAlerts
     from supervisor._delivery.job import Job
     from supervisor._models.alerts import Notification
     from supervisor._models.values import ErrorDetails, MessageDetails, RunReport
@@ -88,7 +88,7 @@ class Reporter:
         """Return what is known of the run's alerts; None for a run that can have none, since it has no limits."""
         if self._settings.stall_after_s is None and self._settings.max_duration_s is None and self._run.joined is None:
             return None
-        from supervisor._alerts.state import RunAlerts
+        from supervisor._alerts.run_alerts import RunAlerts
 
         return RunAlerts(self._run, self.recorder)
 

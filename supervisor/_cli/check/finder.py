@@ -11,7 +11,7 @@ import attrs
 from supervisor._alerts import rules
 from supervisor._alerts.evaluation import evaluate, plan_of
 from supervisor._alerts.rules import RunAlert
-from supervisor._alerts.state import summary_of
+from supervisor._alerts.run_alerts import summary_of
 from supervisor._models.alerts import Notification, StallHistory, recovery_is_notified
 from supervisor._models.kinds import Kind, Outcome
 from supervisor._schedules import parse_schedule

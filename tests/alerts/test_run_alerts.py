@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor._alerts.state import AlertsInMemory
+from supervisor._alerts.run_alerts import AlertsInMemory
 from supervisor._models.alerts import NOTIFIED_SINGLY, NOTIFY_AGAIN_AFTER_S, Notification, StallHistory, next_stall
 from supervisor._models.kinds import Kind
 
