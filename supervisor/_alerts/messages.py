@@ -260,6 +260,6 @@ def _facts(rows: tuple[Row, ...] | Iterator[Row]) -> Facts:
 
 def _look_at(report: RunReport) -> Text:
     return Text(
-        f"Look at process {report.pid} on {report.host}; `supervisor show {report.id}` tells what is known of the run. "
+        f"Look at process {report.pid} on {report.host}; `supervisor show {report.id}` shows what is known of the run. "
         "Where it hangs, end it: the next start will report that it died."
     )

@@ -53,7 +53,7 @@ def _message(subject: bytes, body: bytes, message_id: str, written_at: float, re
 
 
 def _report(row: Sequence[Any]) -> dict[str, Any] | None:
-    """Return what the message tells of its run; None where the run is no longer in the file."""
+    """Return what the message says of its run; None where the run is no longer in the file."""
     duration_s, cpu_s, peak_memory_bytes, _, _, more = row[4:10]
     run_id, name, started_at, parent_id, host, pid, _, user, python, log_path, argv = row[10:]
     if run_id is None:
