@@ -132,7 +132,7 @@ def view_of(
     awake_s: float,
     margin: Margin = rules.OF_THE_JOURNAL,
 ) -> View:
-    """Return what there is to see, without noting anything in the journal.
+    """Return what is known of runs and schedules now; nothing is written to the journal.
 
     Args:
         journal: The journal.

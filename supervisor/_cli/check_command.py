@@ -136,7 +136,7 @@ def _checked(
 
 
 def _journal(configuration: Configuration) -> Store | None:
-    """Return the journal, or None when there is none and nothing that should ever start."""
+    """Return the journal; None where no run made one yet and no schedule is configured, so that none can be missed."""
     from pathlib import Path
 
     from supervisor._runtime import default_runtime

@@ -78,7 +78,7 @@ class Now:
 
 
 def read_status(reader: JournalReader | None, now: datetime | None = None) -> Now:
-    """Return what there is to see now."""
+    """Return what is under way, what was missed, and how many deliveries wait."""
     from supervisor._alerts.evaluation import missed_starts
 
     now = now or datetime.now(UTC)
@@ -106,7 +106,7 @@ def read_status(reader: JournalReader | None, now: datetime | None = None) -> No
 
 
 def current_view(reader: JournalReader, now: datetime) -> View:
-    """Return what there is to see of the journal and the configuration, as a check sees it; nothing is noted."""
+    """Return what a check would know now of runs and schedules; nothing is written to the journal."""
     from time import monotonic
 
     from supervisor._alerts.evaluation import view_of

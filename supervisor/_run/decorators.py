@@ -141,7 +141,7 @@ def settings_for(arguments: tuple[Any, ...], options: dict[str, Any]) -> Setting
 
 
 def _wrapped(function: Any, settings: tuple[Any, ...], more_settings: dict[str, Any]) -> Any:
-    """Wrap a function whose runs are called as it is."""
+    """Wrap a function; its runs have the function's name unless the settings give another."""
     return wrap(function, functools.partial(Run, settings_for((name_of(function), *settings), more_settings)))
 
 

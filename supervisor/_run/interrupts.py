@@ -23,7 +23,7 @@ ON_ITS_WAY_S = 0.5
 
 
 class Target(Protocol):
-    """Who is to be interrupted."""
+    """The thread or the asyncio task of a run, which can be interrupted."""
 
     loop: Any
 
@@ -38,7 +38,7 @@ class Target(Protocol):
 
 
 def target_here() -> Target:
-    """Return who is to be interrupted when the run that starts here takes too long."""
+    """Return what to interrupt when the run that starts now takes too long: the current task, or else the thread."""
     task = _current_task()
     if task is not None:
         return TaskTarget(task)

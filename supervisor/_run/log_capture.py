@@ -197,7 +197,7 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 class _Handing(threading.local):
-    """The record that this thread hands on; our wrapper may be there twice, with somebody else's between."""
+    """The record that this thread hands on, so that it is written once though our wrapper may be called twice for it."""
 
     record: logging.LogRecord | None = None
 
@@ -279,7 +279,7 @@ class KeyLines:
         self._left = 0  # how many more lines may belong to the key that has begun
 
     def without(self, text: str) -> str:
-        """Return a record as it is written, without the line of a key that it is."""
+        """Return a formatted record, redacted if it is a line of a private key that is logged line by line."""
         if self._left:
             beginning, _, line = text.rpartition(": ")
             if _END in text:

@@ -44,7 +44,7 @@ class Terminated(SystemExit):
         self.signum = signum
 
     def __str__(self) -> str:
-        """Return why, for whoever reads it at night: the code alone says nothing."""
+        """Return which signal ended the run: the exit code alone, such as 143, explains little."""
         return f"asked to end by {_NAMES.get(self.signum, self.signum)}"
 
 

@@ -147,7 +147,7 @@ def _files(folder: str) -> list[_Found]:
 
 
 def _delete(files: list[_Found], keep: int, keep_bytes: int, *, keep_first: bool = True) -> None:
-    """Delete what comes behind so many files or bytes."""
+    """Delete the files after the first ``keep`` of them, and those after the first ``keep_bytes`` bytes."""
     total = 0
     for number, each in enumerate(files):
         total += each.size

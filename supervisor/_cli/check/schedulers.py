@@ -40,7 +40,7 @@ class Lines:
 
 @attrs.frozen(kw_only=True)
 class Command:
-    """The check as it is to be run.
+    """How a scheduler is to call the check.
 
     Args:
         argv: Program and arguments.

@@ -205,7 +205,7 @@ _SYMBOLS = {**dict.fromkeys(FAILED, "m-fail"), CODES["died"]: "m-died"}
 
 @attrs.frozen
 class Plot:
-    """A field to draw in: 1,000 wide, so many pixels high."""
+    """The area of a chart: 1,000 units wide, and ``height`` units high."""
 
     time: TimeAxis
     axis: Axis

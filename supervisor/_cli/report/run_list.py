@@ -53,7 +53,7 @@ class Budget:
 
 @attrs.define
 class LeftOut:
-    """How much of what there is does not stand in the page.
+    """How much was left out of the page, which would grow too large with it.
 
     Args:
         runs: Runs that are not in the list.
@@ -272,7 +272,7 @@ class RunList:
         return [each for name, value in shown for each in (self._texts.text(name), value)]
 
     def _error(self, run: RunRecord) -> int | None:
-        """Return the number of an error; equal ones are kept once, and only so many with all their text."""
+        """Return the place of an error in the list of errors: equal ones share one, and the last ones lack their text."""
         stored = run.stored_error
         if stored is None:
             return None

@@ -300,7 +300,7 @@ def _end_row(end: EndedRun) -> tuple[Any, ...]:
 
 
 def _is_one_in(count: int, key: int) -> bool:
-    """Return True for one key in so many, but in no rhythm that scripts taking turns could fall into."""
+    """Return True for one key in ``count`` on average; keys of scripts that take turns are spread too, as by chance."""
     return (key * 2_654_435_761 & 0xFFFF_FFFF) * count >> 32 == 0  # Fibonacci hashing
 
 
