@@ -5,7 +5,8 @@ What                                  When
 ====================================  ================================================================================
 ``os.fork``, ``os.forkpty``           from the first thread of ours on (``_forks``)
 ``os.register_at_fork``               when a module that needs it is loaded
-``atexit``                            from the first run with a journal or messages on (``_delivery.pool``)
+``atexit``                            from the first run with a journal or messages on (``_delivery.pool``,
+                                      ``_store.sqlite.database``)
 ``threading.Thread.start``            from the first run on (``_run.threads``)
 a filter on the logger ``asyncio``    from the first run on, once logging or asyncio is loaded (``_run.threads``)
 a finder in ``sys.meta_path``         from the first run on, where logging is not loaded yet

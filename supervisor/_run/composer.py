@@ -226,7 +226,8 @@ def log_failure(run: RunState, error: BaseException, redact: RunRedactor) -> Non
 # File descriptors, without which nothing leaves
 
 _DESCRIPTORS = 8
-_reserved: list[int] = []
+_reserved: list[tuple[int, tuple[int, int]]] = []
+"""Each descriptor with the device and the inode of what it is open on, which nothing else in the process is."""
 
 
 def reserve_descriptors() -> None:
@@ -237,13 +238,22 @@ def reserve_descriptors() -> None:
     """
     if not _reserved:
         with suppress(OSError):
-            _reserved.append(os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+            first, unused = os.pipe()
+            os.close(unused)
+            status = os.fstat(first)
+            _reserved.append((first, (status.st_dev, status.st_ino)))
             while len(_reserved) < _DESCRIPTORS:
-                _reserved.append(os.dup(_reserved[0]))  # as good as opening it again, and a tenth of the time
+                _reserved.append((os.dup(first), _reserved[0][1]))
 
 
 def release_descriptors() -> None:
-    """Close the reserved descriptors, so that others can be opened instead."""
+    """Close the reserved descriptors, so that others can be opened instead.
+
+    Where the script has closed them, their numbers may be those of its own files, which are left alone.
+    """
     while _reserved:
         with suppress(OSError, IndexError):  # another thread, or a script that closes all descriptors, was first
-            os.close(_reserved.pop())
+            number, identity = _reserved.pop()
+            status = os.fstat(number)
+            if (status.st_dev, status.st_ino) == identity:
+                os.close(number)

@@ -813,3 +813,50 @@ def test_where_no_end_can_be_noted_a_death_is_worded_so(tmp_path: Path, state: P
     assert second.kinds == ["died", "recovery"]
     assert "or it ended and there was no room to note that" in " ".join(second.told[0]["message"].split())
     assert journal.runs("night")[1].outcome == "died"
+
+
+# Descriptors that the script closes
+
+TAKES_ALL_DESCRIPTORS = """
+import os, time
+os.makedirs("own", exist_ok=True)
+
+def take():  # as a daemon does: it closes what it has not opened itself, and then opens files of its own
+    os.closerange(3, 256)
+    return [open(f"own/{i}", "w+b") for i in range(60)]
+"""
+
+
+@POSIX
+@pytest.mark.parametrize("fails", [False, True], ids=["success", "failure"])
+def test_the_files_of_a_script_that_closes_all_descriptors_are_left_alone(
+    tmp_path: Path, journal: Journal, *, fails: bool
+) -> None:
+    """Not a byte goes into them, none is closed, also at exit; one warning; the run ends as usual, and is noted."""
+    end = """
+try:
+    with supervise("night", handlers=[told], report_on=["success"]) as run:
+        run.notify("before")
+        files = take()
+        run.notify("after")
+        run.progress(1, 2)
+        began_s = time.monotonic()
+        if FAILS:
+            raise KeyError("apn")
+except KeyError:
+    pass
+print(time.monotonic() - began_s)
+for each in files:
+    each.write(b"own")  # still open, and written when Python ends
+""".replace("FAILS", str(fails))
+    ended = scripts.run(tmp_path, TAKES_ALL_DESCRIPTORS + end)
+    assert (ended.code, "Error" in ended.stderr) == (0, False), ended.stderr
+    assert sorted(ended.kinds) == sorted(["notice", "notice", "failure" if fails else "success"])
+    own = list(tmp_path.rglob("own/*"))
+    assert {each.read_bytes() for each in own} == {b"own"}
+    assert len(own) == 60
+    assert ended.stderr.count("closed its file descriptors") == 1, ended.stderr
+    assert float(ended.stdout) < 5
+    with supervise("night"):
+        pass
+    assert [each.outcome for each in journal.runs("night")] == ["success", "failure" if fails else "success"]

@@ -17,11 +17,13 @@ import threading
 import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+from weakref import WeakSet
 
 from supervisor import _log
 from supervisor._forks import notify_of_forks
+from supervisor._hooks import at_exit
 from supervisor._store.essentials import FILE_NAME, JournalUnavailable
-from supervisor._store.sqlite import schema
+from supervisor._store.sqlite import descriptors, schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,6 +101,30 @@ _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 _abandoned: list[sqlite3.Connection] = []
 """Connections of a parent process, never closed here: closing one would act on the parent's file."""
+_taken: set[Identity] = set()
+"""Journals whose descriptors the script has closed. SQLite has one descriptor of the shared memory for all connections
+of a process to a file, so that another connection would use the lost one again: the file is not opened any more here.
+"""
+
+
+def _descriptors_taken(path: str) -> JournalUnavailable:
+    return JournalUnavailable(
+        path,
+        "the script has closed its file descriptors (as os.closerange and some daemons do)",
+        "close only descriptors that the script has opened; until this process ends, the ends of its runs are noted "
+        "beside the journal",
+    )
+
+
+_databases: WeakSet[Database] = WeakSet()
+
+
+def _close_all() -> None:
+    for each in list(_databases):
+        each.close_at_exit()
+
+
+at_exit(_close_all)
 
 
 class Database:
@@ -120,11 +146,13 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._is_open = False
         self._identity: Identity | None = None
+        self._descriptors: descriptors.Descriptors = ()
         self._durable = True
         self._corrupt: sqlite3.Error | None = None
         self._warnings: list[str] = []
         self._single = _Transaction(self, writes=True, single=True)
         notify_of_forks(self)
+        _databases.add(self)
 
     def open(self) -> None:
         """Make sure that the file can be opened.
@@ -216,6 +244,9 @@ class Database:
         connection = self._connection
         if connection is not None and connection.in_transaction:
             return connection
+        if connection is not None and not descriptors.are_unchanged(self._descriptors):
+            self._close()
+            connection = None
         try:
             if connection is None or identity(self.path) != self._identity:
                 # Another process may have moved the file away: what is written to it from now on would be lost.
@@ -243,9 +274,13 @@ class Database:
         if self._identity is None:
             create(self.path)
             self._identity = identity(self.path)
+        if self._identity in _taken:
+            raise _descriptors_taken(self.path)
+        before = descriptors.open_now()
         connection = sqlite3.connect(self.path, timeout=self._poll_s(), isolation_level=None, check_same_thread=False)
         self._connection = connection
         self._prepare(connection)
+        self._descriptors = descriptors.identified(descriptors.open_now() - before)
         self._is_open = True
         return connection
 
@@ -325,9 +360,25 @@ class Database:
             _log.warning("%s", self._warnings.pop(0))
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        opened, self._descriptors = self._descriptors, ()
+        if descriptors.are_unchanged(opened):
+            connection.close()
+        else:
+            descriptors.keep_for_ever(connection)
+            if self._identity is not None:
+                _taken.add(self._identity)
+
+    def close_at_exit(self) -> None:
+        """Close the file at the end of the process; Python would close it without looking at its descriptors."""
+        if self._pid == os.getpid() and self._lock.acquire(blocking=False):
+            try:
+                if not self.is_writing:
+                    self._close()
+            finally:
+                self._lock.release()
 
 
 def identity(path: str) -> Identity | None:
