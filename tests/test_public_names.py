@@ -18,6 +18,7 @@ from scripts import PACKAGE
 
 import supervisor
 from supervisor._cli.main import main
+from supervisor.message_handlers._registry import BUILT_IN
 
 ROOT = PACKAGE.parent
 HEAVY = [
@@ -36,10 +37,7 @@ PUBLIC = {
         "ConfigurationError", "DeliveryError", "OverdueError", "OverlapError", "RunSkipped", "RunStateError",
         "SupervisorError",
     ],
-    "supervisor.message_handlers": [
-        "AppriseHandler", "ConsoleHandler", "EmailHandler", "HealthchecksHandler", "MessageHandler", "SendGridHandler",
-        "SlackHandler", "WebhookHandler",
-    ],
+    "supervisor.message_handlers": ["MessageHandler", *BUILT_IN.values()],
     "supervisor.models": [
         "Attachment", "Delivery", "DeliveryState", "ErrorDetails", "Kind", "MessageDetails", "MessageHandler",
         "Outcome", "Progress", "RunReport", "Supervisor",

@@ -109,6 +109,7 @@ def path(given: dict[str, Any], script: str | None, as_json: bool) -> None:
 def _write_example(target: Path, *, force: bool) -> None:
     """Write the example for its owner alone. An existing file is replaced only when the new one is complete."""
     from supervisor._config.template import example
+    from supervisor.message_handlers._registry import examples
 
     if not force and (target.exists() or target.is_symlink()):
         shared.fail(f"{line(str(target))} is there; --force overwrites it", shared.WRONG_USE)
@@ -116,7 +117,7 @@ def _write_example(target: Path, *, force: bool) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(example())
+            file.write(example(examples()))
         if force:
             fresh.replace(target)
     except OSError as error:

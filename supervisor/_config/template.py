@@ -11,7 +11,7 @@ import attrs
 from supervisor._settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _WIDTH = 118
 _IN_FORCE = "handlers"
@@ -32,7 +32,7 @@ _BEGIN = """\
 # relative to the folder of this file, and handlers are the names of the tables [handlers.NAME] below.
 [defaults]
 """
-_REST = """\
+_HANDLERS = """\
 
 # Handlers, with the options of the classes in supervisor.message_handlers. A secret is best kept elsewhere:
 #   { env = "NAME" }                          an environment variable
@@ -40,38 +40,8 @@ _REST = """\
 #   { keyring = "SERVICE", user = "NAME" }    the system's keyring: pip install 'agrc-supervisor[keyring]'
 # If you write a secret here, let nobody else read the file: chmod 600
 
-#[handlers.ops]
-#type = "email"
-#smtp_server = "smtp.example.com"
-#username = "gis@example.com"
-#password = { env = "SMTP_PASSWORD" }
-#from_address = "gis@example.com"
-#to_addresses = ["ops@example.com"]
-#prefix = "[gis] "
-
-#[handlers.mail]
-#type = "sendgrid"
-#api_key = { env = "SENDGRID_API_KEY" }
-#from_address = "gis@example.com"
-#to_addresses = ["ops@example.com"]
-
-#[handlers.chat]
-#type = "slack"
-#webhook_url = { env = "SLACK_WEBHOOK_URL" }
-
-#[handlers.check]
-#type = "healthchecks"
-#ping_url = { env = "HEALTHCHECKS_PING_URL" }
-
-#[handlers.hook]
-#type = "webhook"
-#url = "https://example.com/supervisor"
-#secret = { env = "WEBHOOK_SECRET" }
-
-#[handlers.phone]
-#type = "apprise"
-#urls = [{ env = "APPRISE_URL" }]
-
+"""
+_END = """\
 # Settings of the runs of one name, stronger than [defaults].
 #[runs."nightly parcels"]
 #handlers = ["ops", "chat"]
@@ -87,9 +57,14 @@ _REST = """\
 """
 
 
-def example() -> str:
-    """Return the example: runs print their messages, and everything else is commented out."""
-    return f"{_BEGIN}{''.join(map(''.join, _settings()))}{_REST}"
+def example(handlers: Iterable[str]) -> str:
+    """Return the example: runs print their messages, and everything else is commented out.
+
+    Args:
+        handlers: The table of each type of handler, as TOML; the configuration does not know the types itself.
+    """
+    tables = (re.sub(r"(?m)^(?=.)", "#", f"{table.strip()}\n\n") for table in handlers)
+    return f"{_BEGIN}{''.join(map(''.join, _settings()))}{_HANDLERS}{''.join(tables)}{_END}"
 
 
 def _settings() -> Iterator[tuple[str, str]]:

@@ -1,6 +1,8 @@
 """Handlers: each sends messages to one destination, and is a module or package of its own.
 
-A handler's module is loaded when the handler is first named, and its client library when it first sends.
+A handler's module is loaded when the handler is first named, and its client library when it first sends. A new
+handler is an import for type checkers, a row in ``_HANDLERS`` and a name in ``__all__`` here; tests name what is
+missing elsewhere.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from supervisor._lazy import loads
 from supervisor._models.values import MessageHandler
-from supervisor.message_handlers._registry import MODULES
 
 if TYPE_CHECKING:
     from supervisor.message_handlers._apprise import AppriseHandler
@@ -31,7 +32,18 @@ __all__ = [
     "WebhookHandler",
 ]
 
-__getattr__ = loads(__name__, MODULES)
+# The scheme, which configuration files call the type; the class; its module.
+_HANDLERS = (
+    ("apprise", "AppriseHandler", "_apprise"),
+    ("console", "ConsoleHandler", "_console"),
+    ("email", "EmailHandler", "_email.handler"),
+    ("healthchecks", "HealthchecksHandler", "_healthchecks"),
+    ("sendgrid", "SendGridHandler", "_sendgrid.handler"),
+    ("slack", "SlackHandler", "_slack.handler"),
+    ("webhook", "WebhookHandler", "_webhook"),
+)
+
+__getattr__ = loads(__name__, {name: module for _, name, module in _HANDLERS})
 
 
 def __dir__() -> list[str]:

@@ -48,6 +48,14 @@ def _looks_like_urls(handler: object, field: attrs.Attribute[Any], value: tuple[
             raise _validation.setting_error(handler, field, "URLs as apprise has them, like ntfy://topic", url)
 
 
+EXAMPLE = """\
+[handlers.phone]
+type = "apprise"
+urls = [{ env = "APPRISE_URL" }]
+"""
+"""The table of this handler in the file that ``supervisor config init`` writes."""
+
+
 @attrs.define(kw_only=True, eq=False)
 class AppriseHandler:
     """Sends messages to services that are named by URLs, which https://github.com/caronc/apprise/wiki describes.

@@ -58,6 +58,14 @@ def _slug(handler: object, field: attrs.Attribute[Any], value: str | None) -> No
         raise _validation.setting_error(handler, field, "a slug of a-z, 0-9, hyphens and underscores", value)
 
 
+EXAMPLE = """\
+[handlers.check]
+type = "healthchecks"
+ping_url = { env = "HEALTHCHECKS_PING_URL" }
+"""
+"""The table of this handler in the file that ``supervisor config init`` writes."""
+
+
 @attrs.define(kw_only=True, eq=False)
 class HealthchecksHandler:
     """Pings a check: start, success and fail change its state, all else is put into its log.

@@ -1,32 +1,25 @@
 """The handlers of this package and of others, found by a scheme: a short word for use in configuration files.
 
-A new handler of this package is a line in ``_HANDLERS``, and for type checkers an import and a name in ``__all__`` of
-the package.
+Those of this package stand in its ``__init__.py``.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from supervisor import message_handlers
 from supervisor.errors import ConfigurationError
+from supervisor.message_handlers import _HANDLERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 GROUP = "supervisor.message_handlers"
 """The group of entry points in which other packages offer handlers; an entry's name is the scheme."""
 
-_HANDLERS = (
-    ("apprise", "AppriseHandler", "_apprise"),
-    ("console", "ConsoleHandler", "_console"),
-    ("email", "EmailHandler", "_email.handler"),
-    ("healthchecks", "HealthchecksHandler", "_healthchecks"),
-    ("sendgrid", "SendGridHandler", "_sendgrid.handler"),
-    ("slack", "SlackHandler", "_slack.handler"),
-    ("webhook", "WebhookHandler", "_webhook"),
-)
 BUILT_IN = {scheme: name for scheme, name, _ in _HANDLERS}
 """The classes of this package by scheme."""
-MODULES = {name: module for _, name, module in _HANDLERS}
-"""The modules of this package by class."""
 
 
 def handler_class(scheme: str) -> Any:
@@ -40,8 +33,7 @@ def handler_class(scheme: str) -> Any:
         ConfigurationError: There is no such scheme (the text lists those that exist), or its handler cannot be loaded.
     """
     if scheme in BUILT_IN:
-        name = BUILT_IN[scheme]
-        return getattr(import_module(f"supervisor.message_handlers.{MODULES[name]}"), name)
+        return getattr(message_handlers, BUILT_IN[scheme])
     from importlib.metadata import entry_points
 
     offered = entry_points(group=GROUP)
@@ -52,6 +44,14 @@ def handler_class(scheme: str) -> Any:
         return entry.load()
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"the handler of type {scheme!r} ({entry.value}) cannot be loaded: {error}") from error
+
+
+def examples() -> Iterator[str]:
+    """Yield the table of each handler of this package that needs one, for the configuration's template."""
+    for _, _, module in _HANDLERS:
+        example = getattr(import_module(f"{message_handlers.__name__}.{module}"), "EXAMPLE", None)
+        if example is not None:
+            yield example
 
 
 def _unknown(scheme: str, known: list[str]) -> ConfigurationError:

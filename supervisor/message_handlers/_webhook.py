@@ -43,6 +43,15 @@ def _is_one_line(text: str) -> bool:
     return all((" " <= c <= "~" or "\xa0" <= c <= "\xff" or c == "\t") for c in text)
 
 
+EXAMPLE = """\
+[handlers.hook]
+type = "webhook"
+url = "https://example.com/supervisor"
+secret = { env = "WEBHOOK_SECRET" }
+"""
+"""The table of this handler in the file that ``supervisor config init`` writes."""
+
+
 @attrs.define(kw_only=True, eq=False)
 class WebhookHandler:
     """Sends each message as one JSON document, by POST.

@@ -14,6 +14,7 @@ from journalled import document, invoke, is_harmless
 
 from supervisor._config.active import load
 from supervisor._config.template import example
+from supervisor.message_handlers._registry import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,7 +163,7 @@ def test_init_writes_a_first_file_for_its_owner_alone(nowhere: Path, tmp_path: P
         ("folder",): nowhere / "folder" / "supervisor.toml",
         ("--user",): tmp_path / "home" / "config" / "supervisor" / "supervisor.toml",
     }.get(tuple(where), nowhere / where[-1] if where else nowhere)
-    assert expected.read_text("utf-8") == example()
+    assert expected.read_text("utf-8") == example(examples())
     assert tomllib.loads(expected.read_text("utf-8"))
     assert load(nowhere, {"SUPERVISOR_CONFIG": str(expected)}).problems == ()
     if sys.platform != "win32":
@@ -179,7 +180,7 @@ def test_init_never_overwrites_unless_told(nowhere: Path) -> None:
     assert "--force" in result.stderr
     assert path.read_text() == "mine"
     assert invoke("config", "init", "--force").exit_code == 0
-    assert path.read_text("utf-8") == example()
+    assert path.read_text("utf-8") == example(examples())
     if sys.platform != "win32":
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [each.name for each in nowhere.iterdir()] == ["supervisor.toml"]

@@ -13,7 +13,7 @@ from supervisor._config.handler_specs import build
 from supervisor._config.setting_checks import FIELDS
 from supervisor._config.shown_values import ConfiguredValue, masked
 from supervisor._config.template import example
-from supervisor.message_handlers._registry import BUILT_IN, handler_class
+from supervisor.message_handlers._registry import BUILT_IN, examples, handler_class
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,12 +86,12 @@ def test_nothing_is_shown_of_nothing(machine: Machine) -> None:
 
 def uncommented() -> str:
     """Return the example with all that is commented out in force."""
-    return re.sub(r"(?m)^#(?=[\w\[\"])", "", example())
+    return re.sub(r"(?m)^#(?=[\w\[\"])", "", example(examples()))
 
 
 def test_the_example_is_a_configuration(machine: Machine) -> None:
     """The file that ``config init`` writes loads without a problem, and lets runs print their messages."""
-    configuration = machine.load(example())
+    configuration = machine.load(example(examples()))
     assert plain(configuration.checked()) == {"defaults": {"handlers": ("console",)}, "runs": {}}
     assert not configuration.warnings
 
@@ -101,9 +101,11 @@ def test_all_of_the_example_is_right(machine: Machine) -> None:
     configuration = machine.load(uncommented()).checked()
     assert {name for name in FIELDS if f"\n{name} = " in uncommented()} == set(configuration.settings)
     assert set(FIELDS) >= set(configuration.settings)
-    made = [build(each, handler_class, SECRETS) for each in configuration.handlers.values()]
+    secrets = dict.fromkeys(re.findall(r'env = "(\w+)"', example(examples())), "https://127.0.0.1/x") | SECRETS
+    made = [build(each, handler_class, secrets) for each in configuration.handlers.values()]
     assert [each.name for each in made] == list(configuration.handlers)
-    assert {each.type for each in configuration.handlers.values()} == BUILT_IN.keys() - {"console"}
+    missing = BUILT_IN.keys() - {"console"} - {each.type for each in configuration.handlers.values()}
+    assert not missing, f"the module of the handler {', '.join(sorted(missing))} has no EXAMPLE of its table"
     assert machine.load(SUPERVISOR_PROFILE="development").for_run("nightly parcels")["handlers"] == ("console",)
     machine.file.chmod(0o644)
     assert not machine.load().warnings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,6 +19,7 @@ from supervisor._cli.exec.options import OPTIONS
 from supervisor._cli.main import main
 from supervisor._models import values
 from supervisor.message_handlers import _webhook
+from supervisor.message_handlers._registry import BUILT_IN, examples, handler_class
 from supervisor.testing import RecordingHandler
 
 if TYPE_CHECKING:
@@ -84,21 +86,22 @@ def test_a_table_has_the_right_defaults(title: str, kind: type) -> None:
             assert type(value) is type(defaults[name]) or isinstance(value, str), name
 
 
-@pytest.mark.parametrize("handler", HANDLERS, ids=lambda each: each.__name__)
-def test_defaults_that_a_handler_makes(handler: type, tmp_path: Any) -> None:
-    """Names that a handler gives itself are those of its table."""
-    cell = rows(handler.__name__)["name"]
-    made = {
-        "AppriseHandler": {"urls": "ntfy://x"},
-        "ConsoleHandler": {},
-        "EmailHandler": {"smtp_server": "x", "from_address": "a@x.org", "to_addresses": "b@x.org"},
-        "HealthchecksHandler": {"uuid": "0b29c3a7-9a0b-4b0c-8a2b-3f0f5d0c1e2f"},
-        "SendGridHandler": {"api_key": "x", "from_address": "a@x.org", "to_addresses": "b@x.org"},
-        "SlackHandler": {"webhook_url": "https://hooks.slack.com/x"},
-        "WebhookHandler": {"url": "https://x.org"},
-    }[handler.__name__]
-    name = handler(**made).name
+@pytest.mark.parametrize("scheme", BUILT_IN)
+def test_defaults_that_a_handler_makes(scheme: str) -> None:
+    """Names that a handler gives itself are those of its table; it is made as the configuration's template shows."""
+    cell = rows(BUILT_IN[scheme])["name"]
+    tables = tomllib.loads("".join(examples()))["handlers"].values()
+    (options,) = [each for each in tables if each["type"] == scheme] or [{"type": scheme}]
+    given = {name: _without_references(value) for name, value in options.items() if name != "type"}
+    name = handler_class(scheme)(**given).name
     assert re.sub(r'[`"]', "", cell).split(",")[0].split(" and ")[0].removesuffix(":") in name
+
+
+def _without_references(value: Any) -> Any:
+    """Return an option with a URL, which does as any secret, in the place of each reference to one."""
+    if isinstance(value, list):
+        return [_without_references(each) for each in value]
+    return "https://127.0.0.1/x" if isinstance(value, dict) and "env" in value else value
 
 
 def test_every_public_name_stands_in_the_table_of_names() -> None:

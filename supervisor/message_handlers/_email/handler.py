@@ -35,6 +35,19 @@ def _yes_or_no(handler: object, field: _validation.Field, value: object) -> None
         raise _validation.setting_error(handler, field, "True or False", value)
 
 
+EXAMPLE = """\
+[handlers.ops]
+type = "email"
+smtp_server = "smtp.example.com"
+username = "gis@example.com"
+password = { env = "SMTP_PASSWORD" }
+from_address = "gis@example.com"
+to_addresses = ["ops@example.com"]
+prefix = "[gis] "
+"""
+"""The table of this handler in the file that ``supervisor config init`` writes."""
+
+
 @attrs.define(kw_only=True, eq=False)
 class EmailHandler:
     """Sends messages as e-mail, as text and as HTML, through an SMTP server.

@@ -23,6 +23,16 @@ _ACCEPTED = 202
 _IN_MEMORY_BYTES = 4_000_000
 
 
+EXAMPLE = """\
+[handlers.mail]
+type = "sendgrid"
+api_key = { env = "SENDGRID_API_KEY" }
+from_address = "gis@example.com"
+to_addresses = ["ops@example.com"]
+"""
+"""The table of this handler in the file that ``supervisor config init`` writes."""
+
+
 @attrs.define(kw_only=True, eq=False)
 class SendGridHandler:
     """Sends messages as e-mail, as text and as HTML, through SendGrid's v3 Web API by the ``sendgrid`` library.

@@ -22,6 +22,14 @@ def _stripped(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
+EXAMPLE = """\
+[handlers.chat]
+type = "slack"
+webhook_url = { env = "SLACK_WEBHOOK_URL" }
+"""
+"""The table of this handler in the file that ``supervisor config init`` writes."""
+
+
 @attrs.define(kw_only=True, eq=False)
 class SlackHandler:
     """Sends messages to a Slack channel, either through an incoming webhook or with a bot's token.
