@@ -197,7 +197,7 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 class _Handing(threading.local):
-    """The record that this thread hands on, so that it is written once though our wrapper may be called twice for it."""
+    """The record that this thread hands on: it is written once, even if our wrapper is called twice for it."""
 
     record: logging.LogRecord | None = None
 
