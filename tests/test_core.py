@@ -13,7 +13,7 @@ import pytest
 from scripts import PACKAGE, PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
-CORE_HANDLERS = {"__init__.py", "_registry.py", "_validation.py", "_console.py", "_email"}
+CORE_HANDLERS = {"__init__.py", "_registry.py", "_validation.py", "_bounded_reader.py", "_console.py", "_email"}
 AROUND = (
     *("__main__.py", "demo.py", "plugins.py", "_cli", "_config"),
     *(
