@@ -42,7 +42,36 @@ def _handlers(value: MessageHandler | str | Iterable[MessageHandler | str] | Non
         if isinstance(handler, type) or not callable(getattr(handler, "send_message", None)):
             hint = "an instance, not the class" if isinstance(handler, type) else "an object with send_message(details)"
             raise ConfigurationError(f"handlers[{index}] must be {hint}, got {handler!r}")
+        if fault := _fault_of(handler.send_message):
+            raise ConfigurationError(f"handlers[{index}]: send_message of {type(handler).__qualname__} {fault}")
     return handlers
+
+
+def _fault_of(send_message: Callable[..., object]) -> str:
+    """Return why a ``send_message`` could never send, "" if nothing is wrong with it."""
+    function = getattr(send_message, "__func__", None)
+    return _fault_of_method(function) if function is not None else _fault_of_function(send_message, is_bound=False)
+
+
+@lru_cache(maxsize=256)  # settings are built for each run
+def _fault_of_method(function: Callable[..., object]) -> str:
+    return _fault_of_function(function, is_bound=True)
+
+
+def _fault_of_function(function: Callable[..., object], *, is_bound: bool) -> str:
+    import inspect  # loaded by attrs
+
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return "contains yield, so calling it sends nothing; write it without"
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)  # a decorator may give more arguments
+    except (TypeError, ValueError):  # some functions written in C
+        return ""
+    try:
+        signature.bind(*(None,) * (2 if is_bound else 1))
+    except TypeError:
+        return f"must take one argument, the message; its signature is {signature}"
+    return ""
 
 
 def _kinds(value: str | Iterable[str] | None) -> frozenset[Kind]:

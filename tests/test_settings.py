@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import pydoc
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import attrs
 import pytest
@@ -18,7 +21,7 @@ from supervisor._settings import ALWAYS_REPORTED, Settings, settings_from
 from supervisor.models import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 ENTRANCES: dict[str, Callable[..., Any]] = {
     "supervise": supervise,
@@ -36,6 +39,36 @@ class ClassNotInstance:
         """Do nothing."""
 
 
+class TakesNothing:
+    """Has a ``send_message`` that cannot take the message."""
+
+    def send_message(self) -> None:
+        """Do nothing."""
+
+
+class TakesTooMuch:
+    """Has a ``send_message`` that needs more than the message."""
+
+    def send_message(self, details: object, channel: str) -> None:
+        """Do nothing."""
+
+
+class Yields:
+    """Has a ``send_message`` that is a generator: calling it does nothing."""
+
+    def send_message(self, details: object) -> Iterator[object]:
+        """Do nothing."""
+        yield details
+
+
+class YieldsLater:
+    """Has a ``send_message`` that is an asynchronous generator."""
+
+    async def send_message(self, details: object) -> AsyncIterator[object]:
+        """Do nothing."""
+        yield details
+
+
 @pytest.mark.parametrize("entrance", ENTRANCES.values(), ids=ENTRANCES)
 @pytest.mark.parametrize(
     ("wrong", "subject", "remedy"),
@@ -47,6 +80,10 @@ class ClassNotInstance:
         ({"handlers": ClassNotInstance}, "handlers", "objects"),
         ({"handlers": [ClassNotInstance]}, "handlers[0]", "an instance, not the class"),
         ({"handlers": [Recorder(), object()]}, "handlers[1]", "send_message"),
+        ({"handlers": [TakesNothing()]}, "handlers[0]", "must take one argument"),
+        ({"handlers": [Recorder(), TakesTooMuch()]}, "handlers[1]", "channel: 'str'"),
+        ({"handlers": [Yields()]}, "handlers[0]", "contains yield"),
+        ({"handlers": [YieldsLater()]}, "handlers[0]", "contains yield"),
         ({"logger": 5}, "logger", "logging.Logger or the name of one"),
         ({"log_path": 5}, "log_path", "a path"),
         ({"report_on": "fiasco"}, "report_on", "the kinds are start, progress, notice, success, failure"),
@@ -264,3 +301,32 @@ def test_methods_of_supervisor_show_the_settings(method: str) -> None:
     names = [field.name for field in settable()]
     assert list(inspect.signature(getattr(Supervisor(), method)).parameters) == names
     assert list(inspect.signature(getattr(Supervisor, method)).parameters) == ["self", *names]
+
+
+def test_any_send_message_that_can_take_a_message_is_accepted() -> None:
+    """Functions, partials, static methods, decorated methods, mocks and what C has written are handlers' methods."""
+
+    class Decorated:
+        @functools.lru_cache  # noqa: B019 - any decorator will do
+        def send_message(self, details: object, more: str = "") -> None:
+            """Do nothing."""
+
+    class Static:
+        @staticmethod
+        def send_message(*details: object) -> None:
+            """Do nothing."""
+
+    told: list[object] = []
+    function = SimpleNamespace(send_message=lambda details: None)
+    partial = SimpleNamespace(send_message=functools.partial(print, "told", sep=""))
+    in_c = SimpleNamespace(send_message=told.append)
+    for handler in (Decorated(), Static(), function, partial, in_c, mock.Mock(kinds=None), mock.AsyncMock(kinds=None)):
+        assert supervise("night", handlers=handler, journal=False).settings.handlers == (handler,)
+
+
+def test_a_handler_that_is_added_later_is_checked_too() -> None:
+    """add_message_handler refuses what cannot send."""
+    with pytest.raises(ConfigurationError, match="must take one argument"):
+        Supervisor().add_message_handler(TakesNothing())  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="an instance, not the class"):
+        Supervisor().add_message_handler(ClassNotInstance)  # type: ignore[arg-type]

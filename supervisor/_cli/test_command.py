@@ -133,18 +133,18 @@ class _HandlerTest:
         return self._result(faults=(f"it did not come to an end within {duration(deadline_s)}",))
 
     def _try(self) -> None:
-        handler = self._built.handler
+        from supervisor._delivery.handler_call import HandlerCall
+
+        call = HandlerCall(self._built.handler)
         try:
-            handler.send_message(test_message(self._built))
+            call.send(test_message(self._built))
         except DeliveryError as error:
             self._ended = self._result(faults=(str(error),), remedy=remedy_for(error))
         except BaseException as error:  # noqa: BLE001 - the handler's boundary: its class may be from another package
             self._ended = self._result(faults=(error_text(error),), remedy=remedy_for(error))
         else:
             self._ended = self._result(took_s=monotonic() - self._began_s)
-        close = getattr(handler, "close", None)
-        if callable(close):
-            close()
+        call.close()
 
     def _result(self, **facts: Any) -> TestResult:
         return TestResult(name=self.name, type=self._built.type, **facts)

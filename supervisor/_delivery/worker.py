@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from supervisor import _log
 from supervisor._attachments.names import redacting_with
+from supervisor._delivery.handler_call import HandlerCall
 from supervisor._delivery.job import GIVE_UP_AFTER, Job, retry_delay_s
 from supervisor._delivery.pool import mark_worker_thread
 from supervisor._exceptions import safe_text
@@ -54,6 +55,7 @@ class Worker:
         self.users = 0
         self.is_clearing = False
         self._handler = handler
+        self._call = HandlerCall(handler)
         self._pool = pool
         self._outbox: Outbox | None = None
         self._redactor_of_left: Callable[[], Redactor] | None = None
@@ -122,12 +124,10 @@ class Worker:
         self._thread = None
 
     def _close(self) -> None:
-        close = getattr(self._handler, "close", None)
-        if callable(close):
-            try:
-                close()
-            except Exception:  # noqa: BLE001 - the handler's boundary: a connection that cannot be closed harms nobody
-                _log.info("%s did not close", self.name)
+        try:
+            self._call.close()
+        except Exception:  # noqa: BLE001 - the handler's boundary: a connection that cannot be closed harms nobody
+            _log.info("%s did not close", self.name)
 
     # What is sent next
 
@@ -204,7 +204,7 @@ class Worker:
             with redacting_with(self._redactor_of(job)):
                 from supervisor._messages.builder import with_delay_note
 
-                self._handler.send_message(with_delay_note(job.delivery.message, datetime.now(UTC)))
+                self._call.send(with_delay_note(job.delivery.message, datetime.now(UTC)))
         except DeliveryError as error:
             self._failed(job, error)
         except BaseException as error:  # noqa: BLE001 - the handler's boundary: whatever it raises, the next one goes on

@@ -20,6 +20,8 @@ import supervisor._models as models
 from supervisor._models.kinds import DeliveryState, Kind, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from supervisor._models.parts import MessagePart
 
 __all__ = [
@@ -308,8 +310,8 @@ class MessageHandler(Protocol):
     kinds of messages that it wants; without it, the run decides) and ``close()``.
     """
 
-    def send_message(self, details: MessageDetails, /) -> None:
-        """Send one message; return when the destination has accepted it.
+    def send_message(self, details: MessageDetails, /) -> Awaitable[None] | None:
+        """Send one message; return when the destination has accepted it. A coroutine is awaited.
 
         Raises:
             DeliveryError: It was not accepted. Any other exception is treated as a temporary failure.

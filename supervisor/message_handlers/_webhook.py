@@ -198,7 +198,7 @@ class WebhookHandler:
         elif text := response.redirect_note(secrets) or response.body_line(secrets):
             reason += f": {text}"
         if response.status in LOGIN_STATUSES:
-            reason += "; check the credentials in url and headers, and the secret"
+            reason += " (check the credentials in url and headers, and the secret)"
         return DeliveryError(reason, permanent=not response.is_temporary, retry_after_s=response.retry_after_s)
 
 
