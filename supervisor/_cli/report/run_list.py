@@ -272,7 +272,7 @@ class RunList:
         return [each for name, value in shown for each in (self._texts.text(name), value)]
 
     def _error(self, run: RunRecord) -> int | None:
-        """Return where an error stands in the list of errors: equal ones share a place, the last ones lack their text."""
+        """Return where an error stands in the list of errors; equal ones share a place, the last lack their text."""
         stored = run.stored_error
         if stored is None:
             return None
