@@ -145,9 +145,8 @@ def _journal(configuration: Configuration) -> Store | None:
 
     runtime = default_runtime()
     directory = runtime.state_directory()
-    if not Path(directory, FILE_NAME).exists() and not any(
-        each.get("schedule") for each in configuration.runs.values()
-    ):
+    is_to_come = not Path(directory, FILE_NAME).exists() and (directory.is_dir() or not directory.exists())
+    if is_to_come and not any(each.get("schedule") for each in configuration.runs.values()):
         return None
     return open_journal(directory, clock=runtime.clock, **limits())
 

@@ -439,6 +439,15 @@ def test_a_journal_that_cannot_be_used_ends_with_2(machine: Machine, hook: Hook)
     assert hook.paths == ["/ping/me/fail"]
 
 
+def test_a_file_in_the_place_of_the_state_directory_is_no_empty_journal(machine: Machine) -> None:
+    """Where no schedule is configured either, a mistaken SUPERVISOR_STATE ends with 2, not with "all is well"."""
+    blocked = machine.folder / "file"
+    blocked.touch()
+    done = machine.check(env={"SUPERVISOR_STATE": str(blocked)})
+    assert done.returncode == 2
+    assert "journal" in done.stderr
+
+
 def test_no_journal_yet(machine: Machine) -> None:
     """Where no script has run and none should, it says so, creates nothing, and ends well."""
     done = machine.check()
