@@ -293,7 +293,7 @@ def wait_until(is_so: Any) -> None:
 
 @posix
 def test_a_check_that_is_killed_before_its_commit_has_told_nothing(machine: Machine, hook: Hook) -> None:
-    """Killed after it noted the finding and before its commit, it leaves all to the next check."""
+    """Killed after it noted the alert and before its commit, it leaves all to the next check."""
     killed(machine)
     before = textwrap.dedent("""
         import os, signal
@@ -332,7 +332,7 @@ def test_a_check_that_is_killed_after_its_commit_has_told_it(machine: Machine, h
 
 @posix
 def test_a_server_that_is_down_loses_nothing(machine: Machine, hook: Hook) -> None:
-    """The message of a finding waits while its server is down; a later check delivers it, and tells nothing twice."""
+    """The message of an alert waits while its server is down; a later check delivers it, and reports nothing twice."""
     killed(machine)
     hook.status = 503
     done = machine.check()  # it does not wait for what the server wants to have later
@@ -363,7 +363,7 @@ def test_what_is_not_to_be_delivered_waits(machine: Machine, hook: Hook) -> None
 
 @posix
 def test_without_handlers_it_is_printed_once(machine: Machine) -> None:
-    """Where nobody is configured a finding is printed, even by a quiet check, so that cron mails it: once."""
+    """Where nobody is configured an alert is printed, even by a quiet check, so that cron mails it: once."""
     machine.configure("", with_hook=False)
     killed(machine)
     done = machine.check("--quiet")

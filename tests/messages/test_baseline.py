@@ -162,7 +162,7 @@ def test_a_number_that_stands_out_is_named_up_front() -> None:
 
 
 def test_a_duration_that_stands_out_is_named() -> None:
-    """A run that takes far longer than usual says so; with several findings, two are named and the rest counted."""
+    """A run that takes far longer than usual says so; with several anomalies, two are named and the rest counted."""
     details = summary({}, *NIGHTS, duration_s=2460.0)
     assert details.subject == "parcels succeeded on gis-01, but it took 41 min"
     assert "It took 41 min, usually 7 min" in details.message

@@ -371,7 +371,7 @@ def test_who_only_the_script_can_tell_hears_it_from_the_script(machine: Machine,
 
 
 def test_the_end_is_owed_until_all_have_heard_of_it(machine: Machine) -> None:
-    """A finding is over when the last who heard of it has heard of its end, and each claim is good once."""
+    """An alert is over when the last handler that was notified of it is notified of its end; each claim is good once."""
     run_id = machine.start(max_duration_s=MINUTE)
     assert machine.journal.open_alert(Kind.OVERDUE, run_id)
     machine.journal.await_recovery(Kind.OVERDUE, run_id, ["a", "b"])
@@ -701,7 +701,7 @@ def test_of_many_checks_at_once_one_tells(machine: Machine, state: Path) -> None
 
 
 def test_a_check_that_lags_behind_tells_nothing_stale(machine: Machine) -> None:
-    """What changed after a check had looked counts: a script that started meanwhile, a finding told and over."""
+    """What changed after a check had looked counts: a script that started meanwhile, an alert that was reported and is over."""
     machine.now = TWO
     machine.run(schedule=NIGHTLY)
     machine.goes_on(2 * DAY)
@@ -752,7 +752,7 @@ class Down(Recorder):
 
 
 def test_a_server_that_is_down_loses_nothing(machine: Machine) -> None:
-    """The finding is told, its message waits, and a later check delivers it without telling it anew."""
+    """The alert is reported, its message waits, and a later check delivers it without reporting it anew."""
     machine.now = time.time()  # what is older than a week is given up
     down = Down()
     machine.handlers = [down]
@@ -873,7 +873,7 @@ def test_a_journal_of_the_first_version_is_brought_up(state: Path) -> None:
 
 
 def test_a_finding_of_before_is_kept(state: Path) -> None:
-    """What was told before findings were counted is told to be over as it was then: to all."""
+    """Of an alert from before notifications were counted, the recovery is reported as it was then: to all."""
     with closing(sqlite3.connect(state / FILE_NAME, isolation_level=None)) as connection:
         schema.migrate(connection, schema.MIGRATIONS[:2])
         connection.execute(
@@ -914,7 +914,7 @@ def test_old_findings_are_forgotten(machine: Machine) -> None:
 
 
 def test_each_claim_is_one_commit_with_its_message(machine: Machine, recorder: Recorder) -> None:
-    """When the message cannot be stored, the finding is not noted either, and the next check tells it."""
+    """When the message cannot be stored, the alert is not noted either, and the next check reports it."""
     machine.handlers = [recorder]
     machine.start()
     machine.kill()

@@ -262,7 +262,7 @@ def test_each_died_run_is_told_once(state: Path) -> None:
 
 
 def test_a_kill_between_marking_and_telling_loses_neither(state: Path) -> None:
-    """When the teller of a died run is killed before its message is stored, the next one tells it."""
+    """When the process that reports a died run is killed before its message is stored, the next one reports it."""
     gone = Process(hostname(), 2**22 + 1, this_process().started)
     journal = Journal(state, this=lambda: gone)
     journal.start_run(started("a"))
@@ -274,9 +274,9 @@ def test_a_kill_between_marking_and_telling_loses_neither(state: Path) -> None:
         "    assert journal.mark_died('a')\n"
         "    os._exit(9)\n"
     )
-    teller = python(code, state)
-    teller.communicate(timeout=PATIENCE_S)
-    assert teller.returncode == 9
+    reporting = python(code, state)
+    reporting.communicate(timeout=PATIENCE_S)
+    assert reporting.returncode == 9
     journal = open_journal(state)
     with journal.one_commit():
         assert journal.mark_died("a")
