@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import os
 import signal
@@ -328,3 +329,19 @@ def test_allow_loads_and_does_nothing(tmp_path: Path, state: Path) -> None:
     """
     assert run(tmp_path, body).stdout == "[]\n"
     assert not (state / "locks").exists()
+
+
+def test_the_recovery_from_a_refusal_is_told_once_and_by_a_later_run(recorder: Recorder) -> None:
+    """The run that was under way has not failed before: the next one that succeeds tells the recovery, no other."""
+
+    def is_refused() -> None:
+        with pytest.raises(OverlapError), supervise("night", handlers=[recorder], overlap="fail"):
+            pass
+
+    with supervise("night", handlers=[recorder], overlap="fail"):
+        contextvars.Context().run(is_refused)  # outside of the run, as another process is
+    assert recorder.told == ["failure"]
+    for _ in range(2):
+        with supervise("night", handlers=[recorder], overlap="fail"):
+            pass
+    assert recorder.told == ["failure", "recovery"]

@@ -156,7 +156,8 @@ class RunQueries(JournalPart):
         from supervisor._store.records import Streak
 
         count, since = 0, None
-        for outcome, started_at, run_id in self._outcomes_from_newest(name):
+        below = self._key_of(storable(name), before)  # one that started later is for the next run to recover from
+        for outcome, started_at, run_id in self._outcomes_from_newest(name, below):
             if run_id == before:
                 continue
             if outcome == Outcome.SUCCESS:
@@ -165,15 +166,15 @@ class RunQueries(JournalPart):
                 count, since = count + 1, started_at
         return Streak(count, instant(since))
 
-    def _outcomes_from_newest(self, name: str) -> Iterator[tuple[str | None, float, str]]:
+    def _outcomes_from_newest(self, name: str, below: int) -> Iterator[tuple[str | None, float, str]]:
         """Read in growing steps: mostly the newest run decides, but a streak may be long."""
-        below = _NEWEST_KEY
         for limit in chain((2, 20), iter(lambda: 500, None)):
             rows = self._database.rows(_OUTCOMES, (storable(name), below, limit))
-            for outcome, started_at, run_id, below in rows:  # noqa: B007 - the last key is where the next step begins
+            for outcome, started_at, run_id, _ in rows:
                 yield outcome, started_at, run_id
             if len(rows) < limit:
                 return
+            below = rows[-1][-1]
 
     def repeats(self, name: str, fingerprint: str) -> Repeats:
         """Return when people were last notified of an equal failure, and how many were held back since."""

@@ -43,7 +43,7 @@ UPDATE run SET outcome = ?, ended_at = ?, duration_s = ?, fingerprint = ?, exit_
 WHERE key = ? AND id = ?
 """
 
-_LAST_OUTCOME = "SELECT outcome FROM run WHERE name = ? AND outcome IS NOT NULL ORDER BY key DESC LIMIT 1"
+_LAST_OUTCOME = "SELECT outcome FROM run WHERE name = ? AND key < ? AND outcome IS NOT NULL ORDER BY key DESC LIMIT 1"
 _IS_ANY_UNENDED = "SELECT 1 FROM run WHERE outcome IS NULL AND name = ? LIMIT 1"
 _UNENDED = "SELECT key, started_at, progress_at FROM run WHERE outcome IS NULL AND id = ?"
 _KEY_AND_OUTCOME = "SELECT key, outcome FROM run WHERE id = ? ORDER BY key DESC LIMIT 1"
@@ -145,7 +145,7 @@ class RunStore(RunQueries):
         row = _end_row(end)
         with self._database.write(single=not asks) as connection:
             if asks and end.outcome is Outcome.SUCCESS:
-                is_recovery = _last_outcome(connection, run.name) != Outcome.SUCCESS
+                is_recovery = _last_outcome(connection, run.name, key) != Outcome.SUCCESS
             if not self._database.retry_while_busy(connection.execute, _END, (*row, key, storable(run_id))).rowcount:
                 # It is another file than the run started in: that one was moved away or removed meanwhile.
                 with self._database.write():
@@ -277,9 +277,9 @@ def _merge(connection: sqlite3.Connection, started: Sequence[Any], ended: Sequen
         connection.execute(_END, (*ended, key, run_id))
 
 
-def _last_outcome(connection: sqlite3.Connection, name: str) -> str:
-    """Return how the newest run of a name ended that has ended; without one, as if it had ended well."""
-    row = connection.execute(_LAST_OUTCOME, (storable(name),)).fetchone()
+def _last_outcome(connection: sqlite3.Connection, name: str, below: int) -> str:
+    """Return how the last run of a name ended that started before one; without any, as if it had ended well."""
+    row = connection.execute(_LAST_OUTCOME, (storable(name), below)).fetchone()
     return row[0] if row is not None else Outcome.SUCCESS
 
 
