@@ -371,7 +371,7 @@ def test_who_only_the_script_can_tell_hears_it_from_the_script(machine: Machine,
 
 
 def test_the_end_is_owed_until_all_have_heard_of_it(machine: Machine) -> None:
-    """An alert is over when the last handler that was notified of it is notified of its end; each claim is good once."""
+    """An alert is over when the last handler notified of it is notified of its end; each claim is good once."""
     run_id = machine.start(max_duration_s=MINUTE)
     assert machine.journal.open_alert(Kind.OVERDUE, run_id)
     machine.journal.await_recovery(Kind.OVERDUE, run_id, ["a", "b"])
@@ -701,7 +701,7 @@ def test_of_many_checks_at_once_one_tells(machine: Machine, state: Path) -> None
 
 
 def test_a_check_that_lags_behind_tells_nothing_stale(machine: Machine) -> None:
-    """What changed after a check had looked counts: a script that started meanwhile, an alert that was reported and is over."""
+    """What changed after a check had looked counts: a script that started meanwhile, an alert reported and over."""
     machine.now = TWO
     machine.run(schedule=NIGHTLY)
     machine.goes_on(2 * DAY)
