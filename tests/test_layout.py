@@ -62,6 +62,7 @@ COVERED_BY = {
     "_run/interrupts.py": "run/test_watchdog_runs.py",
     "_run/signatures.py": "run/test_wrapping.py",
     "_run/state.py": "run/test_run_handle.py",
+    "_store/memory_attachments.py": "attachments/test_originals.py",
     "_store/records.py": "store/sqlite/test_runs.py",
     "_store/sqlite/alert_log.py": "cli/check/test_checker.py",
     "_store/sqlite/end_notes.py": "run/test_recorder.py",

@@ -188,7 +188,7 @@ _JUNCTION = 0xA0000003  # the reparse tag of Windows' directory junctions, which
 
 
 @attrs.frozen
-class _Entry:
+class Entry:
     """Something found in a directory: a directory, a file to read, or something to leave out, with the reason."""
 
     name: str
@@ -232,10 +232,10 @@ def zip_directory(directory: Path, name: str, output: BinaryIO, *, limit_bytes: 
                 left_out.append(f"{_text.one_line(entry.name)} ({trouble})")
     if limit_bytes is not None and output.tell() > limit_bytes:
         raise TooBigError
-    return _omission_note(left_out)
+    return omission_note(left_out)
 
 
-def walk(directory: Path, name: str) -> Iterator[_Entry]:
+def walk(directory: Path, name: str) -> Iterator[Entry]:
     """Yield a directory and everything in it, in a stable order, as entries of an archive.
 
     Args:
@@ -246,7 +246,7 @@ def walk(directory: Path, name: str) -> Iterator[_Entry]:
         UnreadableError: The directory does not exist, or holds more than 20,000 files and folders.
     """
     root = Path(os.path.realpath(directory))
-    folders = [_Entry(name, directory, is_directory=True, mtime=stat_readable(directory).st_mtime)]
+    folders = [Entry(name, directory, is_directory=True, mtime=stat_readable(directory).st_mtime)]
     taken: dict[str, int] = {}
     count = 0
     while folders:
@@ -267,12 +267,12 @@ def directory_size_bytes(directory: Path) -> int:
     return sum(entry.size_bytes for entry in walk(directory, ""))
 
 
-def _entries(folder: _Entry, root: Path, taken: dict[str, int]) -> Iterator[_Entry]:
+def _entries(folder: Entry, root: Path, taken: dict[str, int]) -> Iterator[Entry]:
     try:
         with os.scandir(folder.path) as found:
             inside = sorted(islice(found, ZIP_ENTRIES_LIMIT + 1), key=lambda each: each.name)
     except OSError as error:
-        yield _Entry(folder.name, folder.path, left_out=f"not readable: {error_text(error)}")
+        yield Entry(folder.name, folder.path, left_out=f"not readable: {error_text(error)}")
         return
     for each in inside:
         # Names that differ only in characters that cannot be printed would be equal in the archive.
@@ -280,35 +280,35 @@ def _entries(folder: _Entry, root: Path, taken: dict[str, int]) -> Iterator[_Ent
         try:
             yield _entry(each, name, root)
         except OSError as error:
-            yield _Entry(name, Path(each.path), left_out=f"not readable: {error_text(error)}")
+            yield Entry(name, Path(each.path), left_out=f"not readable: {error_text(error)}")
 
 
-def _entry(found: os.DirEntry[str], name: str, root: Path) -> _Entry:
+def _entry(found: os.DirEntry[str], name: str, root: Path) -> Entry:
     path = Path(found.path)
     info = found.stat(follow_symlinks=False)
     if getattr(info, "st_reparse_tag", 0) == _JUNCTION:
-        return _Entry(name, path, left_out="a link to a directory")
+        return Entry(name, path, left_out="a link to a directory")
     if stat.S_ISLNK(info.st_mode):
         return _link_target_entry(Path(os.path.realpath(path)), name, root)
     if stat.S_ISDIR(info.st_mode):
-        return _Entry(name, path, is_directory=True, mtime=info.st_mtime)
-    return _Entry(name, path, size_bytes=info.st_size, mtime=info.st_mtime)
+        return Entry(name, path, is_directory=True, mtime=info.st_mtime)
+    return Entry(name, path, size_bytes=info.st_size, mtime=info.st_mtime)
 
 
-def _link_target_entry(target: Path, name: str, root: Path) -> _Entry:
+def _link_target_entry(target: Path, name: str, root: Path) -> Entry:
     """Return the entry for a link: its target if that is a file within the directory, else an entry to leave out."""
     try:
         info = target.stat()
     except OSError:
-        return _Entry(name, target, left_out="a broken link")
+        return Entry(name, target, left_out="a broken link")
     if stat.S_ISDIR(info.st_mode):
-        return _Entry(name, target, left_out="a link to a directory")
+        return Entry(name, target, left_out="a link to a directory")
     if not target.is_relative_to(root):
-        return _Entry(name, target, left_out="a link to elsewhere")
-    return _Entry(name, target, size_bytes=info.st_size, mtime=info.st_mtime)
+        return Entry(name, target, left_out="a link to elsewhere")
+    return Entry(name, target, size_bytes=info.st_size, mtime=info.st_mtime)
 
 
-def _add(archive: ZipFile, entry: _Entry, output: BinaryIO, limit_bytes: int | None) -> str:
+def _add(archive: ZipFile, entry: Entry, output: BinaryIO, limit_bytes: int | None) -> str:
     """Add one entry, and return a note about what was wrong with it."""
     if entry.is_directory:
         archive.writestr(_zip_info(f"{entry.name}/", entry.mtime), b"")
@@ -324,7 +324,7 @@ def _add(archive: ZipFile, entry: _Entry, output: BinaryIO, limit_bytes: int | N
         return source.trouble
 
 
-def _add_file(archive: ZipFile, entry: _Entry, source: Source, output: BinaryIO, limit_bytes: int | None) -> None:
+def _add_file(archive: ZipFile, entry: Entry, source: Source, output: BinaryIO, limit_bytes: int | None) -> None:
     import zipfile
 
     info = _zip_info(entry.name, entry.mtime)
@@ -362,7 +362,7 @@ def _date_time(mtime: float) -> tuple[int, int, int, int, int, int]:
     return (moment.tm_year, moment.tm_mon, moment.tm_mday, moment.tm_hour, moment.tm_min, moment.tm_sec)
 
 
-def _omission_note(left_out: list[str]) -> str:
+def omission_note(left_out: list[str]) -> str:
     if not left_out:
         return ""
     more = f" and {len(left_out) - _NAMED_OMISSIONS} more" if len(left_out) > _NAMED_OMISSIONS else ""

@@ -100,7 +100,9 @@ def size_bytes_of(attachment: Attachment) -> int:
     """Return the size of an attachment before it is packed; 0 where nothing can be read."""
     try:
         info = sources.stat_readable(attachment.path)
-        return compression.directory_size_bytes(attachment.path) if stat.S_ISDIR(info.st_mode) else info.st_size
+        if stat.S_ISDIR(info.st_mode):
+            return compression.directory_size_bytes(attachment.path)
+        return min(info.st_size, attachment.size_bytes or info.st_size)
     except (UnreadableFileError, OSError):
         return 0
 
@@ -114,14 +116,17 @@ def _pack_directory(attachment: Attachment, directory: Path, limit_bytes: int | 
 
 def _pack_file(attachment: Attachment, directory: Path, limit_bytes: int | None) -> PackedFile:
     with Source.open(attachment.path) as source:
+        shrank = source.keep_to(attachment.size_bytes)
         if not source.size_bytes:
-            raise UnreadableFileError(sources.EMPTY)
+            raise UnreadableFileError(shrank or sources.EMPTY)
         file_type = detect_type(source, attachment.name)
         if file_type.compressed_as:
-            return _copy(attachment, source, directory, limit_bytes, file_type.compressed_as)
-        if file_type.can_be_redacted:
-            source.new_filter = new_redaction_filter
-        return _gzip(attachment, source, directory, limit_bytes, may_cut=file_type.is_text)
+            part = _copy(attachment, source, directory, limit_bytes, file_type.compressed_as)
+        else:
+            if file_type.can_be_redacted:
+                source.new_filter = new_redaction_filter
+            part = _gzip(attachment, source, directory, limit_bytes, may_cut=file_type.is_text)
+        return attrs.evolve(part, note="; ".join(filter(None, (shrank, part.note))))
 
 
 def _copy(

@@ -194,6 +194,22 @@ class Source:
             self.read_bytes += count
             yield buffer[:count]
 
+    def keep_to(self, size_bytes: int | None) -> str:
+        """Read no more than the size that the file had when it was attached.
+
+        Args:
+            size_bytes: That size; None or 0 when it is not known.
+
+        Returns:
+            A note when the file has fewer bytes by now; "" otherwise.
+        """
+        if not size_bytes or self.size_bytes == size_bytes:
+            return ""
+        if self.size_bytes < size_bytes:
+            return f"shrank after it was attached, {_text.size(self.size_bytes)} of {_text.size(size_bytes)} are left"
+        self.size_bytes = size_bytes
+        return ""
+
     def sample(self, start: int, count: int) -> bytes:
         """Return some of the content, or less where it cannot be read; :meth:`chunks` notes the reason later."""
         try:

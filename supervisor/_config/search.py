@@ -21,6 +21,7 @@ UNRELATED = frozenset(
         "SUPERVISOR_STATE",
         "SUPERVISOR_KEEP_RUNS",
         "SUPERVISOR_KEEP_DAYS",
+        "SUPERVISOR_COPY_AT_ONCE_MB",
         "SUPERVISOR_KEEP_COPIES_MB",
         "SUPERVISOR_PING_URL",
         # Variables that the process manager of the same name sets for its children:

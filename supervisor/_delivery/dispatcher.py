@@ -116,7 +116,10 @@ class Dispatcher:
         return tuple(Job(delivery, outbox, self) for delivery in accepted)
 
     def submit(self, jobs: Iterable[Job]) -> None:
-        """Let the workers send what was stored, after the commit that it was stored in."""
+        """Take the attachments of what was stored, after the commit that it was stored in, and let the workers send."""
+        jobs = tuple(jobs)
+        for job in {job.delivery.message.id: job for job in jobs if job.delivery.message.attachments}.values():
+            job.take_attachments()
         for job in jobs:
             self._worker(job.delivery.handler).submit(job)
         if self._pool.is_process_ending:
@@ -227,7 +230,7 @@ class Dispatcher:
             return self._workers[name]
 
     def _leave(self) -> None:
-        """Release the workers, log what is not delivered yet, and keep its attachments."""
+        """Release the workers, and log what is not delivered yet."""
         with self._pool.changed:
             left = tuple(self.jobs)
             for each in self._workers.values():
@@ -235,14 +238,8 @@ class Dispatcher:
             self._workers = {}
             self._pool.unfinished.discard(self)
             self._pool.changed.notify_all()
-        if not left:
-            return
-        from supervisor._attachments.names import redacting_with
-
         for job in left:
             _log.warning("not delivered yet: %r to %s", job.delivery.message.subject, job.delivery.handler)
-            with redacting_with(self.redactor):
-                job.keep_attachments()
 
 
 def _is_refused(details: MessageDetails) -> bool:

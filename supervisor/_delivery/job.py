@@ -86,17 +86,41 @@ class Job:
             warn_once(error)
             return True  # better twice than never
 
+    def take_attachments(self) -> None:
+        """Copy the attachments, or link them, before the script goes on: it may delete or rewrite its files."""
+        from supervisor._attachments.originals import links_among, replace_in_thread, take
+
+        try:
+            self.delivery = self.outbox.take_attachments(self.delivery, take)
+        except JournalUnavailable as error:
+            warn_once(error)
+        else:
+            replace_in_thread(links_among(self.delivery.message.attachments, *self.outbox.copies))
+
+    def find_attachments(self) -> None:
+        """Look up what there is of the attachments now, before they are sent."""
+        if not self.delivery.message.attachments:
+            return
+        from supervisor._attachments.originals import links_among, replace_link
+
+        try:
+            self.delivery = self.outbox.with_copies(self.delivery)
+        except JournalUnavailable as error:
+            warn_once(error)
+        for each in links_among(self.delivery.message.attachments, *self.outbox.copies):
+            replace_link(each)
+
     def keep_attachments(self) -> None:
-        """Keep copies of the attachments: the originals may be gone when the message is sent."""
+        """Replace the copies of the attachments by packed ones, since the message goes on waiting."""
         try:
             self.outbox.keep_attachments(self.delivery, _pack_copy)
         except JournalUnavailable as error:
             warn_once(error)
 
 
-def _pack_copy(attachment: Attachment, directory: Path) -> Attachment | None:
+def _pack_copy(attachment: Attachment, directory: Path, limit_bytes: int) -> Attachment | None:
     from supervisor._attachments import pack
     from supervisor._models.values import Attachment
 
-    part = pack(attachment, directory).part
+    part = pack(attachment, directory, limit_bytes=limit_bytes).part
     return None if part is None else Attachment(part.path, name=part.name, size_bytes=part.size_bytes, note=part.note)

@@ -5,6 +5,7 @@ It stands apart from the workers, so that a run without messages need not load t
 
 from __future__ import annotations
 
+import sys
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
@@ -103,6 +104,9 @@ def _finish_all() -> None:
     until_s = monotonic() + EXIT_DEADLINE_S
     for pool in tuple(_pools):
         pool.finish(max(0.0, until_s - monotonic()))
+    copies = sys.modules.get("supervisor._store.memory_attachments")
+    if copies is not None:  # otherwise nothing was copied
+        copies.remove_all()
 
 
 def _renew_all_in_child() -> None:

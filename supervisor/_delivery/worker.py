@@ -200,6 +200,7 @@ class Worker:
         if monotonic() - job.claimed_s > LEASE_S / 2 and not job.renew():
             self._finish(job)  # it waited its turn for so long that another process has taken it
             return
+        job.find_attachments()
         try:
             with redacting_with(self._redactor_of(job)):
                 from supervisor._messages.builder import with_delay_note

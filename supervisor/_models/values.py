@@ -46,7 +46,7 @@ class Attachment:
     """A file or directory that is sent with a message.
 
     Args:
-        path: Where it is. It is not read before a handler sends it.
+        path: Where it is; of a message that a handler gets, the copy that was made when it was accepted.
         name: The name that the recipient sees; by default the last part of ``path``.
         size_bytes: Its size when the message was accepted; None if not known (a directory, a missing file).
         note: A remark for the recipient ("missing", "last 18 MB of 512 MB"); "" for none.

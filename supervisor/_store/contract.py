@@ -47,8 +47,11 @@ class Outbox(Protocol):
     def put(self, message: MessageDetails, handlers: Sequence[str], *, claimed: bool = False) -> tuple[Delivery, ...]:
         """Accept one message for several handlers in one commit; it is durable when this returns.
 
+        One that is claimed at once and has attachments is durable when :meth:`take_attachments` returns.
+
         Args:
-            message: What is to be sent. Relative paths of attachments are made absolute; no attachment is copied yet.
+            message: What is to be sent. Relative paths of attachments are made absolute; no attachment is copied yet
+                (:meth:`take_attachments`).
             handlers: The names of the handlers; with none, nothing is stored.
             claimed: True leases each delivery to the caller at once, who sends it without another claim.
 
@@ -95,16 +98,36 @@ class Outbox(Protocol):
     def waiting(self, handlers: Sequence[str]) -> set[str]:
         """Return which of these handlers have pending deliveries, due or not, claimed or not."""
 
-    def keep_attachments(self, delivery: Delivery, pack: Pack) -> Delivery:
-        """Copy the attachments of a delivery that goes on waiting, so that they can be sent when they are gone.
+    @property
+    def copies(self) -> tuple[str, int]:
+        """Return the directory of the copies of attachments, and how many bytes they may have in all."""
+
+    def take_attachments(self, delivery: Delivery, take: Pack) -> Delivery:
+        """Take the attachments of a delivery that was just accepted, before the script may change its files.
 
         Copies are made once for a message, however many handlers wait for it. They are bounded in all (200 MB by
         default): copies of logs are deleted first, the oldest first, and the attachment's note says so
-        ("copy dropped: ..."). Does nothing in memory: what waits there does not outlive the originals.
+        ("copy dropped: ..."). They are deleted when no handler waits for the message any more.
 
         Args:
             delivery: A pending one; neither its lease nor its state changes.
-            pack: Makes one copy.
+            take: Copies one attachment as it is, or links it.
+
+        Returns:
+            The delivery with the copies in the place of the originals.
+        """
+
+    def with_copies(self, delivery: Delivery) -> Delivery:
+        """Return a delivery with the copies that there are now in the place of the originals."""
+
+    def keep_attachments(self, delivery: Delivery, pack: Pack) -> Delivery:
+        """Pack the attachments of a delivery that goes on waiting: smaller, and without secrets.
+
+        While another handler sends the message its copies stay as they are. Does nothing in memory.
+
+        Args:
+            delivery: A pending one; neither its lease nor its state changes.
+            pack: Makes one packed copy.
 
         Returns:
             The delivery with the copies in the place of the originals.

@@ -39,21 +39,27 @@ def storable(value: str) -> str:
     return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-class Pack(Protocol):
-    """Makes one copy of an attachment."""
+COPY_AT_ONCE_BYTES = 64 * 1024 * 1024
+"""Up to this size an attachment is copied before the script goes on; a larger one is linked."""
 
-    def __call__(self, attachment: Attachment, directory: Path, /) -> Attachment | None:
-        """Write a compressed copy into an empty directory.
+
+class Pack(Protocol):
+    """Makes one copy of an attachment: as it is, or compressed and redacted."""
+
+    def __call__(self, attachment: Attachment, directory: Path, limit_bytes: int, /) -> Attachment | None:
+        """Write a copy into an empty directory.
 
         Args:
             attachment: The original.
             directory: Where the copy belongs; it is private, and empty.
+            limit_bytes: The most bytes that the copy may have; only a link may show more.
 
         Returns:
             The attachment that the copy is, its ``path`` in ``directory``; None when no copy can be had.
 
         Raises:
-            OSError: The copy cannot be read or written; the message is then sent without one, with a note why.
+            OSError: The copy cannot be read or written, or is too large (``errno.EFBIG``); the message is then sent
+                without one, with a note why.
         """
 
 
@@ -165,14 +171,23 @@ def limits() -> dict[str, int]:
     ``SUPERVISOR_KEEP_RUNS`` runs of each name, for ``SUPERVISOR_KEEP_DAYS`` days, and copies of attachments of
     ``SUPERVISOR_KEEP_COPIES_MB`` megabytes; each a whole number above 0.
     """
-    found = {}
-    for limit, (variable, factor) in _LIMITS.items():
-        text = os.environ.get(variable, "").strip()
-        if text.isascii() and text.isdigit() and int(text):
-            found[limit] = int(text) * factor
-        elif text:
-            _log.warning("%s must be a whole number above 0, got %r; it is left as it is by default", variable, text)
-    return found
+    found = {limit: _number(variable) * factor for limit, (variable, factor) in _LIMITS.items()}
+    return {limit: number for limit, number in found.items() if number}
+
+
+def copy_at_once_bytes() -> int:
+    """Return up to which size an attachment is copied before the script goes on: ``SUPERVISOR_COPY_AT_ONCE_MB``."""
+    return _number("SUPERVISOR_COPY_AT_ONCE_MB") * 1024 * 1024 or COPY_AT_ONCE_BYTES
+
+
+def _number(variable: str) -> int:
+    """Return the whole number above 0 that an environment variable holds; 0 when it is missing or wrong."""
+    text = os.environ.get(variable, "").strip()
+    if text.isascii() and text.isdigit() and int(text):
+        return int(text)
+    if text:
+        _log.warning("%s must be a whole number above 0, got %r; it is left as it is by default", variable, text)
+    return 0
 
 
 def state_directory() -> Path:

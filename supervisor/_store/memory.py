@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import attrs
 
 from supervisor._models.kinds import DeliveryState
-from supervisor._store.essentials import LEASE_S
+from supervisor._store.essentials import COPIES_LIMIT_BYTES, LEASE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from supervisor._models.values import Delivery, MessageDetails
     from supervisor._store.essentials import Pack
+    from supervisor._store.memory_attachments import MemoryAttachments
     from supervisor._store.records import WaitingDelivery
 
 
@@ -57,6 +58,7 @@ class MemoryOutbox:
         self._rows: dict[int, _Row] = {}  # in the order of acceptance
         self._waiting: dict[str, dict[int, _Row]] = {}
         self._last_key = 0
+        self._copies: MemoryAttachments | None = None
 
     def _locked(self) -> threading.RLock:
         """Return the lock of this process."""
@@ -120,6 +122,11 @@ class MemoryOutbox:
     def _forget(self, delivery: Delivery) -> None:
         del self._rows[delivery.key]
         self._no_longer_waiting(delivery)
+        if self._copies is not None and not self._holds(delivery.message.id):
+            self._copies.forget(delivery.message.id)
+
+    def _holds(self, message_id: str) -> bool:
+        return any(row.delivery.message.id == message_id for row in self._rows.values())
 
     def _no_longer_waiting(self, delivery: Delivery) -> None:
         waiting = self._waiting.get(delivery.handler, {})
@@ -144,8 +151,31 @@ class MemoryOutbox:
         with self._locked():
             return set(handlers) & self._waiting.keys()
 
+    @property
+    def copies(self) -> tuple[str, int]:
+        """Return the directory of the copies of attachments, and how many bytes each of them may have."""
+        return self._copies.root if self._copies is not None else "", COPIES_LIMIT_BYTES
+
+    def take_attachments(self, delivery: Delivery, take: Pack) -> Delivery:
+        """Take the attachments into a private temporary directory; they are removed once the message is settled."""
+        if not delivery.message.attachments:
+            return delivery
+        from supervisor._store.memory_attachments import MemoryAttachments
+
+        with self._locked():
+            copies = self._copies = self._copies or MemoryAttachments(COPIES_LIMIT_BYTES)
+        copies.take(delivery.message, take)
+        with self._locked():
+            if not self._holds(delivery.message.id):
+                copies.forget(delivery.message.id)
+        return self.with_copies(delivery)
+
+    def with_copies(self, delivery: Delivery) -> Delivery:
+        """Return a delivery with the copies in the place of the originals."""
+        return delivery if self._copies is None else self._copies.in_place(delivery)
+
     def keep_attachments(self, delivery: Delivery, pack: Pack) -> Delivery:  # noqa: ARG002 - the contract's parameter
-        """Return the delivery as it is: what waits here does not outlive the originals."""
+        """Return the delivery as it is: what waits here is as it was taken, for as long as the process lives."""
         return delivery
 
     def deliveries(self, *, limit: int = 1_000) -> list[WaitingDelivery]:

@@ -45,7 +45,7 @@ def test_the_log_goes_with_a_failure(recorder: Recorder, state: Path) -> None:
     (path,) = logs_of(state)
     report = recorder.only.report
     assert report is not None
-    assert [each.path for each in recorder.only.attachments] == [path]
+    assert [each.name for each in recorder.only.attachments] == [path.name]
     assert report.log_path == path
     assert dict(report.log_counts) == {"ERROR": 1, "WARNING": 1}
     assert [line.partition(": ")[2] for line in report.log_tail] == ["3 rows are empty", "no parcel"]
@@ -60,9 +60,9 @@ def test_the_log_goes_with_a_summary(recorder: Recorder, state: Path) -> None:
     for _ in range(2):
         work("said")
     assert recorder.told == ["failure", "recovery", "success"]
-    paths = [[each.path for each in message.attachments] for message in recorder.messages]
-    assert paths[0] == []
-    assert sorted(path for each in paths for path in each) == sorted(logs_of(state))
+    names = [[each.name for each in message.attachments] for message in recorder.messages]
+    assert names[0] == []
+    assert sorted(name for each in names for name in each) == sorted(each.name for each in logs_of(state))
 
 
 def test_the_log_of_the_script_goes_along_besides(recorder: Recorder, tmp_path: Path, state: Path) -> None:
@@ -71,7 +71,7 @@ def test_the_log_of_the_script_goes_along_besides(recorder: Recorder, tmp_path: 
     own.write_text("mine")
     with pytest.raises(KeyError), supervise("night", handlers=[recorder], capture_logs=True, log_path=own):
         raise KeyError("apn")
-    assert [each.path for each in recorder.only.attachments] == [own, *logs_of(state)]
+    assert [each.name for each in recorder.only.attachments] == [each.name for each in (own, *logs_of(state))]
     assert recorder.only.report is not None
     assert recorder.only.report.log_path == own
 

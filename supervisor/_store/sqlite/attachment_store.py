@@ -1,11 +1,13 @@
 """Copies of the attachments of waiting messages, beside the journal.
 
-A script's log may be gone, or replaced, when its message is sent the next day. The copies are bounded in all; a
-message whose copy was deleted for that is sent with a note in its place.
+A script may delete or rewrite its files as soon as a message is accepted. So each is taken at once, as it is; when the
+message goes on waiting after an attempt, a packed copy replaces that. The copies are bounded in all; a message whose
+copy was deleted for that is sent with a note in its place.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import suppress
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from supervisor._store.sqlite.database import Database, Row
 
 FOLDER = "outbox"
+_AS_IT_IS = "-as-it-is"
+"""What the folder of a copy ends with that was neither compressed nor redacted."""
 ORPHAN_AFTER_S = 3_600.0
 
 _WAITS = "SELECT 1 FROM delivery WHERE key = ? AND message_id = ? AND body IS NOT NULL"
@@ -33,6 +37,14 @@ _LACKS_COPIES = (
     f"{_WAITS} AND NOT EXISTS (SELECT 1 FROM attachment_copy WHERE attachment_copy.message_id = delivery.message_id)"  # noqa: S608
 )
 _COPIES = "SELECT position, attachment FROM attachment_copy WHERE message_id = ?"
+_TO_PACK = """
+SELECT position, folder, bytes, is_log, attachment FROM attachment_copy WHERE message_id = ? AND folder LIKE ?
+"""
+_REPLACE = """
+UPDATE attachment_copy SET folder = ?, bytes = ?, attachment = ? WHERE message_id = ? AND position = ? AND folder = ?
+"""
+# Whose lease has ended may be sending all the same.
+_IS_SENT_BY_ANOTHER = "SELECT 1 FROM delivery WHERE message_id = ? AND key <> ? AND lease_until IS NOT NULL LIMIT 1"
 
 
 class _Copy(NamedTuple):
@@ -47,31 +59,74 @@ class _Copy(NamedTuple):
 class AttachmentStore:
     """Keep copies in the folder ``outbox`` (mode 0700, files 0600) of the journal's directory.
 
-    They outlive the process; after power loss the message is still there, a copy perhaps not.
+    What is taken at once survives power loss, as the message does.
 
     Args:
         database: The journal's file, which knows what belongs to which message.
         limit_bytes: The most that all copies may take.
         clock: Returns seconds since 1970.
+
+    Attributes:
+        root: The folder.
     """
 
     def __init__(self, database: Database, *, limit_bytes: int, clock: Callable[[], float]) -> None:
         self._database = database
         self._limit_bytes = limit_bytes
         self._clock = clock
-        self._root = Path(database.directory, FOLDER)
+        self.root = Path(database.directory, FOLDER)
+
+    def take(self, delivery: Delivery, take: Pack) -> Delivery:
+        """Copy or link the attachments of an accepted delivery as they are, once for all handlers."""
+        return self._copy_once(delivery, take, ending=_AS_IT_IS) if self._waits(delivery) else delivery
 
     def keep(self, delivery: Delivery, pack: Pack) -> Delivery:
-        """Copy the attachments of a waiting delivery, once for all handlers, and return it with the copies."""
-        message = delivery.message
-        message_id = storable(message.id)
-        if not message.attachments or not self._database.rows(_WAITS, (delivery.key, message_id)):
+        """Pack the attachments of a waiting delivery, once for all handlers, and return it with the copies."""
+        if not self._waits(delivery):
             return delivery
+        self._pack_what_was_taken(delivery, pack)
+        return self._copy_once(delivery, pack)
+
+    def in_place(self, delivery: Delivery) -> Delivery:
+        """Return a delivery with the copies that there are in the place of the originals."""
+        copies = self._database.rows(_COPIES, (storable(delivery.message.id),))
+        return attrs.evolve(delivery, message=self.put_in_place(delivery.message, copies))
+
+    def _waits(self, delivery: Delivery) -> bool:
+        message = delivery.message
+        return bool(message.attachments and self._database.rows(_WAITS, (delivery.key, storable(message.id))))
+
+    def _copy_once(self, delivery: Delivery, copy: Pack, *, ending: str = "") -> Delivery:
+        message_id = storable(delivery.message.id)
         if not self._database.rows("SELECT 1 FROM attachment_copy WHERE message_id = ? LIMIT 1", (message_id,)):
-            self._note(delivery.key, message_id, self._make(delivery.key, message, pack))
+            self._note(delivery.key, message_id, self._make(delivery.key, delivery.message, copy, ending))
             self._stay_within_limit()
-        copies = self._database.rows(_COPIES, (message_id,))
-        return attrs.evolve(delivery, message=self.put_in_place(message, copies))
+        return self.in_place(delivery)
+
+    def _pack_what_was_taken(self, delivery: Delivery, pack: Pack) -> None:
+        """Replace what was taken by packed copies, unless another handler is sending it."""
+        message_id = storable(delivery.message.id)
+        rows = self._database.rows(_TO_PACK, (message_id, f"%{_AS_IT_IS}"))
+        is_used = (message_id, delivery.key)
+        if not rows or self._database.rows(_IS_SENT_BY_ANOTHER, is_used):
+            return
+        top = _new_folder(delivery.key)
+        for position, folder, size_bytes, is_log, data in rows:
+            taken = self._with_path(load(data))
+            packed = self._copy(taken, f"{top}/{position}", pack, is_log=bool(is_log))
+            with self._database.write() as connection:
+                is_ours = connection.execute(_IS_SENT_BY_ANOTHER, is_used).fetchone() is None
+                if is_ours and packed.folder is not None:
+                    new = (packed.folder, packed.size_bytes, dump(packed.attachment), message_id, position, folder)
+                    is_ours = connection.execute(_REPLACE, new).rowcount > 0
+                elif is_ours and not size_bytes:  # a link to more than may be copied, which must not stay
+                    self._give_up(connection, message_id, position)
+                else:
+                    is_ours = False
+            self.remove([each for each in ((folder,) if is_ours else (packed.folder,)) if each is not None])
+
+    def _with_path(self, attachment: Attachment) -> Attachment:
+        return attrs.evolve(attachment, path=Path(self._database.directory, attachment.path))
 
     def rows(self, connection: sqlite3.Connection, message_id: str) -> list[Row]:
         """Return the copies of a message, for :meth:`put_in_place`."""
@@ -85,7 +140,7 @@ class AttachmentStore:
                 attachment = load(data)
             except UnreadableError:  # the original may still be there
                 continue
-            attachments[position] = attrs.evolve(attachment, path=Path(self._database.directory, attachment.path))
+            attachments[position] = self._with_path(attachment)
         if not attachments:
             return message
         return attrs.evolve(message, attachments=tuple(attachments[each] for each in sorted(attachments)))
@@ -107,9 +162,9 @@ class AttachmentStore:
     def remove(self, folders: Iterable[str]) -> None:
         """Delete copies. :meth:`sweep` deletes later what cannot be deleted now, such as open files on Windows."""
         for folder in folders:
-            shutil.rmtree(self._root / folder, ignore_errors=True)
+            shutil.rmtree(self.root / folder, ignore_errors=True)
             with suppress(OSError):  # another copy of the same message is still in it
-                (self._root / folder).parent.rmdir()
+                (self.root / folder).parent.rmdir()
 
     def sweep(self) -> None:
         """Delete folders that belong to no message, an hour after a kill left them."""
@@ -119,34 +174,39 @@ class AttachmentStore:
         }
         before = self._clock() - ORPHAN_AFTER_S
         try:
-            found = list(os.scandir(self._root))
+            found = list(os.scandir(self.root))
             orphans = [each.path for each in found if each.name not in known and each.stat().st_mtime < before]
         except OSError:
             return
         for orphan in orphans:
             shutil.rmtree(orphan, ignore_errors=True)
 
-    def _make(self, key: int, message: MessageDetails, pack: Pack) -> list[_Copy]:
+    def _make(self, key: int, message: MessageDetails, pack: Pack, ending: str) -> list[_Copy]:
         """Copy each attachment into a folder of its own, which no other process uses."""
-        top = f"{key}-{os.urandom(4).hex()}"
+        top = _new_folder(key)
         log_path = message.report.log_path if message.report is not None else None
         return [
-            self._copy(attachment, f"{top}/{position}", pack, is_log=_is_log(attachment, log_path))
+            self._copy(attachment, f"{top}/{position}{ending}", pack, is_log=_is_log(attachment, log_path))
             for position, attachment in enumerate(message.attachments)
         ]
 
     def _copy(self, attachment: Attachment, folder: str, pack: Pack, *, is_log: bool) -> _Copy:
-        directory = self._root / folder
+        directory = self.root / folder
         reason = ""
         try:
-            for each in (self._root, directory.parent, directory):
+            for each in (self.root, directory.parent, directory):
                 each.mkdir(mode=0o700, parents=True, exist_ok=True)
-            copy = pack(attachment, directory)
+            copy = pack(attachment, directory, self._limit_bytes)
             size_bytes = _make_private(directory)
         except OSError as error:
             copy, size_bytes, reason = None, 0, f"no copy kept: {error.strerror or error}"
+            if error.errno == errno.EFBIG:
+                reason = self._dropped()
         if size_bytes > self._limit_bytes:
-            copy, reason = None, self._dropped()
+            if copy is not None and folder.endswith(_AS_IT_IS):  # a link, which takes no room
+                size_bytes = 0
+            else:
+                copy, reason = None, self._dropped()
         if copy is None:
             self.remove([folder])
             return _Copy(None, 0, is_log, _with_note(attachment, reason))
@@ -202,6 +262,11 @@ class AttachmentStore:
         return f"copy dropped: waiting messages may keep {size(self._limit_bytes)} of copies"
 
 
+def _new_folder(key: int) -> str:
+    """Return the name of a folder that no other process uses."""
+    return f"{key}-{os.urandom(4).hex()}"
+
+
 def _is_log(attachment: Attachment, log_path: Path | None) -> bool:
     return attachment.path == log_path or attachment.path.suffix.lower() == ".log"
 
@@ -216,6 +281,8 @@ def _make_private(directory: Path) -> int:
     for parent, _, names in os.walk(directory):
         for name in names:
             path = os.path.join(parent, name)  # noqa: PTH118 - walk gives texts
-            os.chmod(path, 0o600)  # noqa: PTH101 - the path is a text, and pathlib costs 3 ms
-            size_bytes += os.path.getsize(path)  # noqa: PTH202 - the path is a text, and pathlib costs 3 ms
+            info = os.lstat(path)
+            if info.st_nlink == 1:  # what a link shows is the script's, and so is its mode
+                os.chmod(path, 0o600)  # noqa: PTH101 - the path is a text, and pathlib costs 3 ms
+            size_bytes += info.st_size
     return size_bytes

@@ -215,17 +215,19 @@ class OutboxStore(OutboxReader):
         dump, delivery = _put_imports()
         body = dump(_with_absolute_paths(message))
         subject = storable(str(message.subject))
+        # A claimer takes the attachments next: the commit of their copies makes both durable, with one fsync.
+        durable = not (claimed and message.attachments)
         head = (storable(message.id), str(message.kind), message.created_at.timestamp(), subject, body)
         return tuple(
             delivery(message=message, handler=handler, key=key)
-            for handler, key in zip(handlers, self._put(head, handlers, claimed=claimed), strict=True)
+            for handler, key in zip(handlers, self._put(head, handlers, claimed=claimed, durable=durable), strict=True)
         )
 
-    def _put(self, head: Row, handlers: Sequence[str], *, claimed: bool) -> list[int]:
+    def _put(self, head: Row, handlers: Sequence[str], *, claimed: bool, durable: bool) -> list[int]:
         """Write one row for each handler, and return their keys."""
         now = self._clock()
         lease = (now + self._lease_s, *self._this()) if claimed else (None, None, None, None)
-        with self._database.write(single=len(handlers) == 1) as connection:
+        with self._database.write(single=len(handlers) == 1, durable=durable) as connection:
             return [
                 self._database.retry_while_busy(
                     connection.execute, _PUT, (storable(handler), now, now, *lease, *head)
@@ -314,8 +316,21 @@ class OutboxStore(OutboxReader):
         self._copies.remove(folders)
         return True
 
+    @property
+    def copies(self) -> tuple[str, int]:
+        """Return the directory of the copies of attachments, and how many bytes they may have in all."""
+        return str(self._copies.root), self._copies_limit_bytes
+
+    def take_attachments(self, delivery: Delivery, take: Pack) -> Delivery:
+        """Take the attachments of a delivery that was just accepted."""
+        return self._copies.take(delivery, take)
+
+    def with_copies(self, delivery: Delivery) -> Delivery:
+        """Return a delivery with the copies that there are now in the place of the originals."""
+        return self._copies.in_place(delivery) if delivery.message.attachments else delivery
+
     def keep_attachments(self, delivery: Delivery, pack: Pack) -> Delivery:
-        """Copy the attachments of a delivery that goes on waiting."""
+        """Pack the attachments of a delivery that goes on waiting."""
         return self._copies.keep(delivery, pack)
 
     def prune_sent(self) -> None:

@@ -31,7 +31,7 @@ def journal(state: Path) -> Iterator[Journal]:
     journal.close()
 
 
-def pack(attachment: Attachment, directory: Path) -> Attachment | None:
+def pack(attachment: Attachment, directory: Path, limit_bytes: int = 0) -> Attachment | None:
     """Copy an attachment as delivery would, compressed."""
     if attachment.note == "missing":
         return None
@@ -164,7 +164,7 @@ def test_of_two_processes_that_copy_at_once_one_keeps_its_copies(journal: Journa
     """When another process copies the same message meanwhile, what we copied is removed and theirs is used."""
     (delivery,) = journal.put(notice(attachments=incompressible(tmp_path, "a.csv")), ["mail"])
 
-    def pack_slowly(attachment: Attachment, directory: Path) -> Attachment | None:
+    def pack_slowly(attachment: Attachment, directory: Path, limit_bytes: int) -> Attachment | None:
         other = Journal(state)
         other.keep_attachments(delivery, pack)
         other.close()
@@ -179,7 +179,7 @@ def test_what_is_sent_meanwhile_is_not_kept(journal: Journal, tmp_path: Path, st
     """When the message is sent while it is being copied, no copy stays."""
     (delivery,) = journal.put(notice(attachments=incompressible(tmp_path, "a.csv")), ["mail"])
 
-    def pack_slowly(attachment: Attachment, directory: Path) -> Attachment | None:
+    def pack_slowly(attachment: Attachment, directory: Path, limit_bytes: int) -> Attachment | None:
         journal.settle(delivery, SENT)
         return pack(attachment, directory)
 
@@ -208,7 +208,7 @@ from supervisor._store import open_journal
 from supervisor.models import MessageDetails
 journal = open_journal(sys.argv[1])
 (delivery,) = journal.put(MessageDetails("s", attachments=sys.executable), ["mail"])
-def pack(attachment, directory):
+def pack(attachment, directory, limit_bytes):
     (directory / "half").write_bytes(b"half")
     print("copying", flush=True)
     sys.stdin.readline()
