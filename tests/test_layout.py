@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -131,3 +132,10 @@ def test_no_file_name_is_used_twice() -> None:
     """A module is found by its file name alone; only the folders of channels each have a ``handler.py``."""
     used = Counter(each.name for each in modules())
     assert {name for name, times in used.items() if times > 1} <= {"handler.py"}
+
+
+def test_each_exemption_gives_its_reason() -> None:
+    """Whoever exempts a line from a rule of the linter says why on that line."""
+    bare = re.compile(r"# noqa: [A-Z0-9, ]+$", re.MULTILINE)
+    files = [*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py")]
+    assert not {each.name: found for each in files if (found := bare.findall(each.read_text("utf-8")))}

@@ -73,9 +73,9 @@ def create(directory: str, name: str, run_id: str, started_at_s: float) -> LogFi
         OSError: It cannot be created.
     """
     folder = os.path.join(directory, safe_name(name))  # noqa: PTH118 - texts, here and below
-    os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
+    os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103 - a text: runs that log need no pathlib
     start = time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime(started_at_s))
-    path = os.path.join(folder, f"{start}-{run_id}.log")  # noqa: PTH118
+    path = os.path.join(folder, f"{start}-{run_id}.log")  # noqa: PTH118 - a text: runs that log need no pathlib
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o600)
     if sys.platform != "win32":  # there, what is open cannot be deleted anyway
@@ -92,7 +92,7 @@ def find(directory: str, name: str, run_id: str) -> str | None:
         name: The name of the run.
         run_id: The run's own id.
     """
-    with suppress(OSError, ValueError), os.scandir(os.path.join(directory, safe_name(name))) as entries:  # noqa: PTH118
+    with suppress(OSError, ValueError), os.scandir(os.path.join(directory, safe_name(name))) as entries:  # noqa: PTH118 - a text: runs that log need no pathlib
         return next((each.path for each in entries if each.name.endswith(f"-{run_id}.log")), None)
     return None
 
@@ -112,7 +112,7 @@ def prune(path: str) -> None:
         _delete(files, KEEP_FILES, KEEP_BYTES_EACH)
         own_bytes = next((each.size for each in files if each.path == path), 0)
         if own_bytes >= _LOOK_AT_ALL_FROM_BYTES or hash(file_name) % _LOOK_AT_ALL_ONE_IN == 0:
-            prune_all(os.path.dirname(folder))  # noqa: PTH120
+            prune_all(os.path.dirname(folder))  # noqa: PTH120 - a text: runs that log need no pathlib
 
 
 def prune_all(directory: str) -> None:
@@ -158,12 +158,12 @@ def _delete(files: list[_Found], keep: int, keep_bytes: int, *, keep_first: bool
 def _delete_unless_in_use(path: str) -> None:
     with suppress(OSError):  # Windows: it is open; POSIX: it is locked, gone, or somebody else's
         if sys.platform == "win32":
-            os.unlink(path)  # noqa: PTH108
+            os.unlink(path)  # noqa: PTH108 - a text: runs that log need no pathlib
         else:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(path)  # noqa: PTH108
+                os.unlink(path)  # noqa: PTH108 - a text: runs that log need no pathlib
             finally:
                 os.close(descriptor)
 
@@ -172,7 +172,7 @@ def _remove_empty(folder: str) -> None:
     # A day old, so that no run loses the folder that it has just made.
     with suppress(OSError):
         if time.time() - os.stat(folder).st_mtime > 86_400:  # noqa: PTH116, PLR2004 - a day
-            os.rmdir(folder)  # noqa: PTH106
+            os.rmdir(folder)  # noqa: PTH106 - a text: runs that log need no pathlib
 
 
 def last_lines(texts: Iterable[str]) -> tuple[str, ...]:

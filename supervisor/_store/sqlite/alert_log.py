@@ -35,7 +35,7 @@ _ALERT = f"""
 SELECT alert.key, kind, alert.name, alert.run_id, alert.schedule, since, notified_at, times, skipped,
        awaiting_recovery, {RUN_COLUMNS}
 FROM alert LEFT JOIN run ON run.key = alert.run AND run.id = alert.run_id
-"""  # noqa: S608
+"""  # noqa: S608 - made of constants alone
 _OPEN = f"{_ALERT} WHERE resolved_at IS NULL ORDER BY alert.key"
 _OF_RUN = f"{_ALERT} WHERE alert.run_id = ? ORDER BY alert.key"
 _STALLS = (

@@ -10,7 +10,7 @@ def by_bare():
 
 
 def by_attrs():
-    import attrs  # noqa: F401
+    import attrs  # noqa: F401 - to have it loaded is the point
 
 
 def by_sqlite3():
