@@ -40,6 +40,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (.*?) \|", re.MULTILINE)
 
 def rows(title: str) -> dict[str, str]:
     """Return the first two cells of a section's tables."""
+    assert title in SECTIONS, f"api.md has no section {title}"
     return dict(ROW.findall(SECTIONS[title].text))
 
 
