@@ -1,4 +1,4 @@
-"""Everything that supervisor puts in place in the process around it, and nothing else that does so.
+"""What supervisor puts in place in the process of a script, all but one: rich replaces streams while a bar is shown.
 
 ====================================  ================================================================================
 What                                  When
@@ -16,7 +16,10 @@ handlers of SIGTERM and SIGBREAK      while a run is under way in the main threa
 ``Logger.callHandlers``,              while a run has ``capture_logs`` (``_run.log_capture``)
 ``warnings.showwarning``, and the
 level of loggers
+``sys.stdout`` and ``sys.stderr``     while a live bar is on a terminal: by rich, not here (``_run.progress_bar``)
 ====================================  ================================================================================
+
+The process of ``supervisor run`` handles its own signals besides (``_cli.exec``).
 
 Who needs one of these registers a callback here. Each hook calls what it found in its place, and is there once however
 often it is asked for. The list for users, with how to do without each, is in ``api.md``.
