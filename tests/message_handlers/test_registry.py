@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
 
 import pytest
 
 from supervisor import ConfigurationError, message_handlers
 from supervisor.message_handlers._registry import BUILT_IN, GROUP, handler_class
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -38,9 +36,18 @@ def test_each_handler_of_ours_has_a_scheme(scheme: str) -> None:
 
 
 def test_none_of_ours_is_forgotten() -> None:
-    """Every handler that the package exports has a scheme."""
+    """Every handler that the package exports, or that a module of it defines, has a scheme."""
     exported = {name for name in message_handlers.__all__ if name.endswith("Handler") and name != "MessageHandler"}
-    assert exported == set(BUILT_IN.values())
+    folder = Path(message_handlers.__file__).parent
+    defined = {
+        name
+        for path in folder.rglob("*.py")
+        for name in re.findall(r"^class ([A-Z]\w*Handler)\b", path.read_text("utf-8"), re.MULTILINE)
+    }
+    registered = set(BUILT_IN.values())
+    for where, names in (("a module", defined), ("__all__", exported)):
+        assert not names - registered, f"_HANDLERS lacks {', '.join(sorted(names - registered))}, which {where} has"
+        assert not registered - names, f"{where} lacks {', '.join(sorted(registered - names))}, which _HANDLERS has"
 
 
 @pytest.mark.usefixtures("another_package")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import supervisor
 from supervisor._messages.builder import message_for, message_from_parts
 from supervisor._messages.text import WIDTH, markdown_pieces, text_from_parts, wrapped_lines
 from supervisor._models.kinds import Kind, Outcome
@@ -25,6 +28,7 @@ from supervisor._models.parts import (
     Text,
     as_data,
 )
+from supervisor._settings import Settings
 from supervisor._store.serialization import dump, load_message
 from supervisor._text import printable
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
@@ -197,3 +201,27 @@ def test_too_much_markdown_says_what_is_missing() -> None:
     made = markdown_pieces([Text("word " * 100) for _ in range(50)], 300, 3)
     assert len(made) == 3
     assert "more pieces were left out" in made[-1]
+
+
+def test_what_a_run_is_called_is_decided_in_one_place() -> None:
+    """No message writes the name of a run but by ``run_label``, so that all of them call it the same."""
+    package = Path(supervisor.__file__).parent
+    others = [
+        *(each for each in (package / "_messages").glob("*.py") if each.name != "subjects.py"),
+        package / "message_handlers" / "_slack" / "blocks.py",
+        *(package / "_cli" / f"{each}_command.py" for each in ("status", "history")),
+    ]
+    direct = re.compile(r"\{report\.name\}|line\([\w.]*report\.name|_text\(report\.name")
+    written = [each.name for each in others if direct.search(each.read_text("utf-8"))]
+    assert not written, f"{', '.join(written)} writes report.name instead of run_label(report)"
+    subjects = (package / "_messages" / "subjects.py").read_text("utf-8")
+    assert "{report.name}" not in subjects, "subjects.py writes report.name instead of run_label(report)"
+
+
+def test_settings_that_messages_and_commands_show_are_kept() -> None:
+    """A setting that is read of a report is one that reports have."""
+    package = Path(supervisor.__file__).parent
+    kept = {field.name for field in attrs.fields(Settings) if field.metadata.get("is_kept")}
+    for path in package.rglob("*.py"):
+        for name in re.findall(r"(?:report|record)\.settings(?:\.get\(|\[)\"(\w+)\"", path.read_text("utf-8")):
+            assert name in kept, f"{path.name} shows the setting {name!r}, which has no `| _KEPT` in _settings.py"
