@@ -18,6 +18,7 @@ LABEL = "password"
 """The label of what is found here."""
 
 _LONGEST = 4000
+_MOST = 60  # arguments
 
 
 class Command(NamedTuple):
@@ -120,9 +121,9 @@ def in_login(data: bytes, at: int) -> list[Span]:
     if name is None:
         return []
     if is_quoted:
-        arguments = [(at, name.end()), *_arguments(data, name.end())[:1]]
+        arguments = [(at, name.end()), *_arguments(data, name.end(), 1)]
     else:
-        arguments = _arguments(data, at - 1)[:2] if data[at - 1 : at] == b" " else []
+        arguments = _arguments(data, at - 1, 2) if data[at - 1 : at] == b" " else []
     return _spans(data, arguments, _OTHER, at)
 
 
@@ -160,16 +161,16 @@ def _spans(data: bytes, places: list[tuple[int, int]], command: Command, origin:
     return found
 
 
-def _arguments(data: bytes, at: int) -> list[tuple[int, int]]:
-    """Return where the arguments behind a place are, without quotes around them."""
+def _arguments(data: bytes, at: int, most: int = _MOST) -> list[tuple[int, int]]:
+    """Return where the arguments behind a place are, without quotes around them, up to the next program's name."""
     limit = min(len(data), at + _LONGEST)
     comma = _IN_LIST.match(data, at, limit)
     pattern, at = (_ITEM, comma.end()) if comma is not None else (_WORD, at)
     found = []
-    while (match := pattern.match(data, at, limit)) is not None and match.end() > at:
+    while len(found) < most and (match := pattern.match(data, at, limit)) is not None and match.end() > at:
         groups = match.groupdict()
         start, end = match.span(next(each for each in ("v", "quoted", "plain") if groups.get(each) is not None))
-        if comma is None and data[start:end] in _ENDS:
+        if data[start:end] in _BY_NAME or (comma is None and data[start:end] in _ENDS):
             break
         found.append((start, end))
         at = match.end()

@@ -147,7 +147,7 @@ SHAPES = (
     Shape(
         "password",
         (b"create user", b"alter user", b"grant ", b"create role", b"alter role"),
-        rb"""[\w ]{0,20}[^;\r\n]{0,200}?(?i:\sidentified\s+by\s+)(?P<v>(?:"""
+        rb"""[\w ]{0,20}[^;\r\n]{0,200}?(?i:\sidentified\s+by\s+)(?P<v>(?![&\\'"(])(?:"""
         + MARKER
         + rb"""|[^\s;'"`])++)(?=;|\s+(?:[A-Z]|$)|\s*$|\\n|["'\])])""",
     ),

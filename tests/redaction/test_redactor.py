@@ -241,6 +241,8 @@ def test_no_text_takes_long() -> None:
         "key: ,a",
     ]
     units += ["-----BEGIN PRIVATE KEY-----\n", "-----END PRIVATE KEY-----", "password>", "auth=(", "[redacted: ", "sk-"]
+    units += ["curl -u ", "curl -u a:b ", "mysql ", "user -u a:b ", "insert into a (password) values (", "| password "]
+    units += ["create user ", "- name: password\n", "password:\n", "login a password ", "\x1b[0m", "<a>password</a>"]
     fillings = ["\\", "a=", ";", "&amp;", "a.", "''", '\\"', "get_", " ", "@", "[redacted: x]", "A" * 70 + "\n"]
     texts = [unit * (25_000 // len(unit)) for unit in units]
     texts += [
