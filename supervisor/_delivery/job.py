@@ -111,7 +111,7 @@ class Job:
             replace_link(each)
 
     def keep_attachments(self) -> None:
-        """Replace the copies of the attachments by packed ones, since the message goes on waiting."""
+        """Replace the copies of the attachments by packed ones, where the message goes on waiting."""
         try:
             self.outbox.keep_attachments(self.delivery, _pack_copy)
         except JournalUnavailable as error:

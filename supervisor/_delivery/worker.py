@@ -231,6 +231,9 @@ class Worker:
             job.outbox.settle(job.delivery, state, error=error, due_in_s=due_in_s)
         except JournalUnavailable as fault:
             warn_once(fault)
+        if job.delivery.message.attachments:  # this handler may still wait for the message, or another one
+            with redacting_with(self._redactor_of(job)):
+                job.keep_attachments()
         if state is DeliveryState.PENDING:
             self._retry_later(job, due_in_s)
             return
@@ -239,8 +242,6 @@ class Worker:
         self._finish(job)
 
     def _retry_later(self, job: Job, due_in_s: float) -> None:
-        with redacting_with(self._redactor_of(job)):
-            job.keep_attachments()
         with self._pool.changed:
             job.due_s = monotonic() + due_in_s
             if job.owner is not None:

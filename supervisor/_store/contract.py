@@ -126,7 +126,7 @@ class Outbox(Protocol):
         While another handler sends the message its copies stay as they are. Does nothing in memory.
 
         Args:
-            delivery: A pending one; neither its lease nor its state changes.
+            delivery: One that was settled just now; for whom its message still waits gets packed copies.
             pack: Makes one packed copy.
 
         Returns:

@@ -40,9 +40,8 @@ _COPIES = "SELECT position, attachment FROM attachment_copy WHERE message_id = ?
 _TO_PACK = """
 SELECT position, folder, bytes, is_log, attachment FROM attachment_copy WHERE message_id = ? AND folder LIKE ?
 """
-_REPLACE = """
-UPDATE attachment_copy SET folder = ?, bytes = ?, attachment = ? WHERE message_id = ? AND position = ? AND folder = ?
-"""
+_IS_THERE = "SELECT 1 FROM attachment_copy WHERE message_id = ? AND position = ? AND folder = ?"
+_REPLACE = "UPDATE attachment_copy SET folder = ?, bytes = ?, attachment = ? WHERE message_id = ? AND position = ?"
 # Whose lease has ended may be sending all the same.
 _IS_SENT_BY_ANOTHER = "SELECT 1 FROM delivery WHERE message_id = ? AND key <> ? AND lease_until IS NOT NULL LIMIT 1"
 
@@ -82,10 +81,8 @@ class AttachmentStore:
 
     def keep(self, delivery: Delivery, pack: Pack) -> Delivery:
         """Pack the attachments of a waiting delivery, once for all handlers, and return it with the copies."""
-        if not self._waits(delivery):
-            return delivery
         self._pack_what_was_taken(delivery, pack)
-        return self._copy_once(delivery, pack)
+        return self._copy_once(delivery, pack) if self._waits(delivery) else delivery
 
     def in_place(self, delivery: Delivery) -> Delivery:
         """Return a delivery with the copies that there are in the place of the originals."""
@@ -115,10 +112,11 @@ class AttachmentStore:
             taken = self._with_path(load(data))
             packed = self._copy(taken, f"{top}/{position}", pack, is_log=bool(is_log))
             with self._database.write() as connection:
-                is_ours = connection.execute(_IS_SENT_BY_ANOTHER, is_used).fetchone() is None
+                is_there = connection.execute(_IS_THERE, (message_id, position, folder)).fetchone() is not None
+                is_ours = is_there and connection.execute(_IS_SENT_BY_ANOTHER, is_used).fetchone() is None
                 if is_ours and packed.folder is not None:
-                    new = (packed.folder, packed.size_bytes, dump(packed.attachment), message_id, position, folder)
-                    is_ours = connection.execute(_REPLACE, new).rowcount > 0
+                    new = (packed.folder, packed.size_bytes, dump(packed.attachment), message_id, position)
+                    connection.execute(_REPLACE, new)
                 elif is_ours and not size_bytes:  # a link to more than may be copied, which must not stay
                     self._give_up(connection, message_id, position)
                 else:
