@@ -40,13 +40,13 @@ class Recorder:
         redact: Removes secrets from its command line.
     """
 
-    __slots__ = ("_is_recorded", "_journal", "_redact", "_run", "has_unfinished_runs", "outbox")
+    __slots__ = ("_is_finished", "_is_recorded", "_journal", "_redact", "_run", "has_unfinished_runs", "outbox")
 
     def __init__(self, run: RunState, redact: RunRedactor) -> None:
         self._run = run
         self._redact = redact
         self._journal = run.runtime.journal() if run.settings.journal else None
-        self._is_recorded = False
+        self._is_recorded = self._is_finished = False
         self.has_unfinished_runs = False
         self.outbox: Outbox = self._journal or MemoryOutbox()
 
@@ -140,6 +140,7 @@ class Recorder:
                 before = journal.failures_since_success(self._run.name, before=self._run.id) if is_recovery else None
                 is_stored = True
                 store(_streak_text(before))
+            self._is_finished = True
         except JournalUnavailable as error:
             self._note_end(journal, end, error)
             if not is_stored:
@@ -157,8 +158,20 @@ class Recorder:
                 with journal.one_commit():
                     self._start_late(journal)
                     journal.end_run(self._run.id, end, asks=False)
+            self._is_finished = True
         except JournalUnavailable as error:
             self._note_end(journal, end, error)
+
+    def finish_after_fault(self) -> None:
+        """Record how the run ended where reporting it failed, with what needs no further module; unless it is done."""
+        run, journal = self._run, self._journal_for_finish()
+        if self._is_finished or journal is None or self.is_finished_by_command():
+            return
+        assert run.outcome is not None  # it has ended
+        assert run.ended_at_s is not None
+        with self.faults_logged():  # an end that was rolled back has let the journal forget the run
+            journal.join_run(StartedRun(run.id, run.name, run.started_at_s))
+        self.finish_silently(EndedRun(run.outcome, run.ended_at_s, run.duration_s, exit_code=run.exit_code))
 
     def _start_late(self, journal: Store) -> None:
         """Record the start with the end, where the journal could not be written at the start."""

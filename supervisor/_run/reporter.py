@@ -220,7 +220,18 @@ class Reporter:
     # The end
 
     def report_end(self, error: BaseException | None) -> None:
-        """Record how the run ended, and send the messages about it."""
+        """Record how the run ended, and send the messages about it.
+
+        Where that fails, since a module cannot be loaded any more or for another fault of supervision, the end is
+        recorded all the same.
+        """
+        try:
+            self._report_end(error)
+        except Exception:
+            self.recorder.finish_after_fault()
+            raise
+
+    def _report_end(self, error: BaseException | None) -> None:
         if self._composer.pace is not None:
             self._composer.pace.end()
         succeeded = self._run.outcome is _SUCCESS

@@ -197,14 +197,18 @@ class Run:
             total: How many items there are; None asks the iterable, and does without when it does not know.
             message: What the run is doing; None leaves it as it was.
         """
-        from supervisor._run import progress  # a run without a loop does without
+        progress = safely(self._state, _progress_module)
+        if progress is None:  # it cannot be loaded: the loop runs, uncounted
+            return aiter(iterable) if isinstance(iterable, AsyncIterable) else iter(iterable)
 
         def total_of() -> float | None:
             return total if total is not None else safely(self._state, progress.length_of, iterable)
 
         if isinstance(iterable, AsyncIterable):
-            return progress.track_async(self._state, iterable, total_of, message, pass_on_progress)
-        return progress.track(self._state, iterable, total_of, message, pass_on_progress)
+            loop: AsyncIterator[T] = progress.track_async(self._state, iterable, total_of, message, pass_on_progress)
+            return loop
+        items: Iterator[T] = progress.track(self._state, iterable, total_of, message, pass_on_progress)
+        return items
 
     # Its block
 
@@ -253,6 +257,12 @@ def handle_of(state: RunState | None) -> Run | None:
 def state_of(run: Run) -> RunState:
     """Return the state behind a handle, which supervisor's own code works on."""
     return run._state  # noqa: SLF001 - the handle is made here
+
+
+def _progress_module(_: RunState) -> Any:
+    from supervisor._run import progress  # a run without a loop does without
+
+    return progress
 
 
 def _report(state: RunState) -> RunReport:

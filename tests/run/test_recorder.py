@@ -860,3 +860,40 @@ for each in files:
     with supervise("night"):
         pass
     assert [each.outcome for each in journal.runs("night")] == ["success", "failure" if fails else "success"]
+
+
+# An installation that goes away
+
+LOSES_THE_PACKAGE = """
+import sys
+
+class Gone:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("supervisor"):
+            raise REASON
+
+def lose():  # the package is removed, or no file can be opened: what is not loaded yet can no longer be
+    sys.meta_path.insert(0, Gone())
+    sys.path.clear()
+"""
+
+
+@pytest.mark.parametrize("reason", ["ModuleNotFoundError(name)", "OSError(24, 'Too many open files')"])
+@pytest.mark.parametrize("fails", [False, True], ids=["success", "failure"])
+def test_an_end_without_the_package_is_recorded(tmp_path: Path, journal: Journal, *, fails: bool, reason: str) -> None:
+    """A message that can no longer be made costs neither the record of the end nor the script's loop."""
+    first = scripts.run(
+        tmp_path / "first",
+        LOSES_THE_PACKAGE.replace("REASON", reason)
+        + f"""
+with supervise("night", handlers=[told], report_on=["success"]) as run:
+    lose()
+    assert list(run.track([1, 2])) == [1, 2]
+    if {fails}:
+        raise KeyError("apn")
+""",
+    )
+    assert first.code == int(fails), first.stderr
+    second = scripts.run(tmp_path / "second", "with supervise('night', handlers=[told]): pass")
+    assert "died" not in second.kinds
+    assert [each.outcome for each in journal.runs("night")] == ["success", "failure" if fails else "success"]
