@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 from weakref import WeakSet
 
@@ -26,7 +26,7 @@ from supervisor._store.essentials import FILE_NAME, JournalUnavailable
 from supervisor._store.sqlite import descriptors, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -105,6 +105,23 @@ _taken: set[Identity] = set()
 """Journals whose descriptors the script has closed. SQLite has one descriptor of the shared memory for all connections
 of a process to a file, so that another connection would use the lost one again: the file is not opened any more here.
 """
+
+
+_opening = threading.Lock()
+
+
+@contextmanager
+def _one_opens() -> Iterator[None]:
+    """Let one connection of the process open at a time: its descriptors are those that come meanwhile.
+
+    A child that was forked while another thread held the lock goes on without it after a second.
+    """
+    has_lock = _opening.acquire(timeout=1.0)
+    try:
+        yield
+    finally:
+        if has_lock:
+            _opening.release()
 
 
 def _descriptors_taken(path: str) -> JournalUnavailable:
@@ -276,11 +293,14 @@ class Database:
             self._identity = identity(self.path)
         if self._identity in _taken:
             raise _descriptors_taken(self.path)
-        before = descriptors.open_now()
-        connection = sqlite3.connect(self.path, timeout=self._poll_s(), isolation_level=None, check_same_thread=False)
-        self._connection = connection
-        self._prepare(connection)
-        self._descriptors = descriptors.identified(descriptors.open_now() - before)
+        with _one_opens():
+            before = descriptors.open_now()
+            connection = sqlite3.connect(
+                self.path, timeout=self._poll_s(), isolation_level=None, check_same_thread=False
+            )
+            self._connection = connection
+            self._prepare(connection)
+            self._descriptors = descriptors.of_database(descriptors.open_now() - before, self.path)
         self._is_open = True
         return connection
 

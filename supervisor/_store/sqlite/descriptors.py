@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 Descriptors = tuple[tuple[int, tuple[int, int]], ...]
 """Numbers, each with the device and the inode of its file."""
@@ -24,21 +24,33 @@ def open_now() -> frozenset[int]:
     if sys.platform == "win32":  # there SQLite uses no such numbers
         return frozenset()
     try:
-        return frozenset(map(int, os.listdir("/dev/fd")))  # noqa: PTH208 - pathlib takes 3 ms to load
+        listed = [int(each) for each in os.listdir("/dev/fd")]  # noqa: PTH208 - pathlib takes 3 ms to load
     except (OSError, ValueError):
         return frozenset()
+    # Among them is the one that listed them, which is closed by now.
+    return frozenset(number for number in listed if _identity(os.fstat, number) is not None)
 
 
-def identified(numbers: Collection[int]) -> Descriptors:
-    """Return descriptors with what distinguishes their files; those that are closed are left out."""
-    found = []
-    for number in sorted(numbers):
-        try:
-            status = os.fstat(number)
-        except OSError:
-            continue
-        found.append((number, (status.st_dev, status.st_ino)))
-    return tuple(found)
+def of_database(numbers: Collection[int], path: str) -> Descriptors:
+    """Return those of some descriptors that are open on a database's files, with what distinguishes these.
+
+    Others are left out: another thread of the script may have opened them at the same moment, and may close them.
+
+    Args:
+        numbers: The descriptors.
+        path: The database; its write-ahead log and shared memory stand beside it.
+    """
+    files = {_identity(os.stat, path + suffix) for suffix in ("", "-wal", "-shm")} - {None}
+    found = ((number, _identity(os.fstat, number)) for number in sorted(numbers))
+    return tuple((number, identity) for number, identity in found if identity is not None and identity in files)
+
+
+def _identity(look: Callable[[Any], os.stat_result], where: object) -> tuple[int, int] | None:
+    try:
+        status = look(where)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)
 
 
 def are_unchanged(descriptors: Descriptors) -> bool:
