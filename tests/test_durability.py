@@ -147,6 +147,7 @@ class Machine:
     def let_all_be_due(self) -> None:
         """Let so much time pass that all that waits is due."""
         self.sql("UPDATE delivery SET due_at = due_at - 7200 WHERE state = 'pending'")
+        self.sql("UPDATE destination SET next_at = next_at - 7200")
 
     def let_pass(self, hours: float) -> None:
         """Let all that waits have been written so many hours earlier."""

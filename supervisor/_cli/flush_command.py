@@ -150,10 +150,14 @@ def _send_waiting(journal: Store, senders: Sequence[Any], own: Sequence[WaitingD
     from supervisor._delivery.dispatcher import Dispatcher
     from supervisor._runtime import default_runtime
 
+    # The user asks for it now, whatever the time of the next attempt.
+    for name in dict.fromkeys(each.handler for each in own):
+        journal.wake(name)
     now = datetime.now(UTC)
-    for each in own:
-        if each.state is DeliveryState.FAILED or (each.due_at is not None and each.due_at > now):
-            journal.retry(each.key)  # the user asks for it now, whatever the time of the next attempt
+    with journal.one_commit():
+        for each in own:
+            if each.state is DeliveryState.FAILED or (each.due_at is not None and each.due_at > now):
+                journal.retry(each.key)
     dispatcher = Dispatcher(senders, (), journal, default_runtime().workers, active().redactor)
     dispatcher.fetch_waiting()
     dispatcher.wait(deadline_s)

@@ -134,6 +134,26 @@ def delivery_table(waiting: Sequence[WaitingDelivery], indent: int = 0) -> Itera
                 yield f"{'':{_INDENT}}{shared.paint(each, cell.style)}"
 
 
+def destination_lines() -> Iterable[str]:
+    """Yield one line for each destination that accepts nothing: since when, how many wait, and when it is tried."""
+    reader = shared.journal()
+    with shared.journal_errors_shown():
+        rests = reader.rests() if reader is not None else []
+    now = datetime.now(UTC)
+    for each in rests:
+        again = "being tried" if each.is_tried else f"next try {_in(each.next_in_s)}"
+        since = duration(round(max(0.0, (now - each.since).total_seconds())))
+        yield shared.paint(
+            f"{line(each.handler, 60)}: has accepted nothing for {since}, {each.waiting:,} "
+            f"{'waits' if each.waiting == 1 else 'wait'}, {again}: {line(each.last_error, 300)}",
+            "yellow",
+        )
+
+
+def _in(left_s: float) -> str:
+    return f"in {duration(round(left_s))}" if left_s >= 1 else "now"
+
+
 def _row(delivery: WaitingDelivery, now: datetime) -> list[Styled]:
     has_failed = delivery.state is DeliveryState.FAILED
     tried = "never" if not delivery.attempts else "once" if delivery.attempts == 1 else f"{delivery.attempts} times"
@@ -178,6 +198,8 @@ def _list(*, every: bool, as_json: bool) -> None:
         shared.say("The outbox is empty: everything was delivered.")
         return
     shown = waiting if every else waiting[:SHOWN]
+    for each in destination_lines():
+        shared.say(each)
     for each in delivery_table(shown):
         shared.say(each)
     shared.say()

@@ -197,7 +197,10 @@ class Dispatcher:
 
     def _can_be_settled_before(self, until: float) -> bool:
         """Tell whether waiting helps: for what is due in time, and for what earlier runs left."""
-        return any(each.due_s < until for each in self.jobs) or any(each.is_clearing for each in self._workers.values())
+        busy = {name for name, worker in self._workers.items() if worker.rests_until_s < until}
+        return any(each.due_s < until and each.delivery.handler in busy for each in self.jobs) or any(
+            each.is_clearing for each in self._workers.values()
+        )
 
     def is_settled(self) -> bool:
         """Tell whether nothing of this run is on its way."""
@@ -232,14 +235,21 @@ class Dispatcher:
     def _leave(self) -> None:
         """Release the workers, and log what is not delivered yet."""
         with self._pool.changed:
-            left = tuple(self.jobs)
+            left = sorted(self.jobs, key=lambda each: each.delivery.key)
             for each in self._workers.values():
                 each.users -= 1
             self._workers = {}
             self._pool.unfinished.discard(self)
             self._pool.changed.notify_all()
-        for job in left:
-            _log.warning("not delivered yet: %r to %s", job.delivery.message.subject, job.delivery.handler)
+        _log_left(left)
+
+
+def _log_left(left: Sequence[Job]) -> None:
+    """Log what is not delivered yet, in one line for each handler."""
+    for name in dict.fromkeys(job.delivery.handler for job in left):
+        subjects = [job.delivery.message.subject for job in left if job.delivery.handler == name]
+        more = f" and {len(subjects) - 1:,} more" if len(subjects) > 1 else ""
+        _log.warning("not delivered yet: %r%s to %s", subjects[0], more, name)
 
 
 def _is_refused(details: MessageDetails) -> bool:

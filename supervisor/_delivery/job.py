@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,14 +12,36 @@ from supervisor._store.essentials import JournalUnavailable, warn_once
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import TypeAlias
 
     from supervisor._models.values import Attachment, Delivery
     from supervisor._redaction import Redactor
-    from supervisor._store import Outbox
+    from supervisor._store import DestinationRest, Outbox
+
+    Source: TypeAlias = tuple[Outbox, str]
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 300.0
 GIVE_UP_AFTER = timedelta(days=7)
+GIVE_UP_ATTEMPTS = 20
+
+
+def is_given_up(delivery: Delivery, rest: DestinationRest | None, now: datetime) -> bool:
+    """Tell whether a delivery that has failed just now is not tried again: after a week of attempts, 20 at least.
+
+    Those of the destination count while the message waited for it: each attempt takes one message for all.
+
+    Args:
+        delivery: The delivery, as it was before this attempt.
+        rest: How the destination rested before this attempt; None when it did not.
+        now: The time.
+    """
+    own = (delivery.attempts, delivery.first_failed_at)
+    of_all = (rest.failures, max(rest.since, delivery.message.created_at)) if rest is not None else own
+    return any(
+        attempts + 1 >= GIVE_UP_ATTEMPTS and since is not None and now - since >= GIVE_UP_AFTER
+        for attempts, since in (own, of_all)
+    )
 
 
 def chance() -> float:
@@ -56,6 +78,44 @@ class Owner(Protocol):
     redactor: Callable[[], Redactor]
 
 
+class HeldJobs:
+    """The jobs of one worker whose deliveries wait in an outbox, where another process may take them.
+
+    Not safe for threads: only the worker's own thread uses it.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: dict[Source, dict[int, Job]] = {}
+
+    def __bool__(self) -> bool:
+        return any(self._jobs.values())
+
+    def add(self, job: Job) -> None:
+        """Hold a job until its delivery is claimed again, or settled by another process."""
+        self._jobs.setdefault(job.source, {})[job.delivery.key] = job
+
+    def sources(self) -> tuple[Source, ...]:
+        """Return where jobs wait, and under which names."""
+        return tuple(source for source, jobs in self._jobs.items() if jobs)
+
+    def of(self, source: Source) -> list[Job]:
+        """Return what is held of a source, the oldest first."""
+        jobs = self._jobs.get(source, {})
+        return [jobs[key] for key in sorted(jobs)]
+
+    def remove(self, job: Job) -> None:
+        """Hold a job no longer."""
+        self._jobs.get(job.source, {}).pop(job.delivery.key, None)
+
+    def take(self, source: Source, claimed: Delivery) -> Job:
+        """Return the job of a delivery that was claimed; a new one for what an earlier run left."""
+        job = self._jobs.get(source, {}).pop(claimed.key, None)
+        if job is None or job.delivery.message.id != claimed.message.id:
+            return Job(claimed, source[0])
+        job.claimed_again(claimed)
+        return job
+
+
 class Job:
     """One delivery, where it is stored, who waits for it, and when it is due.
 
@@ -77,6 +137,11 @@ class Job:
     def claimed_again(self, delivery: Delivery) -> None:
         """Note that the delivery was claimed anew."""
         self.delivery, self.claimed_s = delivery, monotonic()
+
+    @property
+    def source(self) -> Source:
+        """Where its delivery is, and under which handler's name."""
+        return self.outbox, self.delivery.handler
 
     def renew(self) -> bool:
         """Extend the lease before a late attempt; return False when another process has the delivery by now."""

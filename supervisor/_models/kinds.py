@@ -23,6 +23,10 @@ class Kind(StrEnum):
     MISSED = "missed"
 
 
+URGENT = (Kind.FAILURE, Kind.RECOVERY, Kind.STALLED, Kind.OVERDUE, Kind.DIED, Kind.MISSED)
+"""The kinds of alarms, and of their ends, which are sent before all others."""
+
+
 class Outcome(StrEnum):
     """How a run ended."""
 

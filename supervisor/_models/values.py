@@ -292,6 +292,8 @@ class Delivery:
         attempts: How many times it was tried.
         last_error: Why the last attempt failed; "" before the first failure.
         key: Its key, unique within one outbox.
+        first_failed_at: When the first attempt failed; None before.
+        passed_over: How often the destination accepted others after it had failed with this one.
     """
 
     message: MessageDetails
@@ -300,6 +302,8 @@ class Delivery:
     attempts: int = 0
     last_error: str = ""
     key: int
+    first_failed_at: datetime | None = None
+    passed_over: int = 0
 
 
 @runtime_checkable

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from supervisor._store.contract import Outbox, Store
     from supervisor._store.essentials import LEASE_S, EndedRun, JournalUnavailable, Pack, StartedRun, state_directory
     from supervisor._store.memory import MemoryOutbox
-    from supervisor._store.records import Repeats, RunRecord, Streak, WaitingDelivery
+    from supervisor._store.records import DestinationRest, Repeats, RunRecord, Streak, WaitingDelivery
     from supervisor._store.sqlite.journal import Journal, open_journal
 
 __all__ = [
     "LEASE_S",
+    "DestinationRest",
     "EndedRun",
     "Journal",
     "JournalUnavailable",
@@ -40,7 +41,7 @@ _HOMES = {
     "contract": ("Outbox", "Store"),
     "essentials": ("LEASE_S", "EndedRun", "JournalUnavailable", "Pack", "StartedRun", "state_directory"),
     "memory": ("MemoryOutbox",),
-    "records": ("Repeats", "RunRecord", "Streak", "WaitingDelivery"),
+    "records": ("DestinationRest", "Repeats", "RunRecord", "Streak", "WaitingDelivery"),
     "sqlite.journal": ("Journal", "open_journal"),
 }
 

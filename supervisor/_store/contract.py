@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from supervisor._store.records import (
         AlertRecord,
         DeliveryStatus,
+        DestinationRest,
         LastCheck,
         Repeats,
         RunRecord,
@@ -42,6 +43,9 @@ class Outbox(Protocol):
     sent and settled after it, so that no two threads or processes send it at once; a repeat is possible only when
     the claimer was killed between sending and settling, or took longer than its lease, and bears the same message
     id. After a fork, a child has none of what its parent claimed.
+
+    A destination that failed rests: until its time has come nothing is claimed for it, and then one delivery, whose
+    end tells whether the destination goes on or rests again.
     """
 
     def put(self, message: MessageDetails, handlers: Sequence[str], *, claimed: bool = False) -> tuple[Delivery, ...]:
@@ -70,13 +74,36 @@ class Outbox(Protocol):
 
         Returns:
             The delivery, with kept copies of its attachments in the place of the originals where there are some;
-            None when nothing is due. After the keys in ``own`` comes what waits longest.
+            None when nothing is due. After the keys in ``own`` come alarms and their ends, then the others, each in
+            the order of acceptance. For a destination that rests: None until its time has come, and while another
+            delivery to it is under way. Then the first, and after three failures by turns the one that was tried
+            least; those that others passed come last.
         """
 
     def renew(self, delivery: Delivery) -> bool:
         """Begin the lease of a claimed delivery anew; False when it is settled or another process has claimed it."""
 
-    def settle(self, delivery: Delivery, state: DeliveryState, *, error: str = "", due_in_s: float = 0.0) -> None:
+    def release(self, deliveries: Sequence[Delivery]) -> None:
+        """End the leases of claimed deliveries of one handler without an attempt, so that anybody can claim them."""
+
+    def rest_of(self, handler: str) -> DestinationRest | None:
+        """Return how the destination of a handler rests; None when it does not."""
+
+    def rests(self) -> list[DestinationRest]:
+        """Return the destinations that rest, in the order of their handlers' names."""
+
+    def wake(self, handler: str) -> None:
+        """Let the next attempt at a destination that rests be made now."""
+
+    def settle(
+        self,
+        delivery: Delivery,
+        state: DeliveryState,
+        *,
+        error: str = "",
+        due_in_s: float = 0.0,
+        rests: bool = False,
+    ) -> None:
         """Note how an attempt ended, count it, and end the lease.
 
         SENT is final, whoever calls. Otherwise a call is ignored when the caller has lost the lease meanwhile, or
@@ -86,7 +113,9 @@ class Outbox(Protocol):
             delivery: What was claimed.
             state: SENT; FAILED, to be tried again only by :meth:`retry`; PENDING, to be tried again.
             error: Why it was not sent.
-            due_in_s: Seconds until a PENDING one may be claimed again.
+            due_in_s: Seconds until a PENDING one may be claimed again, or until the destination is tried again.
+            rests: True lets the whole destination rest in the place of this delivery. Any other end of an attempt
+                ends the rest of the destination, which has answered.
         """
 
     def state_of(self, delivery: Delivery) -> DeliveryState | None:
@@ -137,7 +166,7 @@ class Outbox(Protocol):
         """Return what is pending or failed, oldest first, without the messages' texts."""
 
     def retry(self, key: int) -> bool:
-        """Make a failed or waiting delivery due now; return False when there is none with this key."""
+        """Make a failed or waiting delivery due now, and its destination; False when there is none with this key."""
 
     def drop(self, key: int) -> bool:
         """Forget a failed or waiting delivery for good; return False when there is none with this key."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from supervisor._models.kinds import Outcome
     from supervisor._models.values import Attachment, ErrorDetails, Progress
 
+PROBES_IN_ORDER = 3
+"""How often a destination that rests is tried with the first message, before others take turns with it."""
 LEASE_S = 300.0
 """How long a claimed delivery belongs to its claimer, if the claimer's process lives that long."""
 

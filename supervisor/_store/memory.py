@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from supervisor._models.kinds import DeliveryState
-from supervisor._store.essentials import COPIES_LIMIT_BYTES, LEASE_S
+from supervisor._models.kinds import URGENT, DeliveryState
+from supervisor._store.essentials import COPIES_LIMIT_BYTES, LEASE_S, PROBES_IN_ORDER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from supervisor._models.values import Delivery, MessageDetails
     from supervisor._store.essentials import Pack
     from supervisor._store.memory_attachments import MemoryAttachments
-    from supervisor._store.records import WaitingDelivery
+    from supervisor._store.records import DestinationRest, WaitingDelivery
 
 
 class _Row:
@@ -35,6 +35,23 @@ class _Row:
 
     def free_at_s(self) -> float:
         return self.due_s if self.leased_until_s is None else max(self.due_s, self.leased_until_s)
+
+
+class _Rest:
+    """How the destination of a handler rests."""
+
+    __slots__ = ("failures", "last_error", "next_s", "probe", "since")
+
+    def __init__(self, since: datetime) -> None:
+        self.since = since
+        self.failures = 0
+        self.next_s = 0.0
+        self.probe: _Row | None = None
+        self.last_error = ""
+
+    def until_s(self, now: float) -> float:
+        lease_s = self.probe.leased_until_s if self.probe is not None else None
+        return max(self.next_s, lease_s) if lease_s is not None and lease_s > now else self.next_s
 
 
 class MemoryOutbox:
@@ -57,6 +74,8 @@ class MemoryOutbox:
         self._lock = threading.RLock()  # a signal handler may send a message while its thread holds it
         self._rows: dict[int, _Row] = {}  # in the order of acceptance
         self._waiting: dict[str, dict[int, _Row]] = {}
+        self._urgent: dict[str, dict[int, _Row]] = {}
+        self._rests: dict[str, _Rest] = {}
         self._last_key = 0
         self._copies: MemoryAttachments | None = None
 
@@ -79,20 +98,80 @@ class MemoryOutbox:
         now = self._clock()
         row = _Row(delivery, now, now + self._lease_s if claimed else None)
         self._rows[delivery.key] = row
-        self._waiting.setdefault(handler, {})[delivery.key] = row
+        self._wait(row)
         return delivery
+
+    def _wait(self, row: _Row) -> None:
+        delivery = row.delivery
+        self._waiting.setdefault(delivery.handler, {})[delivery.key] = row
+        if delivery.message.kind in URGENT:
+            self._urgent.setdefault(delivery.handler, {})[delivery.key] = row
 
     def claim(self, handler: str, *, own: Collection[int] = ()) -> Delivery | None:
         """Lease the next delivery of a handler that is due, those in ``own`` first."""
         with self._locked():
             now = self._clock()
             waiting = self._waiting.get(handler, {})
-            for key in chain(sorted(own), waiting):
-                row = waiting.get(key)
-                if row is not None and row.free_at_s() <= now:
-                    row.leased_until_s = now + self._lease_s
-                    return row.delivery
-            return None
+            rest = self._rests.get(handler)
+            if rest is not None and rest.until_s(now) > now:
+                return None
+            keys = self._probes(handler, rest) if rest is not None else self._in_order(handler, own)
+            row = next((row for key in keys if (row := waiting.get(key)) is not None and row.free_at_s() <= now), None)
+            if row is None:
+                return None
+            row.leased_until_s = now + self._lease_s
+            if rest is not None:
+                rest.probe = row
+            return row.delivery
+
+    def _in_order(self, handler: str, own: Collection[int] = ()) -> Iterable[int]:
+        return chain(sorted(own), self._urgent.get(handler, ()), self._waiting.get(handler, ()))
+
+    def _probes(self, handler: str, rest: _Rest) -> Iterable[int]:
+        """Return the keys of what a destination that rests may be tried with, the best first."""
+        waiting = self._waiting.get(handler, {})
+        passed = [key for key in self._in_order(handler) if not waiting[key].delivery.passed_over]
+        if rest.failures >= PROBES_IN_ORDER and rest.failures % 2:
+            passed.sort(key=lambda key: (waiting[key].delivery.attempts, key))
+        return chain(passed, waiting)
+
+    def release(self, deliveries: Sequence[Delivery]) -> None:
+        """End the leases of claimed deliveries without an attempt."""
+        with self._locked():
+            for delivery in deliveries:
+                row = self._rows.get(delivery.key)
+                if row is not None and _is_same_attempt(row.delivery, delivery):
+                    row.leased_until_s = None
+
+    def rest_of(self, handler: str) -> DestinationRest | None:
+        """Return how the destination of a handler rests; None when it does not."""
+        with self._locked():
+            return next((each for each in self.rests() if each.handler == handler), None) if self._rests else None
+
+    def rests(self) -> list[DestinationRest]:
+        """Return the destinations that rest, in the order of their handlers' names."""
+        from supervisor._store.records import DestinationRest
+
+        with self._locked():
+            now = self._clock()
+            return [
+                DestinationRest(
+                    handler=handler,
+                    since=rest.since,
+                    failures=rest.failures,
+                    next_in_s=max(0.0, rest.next_s - now),
+                    last_error=rest.last_error,
+                    waiting=len(self._waiting.get(handler, ())),
+                    is_tried=rest.until_s(now) > max(rest.next_s, now),
+                )
+                for handler, rest in sorted(self._rests.items())
+            ]
+
+    def wake(self, handler: str) -> None:
+        """Let the next attempt at a destination that rests be made now."""
+        with self._locked():
+            if handler in self._rests:
+                self._rests[handler].next_s = self._clock()
 
     def renew(self, delivery: Delivery) -> bool:
         """Begin the lease of a claimed delivery anew; return False when it was settled meanwhile."""
@@ -103,7 +182,15 @@ class MemoryOutbox:
                 row.leased_until_s = self._clock() + self._lease_s
             return is_mine
 
-    def settle(self, delivery: Delivery, state: DeliveryState, *, error: str = "", due_in_s: float = 0.0) -> None:
+    def settle(
+        self,
+        delivery: Delivery,
+        state: DeliveryState,
+        *,
+        error: str = "",
+        due_in_s: float = 0.0,
+        rests: bool = False,
+    ) -> None:
         """Note how an attempt ended, count it, and end the lease."""
         with self._locked():
             row = self._rows.get(delivery.key)
@@ -111,13 +198,36 @@ class MemoryOutbox:
                 return
             if state is DeliveryState.SENT:
                 self._forget(row.delivery)
+                self._go_on(row.delivery)
             elif _is_same_attempt(row.delivery, delivery):
                 row.delivery = attrs.evolve(
-                    row.delivery, state=state, attempts=row.delivery.attempts + 1, last_error=error
+                    row.delivery,
+                    state=state,
+                    attempts=row.delivery.attempts + 1,
+                    last_error=error,
+                    first_failed_at=row.delivery.first_failed_at or datetime.now(UTC),
                 )
-                row.due_s, row.leased_until_s = self._clock() + due_in_s, None
+                row.due_s, row.leased_until_s = self._clock() + (0.0 if rests else due_in_s), None
                 if state is DeliveryState.FAILED:
                     self._no_longer_waiting(row.delivery)
+                if rests:
+                    self._let_rest(row, error, due_in_s)
+                else:
+                    self._go_on(row.delivery)
+
+    def _let_rest(self, row: _Row, error: str, due_in_s: float) -> None:
+        rest = self._rests.setdefault(row.delivery.handler, _Rest(datetime.now(UTC)))
+        rest.failures += 1
+        rest.next_s = max(rest.next_s, self._clock() + due_in_s)
+        rest.probe, rest.last_error = row, error
+
+    def _go_on(self, delivery: Delivery) -> None:
+        """End the rest of a destination that has answered, and note which messages it had failed with."""
+        rest = self._rests.pop(delivery.handler, None)
+        for row in self._waiting.get(delivery.handler, {}).values() if rest is not None else ():
+            failed_at = row.delivery.first_failed_at
+            if failed_at is not None and row.delivery.key != delivery.key:
+                row.delivery = attrs.evolve(row.delivery, passed_over=row.delivery.passed_over + 1)
 
     def _forget(self, delivery: Delivery) -> None:
         del self._rows[delivery.key]
@@ -129,10 +239,11 @@ class MemoryOutbox:
         return any(row.delivery.message.id == message_id for row in self._rows.values())
 
     def _no_longer_waiting(self, delivery: Delivery) -> None:
-        waiting = self._waiting.get(delivery.handler, {})
-        waiting.pop(delivery.key, None)
-        if not waiting:
-            self._waiting.pop(delivery.handler, None)
+        for rows in (self._waiting, self._urgent):
+            waiting = rows.get(delivery.handler, {})
+            waiting.pop(delivery.key, None)
+            if not waiting:
+                rows.pop(delivery.handler, None)
 
     def state_of(self, delivery: Delivery) -> DeliveryState | None:
         """Return where a delivery stands; what was sent is not kept."""
@@ -144,7 +255,10 @@ class MemoryOutbox:
         """Return the seconds until something of a handler can be claimed; None when nothing is waiting."""
         with self._locked():
             free_at_s = min((row.free_at_s() for row in self._waiting.get(handler, {}).values()), default=None)
-            return None if free_at_s is None else max(0.0, free_at_s - self._clock())
+            if free_at_s is None:
+                return None
+            now, rest = self._clock(), self._rests.get(handler)
+            return max(0.0, free_at_s - now, rest.until_s(now) - now if rest is not None else 0.0)
 
     def waiting(self, handlers: Sequence[str]) -> set[str]:
         """Return which of these handlers have pending deliveries."""
@@ -182,7 +296,11 @@ class MemoryOutbox:
         """Return what is pending or failed, oldest first."""
         with self._locked():
             now, today = self._clock(), datetime.now(UTC)
-            return [_waiting_delivery(row, now, today) for row in list(self._rows.values())[:limit]]
+            rests = {handler: rest.next_s for handler, rest in self._rests.items()}
+            return [
+                _waiting_delivery(row, max(row.due_s, rests.get(row.delivery.handler, 0.0)) - now, now, today)
+                for row in list(self._rows.values())[:limit]
+            ]
 
     def retry(self, key: int) -> bool:
         """Make a failed or waiting delivery due now."""
@@ -192,9 +310,11 @@ class MemoryOutbox:
                 return False
             row.delivery = attrs.evolve(row.delivery, state=DeliveryState.PENDING)
             row.due_s = self._clock()
-            waiting = self._waiting.setdefault(row.delivery.handler, {})
-            waiting[key] = row
-            self._waiting[row.delivery.handler] = dict(sorted(waiting.items()))
+            self._wait(row)
+            for rows in (self._waiting, self._urgent):
+                if row.delivery.handler in rows:
+                    rows[row.delivery.handler] = dict(sorted(rows[row.delivery.handler].items()))
+            self.wake(row.delivery.handler)
             return True
 
     def drop(self, key: int) -> bool:
@@ -218,7 +338,7 @@ def _is_same_attempt(stored: Delivery, claimed: Delivery) -> bool:
     )
 
 
-def _waiting_delivery(row: _Row, now: float, today: datetime) -> WaitingDelivery:
+def _waiting_delivery(row: _Row, due_in_s: float, now: float, today: datetime) -> WaitingDelivery:
     """Return what a person may want to know of a delivery."""
     from supervisor._store.records import WaitingDelivery
 
@@ -234,6 +354,6 @@ def _waiting_delivery(row: _Row, now: float, today: datetime) -> WaitingDelivery
         created_at=message.created_at,
         attempts=delivery.attempts,
         last_error=delivery.last_error,
-        due_at=today + timedelta(seconds=row.due_s - now) if is_pending else None,
+        due_at=today + timedelta(seconds=due_in_s) if is_pending else None,
         is_claimed=row.leased_until_s is not None and row.leased_until_s > now,
     )

@@ -278,6 +278,29 @@ class DeliveryStatus(NamedTuple):
 
 
 @attrs.frozen(kw_only=True)
+class DestinationRest:
+    """That a destination accepts nothing, so that all messages to it wait.
+
+    Args:
+        handler: The name of the handler.
+        since: When it first failed.
+        failures: How many attempts have failed since.
+        next_in_s: Seconds until the next attempt; 0 when it is due or under way.
+        last_error: Why the last attempt failed.
+        waiting: How many deliveries wait for it.
+        is_tried: True while somebody tries it.
+    """
+
+    handler: str
+    since: datetime
+    failures: int
+    next_in_s: float
+    last_error: str
+    waiting: int
+    is_tried: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class WaitingDelivery:
     """One delivery that is pending or failed, as people see it.
 

@@ -125,7 +125,7 @@ def test_a_hundred_thousand_messages_cost_little(tmp_path: Path) -> None:
 
 
 def test_a_failure_passes_the_flood(tmp_path: Path) -> None:
-    """A script that said too much and then fails has its failure told, after the closing message."""
+    """A script that said too much and then fails has its failure told, before the notices that still wait."""
     ended = run_script(
         tmp_path,
         """
@@ -139,5 +139,5 @@ def test_a_failure_passes_the_flood(tmp_path: Path) -> None:
     )
     assert ended.code == 1
     assert "by hand" in [each["subject"] for each in ended.told]
-    assert ended.kinds[-1] == "failure"
-    assert "held back" in ended.told[-2]["subject"]
+    assert ended.kinds.count("failure") == 2
+    assert any("held back" in each["subject"] for each in ended.told)

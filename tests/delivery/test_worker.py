@@ -19,7 +19,9 @@ from scripts import NO_WARNING_OF_FORKS
 from scripts import run as run_script
 
 from supervisor import DeliveryError, MessageDetails, Supervisor, current_run, supervise
-from supervisor._delivery.job import LONGEST_RETRY_S, retry_delay_s
+from supervisor._delivery.job import LONGEST_RETRY_S, is_given_up, retry_delay_s
+from supervisor._store import DestinationRest
+from supervisor.models import Delivery
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +79,7 @@ def test_one_message_that_fails_does_not_hold_up_the_next() -> None:
     class Picky(Recorder):
         def send_message(self, details: Any, /) -> None:
             if details.subject == "bad" and "good 2" not in self.subjects:
-                raise DeliveryError("not this one", retry_after_s=0.2)
+                raise DeliveryError("not this one", retry_after_s=0.2, scope="message")
             super().send_message(details)
 
     picky = Picky()
@@ -105,14 +107,31 @@ def test_the_random_numbers_of_a_script_stay_its_own() -> None:
     assert all(LONGEST_RETRY_S / 2 <= each <= LONGEST_RETRY_S for each in delays_s)
 
 
-def test_a_message_that_is_too_old_is_given_up(log: pytest.LogCaptureFixture) -> None:
-    """After a week of failures a message is given up."""
-    raises = Raises(*[OSError("down")] * 3)
-    details = attrs.evolve(MessageDetails("old"), created_at=datetime.now(UTC) - timedelta(days=8))
+def test_an_old_message_is_not_given_up_for_its_age() -> None:
+    """A machine that was off, or whose clock was wrong, does not throw a message away at the next refusal."""
+    raises = Raises(OSError("down"))
+    details = attrs.evolve(MessageDetails("old"), created_at=datetime.now(UTC) - timedelta(days=30))
     with quiet("night", handlers=[raises]) as run:
         run.notify(details)
-    assert len(raises.tried_s) == 1
-    assert "raises refused 'old'" in log.text
+    assert raises.subjects == ["old"]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "failing_for", "is_over"),
+    [(18, 30, False), (19, 6, False), (19, 7, True), (500, 0, False)],
+)
+def test_a_message_is_given_up_after_a_week_of_attempts(attempts: int, failing_for: int, is_over: bool) -> None:
+    """Twenty attempts, the last a week or more after the first: those of the message, or of its destination."""
+    now = datetime.now(UTC)
+    since = now - timedelta(days=failing_for)
+    message = MessageDetails("weekly", created_at=now - timedelta(days=60))
+    own = Delivery(message=message, handler="mail", key=1, attempts=attempts, first_failed_at=since)
+    assert is_given_up(own, None, now) == is_over
+    rest = DestinationRest(handler="mail", since=since, failures=attempts, next_in_s=0, last_error="down", waiting=1)
+    untried = Delivery(message=message, handler="mail", key=2)
+    assert is_given_up(untried, rest, now) == is_over
+    young = Delivery(message=MessageDetails("new"), handler="mail", key=3)
+    assert not is_given_up(young, rest, now)
 
 
 def test_a_message_that_comes_late_says_so(recorder: Recorder) -> None:

@@ -13,9 +13,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from supervisor._models.kinds import DeliveryState, Kind
-from supervisor._store.essentials import storable
+from supervisor._store.essentials import PROBES_IN_ORDER, storable
 from supervisor._store.processes import Process
-from supervisor._store.sqlite.rows import JournalPart, instant
+from supervisor._store.sqlite.destinations import (
+    NEXT_PROBE,
+    WAKE_OF,
+    DestinationReader,
+    DestinationStore,
+    note_answer,
+)
+from supervisor._store.sqlite.rows import instant
 
 if TYPE_CHECKING:
     import sqlite3
@@ -44,7 +51,8 @@ _UNSENT_KEYS = (
     "SELECT key FROM delivery WHERE state = 'pending' UNION ALL SELECT key FROM delivery WHERE state = 'failed'"
 )
 _UNSENT = f"""
-SELECT key, handler, state, subject, kind, message_id, created_at, attempts, last_error, due_at,
+SELECT key, handler, state, subject, kind, message_id, created_at, attempts, last_error,
+       max(due_at, coalesce((SELECT next_at FROM destination WHERE destination.handler = delivery.handler), 0)),
        lease_until, claimer_host, claimer_pid, claimer_started
 FROM delivery WHERE key IN (SELECT key FROM ({_UNSENT_KEYS}) ORDER BY +key LIMIT ?) ORDER BY key
 """  # noqa: S608 - made of constants alone
@@ -57,7 +65,7 @@ _STATUSES = "SELECT key, state, attempts, last_error FROM delivery WHERE key IN 
 _KEYS_AT_ONCE = 500
 
 
-class OutboxReader(JournalPart):
+class OutboxReader(DestinationReader):
     """Tell what waits; see :class:`~supervisor._store.contract.Outbox`."""
 
     def state_of(self, delivery: Delivery) -> DeliveryState | None:
@@ -70,11 +78,12 @@ class OutboxReader(JournalPart):
     def next_due_s(self, handler: str) -> float | None:
         """Return the seconds until something of a handler can be claimed; None when nothing is waiting."""
         now = self._clock()
+        rests_until = self._rests_until(self._database.rows(NEXT_PROBE, (now, storable(handler))), now)
         free_at = [
             max(due_at, lease_until) if lease_until is not None and not self._gone(Process(*claimer)) else due_at
             for due_at, lease_until, *claimer in self._database.rows(_DUE_TIMES, (now, storable(handler)))
         ]
-        return max(0.0, min(free_at) - now) if free_at else None
+        return max(0.0, min(free_at) - now, rests_until - now) if free_at else None
 
     def waiting(self, handlers: Sequence[str]) -> set[str]:
         """Return which of these handlers have pending deliveries."""
@@ -115,10 +124,6 @@ class OutboxReader(JournalPart):
         rows = self._database.rows(_UNSENT, (limit,))
         return [_waiting_delivery(row, is_claimed=self._is_claimed(row[10:], now)) for row in rows]
 
-    def _is_claimed(self, lease: Row, now: float) -> bool:
-        until, *claimer = lease
-        return until is not None and until > now and not self._gone(Process(*claimer))
-
 
 def _waiting_delivery(row: Row, *, is_claimed: bool) -> WaitingDelivery:
     """Return what a person may want to know of a delivery."""
@@ -157,11 +162,17 @@ VALUES (?, 'pending', 0, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)
 """
 # A row whose last change lies in the future was changed before the clock was set back; it is due.
 _DUE = """
-SELECT key, attempts, last_error, lease_until, claimer_host, claimer_pid, claimer_started
+SELECT key, attempts, last_error, lease_until, claimer_host, claimer_pid, claimer_started, failed_at, passed_over
 FROM delivery
 WHERE handler = ? AND state = 'pending' AND (due_at <= ? OR changed_at > ?)
 """
-_IS_ANY_DUE = f"SELECT EXISTS ({_DUE})"
+_DESTINATION_RESTS = "SELECT 1 FROM destination WHERE handler = ? AND next_at > ? AND changed_at <= ?"
+_IS_ANY_DUE = f"SELECT EXISTS ({_DUE}) AND NOT EXISTS ({_DESTINATION_RESTS})"
+# As the index has it; a test compares it with what the models say.
+URGENT_SQL = "kind IN ('failure', 'recovery', 'stalled', 'overdue', 'died', 'missed')"
+_FIRST_PROBE = f"{_DUE} ORDER BY passed_over > 0, NOT {URGENT_SQL}, key"
+_OTHER_PROBE = f"{_DUE} ORDER BY passed_over > 0, attempts, key"
+_PROBES = "UPDATE destination SET probe = ? WHERE handler = ?"
 _MESSAGE = "SELECT message_id, body FROM delivery WHERE key = ?"
 _LEASE = """
 UPDATE delivery SET lease_until = ?, claimer_host = ?, claimer_pid = ?, claimer_started = ? WHERE key = ?
@@ -174,8 +185,9 @@ _RENEW = f"UPDATE delivery SET lease_until = ? WHERE {_LEASED_HERE} AND claimer_
 _SETTLE = """
 UPDATE delivery SET state = ?, attempts = attempts + 1, last_error = ?, due_at = ?, changed_at = ?, lease_until = NULL,
                     claimer_host = NULL, claimer_pid = NULL, claimer_started = NULL"""
+_RELEASE = f"UPDATE delivery SET lease_until = NULL, claimer_pid = NULL WHERE {_LEASED_HERE}"  # noqa: S608
 _SETTLE_SENT = f"{_SETTLE}, body = NULL WHERE {SAME_DELIVERY} AND state IN ('pending', 'failed')"
-_SETTLE_OTHER = f"{_SETTLE} WHERE {_LEASED_HERE}"
+_SETTLE_OTHER = f"{_SETTLE}, failed_at = coalesce(failed_at, ?) WHERE {_LEASED_HERE}"
 _GIVE_UP = "UPDATE delivery SET state = 'failed', last_error = ?, lease_until = NULL, claimer_pid = NULL WHERE key = ?"
 _RETRY = """
 UPDATE delivery SET state = 'pending', due_at = ?, changed_at = ? WHERE key = ? AND state IN ('pending', 'failed')
@@ -190,7 +202,7 @@ DELETE FROM delivery WHERE state IN ('sent', 'dropped') AND key <= (SELECT max(k
 """
 
 
-class OutboxStore(OutboxReader):
+class OutboxStore(OutboxReader, DestinationStore):
     """Keep deliveries in the journal's file; see :class:`~supervisor._store.contract.Outbox`."""
 
     _database: Database
@@ -240,11 +252,11 @@ class OutboxStore(OutboxReader):
         """Lease the next delivery of a handler that is due, those in ``own`` first."""
         from supervisor._models.values import Delivery
 
-        now = self._clock()
+        now, name = self._clock(), storable(handler)
         # The first query does without the lock for writing: most calls find nothing.
-        while self._database.rows(_IS_ANY_DUE, (storable(handler), now, now))[0][0]:
+        while self._database.rows(_IS_ANY_DUE, (name, now, now, name, now, now))[0][0]:
             with self._database.write(durable=False) as connection:
-                row = self._first_free(connection, storable(handler), own, now)
+                row = self._first_free(connection, name, own, now)
                 if row is None:
                     return None
                 key, attempts, last_error = row[:3]
@@ -253,15 +265,39 @@ class OutboxStore(OutboxReader):
                 copies = self._copies.rows(connection, message_id)
             message = self._read(key, body, copies)
             if message is not None:
-                return Delivery(message=message, handler=handler, attempts=attempts, last_error=last_error, key=key)
+                return Delivery(
+                    message=message,
+                    handler=handler,
+                    attempts=attempts,
+                    last_error=last_error,
+                    key=key,
+                    first_failed_at=instant(row[7]),
+                    passed_over=row[8],
+                )
         return None
 
     def _first_free(self, connection: sqlite3.Connection, handler: str, own: Collection[int], now: float) -> Row | None:
+        probe = connection.execute(NEXT_PROBE, (now, handler)).fetchall()
+        if probe:
+            return self._probe(connection, handler, probe, now)
         with closing(_due_rows(connection, handler, own, now)) as rows:
-            for row in rows:
-                if row[3] is None or row[3] <= now or self._gone(Process(*row[4:7])):
-                    return row
-        return None
+            return self._first_unleased(rows, now)
+
+    def _probe(self, connection: sqlite3.Connection, handler: str, probe: list[Row], now: float) -> Row | None:
+        """Return what a destination that rests is tried with; None before its time, and while somebody tries it."""
+        if self._rests_until(probe, now) > now:
+            return None
+        failures = probe[0][5]
+        takes_another = failures >= PROBES_IN_ORDER and failures % 2
+        with closing(_each(connection, _OTHER_PROBE if takes_another else _FIRST_PROBE, (handler, now, now))) as rows:
+            row = self._first_unleased(rows, now)
+        if row is not None:
+            connection.execute(_PROBES, (row[0], handler))
+        return row
+
+    def _first_unleased(self, rows: Iterable[Row], now: float) -> Row | None:
+        free = (each for each in rows if each[3] is None or each[3] <= now or self._gone(Process(*each[4:7])))
+        return next(free, None)
 
     def _read(self, key: int, body: bytes | None, copies: list[Row]) -> MessageDetails | None:
         """Return a claimed message; mark one that cannot be read as failed, so that it does not block the rest."""
@@ -281,17 +317,34 @@ class OutboxStore(OutboxReader):
             until = self._clock() + self._lease_s
             return connection.execute(_RENEW, (until, *self._lease_of(delivery))).rowcount > 0
 
-    def settle(self, delivery: Delivery, state: DeliveryState, *, error: str = "", due_in_s: float = 0.0) -> None:
+    def release(self, deliveries: Sequence[Delivery]) -> None:
+        """End the leases of claimed deliveries without an attempt."""
+        with self._database.write(durable=False) as connection:
+            connection.executemany(_RELEASE, [self._lease_of(each) for each in deliveries])
+
+    def settle(
+        self,
+        delivery: Delivery,
+        state: DeliveryState,
+        *,
+        error: str = "",
+        due_in_s: float = 0.0,
+        rests: bool = False,
+    ) -> None:
         """Note how an attempt ended, count it, and end the lease."""
         now = self._clock()
-        row = (str(state), storable(error), now + due_in_s, now)
+        row = (str(state), storable(error), now if rests else now + due_in_s, now)
         folders: list[str] = []
         # An attempt that is to be repeated needs no fsync: after power loss it is repeated anyway.
         with self._database.write(durable=state is not DeliveryState.PENDING) as connection:
             if state is not DeliveryState.SENT:
-                connection.execute(_SETTLE_OTHER, (*row, *self._lease_of(delivery)))
-            elif connection.execute(_SETTLE_SENT, (*row, delivery.key, storable(delivery.message.id))).rowcount:
+                is_settled = connection.execute(_SETTLE_OTHER, (*row, now, *self._lease_of(delivery))).rowcount > 0
+            elif is_settled := (
+                connection.execute(_SETTLE_SENT, (*row, delivery.key, storable(delivery.message.id))).rowcount > 0
+            ):
                 folders = self._copies.forget(connection, storable(delivery.message.id))
+            if is_settled:
+                note_answer(connection, delivery, now, rests_s=due_in_s if rests else None, error=error)
         if folders:
             self._copies.remove(folders)
         if state is DeliveryState.SENT and delivery.key % _PRUNE_ONE_IN == 0:
@@ -304,6 +357,7 @@ class OutboxStore(OutboxReader):
         """Make a failed or waiting delivery due now."""
         now = self._clock()
         with self._database.write() as connection:
+            connection.execute(WAKE_OF, (now, now, key))
             return connection.execute(_RETRY, (now, now, key)).rowcount > 0
 
     def drop(self, key: int) -> bool:
@@ -351,12 +405,13 @@ def _put_imports() -> tuple[Callable[[Any], bytes], type[Delivery]]:
 def _due_rows(
     connection: sqlite3.Connection, handler: str, own: Collection[int], now: float
 ) -> Generator[Row, None, None]:
-    """Yield what is due: own deliveries first, then all, the oldest first."""
+    """Yield what is due: own deliveries first, then alarms and their ends, then all, the oldest first."""
     keys = sorted(own)
     for start in range(0, len(keys), _OWN_AT_ONCE):
         some = keys[start : start + _OWN_AT_ONCE]
         marks = ", ".join("?" * len(some))
         yield from _each(connection, f"{_DUE} AND key IN ({marks}) ORDER BY key", (handler, now, now, *some))
+    yield from _each(connection, f"{_DUE} AND {URGENT_SQL} ORDER BY key", (handler, now, now))
     yield from _each(connection, f"{_DUE} ORDER BY key", (handler, now, now))
 
 

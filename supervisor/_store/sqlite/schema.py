@@ -208,7 +208,30 @@ _NAMES = (
 # Settings of a run that have no column of their own, by their names; NULL where all have their defaults.
 _SETTINGS = ("ALTER TABLE run ADD COLUMN settings BLOB",)
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _CHECKS, _PROGRAM, _SLOW, _ONE_ROW, _NO_SAID, _NAMES, _SETTINGS)
+# A destination that accepts nothing rests as a whole.
+#   delivery.failed_at: when its first attempt failed; passed_over: how often others were accepted after that.
+#   destination: only those that rest; since: the first failure; probe: the key of the last delivery that was tried.
+_DESTINATIONS = (
+    "ALTER TABLE delivery ADD COLUMN failed_at REAL",
+    "ALTER TABLE delivery ADD COLUMN passed_over INTEGER NOT NULL DEFAULT 0",
+    """CREATE INDEX delivery_urgent ON delivery (handler) WHERE state = 'pending'
+AND kind IN ('failure', 'recovery', 'stalled', 'overdue', 'died', 'missed')""",
+    """CREATE TABLE destination (
+handler TEXT PRIMARY KEY, since REAL NOT NULL, failures INTEGER NOT NULL, next_at REAL NOT NULL,
+changed_at REAL NOT NULL, probe INTEGER NOT NULL, last_error TEXT NOT NULL) WITHOUT ROWID""",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _FIRST,
+    _CHECKS,
+    _PROGRAM,
+    _SLOW,
+    _ONE_ROW,
+    _NO_SAID,
+    _NAMES,
+    _SETTINGS,
+    _DESTINATIONS,
+)
 VERSION = len(MIGRATIONS)
 
 

@@ -469,6 +469,8 @@ def test_the_file_holds_no_more_than_the_message_and_names(journal: Journal) -> 
         "created_at",
         "subject",
         "body",
+        "failed_at",
+        "passed_over",
     }
 
 
@@ -478,7 +480,8 @@ def test_the_questions_of_every_run_use_an_index(journal: Journal) -> None:
 
     rows = journal._database.rows
     questions: list[tuple[object, ...]] = [
-        (outbox._IS_ANY_DUE, ("mail", NOON, NOON)),
+        (outbox._IS_ANY_DUE, ("mail", NOON, NOON, "mail", NOON, NOON)),
+        (f"{outbox._DUE} AND {outbox.URGENT_SQL} ORDER BY key", ("mail", NOON, NOON)),
         (f"{outbox._DUE} ORDER BY key", ("mail", NOON, NOON)),
     ]
 
@@ -490,7 +493,7 @@ def test_the_questions_of_every_run_use_an_index(journal: Journal) -> None:
         patched.setattr(journal._database, "rows", note)
         journal.last_run("nightly")
         journal.died_runs("nightly")
-    assert len(questions) == 4
+    assert len(questions) == 5
     for sql, parameters in questions:
         plan = " ".join(row[3] for row in rows(f"EXPLAIN QUERY PLAN {sql}", parameters))  # type: ignore[arg-type]
         assert "USING INDEX" in plan or "USING COVERING INDEX" in plan, plan
