@@ -11,6 +11,7 @@ import attrs
 import click
 
 from supervisor._cli import shared
+from supervisor._cli.outbox_command import rest_line
 from supervisor._cli.shared import line
 from supervisor._models.kinds import Kind
 from supervisor.errors import ConfigurationError, DeliveryError
@@ -245,6 +246,8 @@ def _print(result: Result, *, quiet: bool) -> None:
         return
     for known in result.open:
         shared.say(f"still     {line(known.name)}: {known.kind} since {shared.local(known.since)}")
+    for rest in result.delivered.rests:
+        shared.say(f"resting   {rest_line(rest)}")
     for waiting in result.delivered.waiting[:_MOST_WAITING]:
         reason = f": {line(waiting.last_error, 300)}" if waiting.last_error else ""
         shared.say(f"waiting   {line(waiting.subject)!r} for {line(waiting.handler)}{reason}")

@@ -18,7 +18,7 @@ from supervisor._text import duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from supervisor._store import Store, WaitingDelivery
+    from supervisor._store import DestinationRest, Store, WaitingDelivery
 
 SHOWN = 20
 MOST = 1_000_000
@@ -134,20 +134,21 @@ def delivery_table(waiting: Sequence[WaitingDelivery], indent: int = 0) -> Itera
                 yield f"{'':{_INDENT}}{shared.paint(each, cell.style)}"
 
 
-def destination_lines() -> Iterable[str]:
-    """Yield one line for each destination that accepts nothing: since when, how many wait, and when it is tried."""
+def rest_line(rest: DestinationRest) -> str:
+    """Return one line on a destination that accepts nothing: for how long, how many wait, and when it is tried."""
+    rested_s = (datetime.now(UTC) - rest.since).total_seconds()
+    wait = "1 waits" if rest.waiting == 1 else f"{rest.waiting:,} wait"
+    again = "being tried" if rest.is_tried else f"next try {_in(rest.next_in_s)}"
+    return (
+        f"{line(rest.handler, 60)}: has accepted nothing for {duration(round(max(0.0, rested_s)))}, {wait}, {again}: "
+        f"{line(rest.last_error, 300)}"
+    )
+
+
+def _rests() -> list[DestinationRest]:
     reader = shared.journal()
     with shared.journal_errors_shown():
-        rests = reader.rests() if reader is not None else []
-    now = datetime.now(UTC)
-    for each in rests:
-        again = "being tried" if each.is_tried else f"next try {_in(each.next_in_s)}"
-        since = duration(round(max(0.0, (now - each.since).total_seconds())))
-        yield shared.paint(
-            f"{line(each.handler, 60)}: has accepted nothing for {since}, {each.waiting:,} "
-            f"{'waits' if each.waiting == 1 else 'wait'}, {again}: {line(each.last_error, 300)}",
-            "yellow",
-        )
+        return reader.rests() if reader is not None else []
 
 
 def _in(left_s: float) -> str:
@@ -198,8 +199,8 @@ def _list(*, every: bool, as_json: bool) -> None:
         shared.say("The outbox is empty: everything was delivered.")
         return
     shown = waiting if every else waiting[:SHOWN]
-    for each in destination_lines():
-        shared.say(each)
+    for rest in _rests():
+        shared.say(shared.paint(rest_line(rest), "yellow"))
     for each in delivery_table(shown):
         shared.say(each)
     shared.say()

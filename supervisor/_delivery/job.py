@@ -78,6 +78,11 @@ class Owner(Protocol):
     redactor: Callable[[], Redactor]
 
 
+def _identity(delivery: Delivery) -> tuple[int, str]:
+    """Return what tells a delivery from others: in a journal that was begun anew, another one may have its key."""
+    return delivery.key, delivery.message.id
+
+
 class HeldJobs:
     """The jobs of one worker whose deliveries wait in an outbox, where another process may take them.
 
@@ -85,14 +90,14 @@ class HeldJobs:
     """
 
     def __init__(self) -> None:
-        self._jobs: dict[Source, dict[int, Job]] = {}
+        self._jobs: dict[Source, dict[tuple[int, str], Job]] = {}
 
     def __bool__(self) -> bool:
         return any(self._jobs.values())
 
     def add(self, job: Job) -> None:
         """Hold a job until its delivery is claimed again, or settled by another process."""
-        self._jobs.setdefault(job.source, {})[job.delivery.key] = job
+        self._jobs.setdefault(job.source, {})[_identity(job.delivery)] = job
 
     def sources(self) -> tuple[Source, ...]:
         """Return where jobs wait, and under which names."""
@@ -105,12 +110,12 @@ class HeldJobs:
 
     def remove(self, job: Job) -> None:
         """Hold a job no longer."""
-        self._jobs.get(job.source, {}).pop(job.delivery.key, None)
+        self._jobs.get(job.source, {}).pop(_identity(job.delivery), None)
 
     def take(self, source: Source, claimed: Delivery) -> Job:
         """Return the job of a delivery that was claimed; a new one for what an earlier run left."""
-        job = self._jobs.get(source, {}).pop(claimed.key, None)
-        if job is None or job.delivery.message.id != claimed.message.id:
+        job = self._jobs.get(source, {}).pop(_identity(claimed), None)
+        if job is None:
             return Job(claimed, source[0])
         job.claimed_again(claimed)
         return job

@@ -48,6 +48,24 @@ def test_what_fails_is_told_once_with_its_reason_and_stays(
     assert [each["state"] for each in document("outbox")] == ["pending", "pending"]
 
 
+def test_a_destination_that_rests_is_shown_in_one_line_and_tried_at_once(
+    past: Past, hook: Hook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`outbox` and `check` say that it rests, above the messages; `flush` does not wait for its time."""
+    configured(monkeypatch, tmp_path, ops=hook.url)
+    for subject in ("first", "second", "third"):
+        past.message(subject)
+    past.rest("ops", "429 slow down", due_in_s=99_999)
+    line = invoke("outbox").stdout.splitlines()[0]
+    assert line.startswith("ops: has accepted nothing for 1 h, 3 wait, next try in 1 d 2 h")
+    assert line.endswith(": 429 slow down")
+    assert f"resting   {line[:40]}" in invoke("check").stdout
+    assert hook.documents == []
+    assert invoke("flush").exit_code == 0
+    assert [each["subject"] for each in hook.documents] == ["first", "second", "third"]
+    assert invoke("outbox").stdout == "The outbox is empty: everything was delivered.\n"
+
+
 def test_what_is_refused_for_good_waits_for_failed(
     past: Past, hook: Hook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

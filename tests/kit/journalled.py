@@ -124,6 +124,13 @@ class Past:
             self.journal.settle(claimed, state, error=error, due_in_s=due_in_s)
         return [each.key for each in deliveries]
 
+    def rest(self, handler: str, error: str, *, due_in_s: float, ago_s: float = 3600.0) -> None:
+        """Let the destination of a handler have failed, some time ago."""
+        self._clock_s = self.now_s - ago_s
+        claimed = self.journal.claim(handler)
+        assert claimed is not None
+        self.journal.settle(claimed, DeliveryState.PENDING, error=error, due_in_s=due_in_s, rests=True)
+
     def report(self, run_id: str) -> RunReport:
         """Return what is known of a run."""
         return next(each.report for each in self.journal.runs(limit=1_000) if each.report.id == run_id)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from supervisor._delivery.dispatcher import Dispatcher
     from supervisor._delivery.job import Job
     from supervisor._models.values import MessageDetails, MessageHandler
-    from supervisor._store import Store, WaitingDelivery
+    from supervisor._store import DestinationRest, Store, WaitingDelivery
     from supervisor._store.records import AlertRecord
 
 
@@ -71,6 +71,7 @@ class Delivered:
         failed: Deliveries that failed for good during this check.
         waiting: Deliveries of known handlers that could not be made yet.
         others: How many deliveries wait for handlers that only their scripts know.
+        rests: The destinations of known handlers that accept nothing.
         failed_before: How many deliveries had failed for good before this check, and still nobody has them.
     """
 
@@ -78,6 +79,7 @@ class Delivered:
     failed: tuple[WaitingDelivery, ...] = ()
     waiting: tuple[WaitingDelivery, ...] = ()
     others: int = 0
+    rests: tuple[DestinationRest, ...] = ()
     failed_before: int = 0
 
 
@@ -217,6 +219,7 @@ class Check:
             failed=tuple(each for each in unsent if each.state is DeliveryState.FAILED),
             waiting=tuple(each for each in pending if each.handler in names),
             others=sum(each.handler not in names for each in pending),
+            rests=tuple(each for each in self._journal.rests() if each.handler in names),
         )
 
     def _unsent(self) -> list[WaitingDelivery]:
