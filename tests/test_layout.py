@@ -36,6 +36,7 @@ COVERED_BY = {
     "_cli/report/script_summary.py": "cli/report/test_gather.py",
     "_cli/run_facts.py": "cli/test_show_command.py",
     "_cli/shared.py": "cli/test_main.py",
+    "_store/sqlite/destinations.py": "delivery/test_worker_queue.py",
     "_cli/snapshot.py": "cli/test_status_command.py",
     "_cli/tables.py": "cli/test_main.py",
     "_config/assembly.py": "config/test_layers.py",
