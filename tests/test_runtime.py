@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -146,7 +146,8 @@ def test_the_clock_dates_runs_and_the_journal(tmp_path: Path) -> None:
     with using(Runtime(state_directory=tmp_path, clock=lambda: 1e9)) as runtime, supervise("night") as run:
         run.progress(1, 2)
     assert run.report().started_at.timestamp() == 1e9
-    (record,) = open_journal(runtime.state_path()).runs()
+    with closing(open_journal(runtime.state_path())) as journal:
+        (record,) = journal.runs()
     assert record.report.started_at.timestamp() == 1e9
 
 

@@ -391,6 +391,12 @@ class Database:
             if self._identity is not None:
                 _taken.add(self._identity)
 
+    def __del__(self) -> None:
+        """Close the file when nobody has it any more: a worker may have opened it again after the others were done."""
+        if getattr(self, "_connection", None) is not None:
+            with suppress(Exception):  # the interpreter may be ending
+                self.close_at_exit()
+
     def close_at_exit(self) -> None:
         """Close the file at the end of the process; Python would close it without looking at its descriptors."""
         if self._pid == os.getpid() and self._lock.acquire(blocking=False):
