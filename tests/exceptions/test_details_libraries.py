@@ -35,7 +35,7 @@ QUERY = """
 
     def main():
         password = "hunter2abc"
-        engine = sqlalchemy.create_engine("sqlite://")
+        engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.NullPool)  # it leaves none open
         with engine.connect() as connection:
             owners(connection, "Cache")
 """
