@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from supervisor import _models
-from supervisor._config.active import ActiveConfiguration as _ActiveConfiguration
+from supervisor._config import ActiveConfiguration as _ActiveConfiguration
 from supervisor._run.decorators import Run, Supervisor, current_run, supervise, supervised
 from supervisor._runtime import Runtime as _Runtime
 from supervisor._runtime import set_default_runtime as _set_default_runtime
@@ -38,7 +38,7 @@ _set_default_runtime(_Runtime(_ActiveConfiguration(handler_class=_handler_class)
 
 
 def _render_text(details: "MessageDetails") -> str:
-    from supervisor._messages.text import text_of
+    from supervisor._messages.rendering import text_of
 
     return text_of(details)
 

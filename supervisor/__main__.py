@@ -20,7 +20,7 @@ def main() -> None:
     """Run the command of the command line."""
     if sys.argv[1:2] == ["run"]:
         gc.disable()
-        from supervisor._cli.exec.options import parse
+        from supervisor._cli.exec import parse
 
         wanted = parse(sys.argv[2:])
         if wanted is not None:

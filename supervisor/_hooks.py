@@ -5,17 +5,19 @@ What                                  When
 ====================================  ================================================================================
 ``os.fork``, ``os.forkpty``           from the first thread of ours on (``_forks``)
 ``os.register_at_fork``               when a module that needs it is loaded
-``atexit``                            from the first run with a journal or messages on (``_delivery.pool``,
-                                      ``_store.sqlite.database``)
-``threading.Thread.start``            from the first run on (``_run.threads``)
-a filter on the logger ``asyncio``    from the first run on, once logging or asyncio is loaded (``_run.threads``)
+``atexit``                            from the first run with a journal or handlers on (``_delivery.pool``,
+                                      ``_store.sqlite.database``, ``_runtime``)
+``threading.Thread.start``            from the first run on (``_run.process_events``)
+a filter on the logger ``asyncio``    from the first run on, once logging or asyncio is loaded (``_run.process_events``)
 a finder in ``sys.meta_path``         from the first run on, where logging is not loaded yet
-``sys.excepthook`` and                from a ``Supervisor(handle_errors=True)`` on (``_run.threads``)
+``sys.excepthook`` and                from a ``Supervisor(handle_errors=True)`` on (``_run.process_events``)
 ``threading.excepthook``
-handlers of SIGTERM and SIGBREAK      while a run is under way in the main thread (``_run.signals``)
+handlers of SIGTERM, SIGHUP, SIGXCPU  while a run is under way in the main thread (``_run.process_events``)
+and SIGBREAK
 ``Logger.callHandlers``,              while a run has ``capture_logs`` (``_run.log_capture``)
 ``warnings.showwarning``, and the
 level of loggers
+``input`` and ``getpass.getpass``     while a live bar is on a terminal (``_run.progress_bar``)
 ``sys.stdout`` and ``sys.stderr``     while a live bar is on a terminal: by rich, not here (``_run.progress_bar``)
 ====================================  ================================================================================
 
@@ -28,6 +30,7 @@ often it is asked for. The list for users, with how to do without each, is in ``
 from __future__ import annotations
 
 import atexit
+import builtins
 import functools
 import os
 import sys
@@ -43,7 +46,8 @@ except ImportError:
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
 set_signal_handler: Callable[[int, Any], Any] = signal.signal
@@ -237,41 +241,70 @@ def _wrapper_of(now: Any, wrap: Callable[[Any], Any]) -> Any:
     return _wrappers[-1][0]
 
 
+# What reads from the terminal
+
+
+def wrap_reading(around: Callable[[], AbstractContextManager[None]]) -> None:
+    """Carry out ``input()``, by which ``breakpoint()`` reads too, and ``getpass.getpass()`` inside of a context."""
+    for owner, name in _reading_functions():
+        plain = getattr(owner, name)
+        if not _is_ours(plain):
+            setattr(owner, name, _reading_within(plain, around))
+
+
+def unwrap_reading() -> None:
+    """Undo :func:`wrap_reading`; what somebody else has wrapped meanwhile stays."""
+    for owner, name in _reading_functions():
+        now = getattr(owner, name)
+        if _is_ours(now):
+            setattr(owner, name, now.__wrapped__)
+
+
+def _reading_functions() -> list[tuple[Any, str]]:
+    found = [(builtins, "input")]
+    return [*found, (sys.modules["getpass"], "getpass")] if "getpass" in sys.modules else found
+
+
+def _reading_within(plain: Callable[..., Any], around: Callable[[], AbstractContextManager[None]]) -> Any:
+    def read(*args: Any, **kwargs: Any) -> Any:
+        with around():
+            return plain(*args, **kwargs)
+
+    return _as_ours(read, plain)
+
+
 # Levels of loggers
 
-_INFO, _WARNING = 20, 30  # the numbers that logging documents for its levels
 
+class _Level(int):
+    """A level that only this module sets: so one that the script sets is distinguished, and stays."""
 
-class _Info(int):
-    """INFO, as only this module sets it: so an INFO that the script sets is distinguished, and stays."""
-
-
-_LOWERED = _Info(_INFO)
 
 # For each logger, the level that was found, and how many callers want it lower. Changed under the lock of the caller.
 _found_levels: dict[logging.Logger, list[int]] = {}
 
 
-def lower_levels(names: Iterable[str]) -> list[logging.Logger]:
-    """Set loggers to INFO, if the level in force for them is WARNING: Python's default.
+def lower_levels(levels: Mapping[str, int]) -> list[logging.Logger]:
+    """Give loggers lower levels, where those in force for them are higher.
 
     Args:
-        names: Their names; "" for the root logger.
+        levels: The levels, by the names of the loggers; "root" for the root logger.
 
     Returns:
         What :func:`restore_levels` takes.
     """
     import logging
 
-    loggers = [logging.getLogger(name or None) for name in names]
-    quiet = [each for each in loggers if each in _found_levels or _level_as_found(each) == _WARNING]
-    for logger in quiet:
-        if logger in _found_levels:
-            _found_levels[logger][1] += 1
-        else:
-            _found_levels[logger] = [logger.level, 1]
-            logger.setLevel(_LOWERED)
-    return quiet
+    changed = []
+    for name, level in levels.items():
+        logger = logging.getLogger(None if name == "root" else name)
+        if logger in _found_levels or _level_as_found(logger) > level:
+            changed.append(logger)
+            _found_levels.setdefault(logger, [logger.level, 0])[1] += 1
+            now = logger.level if isinstance(logger.level, _Level) else _level_as_found(logger)
+            if now > level:
+                logger.setLevel(_Level(level))
+    return changed
 
 
 def restore_levels(loggers: Iterable[logging.Logger]) -> None:
@@ -281,13 +314,13 @@ def restore_levels(loggers: Iterable[logging.Logger]) -> None:
         entry[1] -= 1
         if not entry[1]:
             del _found_levels[logger]
-            if logger.level is _LOWERED:
+            if isinstance(logger.level, _Level):
                 logger.setLevel(entry[0])
 
 
 def would_pass(logger: logging.Logger, level: int) -> bool:
     """Tell whether a logger would let a record through if no level had been lowered."""
-    return level >= _WARNING or not _found_levels or level >= _level_as_found(logger)
+    return not _found_levels or level >= _level_as_found(logger)
 
 
 def _level_as_found(logger: logging.Logger) -> int:
@@ -295,8 +328,8 @@ def _level_as_found(logger: logging.Logger) -> int:
     each: logging.Logger | None = logger
     while each is not None:
         level = each.level
-        if level is _LOWERED:
-            level = _found_levels.get(each, [_WARNING])[0]
+        if isinstance(level, _Level):
+            level = _found_levels.get(each, [level])[0]
         if level:
             return level
         each = each.parent

@@ -6,11 +6,14 @@ default, which ``import supervisor`` puts in place; tests and the demo put anoth
 
 from __future__ import annotations
 
+import _thread
 import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from supervisor import _log
+from supervisor._setting_values import NamesInUse
 from supervisor._settings import settings_from
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from supervisor._store import Store
 
 
-class Configuration(Protocol):
+class RunConfiguration(Protocol):
     """What the runs of a process are configured with outside of the script."""
 
     def settings_for(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Settings:
@@ -71,19 +74,24 @@ class Runtime:
             says, or else the platform's own place.
         clock: Returns seconds since 1970. It dates runs and what the journal holds; durations are measured by
             ``time.monotonic`` everywhere.
+
+    Attributes:
+        names: The names that handlers were given by hand.
     """
 
     def __init__(
         self,
-        configuration: Configuration | None = None,
+        configuration: RunConfiguration | None = None,
         *,
         state_directory: str | os.PathLike[str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.configuration: Configuration = configuration if configuration is not None else NoConfiguration()
+        self.configuration: RunConfiguration = configuration if configuration is not None else NoConfiguration()
         self._state_directory = state_directory
         self._journal: Store | None = None
+        self._warned_without_handlers = False
         self.clock = clock
+        self.names = NamesInUse()
 
     def state_path(self) -> str:
         """Return the absolute path of the state directory; nothing is created.
@@ -109,13 +117,24 @@ class Runtime:
 
     def _open_journal(self) -> Store | None:
         from supervisor._store.essentials import JournalUnavailable, limits, warn_once
-        from supervisor._store.sqlite.journal import open_journal
+        from supervisor._store.sqlite import open_journal
 
         try:
             self._journal = open_journal(self.state_path(), clock=self.clock, busy_s=JOURNAL_WAIT_S, **limits())
         except JournalUnavailable as error:
             warn_once(error)
         return self._journal
+
+    def warn_once_without_handlers(self, name: str) -> None:
+        """Log that the failure of a run is sent to nobody, and what to do; for the first such run of the process."""
+        if self._warned_without_handlers:
+            return
+        self._warned_without_handlers = True
+        _log.warning(
+            "%s failed, and no handler gets its failures: give it handlers=..., or name some in a configuration file "
+            "(`supervisor config init` writes one)",
+            name,
+        )
 
     @property
     def workers(self) -> WorkerPool:
@@ -129,16 +148,131 @@ class Runtime:
         return found
 
     def close(self) -> None:
-        """Close the journal. The next use opens it again, in what is the state directory then."""
+        """Stop the workers, and close the journal. The next use opens it again, in what is the state directory then."""
+        workers: WorkerPool | None = vars(self).pop("_workers", None)
+        if workers is not None:
+            workers.stop()
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.close()
 
 
+PREPARE_AFTER_S = 1.0
+"""How old a run is when the process is prepared for the report of its end."""
+
+
+class _Lasting(Protocol):
+    """A run."""
+
+    started_s: float | None
+    has_ended: bool
+
+
+class Preparation:
+    """Prepares the process once for the report of an end: in a thread, as soon as a run has lasted a second.
+
+    What a report needs is loaded only when there is one, so that short runs stay cheap. But a run that lasts may see
+    its installation go: a package is upgraded, a script clears ``sys.path`` or uses up its file descriptors. By then
+    all is loaded.
+
+    The thread is none of the module ``threading``, where scripts count theirs. It ends before each fork, of which
+    Python warns beside other threads, and before the end of the process, which an import in another thread may crash.
+
+    Attributes:
+        is_done: Whether the process is prepared.
+    """
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self._run: _Lasting | None = None
+        self._prepare: Callable[[], None] | None = None
+        self._stop = self._ended = _thread.allocate_lock()
+        self._is_waiting = self._is_known = False
+
+    def follow(self, run: _Lasting, prepare: Callable[[], None]) -> None:
+        """Prepare the process when a run has lasted a second, unless that is done or another run is followed.
+
+        Args:
+            run: The run.
+            prepare: Loads what is needed; it is called in the thread, and does not raise.
+        """
+        if self.is_done or (self._run is not None and not self._run.has_ended):
+            return
+        self._run, self._prepare = run, prepare
+        if not self._is_waiting:
+            self._start()
+
+    def _start(self) -> None:
+        from supervisor._forks import guard_forks, notify_of_forks
+        from supervisor._hooks import at_exit
+
+        if not self._is_known:
+            self._is_known = True
+            notify_of_forks(self)
+            at_exit(self.before_fork)
+        guard_forks()
+        stop, ended = _thread.allocate_lock(), _thread.allocate_lock()
+        stop.acquire()
+        ended.acquire()
+        self._stop, self._ended, self._is_waiting = stop, ended, True
+        try:
+            _thread.start_new_thread(self._wait, (stop, ended))
+        except RuntimeError:  # the process may have no more threads
+            self._is_waiting = False
+
+    def _wait(self, stop: _thread.LockType, ended: _thread.LockType) -> None:
+        """Prepare the process when the run that is followed is old enough; end when there is none."""
+        try:
+            left_s = PREPARE_AFTER_S  # at least so long also after a run that has ended already: others may follow
+            while not stop.acquire(timeout=left_s):
+                run, prepare = self._run, self._prepare
+                if run is None or prepare is None or run.has_ended:
+                    break
+                left_s = (run.started_s or 0.0) + PREPARE_AFTER_S - time.monotonic()
+                if left_s <= 0:
+                    prepare()
+                    self.is_done = True
+                    break
+            else:
+                return
+            self._is_waiting = False  # first, so that who follows another run from now on starts another thread
+            if self._run is run:
+                self._run = None
+        finally:
+            self._is_waiting = self._is_waiting and self._stop is not stop
+            ended.release()
+
+    def before_fork(self) -> None:
+        """End the thread, and wait for its end if it is preparing just now."""
+        if self._is_waiting:
+            self._stop.release()
+            self._ended.acquire(timeout=_PATIENCE_S)
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on in the parent; in the child nothing is followed."""
+        from supervisor._forks import defer
+
+        if in_child:
+            self._run = self._prepare = None
+            self._is_waiting = False
+        elif self._run is not None and not self.is_done and not self._run.has_ended:
+            defer(self._start)
+
+
+_PATIENCE_S = 5.0
+"""How long the end of the process, or a fork, waits for a preparation that is under way, at most."""
+
+
 class _Process:
-    """The runtime of this process."""
+    """The runtime of this process, and what prepares it for reports."""
 
     runtime = Runtime()
+    preparation = Preparation()
+
+
+def preparation() -> Preparation:
+    """Return what prepares this process for the report of an end."""
+    return _Process.preparation
 
 
 def default_runtime() -> Runtime:
@@ -153,7 +287,7 @@ def set_default_runtime(runtime: Runtime) -> None:
 
 @contextmanager
 def using(runtime: Runtime) -> Iterator[Runtime]:
-    """Let the runs that are made in the block, in any thread, have this runtime; close its journal at the end."""
+    """Let the runs that are made in the block, in any thread, have this runtime; close it at the end."""
     before = default_runtime()
     set_default_runtime(runtime)
     try:

@@ -32,6 +32,7 @@ _NICKNAMES = {
 }
 _FIELDS = 5
 _INTERVAL = r"every\s+(?:(?P<number>\d{1,9}(?:\.\d{1,9})?)\s*)?(?P<unit>[a-z]+)"
+_DURATION = r"(?P<number>\d{1,9}(?:\.\d{1,9})?)\s*(?P<unit>[a-z]+)"
 _UNITS_S = {
     1.0: ("s", "sec", "second", "seconds"),
     60.0: ("m", "min", "mins", "minute", "minutes"),
@@ -50,11 +51,13 @@ class Schedule:
         text: As it was written, without redundant blanks.
         cron: The five fields of a cron expression; None for an interval.
         every_s: Seconds from one start to the next; None for a cron expression.
+        zone: The name of the time zone of a cron expression; "" for the machine's.
     """
 
     text: str
     cron: str | None = None
     every_s: float | None = None
+    zone: str = ""
 
     def __str__(self) -> str:
         return self.text
@@ -85,7 +88,7 @@ class Schedule:
                 yield due
         from cronsim import CronSim
 
-        for local in CronSim(self.cron, instant.astimezone(machine_zone())):
+        for local in CronSim(self.cron, instant.astimezone(zone_named(self.zone) if self.zone else machine_zone())):
             due = local.astimezone(UTC)
             # In the hour that occurs twice, a fixed time is due in its first occurrence, which may be over.
             if due > instant:
@@ -101,6 +104,8 @@ def parse_schedule(text: object) -> Schedule:
     within the skipped hour is due right after it; when they go back, a fixed time is due once, and ``*`` or ``*/n``
     in both occurrences of the hour, as with cron on Debian (https://manpages.debian.org/stable/cron/cron.8.en.html).
 
+    "CRON_TZ=America/Denver " before it says another time zone than the machine's.
+
     An interval is "every 15 min", "every 2 h", "every 1 d" or "every 90 s": so much time after the last start,
     independent of changes of the clock.
 
@@ -110,6 +115,8 @@ def parse_schedule(text: object) -> Schedule:
     if not isinstance(text, str):
         raise _wrong(text, "it is no text")
     plain = " ".join(text.split())
+    if plain.startswith(("CRON_TZ=", "TZ=")):
+        return _in_zone(plain)
     if plain.lower().startswith("every"):
         return Schedule(text=plain, every_s=_interval_s(plain))
     if plain.startswith("@"):
@@ -118,6 +125,40 @@ def parse_schedule(text: object) -> Schedule:
         return Schedule(text=plain, cron=_NICKNAMES[plain.lower()])
     _check_cron(plain)
     return Schedule(text=plain, cron=plain)
+
+
+def _in_zone(plain: str) -> Schedule:
+    """Return a cron expression with its time zone, as crontabs have it: "CRON_TZ=America/Denver 0 2 * * *"."""
+    head, _, rest = plain.partition(" ")
+    zone = head.partition("=")[2]
+    try:
+        zone_named(zone)
+    except ValueError as error:
+        raise _wrong(plain, str(error)) from error
+    if rest.lower().startswith("every"):
+        raise _wrong(plain, "an interval has no time zone")
+    return attrs.evolve(parse_schedule(rest), text=plain, zone=zone)
+
+
+def with_zone(text: str, zone: str | None) -> str:
+    """Return a schedule as text with a time zone, unless it has one or is an interval."""
+    is_fixed = zone is None or text.strip().lower().startswith(("cron_tz=", "tz=", "every"))
+    return text if is_fixed else f"CRON_TZ={zone} {text.strip()}"
+
+
+@cache
+def zone_named(name: str) -> tzinfo:
+    """Return a time zone by its name in the IANA database.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"there is no time zone {name!r}; names are such as America/Denver") from error
 
 
 def _interval_s(plain: str) -> float:
@@ -131,6 +172,24 @@ def _interval_s(plain: str) -> float:
     if not _SHORTEST_S <= every_s <= _LONGEST_S:
         raise _wrong(plain, "an interval lasts from one second to ten years")
     return every_s
+
+
+def duration_s(text: str) -> float:
+    """Return the seconds of a duration like "6h", "90 min" or "1d".
+
+    Raises:
+        ValueError: The text is none.
+    """
+    import re
+
+    found = re.fullmatch(_DURATION, text.strip(), re.IGNORECASE | re.ASCII)
+    unit_s = next((each for each, names in _UNITS_S.items() if found and found["unit"].lower() in names), None)
+    seconds = float(found["number"]) * unit_s if found is not None and unit_s is not None else 0.0
+    if not seconds > 0:
+        raise ValueError('a duration is a number and s, min, h or d, like "6h"')
+    if seconds > _LONGEST_S:
+        raise ValueError("a duration lasts ten years at most")
+    return seconds
 
 
 def _check_cron(plain: str) -> None:

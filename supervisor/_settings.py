@@ -5,194 +5,23 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import attrs
 
-from supervisor._models.kinds import Kind
+from supervisor import _setting_values as values
+from supervisor._models import Kind
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from supervisor._models.values import MessageHandler
 
-T = TypeVar("T")
-
-ALWAYS_REPORTED = frozenset({Kind.FAILURE, Kind.RECOVERY, Kind.STALLED, Kind.OVERDUE, Kind.DIED, Kind.MISSED})
-DEFAULT_PROGRESS_EVERY_S = 600.0
-# Words, and texts that are shorter than the key of any service.
-_WORDS = re.compile(r"(?:(?:[A-Za-z_.-]{1,80}|[\w.,()-]{1,19})(?=[ ]|\Z)[ ]*+)*+")
-
-
-def _handlers(value: MessageHandler | str | Iterable[MessageHandler | str] | None) -> tuple[MessageHandler, ...]:
-    """Return one handler or several as a tuple, and refuse objects that cannot send; names are looked up before."""
-    if value is None:
-        return ()
-    if isinstance(value, (str, type)) or not (hasattr(value, "send_message") or isinstance(value, Iterable)):
-        raise ConfigurationError(f"handlers takes objects that have send_message(details), got {value!r}")
-    handlers: tuple[Any, ...] = (value,) if hasattr(value, "send_message") else tuple(value)
-    for index, handler in enumerate(handlers):
-        if isinstance(handler, type) or not callable(getattr(handler, "send_message", None)):
-            hint = "an instance, not the class" if isinstance(handler, type) else "an object with send_message(details)"
-            raise ConfigurationError(f"handlers[{index}] must be {hint}, got {handler!r}")
-        if fault := _fault_of(handler.send_message):
-            raise ConfigurationError(f"handlers[{index}]: send_message of {type(handler).__qualname__} {fault}")
-    return handlers
-
-
-def _fault_of(send_message: Callable[..., object]) -> str:
-    """Return why a ``send_message`` could never send, "" if nothing is wrong with it."""
-    function = getattr(send_message, "__func__", None)
-    return _fault_of_method(function) if function is not None else _fault_of_function(send_message, is_bound=False)
-
-
-@lru_cache(maxsize=256)  # settings are built for each run
-def _fault_of_method(function: Callable[..., object]) -> str:
-    return _fault_of_function(function, is_bound=True)
-
-
-def _fault_of_function(function: Callable[..., object], *, is_bound: bool) -> str:
-    import inspect  # loaded by attrs
-
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        return "contains yield, so calling it sends nothing; write it without"
-    try:
-        signature = inspect.signature(function, follow_wrapped=False)  # a decorator may give more arguments
-    except (TypeError, ValueError):  # some functions written in C
-        return ""
-    try:
-        signature.bind(*(None,) * (2 if is_bound else 1))
-    except TypeError:
-        return f"must take one argument, the message; its signature is {signature}"
-    return ""
-
-
-def _kinds(value: str | Iterable[str] | None) -> frozenset[Kind]:
-    """Return the kinds to report: the named ones, and those that are always reported."""
-    if not value:
-        return ALWAYS_REPORTED
-    named = (value,) if isinstance(value, str) else value
-    try:
-        return ALWAYS_REPORTED | {Kind(each) for each in named}
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"report_on got {value!r}: {error}; the kinds are {', '.join(Kind)}") from error
-
-
-def _path(value: str | os.PathLike[str] | None) -> str | None:
-    """Return the path as an absolute text: the script may change its directory before it fails."""
-    if value is None or value == "":
-        return None
-    try:
-        return os.path.abspath(os.fspath(value))  # noqa: PTH100 - pathlib costs 5 ms that most runs need not pay
-    except TypeError as error:
-        raise ConfigurationError(f"log_path must be a path (str or os.PathLike), got {value!r}") from error
-
-
-def _clean_name(value: str | None) -> str | None:
-    """Return a name without secrets: it goes into subjects and paths, and may be made of a URL that has some."""
-    if not isinstance(value, str) or _WORDS.fullmatch(value):
-        return value  # a value that is no text is refused by the validator
-    from supervisor._redaction import Redactor
-
-    return Redactor().text(value)
-
-
-def _name(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and not (isinstance(value, str) and value.strip()):
-        raise ConfigurationError(f"name must be a text that is not blank, got {value!r}")
-
-
-def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse a value that is no positive number of seconds."""
-    if value is None and attribute.default is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise ConfigurationError(f"{attribute.name} must be a number of seconds above 0, got {value!r}")
-
-
-def _seconds_or_zero(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise ConfigurationError(f"{attribute.name} must be a number of seconds, 0 or more, got {value!r}")
-
-
-def _yes_or_no(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, bool):  # the text "False" would count as True
-        raise ConfigurationError(f"{attribute.name} must be True or False, got {value!r}")
-
-
-def _one_of(*known: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
-    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if value not in known:
-            raise ConfigurationError(f"{attribute.name} must be one of {', '.join(map(repr, known))}, got {value!r}")
-
-    return check
-
-
-def _captured(value: bool | str | Iterable[str] | None) -> tuple[str, ...] | None:
-    """Return the names of the loggers to capture, "" for the root logger; None for none."""
-    if value is None or value is False:
-        return None
-    if value is True:
-        return ("",)
-    names = (value,) if isinstance(value, str) else value
-    try:
-        names = tuple(dict.fromkeys(names))
-    except TypeError as error:
-        raise ConfigurationError(f"capture_logs must be True, False or names of loggers, got {value!r}") from error
-    if not names or not all(isinstance(each, str) for each in names):
-        raise ConfigurationError(f"capture_logs must be True, False or names of loggers, got {value!r}")
-    return names
-
-
-def _schedule(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse an invalid schedule here, in the script: `supervisor check` could only report it later and elsewhere."""
-    if value is not None:
-        from supervisor._schedules import parse_schedule
-
-        parse_schedule(value)
-
-
-def _patterns(value: Mapping[str, str]) -> Mapping[str, str]:
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(f"redact_patterns must be patterns by their names, got {value!r}")
-    return MappingProxyType(dict(value))
-
-
-def _names(value: str | Iterable[str]) -> frozenset[str]:
-    try:
-        return frozenset((value,) if isinstance(value, str) else value)
-    except TypeError as error:
-        raise ConfigurationError(f"redact_off must be names of what is redacted, got {value!r}") from error
-
-
-def _redaction(instance: Settings, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """Refuse patterns and names that the redactor does not accept, before the run starts."""
-    if value:
-        from supervisor._redaction import Redactor
-
-        Redactor(**{attribute.name.removeprefix("redact_"): value})
-
-
-def _logger(value: logging.Logger | logging.LoggerAdapter[Any] | str | None) -> Any:
-    """Return a logger; a text is the name of one."""
-    if isinstance(value, str):
-        import logging
-
-        return logging.getLogger(value)
-    if value is not None and not callable(getattr(value, "error", None)):
-        raise ConfigurationError(f"logger must be a logging.Logger or the name of one, got {value!r}")
-    return value
-
 
 class RunOption(NamedTuple):
-    """The option of ``supervisor run`` that gives a setting; ``_cli.exec.options`` reads its value.
+    """The option of ``supervisor run`` that gives a setting; ``_cli.exec`` reads its value.
 
     Args:
         flag: The option as it is written ("--log").
@@ -215,8 +44,31 @@ def _given_by(example: str | None, *option: str) -> dict[str, Any]:
     return {"example": example, "option": RunOption(*option) if option else None}
 
 
+SENT: Literal["handlers"] = "handlers"
+"""The value of ``send`` with which messages are sent; with any other they are not."""
+
 _KEPT = {"is_kept": True}
 """More metadata: the journal keeps the setting with each run, and reports have it."""
+
+
+# Looked up once: each run asks for them, and a member of an enum takes as long as a clock.
+_PROGRESS = Kind.PROGRESS
+_ANNOUNCED = frozenset({Kind.START, Kind.SUCCESS, Kind.SKIPPED})
+
+
+class Needs(NamedTuple):
+    """What a run needs because of its settings, worked out once for all runs that have these.
+
+    Args:
+        announced: Which of start, success and skipped is sent, because ``report_on`` or a handler asks for it.
+        has_features: Whether the run has its own log, limits or a lock on its name; most runs never load the code for
+            these.
+        progress_interval_s: The seconds between two progress messages; None if handlers get none.
+    """
+
+    announced: frozenset[Kind]
+    has_features: bool
+    progress_interval_s: float | None
 
 
 @attrs.frozen
@@ -226,18 +78,28 @@ class Settings:
     Args:
         name: The name of the run in messages and in the journal. Default None: the function's name, or the name of
             the script's file for blocks and for a function called ``main``.
+        title: What people read instead of the name, in messages, lists and the report page; the journal and commands
+            go by the name. Default None: the name.
+        subject: The subject of the messages about the end of the run, with fields in braces: "{name} {outcome}
+            ({values.rows:,} rows)". What is not known is shown as "?". Default None: supervisor's own subjects.
         handlers: One handler or several, or their names in the configuration; they get the messages. Default ():
             none, or those of the configuration.
+        send: Where messages go. "console" prints them instead, with whom they are for; "off" drops them. Unlike for
+            other settings, the configuration (``SUPERVISOR_SEND``, a profile) wins over the script, so that nothing
+            is sent while a script is developed. The run is then kept in memory, unless ``journal`` is given. Default
+            "handlers".
         logger: A logger, or the name of one, that gets uncaught exceptions at level ERROR with their traceback.
             Default None: no logger.
         log_path: The path of a log file to attach to failure messages. Default None: no file.
-        report_on: More kinds of messages to send: "start", "success", "progress", one or several. Failure,
-            recovery, stalled, overdue, died and missed are always sent, and so is what ``run.notify()`` is given.
+        report_on: More kinds of messages to send: "start", "success", "skipped", "progress", one or several. Warning,
+            failure, recovery, stalled, overdue, died and missed are always sent, and so is what ``run.notify()`` is
+            given.
             A handler that has ``kinds`` of its own gets those instead. Default (): no more kinds.
         reraise: False suppresses an exception after it was reported; the call then returns None. ``SystemExit``,
             ``KeyboardInterrupt``, SIGTERM and cancellations are never suppressed. Default True.
         progress_every_s: Seconds between two progress messages to the handlers. Default None: no progress messages,
             or one every 600 s if ``report_on`` has "progress".
+        progress_bar: False shows no live bar on a terminal, and logs progress instead, as elsewhere. Default True.
         delivery_deadline_s: The most seconds that the end of a run waits for its messages to be delivered; 0 does
             not wait. Default 30.0.
         journal: True keeps the run, and the messages that wait, on disk in the state directory. False keeps them in
@@ -245,9 +107,20 @@ class Settings:
         repeat_after_s: Holds back a failure that equals one (same exception, same place) reported less than this
             many seconds ago; the next one that is sent says how many were held back. It needs the journal.
             Default 0.0: every failure is sent.
-        capture_logs: True writes what all loggers say, and warnings, to a log file of the run's own; the name of a
-            logger, or several, limits it to those. The file is attached to failure messages and summaries.
-            Default None: no log file.
+        alert_after: When failures are told: 2 says with the second failure in a row, "6h" when they have lasted so
+            long. The message shows those before it, later failures of the row are not sent, and a recovery only if the
+            failures were. It needs the journal. Default None: every failure is sent.
+        remind_every: How often ``supervisor check`` reminds of what still fails or is still missed, by a message of the
+            kind of the first ("1d"). Default None: never.
+        capture_logs: True writes what all loggers let through, and warnings, to a log file of the run's own; the
+            name of a logger, or several, limits it to those. "parcels=DEBUG" asks the logger ``parcels`` for more,
+            "root=INFO" all loggers. The file is attached to failure messages and summaries. Default None: no log
+            file.
+        warn_on: Which records in the run's own log (``capture_logs``) make a warning of the run, as ``run.warn()``
+            does: "error" for those from ERROR up, "warning" for those from WARNING up, None for none; what supervisor
+            itself logs is no warning. Default "error".
+        warn_exit_codes: Exit codes that end a run with a warning, and not as a failure: one or several of 1-255. The
+            process still ends with the code. Default (): none.
         redact_patterns: More to remove from all that is stored or sent: regular expressions by the names that
             replace what they match. If one has a group called ``secret``, only that group is replaced. Default {}.
         redact_off: What to leave in although it looks like a secret: names from ``supervisor.plugins.REDACTED``
@@ -262,10 +135,30 @@ class Settings:
             raises ``KeyboardInterrupt`` in the thread of the run (in asyncio it cancels the task), and the run ends
             with ``OverdueError``. Other threads than the main one are reached when they next run Python code, a
             coroutine that blocks its event loop when it next awaits. Default "report".
+        retries: How often a function or coroutine is called again after an exception, at most 100; a block or generator
+            cannot be. Default 0: never.
+        retry_wait_s: Seconds to wait before it is called again; each further wait is twice as long, with up to a
+            quarter of this on top by chance, and at most an hour. 0 does not wait. Default 60.0.
+        retry_on: After which exceptions: one type or several, or their names. Whatever ends a run on purpose
+            (``SystemExit``, ``KeyboardInterrupt``, cancellations, ``OverdueError``) is never among them. Default
+            "Exception": any that is an error.
         schedule: When the run should start: a cron expression in the machine's time ("0 2 * * *") or an interval
             ("every 15 min"). ``supervisor check`` sends a message (kind missed) when it did not. Default None: no
             schedule.
+        timezone: The time zone of the schedule, and of the times in the run's messages ("America/Denver"). Default
+            None: the machine's, which in containers is UTC.
         grace_s: How many seconds late a scheduled start may be before it counts as missed. Default 600.0.
+        links: Addresses of pages that go with each message, by their titles, besides those that are found:
+            {"Runbook": "https://..."}. ``{run_id}``, ``{name}``, ``{host}``, ``{pod}``, ``{namespace}``,
+            ``{project}`` and ``{region}`` in an address are filled in, as far as they are known. Default {}.
+        host: Where the run runs, as messages, ``supervisor history`` and the page call it. Default None: what is found
+            ("Cloud Run job parcels (execution parcels-x7k2), project example"), or the name of the machine.
+        heartbeat_s: How often, in seconds, the run notes in the journal that it lives; 0 for never. It is reported as
+            died when three of these signs of life are missing and 30 seconds more have passed. Default None: 60 s
+            where a later process may not be able to look this one up (in a container, with a journal on a network
+            file system, on a machine without an id), never elsewhere.
+        log_format: How supervisor's own log lines are written to stderr where the script has set up no logging: "text",
+            or "gcp", one JSON object a line as Google Cloud reads it. Default None: "gcp" in Cloud Run, else "text".
         overlap: What happens when a run of this name is still under way on this machine. "allow" starts another;
             "skip" does not call the function (a block cannot be skipped, it raises ``RunSkipped``); "fail" reports
             a failure and raises ``OverlapError``. Default "allow".
@@ -276,8 +169,8 @@ class Settings:
 
     name: str | None = attrs.field(
         default=None,
-        converter=_clean_name,
-        validator=_name,
+        converter=values.clean_name,
+        validator=values.name,
         metadata=_given_by(
             None,
             "--name",
@@ -285,9 +178,25 @@ class Settings:
             "The name of the run in messages and in the journal; by default that of the program, see below.",
         ),
     )
+    title: str | None = attrs.field(
+        default=None,
+        converter=values.clean_name,
+        validator=values.name,
+        kw_only=True,
+        metadata=_given_by(
+            '"Nightly parcels"', "--title", "TITLE", "What messages and lists call the run instead of its name."
+        )
+        | _KEPT,
+    )
+    subject: str | None = attrs.field(
+        default=None,
+        validator=values.subject,
+        kw_only=True,
+        metadata=_given_by('"{name} {outcome} ({values.rows:,} rows)"'),
+    )
     handlers: tuple[MessageHandler, ...] = attrs.field(
         default=(),
-        converter=_handlers,
+        converter=values.handlers,
         kw_only=True,
         metadata=_given_by(
             '["console"]',
@@ -296,10 +205,16 @@ class Settings:
             "Send messages to this configured handler instead of those for the run; may be repeated.",
         ),
     )
-    logger: Any = attrs.field(default=None, converter=_logger, kw_only=True, metadata=_given_by('"nightly"'))
+    send: Literal["handlers", "console", "off"] = attrs.field(
+        default="handlers",
+        validator=values.one_of("handlers", "console", "off"),
+        kw_only=True,
+        metadata=_given_by('"console"') | _KEPT,
+    )
+    logger: Any = attrs.field(default=None, converter=values.logger, kw_only=True, metadata=_given_by('"nightly"'))
     log_path: str | None = attrs.field(
         default=None,
-        converter=_path,
+        converter=values.path,
         kw_only=True,
         metadata=_given_by(
             '"logs/nightly.log"', "--log", "FILE", "A log file that the program writes, to attach to failure messages."
@@ -307,64 +222,118 @@ class Settings:
     )
     report_on: frozenset[Kind] = attrs.field(
         default=(),
-        converter=_kinds,
+        converter=values.kinds,
         kw_only=True,
         metadata=_given_by(
             '["success"]',
             "--report-on",
             "KIND",
-            "Report this too (start, success); may be repeated. Failures and recoveries are always reported.",
+            "Report this too (start, success); may be repeated. Warnings, failures and recoveries always are.",
         ),
     )
-    reraise: bool = attrs.field(default=True, validator=_yes_or_no, kw_only=True, metadata=_given_by("true"))
+    reraise: bool = attrs.field(default=True, validator=values.yes_or_no, kw_only=True, metadata=_given_by("true"))
     progress_every_s: float | None = attrs.field(
-        default=None, validator=_seconds, kw_only=True, metadata=_given_by("600")
+        default=None, validator=values.seconds, kw_only=True, metadata=_given_by("600")
+    )
+    progress_bar: bool = attrs.field(
+        default=True, validator=values.yes_or_no, kw_only=True, metadata=_given_by("false")
     )
     delivery_deadline_s: float = attrs.field(
-        default=30.0, validator=_seconds_or_zero, kw_only=True, metadata=_given_by("30")
+        default=30.0, validator=values.seconds_or_zero, kw_only=True, metadata=_given_by("30")
     )
     journal: bool = attrs.field(
         default=True,
-        validator=_yes_or_no,
+        validator=values.yes_or_no,
         kw_only=True,
         metadata=_given_by("true", "--no-journal", "", "Keep the run, and messages that wait, in memory only."),
     )
     repeat_after_s: float = attrs.field(
-        default=0.0, validator=_seconds_or_zero, kw_only=True, metadata=_given_by("3600")
+        default=0.0, validator=values.seconds_or_zero, kw_only=True, metadata=_given_by("3600")
+    )
+    alert_after: str | int | None = attrs.field(
+        default=None,
+        converter=values.count_or_duration,
+        validator=values.failures_or_duration,
+        kw_only=True,
+        metadata=_given_by('"6h"') | _KEPT,
+    )
+    remind_every: str | None = attrs.field(
+        default=None, validator=values.duration_or_none, kw_only=True, metadata=_given_by('"1d"') | _KEPT
     )
     capture_logs: tuple[str, ...] | None = attrs.field(
-        default=None, converter=_captured, kw_only=True, metadata=_given_by("true")
+        default=None, converter=values.captured, kw_only=True, metadata=_given_by("true")
+    )
+    warn_on: Literal["error", "warning"] | None = attrs.field(
+        default="error",
+        converter=values.none_by_word,
+        validator=values.one_of_or_none("error", "warning"),
+        kw_only=True,
+        metadata=_given_by('"warning"'),
+    )
+    warn_exit_codes: tuple[int, ...] = attrs.field(
+        default=(),
+        converter=values.warn_exit_codes,
+        kw_only=True,
+        metadata=_given_by(
+            "[3]",
+            "--warn-codes",
+            "CODES",
+            "Exit codes that are a warning and no failure (3, or 3,24); may be repeated.",
+        ),
     )
     redact_patterns: Mapping[str, str] = attrs.field(
         default={},
-        converter=_patterns,
-        validator=_redaction,
+        converter=values.patterns,
+        validator=values.redaction,
         kw_only=True,
         hash=False,
         metadata=_given_by("{ customer = 'customer no\\\\. (?P<secret>[0-9]+)' }"),
     )
     redact_off: frozenset[str] = attrs.field(
-        default=(), converter=_names, validator=_redaction, kw_only=True, metadata=_given_by('["cookie"]')
+        default=(), converter=values.names, validator=values.redaction, kw_only=True, metadata=_given_by('["cookie"]')
     )
-    show_locals: bool = attrs.field(default=False, validator=_yes_or_no, kw_only=True, metadata=_given_by("true"))
+    show_locals: bool = attrs.field(default=False, validator=values.yes_or_no, kw_only=True, metadata=_given_by("true"))
     stall_after_s: float | None = attrs.field(
         default=None,
-        validator=_seconds,
+        validator=values.seconds,
         kw_only=True,
         metadata=_given_by("900", "--stall-after", "TIME", "Report a run without output or progress for so long."),
     )
     max_duration_s: float | None = attrs.field(
         default=None,
-        validator=_seconds,
+        validator=values.seconds,
         kw_only=True,
         metadata=_given_by("7200", "--max-duration", "TIME", "Report a run that takes longer, and let it continue."),
     )
     on_overdue: Literal["report", "interrupt"] = attrs.field(
-        default="report", validator=_one_of("report", "interrupt"), kw_only=True, metadata=_given_by('"report"') | _KEPT
+        default="report",
+        validator=values.one_of("report", "interrupt"),
+        kw_only=True,
+        metadata=_given_by('"report"') | _KEPT,
+    )
+    retries: int = attrs.field(
+        default=0,
+        validator=values.retries,
+        kw_only=True,
+        metadata=_given_by("3", "--retries", "N", "Start the program again after a failure, at most N times."),
+    )
+    retry_wait_s: float = attrs.field(
+        default=60.0,
+        validator=values.seconds_or_zero,
+        kw_only=True,
+        metadata=_given_by(
+            "60", "--retry-wait", "TIME", "The time before it is started again, doubled each time; by default 60 s."
+        ),
+    )
+    retry_on: tuple[type[Exception] | str, ...] = attrs.field(
+        default="Exception",
+        converter=values.retry_on,
+        kw_only=True,
+        metadata=_given_by('["TimeoutError", "ConnectionError"]'),
     )
     schedule: str | None = attrs.field(
         default=None,
-        validator=_schedule,
+        validator=values.schedule,
         kw_only=True,
         metadata=_given_by(
             '"0 2 * * *"',
@@ -373,10 +342,31 @@ class Settings:
             "When it should run ('0 2 * * *', 'every 15 min'): `supervisor check` reports when it did not.",
         ),
     )
-    grace_s: float = attrs.field(default=600.0, validator=_seconds_or_zero, kw_only=True, metadata=_given_by("600"))
+    timezone: str | None = attrs.field(
+        default=None, validator=values.timezone, kw_only=True, metadata=_given_by('"America/Denver"') | _KEPT
+    )
+    grace_s: float = attrs.field(
+        default=600.0, validator=values.seconds_or_zero, kw_only=True, metadata=_given_by("600")
+    )
+    links: Mapping[str, str] = attrs.field(
+        default={},
+        converter=values.links,
+        kw_only=True,
+        hash=False,
+        metadata=_given_by("{ Runbook = 'https://wiki.example/nightly' }"),
+    )
+    host: str | None = attrs.field(
+        default=None, converter=values.clean_name, validator=values.name, kw_only=True, metadata=_given_by('"gis1"')
+    )
+    heartbeat_s: float | None = attrs.field(
+        default=None, validator=values.seconds_or_zero_or_none, kw_only=True, metadata=_given_by("60")
+    )
+    log_format: Literal["text", "gcp"] | None = attrs.field(
+        default=None, validator=values.one_of_or_none("text", "gcp"), kw_only=True, metadata=_given_by('"gcp"')
+    )
     overlap: Literal["allow", "skip", "fail"] = attrs.field(
         default="allow",
-        validator=_one_of("allow", "skip", "fail"),
+        validator=values.one_of("allow", "skip", "fail"),
         kw_only=True,
         metadata=_given_by(
             '"allow"',
@@ -387,48 +377,28 @@ class Settings:
         | _KEPT,
     )
 
-    announced: frozenset[Kind] = attrs.field(init=False, eq=False, repr=False)
-    """Which of start and success is sent, because ``report_on`` or a handler asks for it."""
+    _needs: Needs = attrs.field(init=False, eq=False, repr=False)
 
-    @announced.default
-    def _announced_to_somebody(self) -> frozenset[Kind]:
-        wanted = self.report_on.union(*(kinds_of(handler) or () for handler in self.handlers))
-        return wanted & {Kind.START, Kind.SUCCESS}
-
-    has_features: bool = attrs.field(init=False, eq=False, repr=False)
-    """Whether the run has its own log, limits or a lock on its name; most runs never load the code for these."""
-
-    @has_features.default
-    def _asks_for_more(self) -> bool:
+    @_needs.default
+    def _needs_of_these(self) -> Needs:
+        asked_for = self.report_on.union(*(values.kinds_of(handler) or () for handler in self.handlers))
+        every_s = self.progress_every_s
+        if every_s is None and _PROGRESS in self.report_on:
+            every_s = values.DEFAULT_PROGRESS_EVERY_S
         limits = self.stall_after_s is not None or self.max_duration_s is not None
-        return limits or self.capture_logs is not None or self.overlap != "allow"
-
-    @property
-    def kept(self) -> dict[str, Any]:
-        """Return the settings that are kept with the run, without those that have their default."""
-        given = ((name, getattr(self, name), default) for name, default in _kept_settings())
-        return {name: value for name, value, default in given if value != default}
-
-    @property
-    def progress_interval_s(self) -> float | None:
-        """Return the seconds between two progress messages, or None if handlers get none."""
-        if self.progress_every_s is None and Kind.PROGRESS in self.report_on:
-            return DEFAULT_PROGRESS_EVERY_S
-        return self.progress_every_s
+        has_features = limits or self.capture_logs is not None or self.overlap != "allow"
+        return Needs(asked_for & _ANNOUNCED, has_features, every_s)
 
 
-def kinds_of(handler: object) -> frozenset[Kind] | None:
-    """Return the kinds that a handler asks for itself, or None if the run decides.
+def needs_of(settings: Settings) -> Needs:
+    """Return what a run with these settings needs."""
+    return settings._needs  # noqa: SLF001 - of this module, and no attribute that scripts see
 
-    Raises:
-        ConfigurationError: One of them is no kind.
-    """
-    try:
-        kinds = getattr(handler, "kinds", None)
-        return None if kinds is None else frozenset(map(Kind, (kinds,) if isinstance(kinds, str) else kinds))
-    except Exception as error:
-        known = ", ".join(Kind)
-        raise ConfigurationError(f"{type(handler).__name__}: kinds must be some of {known}; {error}") from error
+
+def kept_of(settings: Settings) -> dict[str, Any]:
+    """Return the settings that the journal and reports keep with a run, without those that have their default."""
+    given = ((name, getattr(settings, name), default) for name, default in _kept_settings())
+    return {name: value for name, value, default in given if value != default}
 
 
 def settings_from(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settings:
@@ -446,6 +416,8 @@ def settings_from(arguments: tuple[Any, ...], options: dict[str, Any]) -> Settin
         meant = get_close_matches(name, known, n=1)
         hint = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(known)}"
         raise ConfigurationError(f"there is no setting {name!r}; {hint}")
+    if options.get("send", SENT) != SENT:
+        options = {"journal": False, **options}
     return Settings(*arguments, **options)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, lru_cache
 from math import floor, isfinite, log10
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime, tzinfo
 
 KIB = 1024
 MINUTE_S = 60
@@ -16,7 +21,15 @@ DAY_S = 24 * HOUR_S
 
 
 _BLANKS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_UNSEEN_ONES = (0xAD, 0x061C, 0x180E, 0x200B, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
+_TAGS = range(0xE0000, 0xE0080)
+UNSEEN = {code: f"\\u{code:04x}" for code in _UNSEEN_ONES} | {code: f"\\U{code:08x}" for code in _TAGS}
+"""What turns the direction of a text, or shows nothing, and the escape that is shown instead: with one of these, a name
+could pass for another. Joiners (U+200C, U+200D) are not among them: Persian and emoji need them."""
+
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,999}(?:\x07|\x1b\\)|[()*+][0-9A-Z]|[@-Z\\-_])")
+"""What terminals take as orders: colours, titles, links, movements of the cursor (ECMA-48)."""
+
 _NOT_PLAIN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _NOT_SHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -27,6 +40,19 @@ _FRACTIONS_BELOW = 10  # and so are rates
 _WHOLE_FROM = 3  # numbers in a range of durations from this on are shown without fractions
 _THREE_DIGITS, _FOUR_DIGITS = 100, 1000
 _TEENS = range(11, 20)
+_MARGIN = 20_000  # a secret at the border of a piece is shorter than this
+
+
+class Fit(NamedTuple):
+    """How a text is to fit.
+
+    Args:
+        limit: The most characters, about.
+        is_line: Whether it becomes one line, whose end is left out; otherwise the middle of the text is.
+    """
+
+    limit: int
+    is_line: bool = False
 
 
 def duration(seconds: float) -> str:
@@ -71,9 +97,74 @@ def counted(count: int, noun: str) -> str:
     return f"{number(count)} {noun}{plural}"
 
 
+def is_address(text: str) -> bool:
+    """Return whether a text is the address of a web page, and nothing else."""
+    scheme, _, rest = text.partition("://")
+    has_host = rest[:1].isalnum() or rest.startswith("[")  # a name, or a number of IPv6
+    return scheme in ("https", "http") and has_host and text.isprintable() and " " not in text
+
+
+_zone: ContextVar[str | None] = ContextVar("supervisor_zone", default=None)
+
+
+@contextmanager
+def in_zone(name: str | None) -> Iterator[None]:
+    """Show instants in a time zone in the block; None leaves it as it is."""
+    if name is None:
+        yield
+        return
+    token = _zone.set(name)
+    try:
+        yield
+    finally:
+        _zone.reset(token)
+
+
+class _Configured:
+    """What is configured for this process.
+
+    Attributes:
+        zone: Returns the time zone that the configuration names; None where commands have set none.
+    """
+
+    zone: Callable[[], str | None] | None = None
+
+
+def show_times_in(zone: Callable[[], str | None] | None) -> None:
+    """Show instants that belong to no run's zone in another one; for commands.
+
+    Args:
+        zone: Returns its name, or None for the machine's; called when a time is first shown. None ends it.
+    """
+    _Configured.zone = cache(zone) if zone is not None else None
+
+
+def shown_zone() -> tzinfo | None:
+    """Return the zone that people are shown: a run's, that of the configuration, or None for the machine's."""
+    configured = _Configured.zone() if _Configured.zone is not None else None
+    name = _zone.get() or configured or os.environ.get("SUPERVISOR_TIMEZONE", "").strip()
+    return _zone_of(name) if name else None
+
+
+def localized(instant: datetime) -> datetime:
+    """Return an aware instant in the zone that people are shown, see :func:`shown_zone`."""
+    return instant.astimezone(shown_zone())
+
+
+@lru_cache(maxsize=8)
+def _zone_of(name: str) -> tzinfo | None:
+    """Return a zone by its name; None, which is the machine's, for one that is not known."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # a message is better in another zone than not at all
+        return None
+
+
 def local_time(instant: datetime) -> str:
     """Return an instant in local time with its offset from UTC ("2026-03-01 02:00:03 -0700")."""
-    return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    return localized(instant).strftime("%Y-%m-%d %H:%M:%S %z")
 
 
 def value_text(value: object) -> str:
@@ -118,8 +209,11 @@ def _short(value: float) -> str:
 
 def ordinal(count: int) -> str:
     """Return an ordinal number ("third", "11th", "22nd")."""
-    if 0 < count < len(_ORDINALS):
-        return _ORDINALS[count]
+    return _ORDINALS[count] if 0 < count < len(_ORDINALS) else nth(count)
+
+
+def nth(count: int) -> str:
+    """Return an ordinal number in digits ("1st", "3rd", "11th")."""
     ending = "th" if count % 100 in _TEENS else {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
     return f"{count:,}{ending}"
 
@@ -136,28 +230,48 @@ def rate(per_second: float) -> str:
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """Return a text for a headline: without line breaks and control characters, at most ``limit`` characters."""
+    """Return a text for a headline, of at most ``limit`` characters.
+
+    Line breaks and control characters become blanks, and what would not be seen is shown as an escape.
+    """
     # A lone surrogate (from a file name that is no UTF-8) cannot be encoded: it becomes a question mark.
     whole = text[: 4 * limit].encode("utf-8", "replace").decode()
-    line = " ".join(without_controls(whole).split())
+    line = " ".join(whole.translate(_BLANKS).split())
+    if not line.isascii():
+        line = line.translate(UNSEEN)
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
+def fitted(texts: Iterable[str], fits: Iterable[Fit]) -> list[str]:
+    """Return texts of bounded length, each as it is to fit."""
+    return [
+        one_line(text, fit.limit) if fit.is_line else cut_middle(text, fit.limit)
+        for text, fit in zip(texts, fits, strict=True)
+    ]
+
+
 def without_controls(text: str) -> str:
-    """Return a text that is safe to print on a terminal: tabs and control characters become blanks."""
-    return text.translate(_BLANKS)
+    """Return a text that is safe to print on a terminal, like :func:`one_line` but with all of its blanks."""
+    return text.translate(_BLANKS | UNSEEN)
 
 
 def printable(text: str) -> str:
     """Return a text that can be shown and encoded; of control characters, it contains only line feeds and tabs.
 
-    Other line breaks become line feeds, the colours of terminals are removed, and U+FFFD replaces other control
-    characters and lone surrogates (from file names that are not UTF-8).
+    Other line breaks become line feeds, escape sequences of terminals are removed, and U+FFFD replaces other control
+    characters and lone surrogates (from file names that are not UTF-8). What would not be seen is shown as an escape.
     """
+    if not text.isascii():
+        text = text.translate(UNSEEN)
     if _NOT_PLAIN.search(text) is None:
         return text
-    text = _COLOURS.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    text = ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     return _NOT_SHOWN.sub("\ufffd", valid_unicode(text))
+
+
+def all_printable(texts: Iterable[str]) -> list[str]:
+    """Return texts that can be shown and encoded, see :func:`printable`."""
+    return [printable(each) for each in texts]
 
 
 def valid_unicode(text: str) -> str:
@@ -182,6 +296,16 @@ def cut_middle(text: str, limit: int) -> str:
     return f"{text[:head].rstrip()}\n\n[... {left_out:,} characters left out ...]\n\n{text[-tail:].lstrip()}"
 
 
-def file_name(path: str) -> str:
-    """Return the last part of a path of any platform, with slashes or backslashes."""
-    return path.replace("\\", "/").rpartition("/")[2]
+def cut_clean(text: str, limit: int, clean: Callable[[str], str]) -> str:
+    """Return what ``clean`` makes of a text, cut in its middle to about ``limit`` characters.
+
+    Of a text that is much longer, only as much is cleaned as is shown, and a margin: what is cut at the border of a
+    piece, such as half a secret, is not shown.
+    """
+    if len(text) <= limit + 2 * _MARGIN:
+        return cut_middle(clean(text), limit)
+    half = limit // 2
+    head, tail = clean(text[: half + _MARGIN]), clean(text[-half - _MARGIN :])
+    # What is cleaned may be far shorter than it was, so that its first half million characters would have the border.
+    head, tail = head[: min(half, max(len(head) - _MARGIN, 0))], tail[max(len(tail) - half, _MARGIN) :]
+    return f"{head.rstrip()}\n\n[... {len(text) - 2 * half:,} characters left out ...]\n\n{tail.lstrip()}"

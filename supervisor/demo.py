@@ -13,16 +13,20 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
+import attrs
+
 from supervisor import Run, supervised
+from supervisor._run.state import replacing_settings
 from supervisor._runtime import Runtime, default_runtime, using
 from supervisor._text import duration
 from supervisor.message_handlers import ConsoleHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from supervisor._models.values import RunReport
+    from supervisor._settings import Settings
 
 __all__ = ["check_library", "check_parcels", "main"]
 
@@ -33,8 +37,8 @@ console = ConsoleHandler()
 
 @supervised("library check", handlers=[console], report_on=["success"])
 def check_library(run: Run) -> None:
-    """Parse the source files of Python's own library, for six seconds at most."""
-    files = sorted(library_files())
+    """Parse the source files of Python's own library, or of packages, for six seconds at most."""
+    files = library_files()
     until = monotonic() + LONGEST_S
     lines = checked = broken = 0
     for path in run.track(files, message="parsing"):
@@ -57,11 +61,11 @@ def check_parcels(run: Run, folder: Path) -> None:
         parse(path)
 
 
-def library_files() -> Iterator[Path]:
-    """Yield the source files of the standard library."""
-    for path in Path(os.__file__).parent.rglob("*.py"):
-        if "site-packages" not in path.parts:
-            yield path
+def library_files() -> list[Path]:
+    """Return the source files of the standard library, or those beside supervisor where Python came without its own."""
+    library = Path(os.__file__).parent
+    sources = [path for path in library.rglob("*.py") if "site-packages" not in path.parts]
+    return sorted(sources or Path(__file__).parent.parent.rglob("*.py"))
 
 
 def parse(path: Path) -> int:
@@ -79,7 +83,11 @@ def main(say: Callable[[str], None]) -> None:
     Args:
         say: Prints a line.
     """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, own_runtime(Path(name)) as runtime:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
+        own_runtime(Path(name)) as runtime,
+        replacing_settings(_shown_and_kept),
+    ):
         say("A good night: a run over Python's own library, which makes progress, says a word and succeeds.\n")
         check_library()
         say("\nA bad night: a run over a folder with one broken file. This is what your channel would get.\n")
@@ -91,6 +99,11 @@ def main(say: Callable[[str], None]) -> None:
         for report in journalled(runtime):
             say(f"  {report.name:<15}{report.outcome:<10}{duration(report.duration_s):>15}  {dict(report.values)}")
     say("\nAll of it is in supervisor/demo.py; a script of yours needs one decorator.")
+
+
+def _shown_and_kept(settings: Settings) -> Settings:
+    """Let the demo show its runs also where the configuration says that nothing is sent or kept."""
+    return attrs.evolve(settings, send="handlers", journal=True)
 
 
 def parcels_in(parent: Path) -> Path:

@@ -16,7 +16,10 @@ logger and never raised into the script.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from supervisor._models.values import ErrorDetails
 
 __all__ = [
     "ConfigurationError",
@@ -27,6 +30,10 @@ __all__ = [
     "RunStateError",
     "SupervisorError",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 class SupervisorError(Exception):
@@ -54,10 +61,29 @@ class OverdueError(SupervisorError, TimeoutError):
 
 
 class RunSkipped(SystemExit):
-    """Raised to skip a block, since an earlier run is under way: ``overlap="skip"``.
+    """Ends a run that has nothing to do: ``run.skip()`` raises it, and a script may.
 
-    Uncaught, it ends the script with exit code 0.
+    The run is then recorded as skipped, and the block or function ends as if it had returned None. No ``except
+    Exception`` catches it on the way. Outside of runs it ends the script with exit code 0. With ``overlap="skip"`` a
+    block raises it that cannot start, since an earlier run is under way; it then leaves the block.
+
+    Args:
+        reason: Why there is nothing to do.
     """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(0)
+        self.reason = reason
+        self._run: object = None  # the run that it ends; None for the innermost one
+
+    def __str__(self) -> str:
+        return self.reason
+
+    def __supervisor_error_details__(self) -> ErrorDetails:
+        """Return what reports have of it: the reason, and no traceback."""
+        from supervisor._models.values import ErrorDetails
+
+        return ErrorDetails(type="nothing to do", message=self.reason)
 
 
 class DeliveryError(SupervisorError):

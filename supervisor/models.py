@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from supervisor._models.kinds import DeliveryState, Kind, Outcome
+from supervisor._models import DeliveryState, Kind, Outcome
 from supervisor._models.values import (
     Attachment,
     Delivery,
@@ -13,6 +13,8 @@ from supervisor._models.values import (
     MessageHandler,
     Progress,
     RunReport,
+    RunStep,
+    RunWarning,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ __all__ = [
     "Outcome",
     "Progress",
     "RunReport",
+    "RunStep",
+    "RunWarning",
     "Supervisor",
 ]
 

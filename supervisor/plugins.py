@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from supervisor._lazy import loads
 
 if TYPE_CHECKING:
-    from supervisor._messages.html import as_html
+    from supervisor._messages.rendering import as_html
     from supervisor._messages.sections import parts_of
     from supervisor._models.parts import (
         Bars,
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
         Facts,
         Part,
         Row,
+        Table,
         Text,
         as_data,
     )
+    from supervisor._models.values import note_handover
     from supervisor._redaction.redactor import REDACTED
     from supervisor.message_handlers._registry import handler_class
 
@@ -31,10 +33,12 @@ __all__ = [
     "Facts",
     "Part",
     "Row",
+    "Table",
     "Text",
     "as_data",
     "as_html",
     "handler_class",
+    "note_handover",
     "parts_of",
 ]
 
@@ -45,10 +49,12 @@ _MODULES = {
     "Facts": "_models.parts",
     "Part": "_models.parts",
     "Row": "_models.parts",
+    "Table": "_models.parts",
     "Text": "_models.parts",
     "as_data": "_models.parts",
-    "as_html": "_messages.html",
+    "as_html": "_messages.rendering",
     "handler_class": "message_handlers._registry",
+    "note_handover": "_models.values",
     "parts_of": "_messages.sections",
 }
 

@@ -3,3 +3,7 @@
 from supervisor._settings import Settings
 
 __all__ = ["Settings"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

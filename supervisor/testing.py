@@ -12,6 +12,7 @@ The fixture comes with the package, pytest finds it by itself::
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -19,11 +20,16 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from supervisor._models.kinds import Outcome
+    from supervisor._models import Outcome
     from supervisor._models.values import MessageDetails, RunReport
     from supervisor._settings import Settings
 
 __all__ = ["RecordingHandler", "SupervisedRun", "recording", "supervised_run"]
+
+
+def __dir__() -> list[str]:
+    offered = (*__all__, "pytest_configure")  # by which pytest finds its hook; without it there is no fixture either
+    return sorted(each for each in offered if each in globals())
 
 
 @attrs.define(eq=False)
@@ -97,15 +103,17 @@ class SupervisedRun:
             raise LookupError(f"{len(found)} messages of kind {kind!r}; the script sent:\n{listing}")
         return found[0]
 
-    def replace_handlers(self, settings: Settings) -> Settings:
-        """Return the settings of a run with handlers that keep its messages and reports, instead of its own."""
-        from supervisor._models.kinds import Kind
 
-        if not settings.handlers:
-            handlers: tuple[Any, ...] = (_EndWatcher(self._reports),)
-        else:
-            handlers = (_OfKinds(self._recorder, settings.report_on | {Kind.NOTICE}), _EndWatcher(self._reports))
-        return attrs.evolve(settings, handlers=handlers, report_on=tuple(Kind), journal=False)
+def _with_recorders(seen: SupervisedRun, settings: Settings) -> Settings:
+    """Return the settings of a run with handlers that keep its messages and reports, instead of its own."""
+    from supervisor._models import Kind
+    from supervisor._settings import SENT
+
+    ends = _EndWatcher(seen._reports)  # noqa: SLF001 - of this module
+    handlers: tuple[Any, ...] = (ends,)
+    if settings.handlers:
+        handlers = (_OfKinds(seen._recorder, settings.report_on | {Kind.NOTICE}), ends)  # noqa: SLF001 - of this module
+    return attrs.evolve(settings, handlers=handlers, report_on=tuple(Kind), journal=False, send=SENT, retry_wait_s=0.0)
 
 
 class _OfKinds:
@@ -137,7 +145,7 @@ def recording() -> Iterator[SupervisedRun]:
     from supervisor._run.state import replacing_settings
 
     seen = SupervisedRun()
-    with replacing_settings(seen.replace_handlers):
+    with replacing_settings(partial(_with_recorders, seen)):
         yield seen
 
 
@@ -146,6 +154,15 @@ try:
 except ImportError:
     pass
 else:
+
+    def pytest_configure(config: pytest.Config) -> None:
+        """Search for the configuration from the folder of the tests: the script that runs is pytest's own."""
+        try:
+            from supervisor._config import active
+        except ModuleNotFoundError:  # the core alone, without configuration
+            return
+        first = config.invocation_params.dir / (config.args or ["."])[0].partition("::")[0]
+        active().look_from(str(first if first.exists() else config.rootpath))
 
     @pytest.fixture
     def supervised_run() -> Iterator[SupervisedRun]:

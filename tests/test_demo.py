@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import attrs
 import pytest
-from scripts import PACKAGE, PATIENCE_S, Shown, bare_environment, run_on_terminal
+from scripts import PACKAGE, Shown, bare_environment, run_on_terminal
+from waiting import PATIENCE_S
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from supervisor import demo
 
 _PROGRAM = f"""
 import runpy, sys
@@ -43,7 +44,7 @@ def run_plainly(folder: Path) -> Plain:
     done = subprocess.run(
         DEMO,
         cwd=cwd,
-        env=bare_environment(SUPERVISOR_STATE=str(state)),
+        env=bare_environment(SUPERVISOR_STATE=str(state), SUPERVISOR_SEND="off"),  # it is shown all the same
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -110,3 +111,9 @@ def test_it_shows_a_bar_and_colours_on_a_terminal(demos: tuple[Plain, Shown | No
     bars = [line for line in shown.text.splitlines() if line.startswith("library check ") and "━" in line]
     assert len(bars) > 5
     assert "/s" in bars[-1]
+
+
+def test_a_python_without_its_sources_has_files_to_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An embeddable Python for Windows has its library compiled in a zip file: the files of packages are read."""
+    monkeypatch.setattr(os, "__file__", str(tmp_path / "Lib" / "os.py"))
+    assert Path(demo.__file__) in demo.library_files()

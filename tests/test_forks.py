@@ -23,7 +23,7 @@ SLOW_IMPORT = """
         name = "late"
         def send_message(self, details):
             import slow_to_come
-            told.send_message(details)
+            recorder.send_message(details)
     def fork_and_import():
         while not (folder / "imports").exists(): time.sleep(0.001)
         pid = os.fork()
@@ -53,7 +53,7 @@ def test_a_child_can_import_what_a_worker_is_importing(tmp_path: Path, *, journa
     )
     ended = run(tmp_path, body, extra_env=NO_WARNING_OF_FORKS)
     assert (ended.code, ended.stdout, ended.stderr) == (0, "7\n", "")
-    assert [each["subject"] for each in ended.told] == ["one"]
+    assert [each["subject"] for each in ended.messages] == ["one"]
 
 
 def test_a_fork_waits_for_no_import_of_the_scripts_own(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_fork_waits_for_no_import_of_the_scripts_own(tmp_path: Path) -> None:
         (folder / "never_ends.py").write_text("import threading; threading.Event().wait(60)")
         threading.Thread(target=lambda: __import__("never_ends"), daemon=True).start()
         time.sleep(0.3)
-        with supervise("night", handlers=[told]) as run:
+        with supervise("night", handlers=[recorder]) as run:
             run.notify("one")
             before_s = time.monotonic()
             pid = os.fork()
@@ -101,7 +101,7 @@ def test_a_fork_does_not_wait_for_ever(tmp_path: Path) -> None:
     )
     ended = run(tmp_path, body, extra_env=NO_WARNING_OF_FORKS)
     assert (ended.code, ended.stdout, ended.stderr) == (0, "True\n", "")
-    assert [each["subject"] for each in ended.told] == ["one"]
+    assert [each["subject"] for each in ended.messages] == ["one"]
 
 
 @pytest.mark.parametrize("way", ["console", "log"])
@@ -174,7 +174,7 @@ def test_a_child_can_be_terminated_at_once(tmp_path: Path) -> None:
         import os, signal, time
         from children import how_it_ends
         codes = set()
-        with supervise("night", handlers=[told]) as run:
+        with supervise("night", handlers=[recorder]) as run:
             for number in range(40):
                 pid = os.fork()
                 if pid == 0:
@@ -196,7 +196,7 @@ def test_a_fork_that_fails_holds_up_nothing(tmp_path: Path) -> None:
         import os, sys
         def refuse(event, arguments):
             if event == "os.fork": raise BlockingIOError(11, "no more processes")
-        with supervise("night", handlers=[told]) as run:
+        with supervise("night", handlers=[recorder]) as run:
             run.notify("one")
             sys.addaudithook(refuse)
             try:
@@ -206,4 +206,4 @@ def test_a_fork_that_fails_holds_up_nothing(tmp_path: Path) -> None:
     """
     ended = run(tmp_path, body)
     assert (ended.code, ended.stderr) == (0, "")
-    assert [each["subject"] for each in ended.told] == ["one", "refused: no more processes"]
+    assert [each["subject"] for each in ended.messages] == ["one", "refused: no more processes"]

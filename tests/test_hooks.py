@@ -1,4 +1,4 @@
-"""What is put in place in the process: by one module, once, with what was there still called, and told to users."""
+"""What is put in place in the process: by one module, once, with what was there still called, and documented."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_one_module_puts_everything_in_place() -> None:
     [
         "os.register_at_fork", "os.fork", "os.forkpty", "atexit", "threading.Thread.start", "asyncio", "sys.meta_path",
         "sys.excepthook", "threading.excepthook", "SIGTERM", "SIGBREAK", "logging.Logger.callHandlers",
-        "warnings.showwarning", "_SUPERVISOR_JOIN", "sys.stdout",
+        "warnings.showwarning", "_SUPERVISOR_JOIN", "sys.stdout", "getpass.getpass",
     ],
 )  # fmt: skip
 def test_users_are_told_of_all_that_is_wrapped(what: str) -> None:

@@ -2,91 +2,77 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
 import pytest
 from scripts import PACKAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TESTS = Path(__file__).parent
 SPANNING = {"benchmarks", "docs", "kit", "secrecy", "typing"}
 """Folders of tests and of what tests share that concern the package as a whole."""
 
-WINDOWS_ONLY = {"_cli/exec/windows.py"}
-"""Modules that only Windows can run; type checkers read them for it."""
-
 SPANNING_TESTS = {
     "message_handlers/test_acceptance.py", "message_handlers/test_bounded_answers.py",
-    "message_handlers/test_without_extras.py", "redaction/test_corpus.py",
-    "test_core.py", "test_durability.py", "test_layout.py", "test_public_names.py", "test_soak.py", "test_typing.py",
+    "message_handlers/test_kinds.py", "message_handlers/test_without_extras.py", "redaction/test_corpus.py",
+    "test_core.py", "test_durability.py", "test_layout.py", "test_public_names.py", "test_run_labels.py",
+    "test_soak.py", "test_typing.py",
 }  # fmt: skip
 """Tests that concern several modules alike."""
 
 COVERED_BY = {
-    "_cli/check/check_result.py": "cli/test_check_command.py",
-    "_cli/check/finder.py": "cli/check/test_checker.py",
-    "_cli/configured_handlers.py": "cli/test_flush_command.py",
-    "_cli/exec/child_watch.py": "cli/exec/test_posix.py",
-    "_cli/exec/failure_text.py": "cli/exec/test_supervise_command.py",
-    "_cli/exec/shared_run.py": "run/test_join.py",
-    "_cli/report/calendar.py": "cli/report/test_charts.py",
-    "_cli/report/cards.py": "cli/report/test_render.py",
-    "_cli/report/run_list.py": "cli/report/test_render_browser.py",
+    "_setting_values.py": "test_settings.py",
+    "errors.py": "run/test_run_skip.py",
+    "_config/configuration.py": "config/test_assembly.py",
+    "_cli/configured.py": "cli/test_flush_command.py",
+    "_cli/exec/program.py": "cli/exec/test_supervise_command.py",
+    "_cli/finder.py": "cli/test_checker.py",
+    "_cli/report/cards.py": "cli/report/test_report.py",
+    "_cli/report/run_list.py": "cli/report/test_report_browser.py",
     "_cli/report/script_summary.py": "cli/report/test_gather.py",
-    "_cli/run_facts.py": "cli/test_show_command.py",
-    "_cli/shared.py": "cli/test_main.py",
-    "_store/sqlite/destinations.py": "delivery/test_worker_queue.py",
-    "_cli/snapshot.py": "cli/test_status_command.py",
-    "_cli/tables.py": "cli/test_main.py",
-    "_config/assembly.py": "config/test_layers.py",
-    "_delivery/job.py": "delivery/test_worker.py",
+    "_cli/run_facts.py": "cli/test_history_command_show.py",
+    "_store/sqlite/outbox_reader.py": "store/sqlite/test_outbox.py",
     "_delivery/pool.py": "delivery/test_worker.py",
-    "_exceptions/chain.py": "exceptions/test_details_traceback.py",
+    "_exceptions/__init__.py": "exceptions/test_details.py",
     "_exceptions/facts.py": "exceptions/test_details.py",
-    "_exceptions/source.py": "exceptions/test_details.py",
-    "_messages/sections.py": "messages/test_builder_parts.py",
-    "_messages/subjects.py": "messages/test_builder.py",
-    "_messages/text.py": "messages/test_builder_parts.py",
-    "_models/alerts.py": "alerts/test_run_alerts.py",
-    "_models/parts.py": "messages/test_builder_parts.py",
+    "_messages/sections.py": "messages/test_messages_parts.py",
+    "_models/parts.py": "messages/test_messages_parts.py",
     "_models/values.py": "test_models.py",
     "_redaction/command_lines.py": "redaction/test_corpus.py",
     "_redaction/key_values.py": "redaction/test_redactor.py",
     "_redaction/neighbors.py": "redaction/test_corpus.py",
-    "_redaction/run_redactor.py": "secrecy/test_secrets.py",
-    "_redaction/scanner.py": "redaction/test_redactor.py",
     "_redaction/shapes.py": "redaction/test_redactor.py",
     "_redaction/value_syntax.py": "redaction/test_redactor.py",
-    "_redaction/vendor_tokens.py": "redaction/test_corpus.py",
-    "_redaction/visible_text.py": "redaction/test_corpus.py",
     "_run/composer.py": "run/test_reporter.py",
-    "_run/interrupts.py": "run/test_watchdog_runs.py",
-    "_run/signatures.py": "run/test_wrapping.py",
     "_run/state.py": "run/test_run_handle.py",
-    "_store/memory_attachments.py": "attachments/test_originals.py",
     "_store/records.py": "store/sqlite/test_runs.py",
-    "_store/sqlite/alert_log.py": "cli/check/test_checker.py",
+    "_store/sqlite/alert_log.py": "cli/test_checker.py",
     "_store/sqlite/end_notes.py": "run/test_recorder.py",
-    "_store/sqlite/journal.py": "store/sqlite/test_database.py",
-    "message_handlers/_apprise_requests.py": "message_handlers/test_apprise.py",
-    "message_handlers/_email/connect.py": "message_handlers/email/test_handler_faults.py",
-    "message_handlers/_email/connection.py": "message_handlers/email/test_handler_faults.py",
-    "message_handlers/_email/mailer.py": "message_handlers/email/test_handler.py",
-    "message_handlers/_email/protocol.py": "message_handlers/email/test_handler.py",
-    "message_handlers/_sendgrid/mail_send.py": "message_handlers/sendgrid/test_handler.py",
-    "message_handlers/_slack/block_sections.py": "message_handlers/slack/test_blocks.py",
-    "message_handlers/_slack/senders.py": "message_handlers/slack/test_handler.py",
-    "message_handlers/_slack/web_api.py": "message_handlers/slack/test_handler.py",
+    "message_handlers/_email/mailer.py": "message_handlers/email/test_email.py",
+    "message_handlers/_email/smtp.py": "message_handlers/email/test_email_faults.py",
+    "message_handlers/_slack/senders.py": "message_handlers/slack/test_slack.py",
+    "message_handlers/_slack/web_api.py": "message_handlers/slack/test_slack.py",
+    "message_handlers/_sockets.py": "message_handlers/email/test_email_faults.py",
 }
 """Modules of 100 lines or more without a test file of their name, and the tests that cover them."""
 
 
 def modules(least_lines: int = 0) -> list[Path]:
-    """Return the modules of so many lines or more, below the package."""
-    paths = (each for each in PACKAGE.rglob("*.py") if each.name != "__init__.py")
+    """Return the modules of so many lines or more, below the package; what a package defines itself is one of them."""
+    paths = (each for each in PACKAGE.rglob("*.py") if each.parent != PACKAGE or each.name != "__init__.py")
     found = (each.relative_to(PACKAGE) for each in paths if len(each.read_text("utf-8").splitlines()) >= least_lines)
-    return sorted(each for each in found if each.as_posix() not in WINDOWS_ONLY)
+    return sorted(found)
+
+
+def name_of(module: Path) -> str:
+    """Return the name of a module, without underscores before it; a package's own is that of its folder."""
+    return (module.parent.name if module.stem == "__init__" else module.stem).strip("_")
 
 
 def files_that_mirror() -> list[Path]:
@@ -98,7 +84,7 @@ def files_that_mirror() -> list[Path]:
 def prefix_of(module: Path) -> str:
     """Return where the tests of a module are, and how their names begin."""
     folder = [part.removeprefix("_") for part in module.parent.parts]
-    return "/".join([*folder, f"test_{module.stem.strip('_')}"])
+    return "/".join([*folder, f"test_{name_of(module)}"])
 
 
 def is_of(test: Path, module: Path) -> bool:
@@ -130,9 +116,9 @@ def test_what_is_covered_is_there() -> None:
 
 
 def test_no_file_name_is_used_twice() -> None:
-    """A module is found by its file name alone; only the folders of channels each have a ``handler.py``."""
-    used = Counter(each.name for each in modules())
-    assert {name for name, times in used.items() if times > 1} <= {"handler.py"}
+    """A module is found by its file name alone."""
+    used = Counter(each.name for each in modules() if each.name != "__init__.py")
+    assert [name for name, times in used.items() if times > 1] == []
 
 
 def test_each_exemption_gives_its_reason() -> None:
@@ -140,3 +126,32 @@ def test_each_exemption_gives_its_reason() -> None:
     bare = re.compile(r"# noqa: [A-Z0-9, ]+$", re.MULTILINE)
     files = [*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py")]
     assert not {each.name: found for each in files if (found := bare.findall(each.read_text("utf-8")))}
+
+
+@pytest.mark.parametrize("test", sorted(TESTS.rglob("test_*.py")), ids=lambda test: test.name)
+def test_no_test_waits_a_fixed_time_for_an_event(test: Path) -> None:
+    """What a test waits for it asks for; stand-ins that are slow, functions within tests, and scripts may sleep."""
+    tree = ast.parse(test.read_text("utf-8"))
+    outer = [each for each in tree.body if isinstance(each, ast.FunctionDef)]
+    lines = [each.lineno for function in outer for each in _own_nodes(function) if _is_fixed_wait(each)]
+    assert not lines, (
+        f"{test.name}, lines {lines}: wait for what shall come with waiting.wait_until; where a fixed time is meant, "
+        "to see that nothing comes for example, say why with waiting.let_time_pass"
+    )
+
+
+def _own_nodes(function: ast.AST) -> Iterator[ast.AST]:
+    """Yield what a function itself does, less the functions and classes within it."""
+    for each in ast.iter_child_nodes(function):
+        if not isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield each
+            yield from _own_nodes(each)
+
+
+def _is_fixed_wait(node: ast.AST) -> TypeGuard[ast.Call]:
+    """Tell a call of ``time.sleep`` from others; one for ``PATIENCE_S`` is to hang until it is interrupted."""
+    return (
+        isinstance(node, ast.Call)
+        and ast.unparse(node).startswith("time.sleep(")
+        and "PATIENCE" not in ast.unparse(node)
+    )

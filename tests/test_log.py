@@ -1,4 +1,4 @@
-"""The log: loaded when there is something to say, heard by whoever listens, and never in the way."""
+"""The log: loaded when there is something to log, passed to the loggers that a script set up, never an error for it."""
 
 from __future__ import annotations
 
@@ -41,6 +41,32 @@ def test_a_warning_reaches_stderr_where_no_log_is_configured(tmp_path: Path) -> 
     ended = run(tmp_path, body)
     assert (ended.code, ended.stdout) == (0, "False\n")
     assert ended.stderr == "80% of 'disk'\nno facts: 100%\n"
+
+
+def test_a_script_that_configures_logging_silences_no_warning(tmp_path: Path) -> None:
+    """``dictConfig`` disables loggers that it does not name, by default: ours still says that a message was refused."""
+    body = """
+        import logging.config
+        from supervisor import DeliveryError, _log as log
+        class Refusing:
+            name = "refusing"
+            def send_message(self, details):
+                raise DeliveryError("webhook refused", permanent=True)
+        with supervise("night", handlers=[Refusing()], capture_logs=True) as run:
+            logging.config.dictConfig({"version": 1, "root": {"handlers": []}})
+            logging.getLogger("roads").warning("said in the run")
+            run.notify("subject")
+        print(open(run.log_path).read())
+        logging.getLogger("supervisor").setLevel("CRITICAL")
+        log.error("unheard")
+        logging.getLogger("supervisor").setLevel("NOTSET")
+        logging.disable("ERROR")
+        log.error("unheard")
+    """
+    ended = run(tmp_path, body)
+    assert "webhook refused" in ended.stderr
+    assert "said in the run" in ended.stdout
+    assert "unheard" not in ended.stderr
 
 
 @pytest.mark.parametrize("place", ["before the import", "before the run", "in the run"])

@@ -17,8 +17,8 @@ from supervisor import (
     supervise,
     supervised,
 )
-from supervisor._config.active import ActiveConfiguration
-from supervisor._models.kinds import DeliveryState
+from supervisor._config import ActiveConfiguration
+from supervisor._models import DeliveryState
 from supervisor._runtime import Runtime, default_runtime, using
 from supervisor._store import open_journal
 from supervisor.message_handlers._registry import handler_class
@@ -170,3 +170,32 @@ def test_a_closed_runtime_opens_its_journal_again(make: Callable[[str], Runtime]
         with using(runtime), supervise(name):
             pass
     assert names(runtime) == ["first", "second"]
+
+
+class IsDown(Recorder):
+    """Takes nothing, and says in which thread it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[threading.Thread] = []
+
+    def send_message(self, details: MessageDetails, /) -> None:
+        """Refuse it for now."""
+        self.threads.append(threading.current_thread())
+        raise DeliveryError("down")
+
+
+def test_a_closed_runtime_has_no_threads_and_its_messages_wait_for_anybody(make: Callable[[str], Runtime]) -> None:
+    """A thread that was to try again ends with its runtime; what it had waits in the outbox, unclaimed."""
+    runtime, handler = make("state"), IsDown()
+    with using(runtime), supervise("night", handlers=[handler], delivery_deadline_s=0) as run:
+        run.notify("first")
+        run.flush(10)
+        run.notify("second")
+    assert handler.threads
+    assert not any(thread.is_alive() for thread in handler.threads)
+    with closing(open_journal(runtime.state_path())) as journal:
+        assert [(each.subject, each.is_claimed) for each in journal.deliveries()] == [
+            ("first", False),
+            ("second", False),
+        ]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scripts import PACKAGE
 
 from supervisor import supervise
-from supervisor._schedules import COUNT_LIMIT, machine_zone, parse_schedule
+from supervisor._schedules import COUNT_LIMIT, duration_s, machine_zone, parse_schedule
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -244,3 +244,13 @@ def test_it_is_cheap_until_it_is_asked() -> None:
         check=True,
     )
     assert done.stdout == "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("6", "a number and s, min, h or d"), ("0h", "a number and"), ("9999d", "ten years at most")]
+)
+def test_a_duration_that_is_none_is_refused(text: str, words: str) -> None:
+    """The error says which of the two is wrong."""
+    assert duration_s("90 min") == 5400.0
+    with pytest.raises(ValueError, match=words):
+        duration_s(text)

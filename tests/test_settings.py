@@ -17,7 +17,8 @@ import pytest
 from recorders import Recorder
 
 from supervisor import ConfigurationError, Run, Supervisor, supervise, supervised
-from supervisor._settings import ALWAYS_REPORTED, Settings, settings_from
+from supervisor._setting_values import ALWAYS_REPORTED
+from supervisor._settings import Settings, needs_of, settings_from
 from supervisor.models import Kind
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class YieldsLater:
         ({"handlers": [YieldsLater()]}, "handlers[0]", "contains yield"),
         ({"logger": 5}, "logger", "logging.Logger or the name of one"),
         ({"log_path": 5}, "log_path", "a path"),
-        ({"report_on": "fiasco"}, "report_on", "the kinds are start, progress, notice, success, failure"),
+        ({"report_on": "fiasco"}, "report_on", "the kinds are start, progress, notice, success, warning, failure"),
         ({"report_on": ["start", "fiasco"]}, "report_on", "the kinds are"),
         ({"report_on": 5}, "report_on", "the kinds are"),
         ({"progress_every_s": 0}, "progress_every_s", "above 0"),
@@ -149,10 +150,10 @@ def test_what_stands_when_nothing_is_said() -> None:
     assert settings.handlers == ()
     assert settings.logger is None
     assert settings.log_path is None
-    assert settings.report_on == {"failure", "recovery", "stalled", "overdue", "died", "missed"}
+    assert settings.report_on == {"warning", "failure", "recovery", "stalled", "overdue", "died", "missed"}
     assert settings.reraise is True
     assert settings.progress_every_s is None
-    assert settings.progress_interval_s is None
+    assert needs_of(settings).progress_interval_s is None
     assert settings.delivery_deadline_s == 30.0
 
 
@@ -199,15 +200,22 @@ def test_a_deadline_of_zero_is_a_deadline() -> None:
 
 def test_progress_messages_have_a_pace_of_their_own() -> None:
     """Who asks for progress messages without a pace gets one every ten minutes."""
-    assert Settings(report_on=["progress"]).progress_interval_s == 600.0
-    assert Settings(report_on=["progress"], progress_every_s=5.0).progress_interval_s == 5.0
-    assert Settings(progress_every_s=5.0).progress_interval_s == 5.0
+    assert needs_of(Settings(report_on=["progress"])).progress_interval_s == 600.0
+    assert needs_of(Settings(report_on=["progress"], progress_every_s=5.0)).progress_interval_s == 5.0
+    assert needs_of(Settings(progress_every_s=5.0)).progress_interval_s == 5.0
 
 
 def test_nothing_can_be_changed_afterwards() -> None:
     """Settings are frozen."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         Settings().reraise = False  # type: ignore[misc]  # on purpose
+
+
+@pytest.mark.parametrize("value", ["parcels=LOUD", "=INFO", ["parcels", "roads=info"]])
+def test_a_level_that_does_not_exist_is_refused(value: Any) -> None:
+    """Levels of ``capture_logs`` are those of logging, by their names."""
+    with pytest.raises(ConfigurationError, match='capture_logs takes a level as "parcels=DEBUG", of DEBUG, INFO'):
+        Settings(capture_logs=value)
 
 
 def test_arguments_become_settings() -> None:
@@ -316,10 +324,10 @@ def test_any_send_message_that_can_take_a_message_is_accepted() -> None:
         def send_message(*details: object) -> None:
             """Do nothing."""
 
-    told: list[object] = []
+    received: list[object] = []
     function = SimpleNamespace(send_message=lambda details: None)
-    partial = SimpleNamespace(send_message=functools.partial(print, "told", sep=""))
-    in_c = SimpleNamespace(send_message=told.append)
+    partial = SimpleNamespace(send_message=functools.partial(print, "received", sep=""))
+    in_c = SimpleNamespace(send_message=received.append)
     for handler in (Decorated(), Static(), function, partial, in_c, mock.Mock(kinds=None), mock.AsyncMock(kinds=None)):
         assert supervise("night", handlers=handler, journal=False).settings.handlers == (handler,)
 

@@ -1,5 +1,8 @@
 """A soak: processes that accept messages are killed at random, over and over, and not one message is lost.
 
+Their one destination dies and comes back meanwhile. What a process has accepted arrives in that order, whoever sends it
+in the end.
+
 Each process runs and speaks as scripts do, by turns in plain words and by whole messages. It writes the subject of a
 message, which no other has, to a file of its own when ``notify()`` has returned, so that file holds what was accepted,
 whenever the kill falls.
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import attrs
 import pytest
 from scripts import Script
+from waiting import let_time_pass
 
 from supervisor._store import open_journal
 
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 
+OUTAGES = 0.3
+"""How often a kill comes with the end or the beginning of an outage."""
 HELPERS = """
 import os, time
 from supervisor import MessageDetails
@@ -36,6 +42,8 @@ def append(path, line):
 class Mail:
     name = "mail"
     def send_message(self, details):
+        if os.path.exists(os.environ["MAIL"] + ".down"):
+            raise ConnectionRefusedError("down")
         append(os.environ["MAIL"], f"{details.kind} {details.id} {details.subject}")
 mail = Mail()
 """
@@ -67,9 +75,11 @@ class Figures(NamedTuple):
         kills: How many processes were killed.
         lost: How many accepted messages never arrived.
         repeated: How many arrivals were repeats of the same id.
+        disordered: How many messages arrived for the first time after a later one of their process.
+        outages: How often the destination was down.
         unaccepted: How many notices arrived whose ``notify()`` was killed before it could return.
         died: How many runs died, as the journal knows.
-        died_told: How many died runs were told, each by a message of its own.
+        deaths_reported: How many died runs were reported, each by a message of its own.
         left: How many deliveries are still unsettled.
         seconds: How long it took.
     """
@@ -78,9 +88,11 @@ class Figures(NamedTuple):
     kills: int
     lost: int
     repeated: int
+    disordered: int
+    outages: int
     unaccepted: int
     died: int
-    died_told: int
+    deaths_reported: int
     left: int
     seconds: float
 
@@ -113,11 +125,41 @@ class Soak:
         lines = [line.split(maxsplit=1) for line in (self.folder / "mail").read_text().splitlines()]
         return Counter(which for of_kind, which in lines if of_kind == kind)
 
+    def toggle(self) -> int:
+        """Let the destination die or come back, which somebody says; return how often it has died by that."""
+        down = self.folder / "mail.down"
+        if down.exists():
+            down.unlink()
+            self.wake()
+            return 0
+        down.touch()
+        return 1
+
+    def wake(self) -> None:
+        """Let the destination be tried now, as ``supervisor flush`` does."""
+        journal = open_journal(self.state)
+        journal.wake("mail")
+        journal.close()
+
+    def disordered(self) -> int:
+        """Return how many notices arrived for the first time after a later one of the same process."""
+        newest: dict[str, int] = {}
+        late, seen = 0, set()
+        for line in (self.folder / "mail").read_text().splitlines():
+            kind, _, subject = line.split(maxsplit=2)
+            process, _, number = subject.rpartition("-")
+            if kind == "notice" and subject not in seen:
+                seen.add(subject)
+                late += int(number) < newest.get(process, 0)
+                newest[process] = max(int(number), newest.get(process, 0))
+        return late
+
     def flush(self) -> tuple[int, int]:
         """Let last runs deliver what is left; return how many deliveries remain unsettled, and how many runs died."""
         journal = open_journal(self.state)
         try:
             for _ in range(20):
+                journal.wake("mail")
                 ended = self.start(FLUSHES).end()
                 assert ended.code == 0, ended.stderr
                 if not journal.deliveries():
@@ -129,10 +171,11 @@ class Soak:
             journal.close()
 
 
-def kill(script: Script) -> str:
-    """Kill a process and return what it complained of before."""
+def kill(script: Script) -> list[str]:
+    """Kill a process and return what it complained of before, besides the destination."""
     script.process.kill()
-    return script.process.communicate()[1]
+    lines = script.process.communicate()[1].splitlines()
+    return [each for each in lines if not each.startswith(("mail did not take", "not delivered yet"))]
 
 
 def soak(where: Soak, messages: int, processes: int, chance: random.Random) -> Figures:
@@ -146,29 +189,35 @@ def soak(where: Soak, messages: int, processes: int, chance: random.Random) -> F
     """
     began_s = time.monotonic()
     (where.folder / "accepted").mkdir()
-    complaints, kills = "", 0
+    complaints: list[str] = []
+    kills = outages = 0
     alive = [where.start(SPEAKS) for _ in range(processes)]
     while len(where.accepted()) < messages:
-        time.sleep(chance.uniform(0.02, 0.4))
+        let_time_pass(chance.uniform(0.02, 0.4), "the process gets some way")
         victim = chance.randrange(processes)
         complaints += kill(alive[victim])
         kills += 1
         alive[victim] = where.start(SPEAKS)
+        if chance.random() < OUTAGES:
+            outages += where.toggle()
     for each in alive:
         complaints += kill(each)
         kills += 1
-    assert complaints == ""
+    assert complaints == []
+    (where.folder / "mail.down").unlink(missing_ok=True)
     left, died = where.flush()
-    accepted, arrived, told = set(where.accepted()), where.arrived("notice"), where.arrived("died")
+    accepted, arrived, deaths = set(where.accepted()), where.arrived("notice"), where.arrived("died")
     subjects = {which.split()[1] for which in arrived}
     return Figures(
         accepted=len(accepted),
         kills=kills,
         lost=len(accepted - subjects),
-        repeated=(arrived + told).total() - len(arrived) - len(told),
+        repeated=(arrived + deaths).total() - len(arrived) - len(deaths),
+        disordered=where.disordered(),
+        outages=outages,
         unaccepted=len(subjects - accepted),
         died=died,
-        died_told=len(told),
+        deaths_reported=len(deaths),
         left=left,
         seconds=time.monotonic() - began_s,
     )
@@ -184,7 +233,8 @@ def test_random_kills_lose_nothing(messages: int, processes: int, tmp_path: Path
     print(f"seed {seed}: {figures}")
     assert figures.accepted >= messages
     assert (figures.lost, figures.left) == (0, 0)
+    assert figures.disordered == 0
     assert figures.repeated <= figures.kills
     assert figures.unaccepted <= figures.kills
     assert figures.died <= figures.kills
-    assert figures.died_told == figures.died
+    assert figures.deaths_reported == figures.died

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -120,3 +121,76 @@ def run_python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def _is_installed() -> bool:
     """Tell whether the package is installed, with its entry points, or only on the path."""
     return any(each.value == "supervisor.testing" for each in entry_points(group="pytest11"))
+
+
+PROJECT = {
+    "supervisor.toml": """
+        [handlers.ops]
+        type = "webhook"
+        url = { env = "NOT_SET" }
+        [defaults]
+        handlers = ["ops"]
+        report_on = ["success"]
+    """,
+    "job.py": """
+        from supervisor import supervised
+        @supervised("job")
+        def main(run):
+            run.notify("hello")
+    """,
+    "tests/test_job.py": """
+        import sys
+        from pathlib import Path
+        sys.path.insert(0, str(Path(__file__).parents[1]))
+        import job
+        def test_job(supervised_run):
+            job.main()
+            assert [each.kind for each in supervised_run.messages] == ["notice", "success"]
+    """,
+}
+
+
+def test_the_configuration_is_that_of_the_script_whatever_the_folder(tmp_path: Path) -> None:
+    """Tests of a script that TOML configures find it from the folder of the tests, as the script does from its own."""
+    for name, text in PROJECT.items():
+        path = tmp_path / "project" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), "utf-8")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "project" / "tests")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SUPERVISOR_", "PYTEST_"))}
+    ended = subprocess.run(
+        command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_warnings_are_messages_and_outcomes() -> None:
+    """A test sees that a script succeeded with warnings, and in which steps."""
+
+    @supervised("night", handlers=[RecordingHandler()])
+    def main(run: Run) -> None:
+        with run.step("load"):
+            run.warn("airstrips: timeout")
+
+    with recording() as seen:
+        main()
+    assert seen.outcome == "warning"
+    assert " succeeded with 1 warning on " in seen.message("warning").subject
+    assert [each.name for each in seen.report.steps] == ["load"]
+
+
+def test_retries_do_not_wait_in_tests(supervised_run: supervisor.testing.SupervisedRun) -> None:
+    """A test of a script that tries again takes no minutes."""
+    tries = iter(range(3))
+
+    @supervised("nightly", retries=2, retry_wait_s=600.0)
+    def main() -> int:
+        number = next(tries)
+        if number < 2:
+            raise TimeoutError
+        return number
+
+    assert main() == 2
+    assert supervised_run.report.attempts == 3

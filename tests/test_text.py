@@ -13,11 +13,13 @@ from supervisor._text import (
     counted,
     cut_middle,
     duration,
-    file_name,
+    is_address,
     number,
     one_line,
+    printable,
     rate,
     size,
+    without_controls,
 )
 
 
@@ -175,15 +177,33 @@ def test_a_text_is_cut_in_its_middle(text: str, limit: int) -> None:
     assert cut.endswith(text[-(limit - limit // 2) :].lstrip())
 
 
+@pytest.mark.parametrize("unseen", ["\u202e", "\u2066", "\u200b", "\u200f", "\u00ad", "\ufeff", "\U000e0041"])
+def test_what_would_not_be_seen_is_shown_as_an_escape(unseen: str) -> None:
+    """In headlines, on terminals and in messages: a name with it could pass for another one."""
+    escape = ascii(unseen)[1:-1].replace("\\xad", "\\u00ad")
+    for shown in (one_line, without_controls, printable):
+        assert shown(f"parcels{unseen}fdp.exe") == f"parcels{escape}fdp.exe"
+        assert shown(shown(f"a{unseen}b")) == f"a{escape}b"
+
+
+def test_what_scripts_and_emoji_need_stays() -> None:
+    """Joiners, marks on letters, and characters of scripts that are written from right to left."""
+    for text in ("\u0645\u06cc\u200c\u062e", "👩\u200d👧", "café", "cafe\u0301", "שלום", "❤\ufe0f"):
+        assert one_line(text) == printable(text) == text
+
+
 @pytest.mark.parametrize(
-    ("path", "name"),
+    ("text", "expected"),
     [
-        ("/var/log/x.log", "x.log"),
-        ("C:\\logs\\x.log", "x.log"),
-        ("\\\\server\\share\\x.log", "x.log"),
-        ("x.log", "x.log"),
+        ("https://example.com/run?id=3", True),
+        ("http://[::1]:8000/", True),
+        ("http://", False),
+        ("https:///run", False),
+        ("javascript://example.com", False),
+        ("https://example.com and more", False),
+        ("https://example.com/\u202e", False),
     ],
 )
-def test_the_name_of_a_file(path: str, name: str) -> None:
-    """The last part of a path is its name, on every system."""
-    assert file_name(path) == name
+def test_an_address_has_a_host(text: str, expected: bool) -> None:
+    """What is shown as a link leads to a host by http or https, and is nothing but the address."""
+    assert is_address(text) is expected

@@ -17,22 +17,32 @@ import attrs
 from supervisor._attachments import describe
 from supervisor._attachments.sources import Source, UnreadableFileError
 from supervisor._forks import THREAD_PREFIX
-from supervisor._messages.builder import message_for
-from supervisor._models.kinds import Kind, Outcome
+from supervisor._messages import message_for, progress_line, run_label
+from supervisor._models import Kind, Outcome
+from supervisor._models.parts import Summary
 from supervisor._models.values import Attachment
-from supervisor._store import log_files
+from supervisor._places import this_machine
+from supervisor._places.resources import memory_use
+from supervisor._store import files
 from supervisor._store.essentials import can_note_ends
-from supervisor._store.log_files import last_lines
+from supervisor._store.files import last_lines
 from supervisor._store.processes import is_of_this_boot, lives
-from supervisor._text import local_time, one_line
+from supervisor._text import (
+    counted,
+    duration,
+    local_time,
+    localized,
+    one_line,
+    size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from supervisor._models.alerts import AlertSummary
-    from supervisor._models.parts import Past
+    from supervisor._models.parts import AlertSummary, Past
     from supervisor._models.values import MessageDetails, RunReport
+    from supervisor._places.resources import MemoryUse
     from supervisor._store.records import RunRecord
 
 READ_S = 2.0
@@ -85,7 +95,7 @@ def died(  # noqa: PLR0913 - what a message is made of
     logs = tuple(
         attrs.evolve(each, note=each.note or SHARED) if str(each.path) == shared_log else each for each in left.logs
     )
-    seen_at = max(filter(None, (record.seen_at, left.written_at)))
+    seen_at = max(filter(None, (record.last_sign_at, left.written_at)))
     report = attrs.evolve(
         record.report,
         outcome=Outcome.DIED,
@@ -93,8 +103,11 @@ def died(  # noqa: PLR0913 - what a message is made of
         log_path=path or (logs[0].path if logs else None),
         log_tail=last_lines((redact(left.end),)) if left.end else (),
     )
-    note = " ".join(filter(None, (*_how(record, seen_at, state), left.note, _program(record))))
+    how = _how_lost(record, seen_at) if record.is_lost else _how(record, seen_at, state)
+    note = " ".join(filter(None, (*how, left.note, _program(record))))
     details = message_for(Kind.DIED, report, logs, note, past, summary)
+    if record.is_lost:
+        return _presumed(details, report, seen_at, record.memory)
     still_runs = record.child is not None and lives(record.child)
     return attrs.evolve(details, subject=f"{details.subject}; its program still runs") if still_runs else details
 
@@ -103,14 +116,53 @@ def _how(record: RunRecord, seen_at: datetime, state: str) -> Iterator[str]:
     """Yield what is known of when and why it died, in sentences."""
     if seen_at > record.report.started_at:
         yield f"Its last sign of life was at {local_time(seen_at)}."
+    if record.is_copied:
+        yield "It was killed, the machine went down, or it ended after the copy was made that is the journal now."
+        return
     if not can_note_ends(state):
         yield "It was killed, the machine went down, or it ended and there was no room to note that."
         return
     yield {
-        None: "It was killed, or the machine went down.",
-        True: "It was killed, or crashed; the machine has been up since.",
+        None: "It ended without saying how (a kill, a crash, os._exit or exec), or the machine went down.",
+        True: "It ended without saying how (a kill, a crash, os._exit or exec); the machine has been up since.",
         False: "The machine has been restarted since.",
     }[is_of_this_boot(record.process)]
+    yield from _memory(record)
+    if this_machine().pid_namespace and is_of_this_boot(record.process) and (use := memory_use()) and use.oom_kills:
+        killed, limit = counted(use.oom_kills, "process"), size(use.limit_bytes)
+        yield f"The kernel has killed {killed} of this container for want of memory: it may have {limit}."
+
+
+def _memory(record: RunRecord) -> Iterator[str]:
+    """Yield what its last sign of life noted of the memory of its container, in sentences."""
+    if (use := record.memory) is not None:
+        peak = f", at its peak {size(use.peak_bytes)}" if use.peak_bytes is not None else ""
+        yield f"Memory was {size(use.used_bytes)} of {size(use.limit_bytes)} at that moment{peak}."
+        if use.oom_kills:
+            yield f"The kernel had killed {counted(use.oom_kills, 'process')} there for want of memory."
+
+
+# Runs whose process cannot be seen from here
+
+
+def _how_lost(record: RunRecord, seen_at: datetime) -> Iterator[str]:
+    """Yield what is known of a run that is presumed dead, in sentences."""
+    yield f"Its last was at {local_time(seen_at)}, and one was due every {duration(record.heartbeat_s or 0.0)}."
+    yield f"Whether its process {record.pid} lives cannot be seen from here: it is in another container or machine."
+    yield from _memory(record)
+    yield "Should it end after all, a message will say so."
+
+
+def _presumed(
+    details: MessageDetails, report: RunReport, seen_at: datetime, memory: MemoryUse | None
+) -> MessageDetails:
+    """Return the message of a death in the words of a presumption."""
+    used = f"; memory was {size(memory.used_bytes)} of {size(memory.limit_bytes)}" if memory is not None else ""
+    reached = f", at {progress_line(report.progress)}" if report.progress is not None else ""
+    since = f"no sign of life since {localized(seen_at):%H:%M}{reached}"
+    parts = tuple(attrs.evolve(each, is_presumed=True) if isinstance(each, Summary) else each for each in details.parts)
+    subject = one_line(f"{run_label(report)} is presumed dead on {report.host}: {since}{used}")
+    return attrs.evolve(details, subject=subject, parts=parts)
 
 
 # Its logs
@@ -164,7 +216,7 @@ def _own_log(report: RunReport, state: str) -> Path | None:
 
     if report.log_path is not None and report.log_path.name.endswith(f"-{report.id}.log"):
         return report.log_path
-    found = log_files.find(os.path.join(state, "logs"), report.name, report.id)  # noqa: PTH118 - a text
+    found = files.find(os.path.join(state, "logs"), report.name, report.id)  # noqa: PTH118 - a text
     return Path(found) if found is not None else None
 
 

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from supervisor import _log
-from supervisor._alerts import rules
-from supervisor._models.kinds import Kind
+from supervisor import _alerts, _log
+from supervisor._messages import run_label
+from supervisor._models import Kind
 from supervisor._schedules import Schedule, parse_schedule
 from supervisor._store.essentials import storable
-from supervisor._store.processes import hostname
+from supervisor._store.processes import can_be_seen
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from supervisor._alerts.rules import Margin, Standing
+    from supervisor._alerts import Margin, Standing
     from supervisor._store.contract import Store
     from supervisor._store.records import LastCheck, RunRecord
 
@@ -109,7 +109,7 @@ class View:
 
     def standing(self, run: RunRecord) -> Standing:
         """Return how a run stands that has not ended."""
-        return rules.standing(
+        return _alerts.standing(
             self.now.timestamp(),
             started_at_s=run.started_at_s,
             seen_at_s=run.seen_at_s,
@@ -122,7 +122,7 @@ class View:
 
     def awake_s(self, since_s: float) -> float:
         """Return the seconds since an instant, in seconds since 1970, in which the machine was awake."""
-        return rules.awake_s(since_s, self.now.timestamp(), self.last_check.sleeps)
+        return _alerts.awake_s(since_s, self.now.timestamp(), self.last_check.sleeps)
 
 
 def view_of(
@@ -130,7 +130,7 @@ def view_of(
     configured: Mapping[str, ConfiguredSchedule],
     now: datetime,
     awake_s: float,
-    margin: Margin = rules.OF_THE_JOURNAL,
+    margin: Margin = _alerts.OF_THE_JOURNAL,
 ) -> View:
     """Return what is known of runs and schedules now; nothing is written to the journal.
 
@@ -155,7 +155,7 @@ def view_of_check(journal: Store, configured: Mapping[str, ConfiguredSchedule], 
     """
     last_check = journal.note_check(awake_s)
     seen = journal.note_schedules(_texts(configured))
-    return _view(journal, configured, now, rules.OF_A_CHECK, last_check, seen)
+    return _view(journal, configured, now, _alerts.OF_A_CHECK, last_check, seen)
 
 
 def _texts(configured: Mapping[str, ConfiguredSchedule]) -> dict[str, str]:
@@ -228,6 +228,11 @@ class Alert:
     due: tuple[datetime, ...] = ()
 
     @property
+    def label(self) -> str:
+        """Return what messages and lists call its runs."""
+        return run_label(self.run) if self.run is not None else self.name
+
+    @property
     def run_id(self) -> str:
         """Return the id of the run; "" where a start was missed."""
         return self.run.id if self.run is not None and self.plan is None else ""
@@ -235,12 +240,15 @@ class Alert:
 
 def evaluate(view: View) -> tuple[Alert, ...]:
     """Return what is wrong: dead, stalled and overdue runs in the order of their start, then missed starts by name."""
-    return (*(alert for run in view.unended for alert in _of_run(run, view.standings[run.id])), *missed_starts(view))
+    return (
+        *(alert for run in view.unended for alert in _of_run(run, view.standings[run.id])),
+        *missed_start_alerts(view),
+    )
 
 
 def _of_run(run: RunRecord, standing: Standing) -> Iterator[Alert]:
     since_s = {
-        Kind.DIED: run.seen_at_s if standing.has_died else None,
+        Kind.DIED: run.last_sign_at_s if standing.has_died else None,
         Kind.STALLED: standing.stalled_since_s,
         Kind.OVERDUE: standing.overdue_since_s,
     }
@@ -249,12 +257,12 @@ def _of_run(run: RunRecord, standing: Standing) -> Iterator[Alert]:
             yield Alert(kind=kind, name=run.name, since=_instant(at_s), run=run)
 
 
-def missed_starts(view: View) -> Iterator[Alert]:
+def missed_start_alerts(view: View) -> Iterator[Alert]:
     """Yield what was missed, one alert for each name, whether or not people were notified of it."""
     for name in sorted(view.names):
         plan = plan_of(view, name)
         if plan is not None and not _is_under_way(plan.newest):
-            due = rules.missed_starts(plan.schedule, after=plan.after, grace_s=plan.grace_s, now=view.now)
+            due = _alerts.missed_starts(plan.schedule, after=plan.after, grace_s=plan.grace_s, now=view.now)
             if due:
                 yield Alert(kind=Kind.MISSED, name=name, since=due[0], run=plan.newest, plan=plan, due=due)
 
@@ -296,10 +304,10 @@ def _plan(name: str, text: str, grace_s: float | None, newest: RunRecord | None,
     after = since
     if newest is not None:
         started_at, seen_at = map(_instant, (newest.started_at_s, newest.seen_at_s))
-        from_newest = rules.counted_from(schedule, started_at, seen_at)
+        from_newest = _alerts.counted_from(schedule, started_at, seen_at)
         after = max(from_newest, since) if since is not None else from_newest
     assert after is not None  # there is a run, or a schedule that was seen some time
-    grace_s = rules.DEFAULT_GRACE_S if grace_s is None else grace_s
+    grace_s = _alerts.DEFAULT_GRACE_S if grace_s is None else grace_s
     return Plan(name=name, schedule=schedule, grace_s=grace_s, after=after, newest=newest)
 
 
@@ -309,5 +317,7 @@ def _instant(at_s: float) -> datetime:
 
 
 def _is_under_way(newest: RunRecord | None) -> bool:
-    """Return whether a run is surely alive; of another machine's that cannot be known."""
-    return newest is not None and newest.outcome is None and not newest.is_gone and newest.host == hostname()
+    """Return whether a run is alive, as far as it can be seen from here, or says so itself."""
+    if newest is None or newest.outcome is not None or newest.is_gone:
+        return False
+    return newest.heartbeat_s is not None or can_be_seen(newest.process)

@@ -10,37 +10,49 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from supervisor._messages.builder import message_for, message_from_parts
-from supervisor._messages.sections import machine_facts
-from supervisor._messages.subjects import (
+from supervisor._exceptions import host as here
+from supervisor._messages import (
+    failure_reason,
+    message_for,
+    message_from_parts,
     missed_subject,
     overdue_subject,
     progress_again_subject,
     progress_line,
+    run_label,
     stalled_subject,
     started_again_subject,
+    still_fails_subject,
 )
-from supervisor._models.kinds import Kind
+from supervisor._messages.sections import machine_facts
+from supervisor._models import Kind
 from supervisor._models.parts import Code, Facts, Row, Summary, Text
 from supervisor._schedules import COUNT_LIMIT
-from supervisor._store.processes import hostname
-from supervisor._text import counted, duration, local_time, one_line, ordinal
+from supervisor._text import (
+    counted,
+    duration,
+    in_zone,
+    local_time,
+    localized,
+    one_line,
+    ordinal,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from supervisor._alerts.evaluation import Alert, View
-    from supervisor._alerts.rules import RunAlert
-    from supervisor._models.alerts import AlertSummary, Notification
-    from supervisor._models.parts import MessagePart, Past
+    from supervisor._alerts import RunAlert
+    from supervisor._alerts.evaluation import Alert, Plan, View
+    from supervisor._models.parts import AlertSummary, MessagePart, Notification, Past
     from supervisor._models.values import MessageDetails, RunReport
-    from supervisor._store.records import AlertRecord, RunRecord
+    from supervisor._store.records import AlertRecord, RunRecord, Streak
 
 _GAP = timedelta(minutes=15)
 """Checks further apart than this say something of the machine."""
 
 _THIRD = 3
+_MOST_BEFORE = 10
 
 
 # Stalled and overdue
@@ -99,7 +111,7 @@ def with_stall_number(details: MessageDetails, notification: Notification) -> Me
     if skipped:
         which += f", and {counted(skipped, 'stall')} before it went unreported"
     if times == _THIRD:
-        which += ": from now on at most one an hour is reported, and no longer that the run goes on"
+        which += ". From now on at most one stall an hour is reported, and the end of a stall is no longer reported"
     lead, *rest = details.parts
     assert isinstance(lead, Text)
     parts = (attrs.evolve(lead, text=f"{lead.text} {which}."), *rest)
@@ -126,6 +138,67 @@ def ended_well(report: RunReport, now: datetime, past: Past, summary: AlertSumma
     return attrs.evolve(message_for(Kind.RECOVERY, report, past=past, alerts=summary), created_at=now)
 
 
+def alive_after_all(report: RunReport, reported_at: datetime, now: datetime) -> MessageDetails:
+    """Return the message that a run had not died, though that was reported.
+
+    Args:
+        report: The run, which has ended.
+        reported_at: When its death was reported.
+        now: The moment.
+    """
+    headline = f"{run_label(report)} was alive after all on {report.host}: {report.outcome}"
+    lead = Text(
+        f"It was reported as died at {local_time(reported_at)}; it ended itself after {duration(report.duration_s)}."
+    )
+    return _message(Kind.RECOVERY, headline, (lead, Summary()), now, report)
+
+
+# What still is so, and what came before
+
+
+def still_fails(kind: Kind, report: RunReport, streak: Streak, now: datetime) -> MessageDetails:
+    """Return the reminder that a script still fails.
+
+    Args:
+        kind: The kind of the first alarm.
+        report: The last run that failed.
+        streak: The failures in a row.
+        now: The moment.
+    """
+    since = f" since {local_time(streak.since)}" if streak.since is not None else ""
+    headline = still_fails_subject(report, streak.failures)
+    lead = (
+        f"{run_label(report)} still fails on {report.host}: {counted(streak.failures, 'run')} in a row{since}. "
+        "This is a reminder (remind_every); below is the last of them."
+    )
+    return _message(kind, headline, (Text(lead), Summary()), now, report)
+
+
+def reminder(details: MessageDetails, kind: Kind) -> MessageDetails:
+    """Return a message as the reminder that what it says is still so."""
+    return attrs.evolve(details, subject=one_line(f"Reminder: {details.subject}"), kind=kind)
+
+
+def with_failures_before(details: MessageDetails, records: Iterable[RunRecord]) -> MessageDetails:
+    """Return the message of a failure with those before it, of which nobody was notified.
+
+    Args:
+        details: The message.
+        records: The failed runs before it, newest first.
+    """
+    reports = [each.report for each in records]
+    if not reports:
+        return details
+    rows = [
+        Row(local_time(each.started_at), f"{failure_reason(each) or each.outcome} after {duration(each.duration_s)}")
+        for each in reports[:_MOST_BEFORE]
+    ]
+    if len(reports) > _MOST_BEFORE:
+        rows.append(Row("...", "and earlier ones"))
+    parts = (attrs.evolve(each, before=rows) if isinstance(each, Summary) else each for each in details.parts)
+    return attrs.evolve(details, parts=parts)
+
+
 # Missed
 
 
@@ -138,16 +211,24 @@ def missed(alert: Alert, view: View, last_run: RunRecord | None, booted_at: date
         last_run: The newest run of that name; None when there never was one.
         booted_at: When the machine was started; None where that is not known.
     """
-    plan, due = alert.plan, alert.due
+    plan = alert.plan
     assert plan is not None
-    host = last_run.report.host if last_run is not None else hostname()
+    with in_zone(plan.schedule.zone or None):
+        return _missed(alert, plan, view, last_run, booted_at)
+
+
+def _missed(
+    alert: Alert, plan: Plan, view: View, last_run: RunRecord | None, booted_at: datetime | None
+) -> MessageDetails:
+    due = alert.due
+    host = last_run.report.host if last_run is not None else here()
     starts = _starts(len(due)) if len(due) > 1 else ""
-    headline = missed_subject(alert.name, host, starts, _clock(due[-1], view.now))
+    headline = missed_subject(alert.label, host, starts, _clock(due[-1], view.now))
     if len(due) == 1:
-        lead = f"{alert.name} should have started on {host} at {local_time(due[0])}, and has not started since."
+        lead = f"{alert.label} should have started on {host} at {local_time(due[0])}, and has not started since."
     else:
         lead = (
-            f"{alert.name} should have started on {host} {_starts(len(due), 'time')} from {local_time(due[0])} to "
+            f"{alert.label} should have started on {host} {_starts(len(due), 'time')} from {local_time(due[0])} to "
             f"{local_time(due[-1])}, and has not started since."
         )
     of_machine = " ".join(_of_the_machine(due[0], view, booted_at))
@@ -176,10 +257,10 @@ def started_again(record: AlertRecord, first: RunRecord, missed_count: int, now:
     """
     report = first.report
     were = "was" if missed_count == 1 else "were"
-    headline = started_again_subject(record.name, report.host, f"{_starts(missed_count)} {were} missed")
+    headline = started_again_subject(report, f"{_starts(missed_count)} {were} missed")
     lead = (
-        f"{record.name} started again at {local_time(report.started_at)} on {report.host}. {_starts(missed_count)} "
-        f"{were} missed, the first at {local_time(record.since)}."
+        f"{run_label(report)} started again at {local_time(report.started_at)} on {report.host}. "
+        f"{_starts(missed_count)} {were} missed, the first at {local_time(record.since)}."
     )
     return _message(Kind.RECOVERY, headline, (Text(lead), _facts(_last_run(first))), now, report)
 
@@ -190,8 +271,8 @@ def _starts(count: int, noun: str = "start") -> str:
 
 def _clock(instant: datetime, now: datetime) -> str:
     """Return when something was, in the machine's time: without the date for what was today."""
-    local = instant.astimezone()
-    return f"{local:%H:%M}" if local.date() == now.astimezone().date() else f"{local:%Y-%m-%d %H:%M}"
+    local = localized(instant)
+    return f"{local:%H:%M}" if local.date() == localized(now).date() else f"{local:%Y-%m-%d %H:%M}"
 
 
 def _of_the_machine(due: datetime, view: View, booted_at: datetime | None) -> Iterator[str]:

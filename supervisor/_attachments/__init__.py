@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING
 from supervisor._lazy import loads
 
 if TYPE_CHECKING:
-    from supervisor._attachments.packing import PackedAttachments, PackedFile, PackingResult, pack, pack_one, packed
+    from supervisor._attachments.packing import (
+        PackedAttachments,
+        PackedFile,
+        PackingResult,
+        pack,
+        pack_one,
+        packed,
+    )
     from supervisor._attachments.sources import describe
 
 __all__ = ["PackedAttachments", "PackedFile", "PackingResult", "describe", "pack", "pack_one", "packed"]

@@ -1,27 +1,213 @@
 """Compress a file as gzip, or a directory as zip, in bounded memory.
 
-A file that is too large is cut to its last part that fits; a directory is never left by a link that points out of it.
+A file that is too large is cut to its last part that fits. A directory is read, and nothing outside of it, whoever
+changes it meanwhile: where the platform has them, all is opened by the descriptors of the directories above it, and no
+link is followed on the way. So nobody who may write there can swap a folder for a link to what only another user may
+read.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
+from contextlib import contextmanager
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 import attrs
 
 from supervisor import _text
 from supervisor._attachments.names import detect_type, distinct, entry_name, new_redaction_filter, redacted_name
-from supervisor._attachments.sources import Source, UnreadableFileError, as_unreadable, error_text, stat_readable
+from supervisor._attachments.sources import Source, UnreadableFileError, as_unreadable, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
     from zipfile import ZipFile, ZipInfo
+
+# Directories, read
+
+ZIP_ENTRIES_LIMIT = 20_000  # keeps the archive's directory, which zipfile holds in memory, below 30 MB
+_JUNCTION = 0xA0000003  # the reparse tag of Windows' directory junctions, which are no symbolic links
+_ELSEWHERE = "a link to elsewhere"
+_LINK_IN_THE_WAY = {errno.ELOOP, errno.ENOTDIR}
+_HAS_DESCRIPTORS = os.open in os.supports_dir_fd and os.scandir in os.supports_fd and hasattr(os, "O_DIRECTORY")
+_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+
+@attrs.frozen
+class Entry:
+    """Something found in a directory: a directory, a file to read, or something to leave out, with the reason.
+
+    ``name`` is what it is called in an archive, ``parts`` are the names on the way to it from the directory.
+    """
+
+    name: str
+    parts: tuple[str, ...] = ()
+    is_directory: bool = False
+    size_bytes: int = 0
+    mtime: float = 0.0
+    left_out: str = ""
+
+
+class Tree:
+    """A directory, opened: what is below it is found and read from there.
+
+    Args:
+        directory: The directory.
+
+    Raises:
+        UnreadableError: It cannot be opened.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._root = Path(os.path.realpath(directory))
+        try:
+            self._mtime = self._root.stat().st_mtime
+            self._number = os.open(self._root, _FLAGS) if _HAS_DESCRIPTORS else None
+        except OSError as error:
+            raise as_unreadable(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._number is not None:
+            os.close(self._number)
+
+    def walk(self, name: str) -> Iterator[Entry]:
+        """Yield the directory and everything in it, in a stable order, as entries of an archive.
+
+        Args:
+            name: What the directory is called in the archive.
+
+        Raises:
+            UnreadableError: It holds more than 20,000 files and folders.
+        """
+        folders = [Entry(name, is_directory=True, mtime=self._mtime)]
+        taken: dict[str, int] = {}
+        count = 0
+        while folders:
+            folder = folders.pop()
+            yield folder
+            for entry in self._entries(folder, taken):
+                count += 1
+                if count > ZIP_ENTRIES_LIMIT:
+                    raise UnreadableFileError(f"left out, more than {ZIP_ENTRIES_LIMIT:,} files and folders")
+                if entry.is_directory:
+                    folders.append(entry)
+                else:
+                    yield entry
+
+    def open(self, entry: Entry) -> Source:
+        """Open a file that was found. What became a link since is not followed.
+
+        Raises:
+            UnreadableError: It is no regular file any more, or may not be read.
+        """
+        if self._number is None:
+            return Source.open(self._root.joinpath(*entry.parts), follow=False)
+        try:
+            with self._folder(entry.parts[:-1]) as folder:
+                return Source.open(Path(entry.parts[-1]), follow=False, folder=folder)
+        except OSError as error:
+            is_link = error.errno in _LINK_IN_THE_WAY
+            raise (UnreadableFileError(_ELSEWHERE) if is_link else as_unreadable(error)) from error
+
+    def link(self, entry: Entry, target: Path) -> int | None:
+        """Give a file that was found a second name, and return its size; None where that is not possible."""
+        if self._number is None:
+            return None
+        try:
+            with self._folder(entry.parts[:-1]) as folder:
+                os.link(entry.parts[-1], target, src_dir_fd=folder, follow_symlinks=False)
+        except (OSError, NotImplementedError):
+            return None
+        return size_of_link(target)
+
+    @contextmanager
+    def _folder(self, parts: tuple[str, ...]) -> Iterator[int]:
+        """Open a folder below the directory: each on the way to it by the descriptor of the one above."""
+        assert self._number is not None
+        number = os.dup(self._number)
+        try:
+            for part in parts:
+                below = os.open(part, _FLAGS | _NOFOLLOW, dir_fd=number)
+                os.close(number)
+                number = below
+            yield number
+        finally:
+            os.close(number)
+
+    def _entries(self, folder: Entry, taken: dict[str, int]) -> list[Entry]:
+        """Return what is in a folder."""
+        try:
+            if self._number is None:
+                return self._listed(self._root.joinpath(*folder.parts), folder, taken)
+            with self._folder(folder.parts) as number:
+                return self._listed(number, folder, taken)
+        except OSError as error:
+            reason = _ELSEWHERE if error.errno in _LINK_IN_THE_WAY else f"not readable: {reason_of(error)}"
+            return [Entry(folder.name, folder.parts, left_out=reason)]
+
+    def _listed(self, opened: int | Path, folder: Entry, taken: dict[str, int]) -> list[Entry]:
+        entries = []
+        with os.scandir(opened) as found:
+            inside = sorted(islice(found, ZIP_ENTRIES_LIMIT + 1), key=lambda each: each.name)
+        for each in inside:
+            # Names that differ only in characters that cannot be printed would be equal in the archive.
+            name = distinct(f"{folder.name}/{entry_name(redacted_name(each.name))}", taken, key=str)
+            parts = (*folder.parts, each.name)
+            try:
+                entries.append(self._entry(each.stat(follow_symlinks=False), name, parts))
+            except OSError as error:
+                entries.append(Entry(name, parts, left_out=f"not readable: {reason_of(error)}"))
+        return entries
+
+    def _entry(self, info: os.stat_result, name: str, parts: tuple[str, ...]) -> Entry:
+        if getattr(info, "st_reparse_tag", 0) == _JUNCTION:
+            return Entry(name, parts, left_out="a link to a directory")
+        if stat.S_ISLNK(info.st_mode):
+            return self._link_target_entry(name, parts)
+        if stat.S_ISDIR(info.st_mode):
+            return Entry(name, parts, is_directory=True, mtime=info.st_mtime)
+        return Entry(name, parts, size_bytes=info.st_size, mtime=info.st_mtime)
+
+    def _link_target_entry(self, name: str, parts: tuple[str, ...]) -> Entry:
+        """Return the entry for a link: its target if that is a file within the directory, else one to leave out."""
+        target = Path(os.path.realpath(self._root.joinpath(*parts)))
+        try:
+            info = target.stat()
+        except OSError:
+            return Entry(name, parts, left_out="a broken link")
+        if stat.S_ISDIR(info.st_mode):
+            return Entry(name, parts, left_out="a link to a directory")
+        if not target.is_relative_to(self._root):
+            return Entry(name, parts, left_out=_ELSEWHERE)
+        return Entry(name, target.relative_to(self._root).parts, size_bytes=info.st_size, mtime=info.st_mtime)
+
+
+def size_of_link(path: Path) -> int | None:
+    """Return the size of a file that was just linked; remove what is no file, and return None."""
+    info = path.lstat()
+    if stat.S_ISREG(info.st_mode):
+        return info.st_size
+    path.unlink()
+    return None
+
+
+def directory_size_bytes(directory: Path) -> int:
+    """Return the sizes of all files that would be packed."""
+    with Tree(directory) as tree:
+        return sum(entry.size_bytes for entry in tree.walk(""))
+
+
+# Files as gzip
 
 GZIP_TYPE = "application/gzip"
 # The best ratio of deflate is 1,032 to 1: https://zlib.net/zlib_tech.html
@@ -180,23 +366,11 @@ def _library() -> tuple[Any, int]:
     return isal_zlib, isal_zlib.ISAL_DEFAULT_COMPRESSION
 
 
+# Directories as zip
+
 ZIP_TYPE = "application/zip"
-ZIP_ENTRIES_LIMIT = 20_000  # keeps the archive's directory, which zipfile holds in memory, below 30 MB
 _MAY_NEED_ZIP64_BYTES = 1 << 29
 _NAMED_OMISSIONS = 3
-_JUNCTION = 0xA0000003  # the reparse tag of Windows' directory junctions, which are no symbolic links
-
-
-@attrs.frozen
-class Entry:
-    """Something found in a directory: a directory, a file to read, or something to leave out, with the reason."""
-
-    name: str
-    path: Path
-    is_directory: bool = False
-    size_bytes: int = 0
-    mtime: float = 0.0
-    left_out: str = ""
 
 
 def zip_directory(directory: Path, name: str, output: BinaryIO, *, limit_bytes: int | None) -> str:
@@ -220,14 +394,10 @@ def zip_directory(directory: Path, name: str, output: BinaryIO, *, limit_bytes: 
     """
     import zipfile
 
-    try:
-        os.scandir(directory).close()
-    except OSError as error:
-        raise as_unreadable(error) from error
     left_out = []
-    with zipfile.ZipFile(output, "w") as archive:
-        for entry in walk(directory, name):
-            trouble = entry.left_out or _add(archive, entry, output, limit_bytes)
+    with Tree(directory) as tree, zipfile.ZipFile(output, "w") as archive:
+        for entry in tree.walk(name):
+            trouble = entry.left_out or _add(archive, tree, entry, output, limit_bytes)
             if trouble:
                 left_out.append(f"{_text.one_line(entry.name)} ({trouble})")
     if limit_bytes is not None and output.tell() > limit_bytes:
@@ -235,87 +405,13 @@ def zip_directory(directory: Path, name: str, output: BinaryIO, *, limit_bytes: 
     return omission_note(left_out)
 
 
-def walk(directory: Path, name: str) -> Iterator[Entry]:
-    """Yield a directory and everything in it, in a stable order, as entries of an archive.
-
-    Args:
-        directory: The directory.
-        name: Its name in the archive.
-
-    Raises:
-        UnreadableError: The directory does not exist, or holds more than 20,000 files and folders.
-    """
-    root = Path(os.path.realpath(directory))
-    folders = [Entry(name, directory, is_directory=True, mtime=stat_readable(directory).st_mtime)]
-    taken: dict[str, int] = {}
-    count = 0
-    while folders:
-        folder = folders.pop()
-        yield folder
-        for entry in _entries(folder, root, taken):
-            count += 1
-            if count > ZIP_ENTRIES_LIMIT:
-                raise UnreadableFileError(f"left out, more than {ZIP_ENTRIES_LIMIT:,} files and folders")
-            if entry.is_directory:
-                folders.append(entry)
-            else:
-                yield entry
-
-
-def directory_size_bytes(directory: Path) -> int:
-    """Return the sizes of all files that would be packed."""
-    return sum(entry.size_bytes for entry in walk(directory, ""))
-
-
-def _entries(folder: Entry, root: Path, taken: dict[str, int]) -> Iterator[Entry]:
-    try:
-        with os.scandir(folder.path) as found:
-            inside = sorted(islice(found, ZIP_ENTRIES_LIMIT + 1), key=lambda each: each.name)
-    except OSError as error:
-        yield Entry(folder.name, folder.path, left_out=f"not readable: {error_text(error)}")
-        return
-    for each in inside:
-        # Names that differ only in characters that cannot be printed would be equal in the archive.
-        name = distinct(f"{folder.name}/{entry_name(redacted_name(each.name))}", taken, key=str)
-        try:
-            yield _entry(each, name, root)
-        except OSError as error:
-            yield Entry(name, Path(each.path), left_out=f"not readable: {error_text(error)}")
-
-
-def _entry(found: os.DirEntry[str], name: str, root: Path) -> Entry:
-    path = Path(found.path)
-    info = found.stat(follow_symlinks=False)
-    if getattr(info, "st_reparse_tag", 0) == _JUNCTION:
-        return Entry(name, path, left_out="a link to a directory")
-    if stat.S_ISLNK(info.st_mode):
-        return _link_target_entry(Path(os.path.realpath(path)), name, root)
-    if stat.S_ISDIR(info.st_mode):
-        return Entry(name, path, is_directory=True, mtime=info.st_mtime)
-    return Entry(name, path, size_bytes=info.st_size, mtime=info.st_mtime)
-
-
-def _link_target_entry(target: Path, name: str, root: Path) -> Entry:
-    """Return the entry for a link: its target if that is a file within the directory, else an entry to leave out."""
-    try:
-        info = target.stat()
-    except OSError:
-        return Entry(name, target, left_out="a broken link")
-    if stat.S_ISDIR(info.st_mode):
-        return Entry(name, target, left_out="a link to a directory")
-    if not target.is_relative_to(root):
-        return Entry(name, target, left_out="a link to elsewhere")
-    return Entry(name, target, size_bytes=info.st_size, mtime=info.st_mtime)
-
-
-def _add(archive: ZipFile, entry: Entry, output: BinaryIO, limit_bytes: int | None) -> str:
+def _add(archive: ZipFile, tree: Tree, entry: Entry, output: BinaryIO, limit_bytes: int | None) -> str:
     """Add one entry, and return a note about what was wrong with it."""
     if entry.is_directory:
         archive.writestr(_zip_info(f"{entry.name}/", entry.mtime), b"")
         return ""
     try:
-        # Links were resolved before: a link that is here now was put here since, so it is not followed.
-        source = Source.open(entry.path, follow=False)
+        source = tree.open(entry)
     except UnreadableFileError as error:
         return error.note
     with source:

@@ -170,6 +170,19 @@ _TYPES = {
     "zip": "application/zip",
     "zst": "application/zstd",
 }
+# Text, by suffix, for which every desk has a program.
+_OPENED = {
+    "csv": "text/csv",
+    "geojson": "application/geo+json",
+    "htm": "text/html",
+    "html": "text/html",
+    "json": "application/json",
+    "log": "text/plain",
+    "md": "text/markdown",
+    "tsv": "text/tab-separated-values",
+    "txt": "text/plain",
+    "xml": "application/xml",
+}
 # By the first bytes, for files without a known suffix.
 _BEGINNINGS = tuple(
     (re.compile(pattern, re.DOTALL), content_type)
@@ -202,11 +215,13 @@ class FileType:
             (UTF-16 has NUL bytes, and is not cut.)
         can_be_redacted: Whether it is text, UTF-16 with a byte order mark included. In other files, a placeholder of
             another length than the secret would destroy the format.
+        opened_as: The media type of text that people open with a click ("report.csv", "run.log"); "" for other files.
     """
 
     compressed_as: str
     is_text: bool
     can_be_redacted: bool
+    opened_as: str = ""
 
 
 def detect_type(source: Source, name: str) -> FileType:
@@ -218,12 +233,14 @@ def detect_type(source: Source, name: str) -> FileType:
     offsets = (source.size_bytes // 2, max(0, source.size_bytes - _SAMPLE_BYTES))
     samples = (head, *(source.sample(offset, _SAMPLE_BYTES) for offset in offsets))
     is_text = not any(b"\0" in sample for sample in samples)
-    return FileType("", is_text, can_be_redacted=is_text or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)))
+    is_in_letters = is_text or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    opened_as = _by_suffix(name, _OPENED) if is_in_letters else ""
+    return FileType("", is_text, can_be_redacted=is_in_letters, opened_as=opened_as)
 
 
-def _by_suffix(name: str) -> str:
+def _by_suffix(name: str, types: dict[str, str] = _TYPES) -> str:
     _, dot, suffix = name.lower().rpartition(".")
-    return _TYPES.get(suffix, "") if dot else ""
+    return types.get(suffix, "") if dot else ""
 
 
 def _by_beginning(head: bytes) -> str:

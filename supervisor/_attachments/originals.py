@@ -14,25 +14,30 @@ import sys
 import threading
 from contextlib import suppress
 from contextvars import Context
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
 from supervisor import _log
 from supervisor._attachments import compression
+from supervisor._attachments.compression import Entry, Tree, directory_size_bytes, size_of_link
 from supervisor._attachments.names import safe_file_name
-from supervisor._attachments.sources import Source, UnreadableFileError, describes_state, stat_readable
+from supervisor._attachments.sources import Source, UnreadableFileError, describes_state, reason_of, stat_readable
 from supervisor._forks import THREAD_PREFIX, guard_forks
 from supervisor._store.essentials import copy_at_once_bytes
+from supervisor._text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
 
     from supervisor._models.values import Attachment
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_ROOM_FOR_A_PATH = {errno.ENAMETOOLONG, errno.ENOENT}  # the latter below a folder that was not made
 _being_replaced: set[Path] = set()
+_linked_bytes: dict[Path, int] = {}
+"""How large the files in folders were when they were linked."""
 
 
 def take(attachment: Attachment, directory: Path, limit_bytes: int) -> Attachment | None:
@@ -90,15 +95,19 @@ def _copy(path: Path, target: Path, size_bytes: int | None = None) -> int:
     """
     with Source.open(path) as source:
         source.keep_to(size_bytes)
-        try:
-            with os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb", buffering=0) as output:
-                for chunk in source.chunks():
-                    _write_all(output.fileno(), chunk)
-                os.fsync(output.fileno())
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
-        return source.read_bytes
+        return _copy_content(source, target)
+
+
+def _copy_content(source: Source, target: Path) -> int:
+    try:
+        with os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb", buffering=0) as output:
+            for chunk in source.chunks():
+                _write_all(output.fileno(), chunk)
+            os.fsync(output.fileno())
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return source.read_bytes
 
 
 def _write_all(number: int, data: memoryview | bytes) -> None:
@@ -115,22 +124,21 @@ def _link(path: Path, target: Path) -> int | None:
         os.link(os.path.realpath(path), target)
     except OSError:
         return None
-    info = target.lstat()
-    if stat.S_ISREG(info.st_mode):
-        return info.st_size
-    target.unlink()
-    return None
+    return size_of_link(target)
 
 
 def _take_directory(attachment: Attachment, target: Path, limit_bytes: int) -> Attachment:
-    """Copy a directory, without what would not be packed either; the note names that."""
-    if compression.directory_size_bytes(attachment.path) > limit_bytes:
+    """Copy a directory, or link its files, without what would not be packed either; the note names that."""
+    size_bytes = directory_size_bytes(attachment.path)
+    if size_bytes > limit_bytes:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    take_file = _link_or_copy if size_bytes > copy_at_once_bytes() else _copy_entry
     left_out = []
-    for entry in compression.walk(attachment.path, target.name):
-        trouble = entry.left_out or _take_entry(entry, target.parent / entry.name)
-        if trouble:
-            left_out.append(f"{entry.name} ({trouble})")
+    with Tree(attachment.path) as tree:
+        for entry in tree.walk(target.name):
+            trouble = entry.left_out or _take_entry(tree, entry, target.parent / entry.name, take_file)
+            if trouble:
+                left_out.append(f"{one_line(entry.name)} ({trouble})")
     if not left_out:
         return attrs.evolve(attachment, path=target)
     own_note = "" if describes_state(attachment.note) else attachment.note
@@ -138,17 +146,34 @@ def _take_directory(attachment: Attachment, target: Path, limit_bytes: int) -> A
     return attrs.evolve(attachment, path=target, note=note)
 
 
-def _take_entry(entry: compression.Entry, target: Path) -> str:
-    """Copy one file or make one folder, and return a note about what was wrong with it."""
-    if entry.is_directory:
-        target.mkdir(mode=0o700)
-        return ""
+def _take_entry(tree: Tree, entry: Entry, target: Path, take_file: Callable[[Tree, Entry, Path], None]) -> str:
+    """Take one file or make one folder, and return a note about what was wrong with it."""
     try:
-        _copy(entry.path, target)
-        os.utime(target, (entry.mtime, entry.mtime))
+        if entry.is_directory:
+            target.mkdir(mode=0o700)
+        else:
+            take_file(tree, entry, target)
     except UnreadableFileError as error:
         return error.note
+    except OSError as error:
+        if error.errno not in _NO_ROOM_FOR_A_PATH:
+            raise
+        return f"not copied: {reason_of(error)}"
     return ""
+
+
+def _copy_entry(tree: Tree, entry: Entry, target: Path) -> None:
+    with tree.open(entry) as source:
+        _copy_content(source, target)
+    os.utime(target, (entry.mtime, entry.mtime))
+
+
+def _link_or_copy(tree: Tree, entry: Entry, target: Path) -> None:
+    size_bytes = tree.link(entry, target)
+    if size_bytes is None:
+        _copy_entry(tree, entry, target)
+    else:
+        _linked_bytes[target] = size_bytes
 
 
 def links_among(attachments: Iterable[Attachment], directory: str, limit_bytes: int) -> list[Attachment]:
@@ -184,31 +209,52 @@ def _replace_all(links: Iterable[Attachment]) -> None:
 
 
 def replace_link(attachment: Attachment) -> None:
-    """Copy what a link shows, in the place of the link, unless another thread does.
+    """Copy what links show, in the place of the links, unless another thread does.
 
     Args:
-        attachment: One of what :func:`links_among` returned.
+        attachment: One of what :func:`links_among` returned: a file, or a folder with links in it.
     """
     path = attachment.path
     if path in _being_replaced:
         return
     _being_replaced.add(path)
-    copy = path.with_name(f".{os.urandom(8).hex()}")
     try:
-        _copy(path, copy, attachment.size_bytes)
-        copy.replace(path)
+        for each in _links_in(path):
+            size_bytes = attachment.size_bytes if each == path else _linked_bytes.pop(each, None)
+            # Beside the folder: whoever packs it meanwhile must not find what is half copied.
+            _replace(each, path.with_name(f".{os.urandom(8).hex()}"), size_bytes)
     except (OSError, UnreadableFileError) as error:
         _log.info("%s stays a link until it is sent: %s", attachment.name, error)
-        with suppress(OSError):
-            copy.unlink()
     finally:
         _being_replaced.discard(path)
 
 
-def _is_link(attachment: Attachment, limit_bytes: int) -> bool:
-    """Tell whether a file that was taken has a second name, and may be copied."""
+def _replace(link: Path, copy: Path, size_bytes: int | None) -> None:
+    """Copy what one link shows, in its place, with its time."""
     try:
-        info = attachment.path.lstat()
+        modified_ns = link.stat().st_mtime_ns
+        _copy(link, copy, size_bytes)
+        os.utime(copy, ns=(modified_ns, modified_ns))
+        copy.replace(link)
+    except BaseException:
+        with suppress(OSError):
+            copy.unlink()
+        raise
+
+
+def _links_in(path: Path) -> Iterator[Path]:
+    """Yield the files with a second name at a path, or in the folder there."""
+    for folder, _, names in os.walk(path) if path.is_dir() else ((path.parent, (), (path.name,)),):
+        yield from (each for each in (Path(folder, name) for name in names) if _has_second_name(each.lstat()))
+
+
+def _has_second_name(info: os.stat_result) -> bool:
+    return stat.S_ISREG(info.st_mode) and info.st_nlink > 1
+
+
+def _is_link(attachment: Attachment, limit_bytes: int) -> bool:
+    """Tell whether what was taken has a second name, and may be copied."""
+    try:
+        return (attachment.size_bytes or 0) <= limit_bytes and next(_links_in(attachment.path), None) is not None
     except (OSError, ValueError):
         return False
-    return stat.S_ISREG(info.st_mode) and info.st_nlink > 1 and (attachment.size_bytes or 0) <= limit_bytes

@@ -1,13 +1,14 @@
 """Pack the attachments of a message, and divide a budget of bytes among them.
 
-A directory becomes a zip file and a file a gzip file; one that is compressed already is copied.
+A directory becomes a zip file and a file a gzip file; one that is compressed already is copied, and so is a small one
+of a type that people open.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -15,14 +16,18 @@ import attrs
 
 from supervisor import _text
 from supervisor._attachments import compression, sources
-from supervisor._attachments.compression import GZIP_TYPE, ZIP_TYPE, TooBigError
+from supervisor._attachments.compression import GZIP_TYPE, ZIP_TYPE, TooBigError, directory_size_bytes
 from supervisor._attachments.names import detect_type, distinct, new_redaction_filter, safe_file_name, split_extensions
 from supervisor._attachments.sources import Source, UnreadableFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from supervisor._attachments.names import FileType
     from supervisor._models.values import Attachment
+
+AS_IT_IS_BYTES = 1_000_000
+"""Up to this size, a file that people open with a click is attached as it is."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +40,7 @@ class PackedFile:
         content_type: Its media type, without parameters.
         size_bytes: The size of ``path``.
         note: What is different from the original ("last 18 MB of 512 MB"); "" when nothing is.
+        is_inline: Whether it is a picture to be shown in the text of mails.
     """
 
     path: Path
@@ -42,6 +48,11 @@ class PackedFile:
     content_type: str
     size_bytes: int
     note: str = ""
+    is_inline: bool = False
+
+
+PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+"""The pictures that mail programs show."""
 
 
 @attrs.frozen(kw_only=True)
@@ -93,7 +104,8 @@ def pack(attachment: Attachment, directory: Path, *, limit_bytes: int | None = N
     except OSError as error:
         return PackingResult(part=None, note=not_packed(error))
     note = "; ".join(filter(None, (_earlier_note(attachment.note), part.note)))
-    return PackingResult(part=attrs.evolve(part, note=note), note=note)
+    is_inline = attachment.is_inline and part.content_type in PICTURES
+    return PackingResult(part=attrs.evolve(part, note=note, is_inline=is_inline), note=note)
 
 
 def size_bytes_of(attachment: Attachment) -> int:
@@ -101,7 +113,7 @@ def size_bytes_of(attachment: Attachment) -> int:
     try:
         info = sources.stat_readable(attachment.path)
         if stat.S_ISDIR(info.st_mode):
-            return compression.directory_size_bytes(attachment.path)
+            return directory_size_bytes(attachment.path)
         return min(info.st_size, attachment.size_bytes or info.st_size)
     except (UnreadableFileError, OSError):
         return 0
@@ -120,13 +132,22 @@ def _pack_file(attachment: Attachment, directory: Path, limit_bytes: int | None)
         if not source.size_bytes:
             raise UnreadableFileError(shrank or sources.EMPTY)
         file_type = detect_type(source, attachment.name)
-        if file_type.compressed_as:
-            part = _copy(attachment, source, directory, limit_bytes, file_type.compressed_as)
-        else:
-            if file_type.can_be_redacted:
-                source.new_filter = new_redaction_filter
-            part = _gzip(attachment, source, directory, limit_bytes, may_cut=file_type.is_text)
+        if file_type.can_be_redacted:
+            source.new_filter = new_redaction_filter
+        part = _pack_content(attachment, source, file_type, directory, limit_bytes)
         return attrs.evolve(part, note="; ".join(filter(None, (shrank, part.note))))
+
+
+def _pack_content(
+    attachment: Attachment, source: Source, file_type: FileType, directory: Path, limit_bytes: int | None
+) -> PackedFile:
+    """Copy what is compressed already, and what is small and opened by a click; compress the rest."""
+    if file_type.compressed_as:
+        return _copy(attachment, source, directory, limit_bytes, file_type.compressed_as)
+    if file_type.opened_as and source.size_bytes <= AS_IT_IS_BYTES:
+        with suppress(TooBigError):  # as gzip it may fit
+            return _copy(attachment, source, directory, limit_bytes, file_type.opened_as)
+    return _gzip(attachment, source, directory, limit_bytes, may_cut=file_type.is_text)
 
 
 def _copy(
@@ -139,11 +160,14 @@ def _copy(
         for chunk in source.chunks():
             output.write(chunk)
         _require_content(source)
+        size_bytes = output.tell()  # what is redacted may be longer
+        if limit_bytes is not None and size_bytes > limit_bytes:
+            raise TooBigError
     return PackedFile(
         path=path,
         name=name,
         content_type=content_type,
-        size_bytes=source.read_bytes,
+        size_bytes=size_bytes,
         note=source.trouble,
     )
 
@@ -191,7 +215,7 @@ def _left_out(attachment: Attachment, limit_bytes: int) -> str:
 
 def not_packed(error: OSError) -> str:
     """Return the note for an error while packing: a full disk, or no temporary directory."""
-    return f"left out, could not be packed: {sources.error_text(error)}"
+    return f"left out, could not be packed: {sources.reason_of(error)}"
 
 
 def _earlier_note(note: str) -> str:

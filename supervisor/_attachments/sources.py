@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import threading
 from contextvars import copy_context
 from io import FileIO
@@ -38,6 +39,7 @@ _FLAGS = os.O_RDONLY
 for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
     _FLAGS |= getattr(os, _name, 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_SHARE_ALL = 1 | 2 | 4  # FILE_SHARE_READ, _WRITE and _DELETE of CreateFile
 _SPECIAL = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -95,8 +97,8 @@ def stat_readable(path: Path) -> os.stat_result:
     return info
 
 
-def error_text(error: Exception) -> str:
-    """Return the reason of an error, without the path."""
+def reason_of(error: Exception) -> str:
+    """Return why the operating system refused, without the path."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return _text.one_line(text)
 
@@ -105,7 +107,32 @@ def as_unreadable(error: Exception) -> UnreadableFileError:
     """Return an error of the operating system as an UnreadableError."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return UnreadableFileError(MISSING)
-    return UnreadableFileError(f"{_NOT_READABLE}: {error_text(error)}")
+    return UnreadableFileError(f"{_NOT_READABLE}: {reason_of(error)}")
+
+
+if sys.platform == "win32":
+
+    def _open_number(path: Path, flags: int, folder: int | None) -> int:
+        """Open a file for reading so that it can be deleted and renamed meanwhile: ``os.open`` would prevent that."""
+        import _winapi  # it has no public name; asyncio opens its pipes with it
+        import msvcrt
+
+        if "\0" in str(path):
+            raise ValueError("embedded null character")
+        handle = _winapi.CreateFile(
+            str(path), _winapi.GENERIC_READ, _SHARE_ALL, _winapi.NULL, _winapi.OPEN_EXISTING, 0, _winapi.NULL
+        )
+        try:
+            return msvcrt.open_osfhandle(handle, flags | os.O_NOINHERIT)
+        except OSError:
+            _winapi.CloseHandle(handle)
+            raise
+
+else:
+
+    def _open_number(path: Path, flags: int, folder: int | None) -> int:
+        """Open a file for reading, by its path below a folder."""
+        return os.open(path, flags, dir_fd=folder)
 
 
 class Source:
@@ -128,19 +155,20 @@ class Source:
         self.new_filter: Callable[[], BytesFilter] | None = None
 
     @classmethod
-    def open(cls, path: Path, *, follow: bool = True) -> Self:
+    def open(cls, path: Path, *, follow: bool = True, folder: int | None = None) -> Self:
         """Open a regular file; pipes and devices are refused, because reading them may block or have effects.
 
         Args:
             path: The file.
             follow: False refuses a link as the last part of the path, where the platform supports that.
+            folder: The descriptor of the directory that a relative path begins at; None for the working directory.
 
         Raises:
             UnreadableError: The path is no regular file, does not exist, or may not be read.
         """
         try:
-            _refuse_special(path.stat(follow_symlinks=follow).st_mode)
-            number = os.open(path, _FLAGS | (0 if follow else _NOFOLLOW))
+            _refuse_special(os.stat(path, dir_fd=folder, follow_symlinks=follow).st_mode)
+            number = _open_number(path, _FLAGS | (0 if follow else _NOFOLLOW), folder)
         except (OSError, ValueError) as error:
             raise as_unreadable(error) from error
         try:
@@ -220,7 +248,7 @@ class Source:
 
     def _broken_off(self, error: OSError) -> str:
         where = f" after {_text.size(self.read_bytes)}" if self.read_bytes else ""
-        return f"{_NOT_READABLE}{where}: {error_text(error)}"
+        return f"{_NOT_READABLE}{where}: {reason_of(error)}"
 
 
 def _refuse_special(mode: int) -> None:

@@ -11,12 +11,12 @@ import click
 from supervisor._cli import shared
 from supervisor._cli.completion_command import deliveries
 from supervisor._cli.shared import Column, Styled, line
-from supervisor._models.kinds import DeliveryState
-from supervisor._terminal import is_terminal
-from supervisor._text import duration
+from supervisor._models import DeliveryState
+from supervisor._places import is_terminal
+from supervisor._text import duration, localized
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from supervisor._store import DestinationRest, Store, WaitingDelivery
 
@@ -24,6 +24,7 @@ SHOWN = 20
 MOST = 1_000_000
 _WIDE = 100
 _INDENT = 5
+_FEWEST = 3
 
 _EXIT_CODES = shared.exit_codes(one="a key is not in the outbox, or the journal cannot be used")
 _all_option = click.option("--all", "every", is_flag=True, help="All of them.")
@@ -64,7 +65,9 @@ def retry(given: dict[str, bool], keys: tuple[int, ...], every: bool) -> None:
     done = _for_each(chosen, lambda journal, key: journal.retry(key))
     if done:
         verb = "is" if len(done) == 1 else "are"
-        shared.say(f"{counted(len(done))} {verb} due now; `supervisor flush` sends now, else the next run does.")
+        shared.say(
+            f"{counted_deliveries(len(done))} {verb} due now; `supervisor flush` sends now, else the next run does."
+        )
     _fail_for_missing(chosen, done)
 
 
@@ -81,11 +84,11 @@ def drop(given: dict[str, bool], keys: tuple[int, ...], every: bool, yes: bool) 
         _confirm_drop(known)
     done = _for_each(chosen, lambda journal, key: journal.drop(key)) if known else []
     if done:
-        shared.say(f"{counted(len(done))} dropped.")
+        shared.say(f"{counted_deliveries(len(done))} dropped.")
     _fail_for_missing(chosen, done)
 
 
-def counted(count: int) -> str:
+def counted_deliveries(count: int) -> str:
     """Return a number of deliveries ("1 delivery", "12 deliveries")."""
     return f"{count:,} {'delivery' if count == 1 else 'deliveries'}"
 
@@ -135,20 +138,90 @@ def delivery_table(waiting: Sequence[WaitingDelivery], indent: int = 0) -> Itera
 
 
 def rest_line(rest: DestinationRest) -> str:
-    """Return one line on a destination that accepts nothing: for how long, how many wait, and when it is tried."""
-    rested_s = (datetime.now(UTC) - rest.since).total_seconds()
+    """Return one line on a destination that accepts nothing: since when, how many wait, when it is tried, and why."""
+    return f"{line(rest.handler, 60)}: {_rest_words(rest)}: {shared.reason(rest.last_error, 300)}"
+
+
+def _rest_words(rest: DestinationRest) -> str:
+    since = localized(rest.since)
+    is_today = since.date() == localized(datetime.now(UTC)).date()
     wait = "1 waits" if rest.waiting == 1 else f"{rest.waiting:,} wait"
     again = "being tried" if rest.is_tried else f"next try {_in(rest.next_in_s)}"
-    return (
-        f"{line(rest.handler, 60)}: has accepted nothing for {duration(round(max(0.0, rested_s)))}, {wait}, {again}: "
-        f"{line(rest.last_error, 300)}"
-    )
+    return f"accepts nothing since {f'{since:%H:%M}' if is_today else shared.local(since)}, {wait}, {again}"
 
 
-def _rests() -> list[DestinationRest]:
+def _rests() -> dict[str, DestinationRest]:
     reader = shared.journal()
     with shared.journal_errors_shown():
-        return reader.rests() if reader is not None else []
+        return {each.handler: each for each in reader.rests()} if reader is not None else {}
+
+
+def _by_destination(waiting: Sequence[WaitingDelivery], *, every: bool) -> Iterator[str]:
+    """Yield what waits for each destination: one line on it, why, and its messages below."""
+    rests = _rests()
+    by_handler: dict[str, list[WaitingDelivery]] = {}
+    for each in waiting:
+        by_handler.setdefault(each.handler, []).append(each)
+    most = len(waiting) if every else max(_FEWEST, SHOWN // len(by_handler))
+    for handler, theirs in by_handler.items():
+        yield from _destination(handler, theirs, rests.get(handler))
+        yield from _messages(theirs[:most])
+        if len(theirs) > most:
+            yield shared.paint(f"  and {len(theirs) - most:,} more: `supervisor outbox --all`", "dim")
+        yield ""
+
+
+def _destination(handler: str, theirs: Sequence[WaitingDelivery], rest: DestinationRest | None) -> Iterator[str]:
+    """Yield the line on one destination, and the reason that its messages share."""
+    columns = shared.width() or 10_000
+    failed = [each for each in theirs if each.state is DeliveryState.FAILED]
+    pending = len(theirs) - len(failed)
+    words = [_rest_words(rest)] if rest is not None else [f"{pending:,} pending"] if pending else []
+    words += [f"{len(failed):,} failed for good"] if failed else []
+    style = "red" if failed and not pending else "yellow"
+    first, *more = shared.wrapped(f"{line(handler, 60)}: {', '.join(words)}", columns - 2)
+    name, _, state = first.partition(": ")
+    yield f"{shared.paint(name, 'bold')}: {shared.paint(state, style)}"
+    reason = rest.last_error if rest is not None else _shared_reason(theirs)
+    for each in (*more, *shared.wrapped(shared.reason(reason, 600) if reason else "", columns - 2)):
+        yield f"  {shared.paint(each, style)}"
+
+
+def _shared_reason(theirs: Sequence[WaitingDelivery]) -> str:
+    reasons = {each.last_error for each in theirs if each.last_error}
+    return next(iter(reasons)) if len(reasons) == 1 else ""
+
+
+def _messages(theirs: Sequence[WaitingDelivery]) -> Iterator[str]:
+    """Yield the lines of the messages of one destination; a reason only where they have several."""
+    now, columns = datetime.now(UTC), shared.width() or 10_000
+    own_reasons = not _shared_reason(theirs)
+    heads: list[Column | str] = [Column("", justify="right"), "", "", Column("", gives="cut")]
+    rows: list[list[str | Styled]] = [
+        [f"  {each.key}", Styled(shared.ago(each.created_at, now), "dim"), _tried(each, now), line(each.subject)]
+        for each in theirs
+    ]
+    before = ""
+    for text, each in zip(shared.drawn(heads, rows)[1:], theirs, strict=True):
+        yield text
+        if own_reasons and each.last_error and each.last_error != before:
+            before = each.last_error
+            for reason in shared.wrapped(shared.reason(before), columns - _INDENT):
+                yield f"{'':{_INDENT}}{shared.paint(reason, 'red' if each.state is DeliveryState.FAILED else 'yellow')}"
+
+
+def _tried(delivery: WaitingDelivery, now: datetime) -> Styled:
+    if delivery.is_claimed:
+        return Styled("being sent", "cyan")
+    if delivery.state is DeliveryState.FAILED:
+        return Styled("failed", "red")
+    if not delivery.attempts:
+        return Styled("not tried yet", "")
+    return Styled(f"tried {_times(delivery.attempts)}", "yellow")
+
+
+def _times(attempts: int) -> str:
+    return "never" if not attempts else "once" if attempts == 1 else f"{attempts} times"
 
 
 def _in(left_s: float) -> str:
@@ -157,7 +230,7 @@ def _in(left_s: float) -> str:
 
 def _row(delivery: WaitingDelivery, now: datetime) -> list[Styled]:
     has_failed = delivery.state is DeliveryState.FAILED
-    tried = "never" if not delivery.attempts else "once" if delivery.attempts == 1 else f"{delivery.attempts} times"
+    tried = _times(delivery.attempts)
     style = "red" if has_failed else "yellow"
     return [
         Styled(str(delivery.key), ""),
@@ -167,7 +240,7 @@ def _row(delivery: WaitingDelivery, now: datetime) -> list[Styled]:
         Styled(tried, ""),
         Styled(_next_try(delivery, now), ""),
         Styled(line(delivery.subject), ""),
-        Styled(line(delivery.last_error, 1_000) if delivery.last_error else "", style),
+        Styled(shared.reason(delivery.last_error) if delivery.last_error else "", style),
     ]
 
 
@@ -195,27 +268,45 @@ def _list(*, every: bool, as_json: bool) -> None:
     if as_json:
         shared.print_json([delivery_document(each) for each in waiting])
         return
+    held = _held()
     if not waiting:
-        shared.say("The outbox is empty: everything was delivered.")
+        shared.say("The outbox is empty: nothing waits." if not held else "Nothing waits to be sent now.")
+        for each in held:
+            shared.say(each)
         return
-    shown = waiting if every else waiting[:SHOWN]
-    for rest in _rests():
-        shared.say(shared.paint(rest_line(rest), "yellow"))
-    for each in delivery_table(shown):
+    if shared.width() is None:  # a pipe: one line for each, for grep
+        shown = waiting if every else waiting[:SHOWN]
+        for each in (*map(rest_line, _rests().values()), *delivery_table(shown), ""):
+            shared.say(each)
+        hidden = len(waiting) - len(shown)
+    else:
+        for each in _by_destination(waiting, every=every):
+            shared.say(each)
+        hidden = 0
+    for each in (*_hints(waiting, hidden), *held):
         shared.say(each)
-    shared.say()
-    for each in _hints(waiting, len(waiting) - len(shown)):
-        shared.say(each)
+
+
+def _held() -> list[str]:
+    """Return lines on the messages that are held, since a person or a setting wants it so."""
+    from supervisor._cli.mute_command import held_lines, muted_lines
+
+    reader = shared.journal()
+    if reader is None:
+        return []
+    with shared.journal_errors_shown():
+        mutes, held = reader.mutes(), reader.held()
+    return [*muted_lines(list(mutes.values()), held), *held_lines(held, mutes)]
 
 
 def _hints(waiting: Sequence[WaitingDelivery], hidden: int) -> Iterable[str]:
     failed = sum(each.state is DeliveryState.FAILED for each in waiting)
     if hidden:
-        yield f"{counted(hidden)} more: `supervisor outbox --all`."
+        yield f"{counted_deliveries(hidden)} more: `supervisor outbox --all`."
     if failed < len(waiting):
-        yield f"{counted(len(waiting) - failed)} pending: `supervisor flush` sends now."
+        yield f"{counted_deliveries(len(waiting) - failed)} pending: `supervisor flush` sends now."
     if failed:
-        yield f"{counted(failed)} failed: mend the cause, then `supervisor flush --failed`."
+        yield f"{counted_deliveries(failed)} failed: mend the cause, then `supervisor flush --failed`."
 
 
 def _chosen(keys: Sequence[int], *, every: bool) -> tuple[int, ...]:
@@ -242,7 +333,7 @@ def _confirm_drop(waiting: Sequence[WaitingDelivery]) -> None:
         raise click.UsageError("nobody is there to be asked whether to drop them: say --yes")
     for each in delivery_table(waiting[:SHOWN]):
         shared.say(each)
-    if not click.confirm(f"Drop {counted(len(waiting))} for good?"):
+    if not click.confirm(f"Drop {counted_deliveries(len(waiting))} for good?"):
         shared.fail("nothing was dropped")
 
 

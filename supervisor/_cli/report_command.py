@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from supervisor._cli.completion_command import files, run_names
 from supervisor._cli.shared import (
     WRONG_USE,
     exit_codes,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from supervisor._cli.report.gather import Gathered
-    from supervisor._store.sqlite.reader import JournalReader
+    from supervisor._store.sqlite import JournalReader
 
 _CODES = exit_codes(
     zero="the page was written, even when there are no runs yet",
@@ -34,9 +35,22 @@ _CODES = exit_codes(
 
 
 @click.command("report", epilog=_CODES)
-@click.option("-o", "--output", default="runs.html", show_default=True, help="Where to write the page; - prints it.")
+@click.option(
+    "-o",
+    "--output",
+    default="runs.html",
+    show_default=True,
+    shell_complete=files,
+    help="Where to write the page; - prints it.",
+)
 @click.option("--days", type=click.IntRange(min=1), default=400, show_default=True, help="How many days back to go.")
-@click.option("--name", "names", multiple=True, help="Only runs of this name; may be given several times.")
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    shell_complete=run_names,
+    help="Only runs of this name; may be given several times.",
+)
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 def command(output: str, days: int, names: tuple[str, ...], opens: bool) -> None:
     """Write a page with all runs: how they went, how long they took, what they recorded, what failed and why.
@@ -48,7 +62,7 @@ def command(output: str, days: int, names: tuple[str, ...], opens: bool) -> None
         raise click.UsageError("--open needs a file: give -o a path instead of -")
     from supervisor._cli.report import render
 
-    gathered = _gather(days, names)
+    gathered = gathered_page(days, names)
     page = render(gathered)
     if output == "-":
         _print(page)
@@ -59,9 +73,10 @@ def command(output: str, days: int, names: tuple[str, ...], opens: bool) -> None
         _open(path)
 
 
-def _gather(days: int, names: Sequence[str]) -> Gathered:
+def gathered_page(days: int, names: Sequence[str]) -> Gathered:
+    """Return what the page shows of the journal as it is now."""
+    from supervisor._cli.configured import current_view
     from supervisor._cli.report import gather
-    from supervisor._cli.snapshot import current_view
 
     known = journal()
     if known is None:
@@ -92,7 +107,7 @@ def _check(names: Sequence[str], known: JournalReader) -> None:
 
 def _redactor() -> Callable[[str], str]:
     """Return the function that redacts logs, with the patterns and the secrets of the whole configuration."""
-    from supervisor._config.active import active
+    from supervisor._config import active
     from supervisor.errors import ConfigurationError
 
     try:

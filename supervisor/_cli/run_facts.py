@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor._alerts import rules
-from supervisor._alerts.rules import Standing
+from supervisor import _alerts
+from supervisor._alerts import Standing
 from supervisor._cli.shared import Styled, cut, line, paint
-from supervisor._models.kinds import Outcome
+from supervisor._models import SUCCEEDED, Outcome
 from supervisor._store.processes import lives
-from supervisor._text import duration, value_text
+from supervisor._text import counted, duration, nth, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from supervisor._models.parts import Baseline
-    from supervisor._models.values import ErrorDetails, Progress, RunReport
+    from supervisor._models.values import ErrorDetails, Progress, RunReport, RunStep, RunWarning
     from supervisor._store import RunRecord
     from supervisor._store.processes import Process
-    from supervisor._store.sqlite.reader import JournalReader
+    from supervisor._store.sqlite import JournalReader
 
 LAST_SUCCESSES = 20
 SHORT_ID = 12
@@ -33,6 +33,7 @@ DIED = Styled("died?", "bold red")
 
 _STYLES = {
     Outcome.SUCCESS: "green",
+    Outcome.WARNING: "yellow",
     Outcome.FAILURE: "bold red",
     Outcome.TERMINATED: "bold red",
     Outcome.DIED: "bold red",
@@ -55,7 +56,7 @@ class Baselines:
         self._found: dict[tuple[str, str], Baseline | None] = {}
 
     def of(self, report: RunReport) -> Baseline | None:
-        """Return what is usual for a run, less what it contributes itself; None where too few are known."""
+        """Return the usual duration for a run, without the run itself; None if too few others are known."""
         from supervisor._messages.baseline import baseline_of
 
         known = self._of_name(report.name)
@@ -72,7 +73,30 @@ class Baselines:
         return self._successes[name]
 
 
-def short(run_id: str) -> str:
+_LOOK_BACK = 60
+
+
+def usual_steps(reader: JournalReader, name: str, without: str = "") -> dict[str, Baseline]:
+    """Return what is usual for the durations of the steps of the runs of a name, by their last 20 successes.
+
+    Args:
+        reader: Where the runs are.
+        name: The name of the runs.
+        without: The id of a run that is left out.
+    """
+    from supervisor._messages.baseline import baseline_of
+
+    durations_s: dict[str, list[float]] = {}
+    for run in reader.runs(name, limit=_LOOK_BACK):
+        if run.outcome in SUCCEEDED and run.id != without and run.stored_steps is not None:
+            for step in run.steps:
+                if step.count == 1 and step.outcome in SUCCEEDED:
+                    durations_s.setdefault(step.name, []).append(step.duration_s)
+    found = {step: baseline_of(known[:LAST_SUCCESSES]) for step, known in durations_s.items()}
+    return {step: each for step, each in found.items() if each is not None}
+
+
+def short_id(run_id: str) -> str:
     """Return the beginning of a run's id, which finds it again."""
     return line(run_id[:SHORT_ID])
 
@@ -94,7 +118,7 @@ class Standings:
             return Standing()
         if self._sleeps is None:
             self._sleeps = self._reader.last_check(monotonic()).sleeps
-        return rules.standing(
+        return _alerts.standing(
             time(),
             started_at_s=record.started_at_s,
             seen_at_s=record.seen_at_s,
@@ -136,7 +160,7 @@ def took_s(record: RunRecord, now: datetime | None = None) -> float:
     report = record.report
     if report.outcome is not None:
         return report.duration_s
-    until = record.seen_at if record.is_gone else (now or datetime.now(UTC))
+    until = record.last_sign_at if record.is_gone else (now or datetime.now(UTC))
     return max(0.0, (until - report.started_at).total_seconds())
 
 
@@ -145,7 +169,7 @@ def stands_out(record: RunRecord, usual: Baseline | None) -> bool:
     from supervisor._messages.baseline import LEAST_DURATION_S
 
     ended = record.report.outcome
-    if usual is None or ended not in (None, Outcome.SUCCESS):
+    if usual is None or ended not in (None, *SUCCEEDED):
         return False
     seconds = took_s(record)
     return usual.stands_out(seconds, LEAST_DURATION_S) and (ended is not None or seconds > usual.high)
@@ -177,13 +201,41 @@ def error_line(error: ErrorDetails | None) -> str:
 
 
 def details(record: RunRecord) -> Styled:
-    """Return in one line what a run has to say: its error, else where it is, else what it recorded."""
+    """Return one line about a run: its warnings, or its error, or else its progress, or else its recorded values."""
     report = record.report
+    if report.outcome is Outcome.WARNING:
+        return Styled(warnings_line(report), "yellow")
     if report.error is not None:
-        return Styled(error_line(report.error), "red")
+        tries = f"{report.attempts} attempts: " if report.retried else ""
+        return Styled(f"{tries}{error_line(report.error)}", "red")
     if report.outcome in (None, Outcome.DIED) and report.progress is not None:
         return Styled(progress_words(report.progress), "cyan")
-    return Styled(values_line(report.values), "dim")
+    tries = f"{nth(report.attempts)} attempt" if report.retried else ""
+    return Styled("  ".join(filter(None, (tries, values_line(report.values)))), "dim")
+
+
+def warnings_line(report: RunReport) -> str:
+    """Return the first warning of a run in one line, and how many there are besides."""
+    first = line(str(report.warnings[0]), 160) if report.warnings else counted(report.warning_count, "warning")
+    more = report.warning_count - 1 if report.warnings else 0
+    return f"{first} (and {more:,} more)" if more > 0 else first
+
+
+def step_outcome(step: RunStep) -> Styled:
+    """Return how a step ended, in its colour."""
+    if step.outcome is None:
+        return Styled("under way", "cyan")
+    return Styled(str(step.outcome), _STYLES.get(step.outcome, ""))
+
+
+def step_line(step: RunStep) -> Styled:
+    """Return one line about a step: its error, or else its progress, or else its recorded values."""
+    if step.error is not None:
+        return Styled(error_line(step.error), "red")
+    if step.progress is not None:
+        return Styled(progress_words(step.progress), "cyan")
+    warnings = counted(step.warning_count, "warning") if step.warning_count else ""
+    return Styled(joined((values_line(step.values), warnings)), "yellow" if warnings else "dim")
 
 
 def progress_words(progress: Progress) -> str:
@@ -198,7 +250,7 @@ def progress_words(progress: Progress) -> str:
     return ", ".join(parts)
 
 
-def progress_line(record: RunRecord, columns: int) -> str:
+def progress_bar_line(record: RunRecord, columns: int) -> str:
     """Return how far a run with progress is, with a bar where its total is known."""
     progress = record.report.progress
     assert progress is not None
@@ -241,10 +293,16 @@ def run_document(
         "stands_out": stands_out(record, usual),
         "values": dict(report.values),
         "settings": dict(report.settings),
+        "warnings": [warning_document(each) for each in report.warnings],
+        "warning_count": report.warning_count,
+        "steps": [step_document(each) for each in report.steps],
         "progress": progress_document(record),
         "error": _error_document(report.error, whole=traceback),
+        "attempts": report.attempts,
+        "retried": [_error_document(each, whole=False) for each in report.retried],
         **{name: getattr(report, name) for name in rest},
         "log_path": report.log_path,
+        "links": dict(report.links),
         "schedule": record.schedule,
         "max_duration_s": record.max_duration_s,
         "stall_after_s": record.stall_after_s,
@@ -257,8 +315,23 @@ def run_document(
     }
 
 
+def warning_document(warning: RunWarning) -> dict[str, Any]:
+    """Return a warning of a run as a document for programs."""
+    return {**attrs.asdict(warning), "values": dict(warning.values)}
+
+
+def step_document(step: RunStep) -> dict[str, Any]:
+    """Return a step of a run as a document for programs; of its error in short."""
+    same = ("name", "outcome", "started_at", "duration_s", "warning_count", "depth", "count")
+    return {
+        **{name: getattr(step, name) for name in same},
+        "values": dict(step.values),
+        "error": _error_document(step.error, whole=False),
+    }
+
+
 def usual_document(usual: Baseline | None) -> dict[str, Any] | None:
-    """Return what is usual for a duration as a document for programs."""
+    """Return a usual duration as a document for programs."""
     if usual is None:
         return None
     numbers = {"median_s": usual.median, "low_s": usual.low, "high_s": usual.high}

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from supervisor._settings import SENT
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from supervisor._config.checks import Problem
     from supervisor._config.handler_specs import HandlerSpec
-    from supervisor._config.problems import Problem
     from supervisor._config.toml_file import Origin
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -55,6 +56,10 @@ class Configuration:
         """Return the settings for runs of a name, or for all runs with None; the script's own are stronger."""
         return {**self.settings, **self.runs.get(name or "", {})}
 
+    def send_for(self, name: str | None) -> str:
+        """Return where the messages of runs of a name go ("handlers", "console", "off"), or of all runs with None."""
+        return str(self.for_run(name).get("send", SENT))
+
     def spec(self, name: str) -> HandlerSpec:
         """Return a named handler. "console" needs no table.
 
@@ -72,8 +77,8 @@ class Configuration:
 
     def _missing(self, name: str) -> ConfigurationError:
         """Return the error for a handler that does not exist, or that has problems."""
+        from supervisor._config.checks import ConfigurationProblems, dotted, suggestion
         from supervisor._config.handler_specs import WITHOUT_SETTINGS
-        from supervisor._config.problems import ConfigurationProblems, dotted, suggestion
 
         key = dotted(("handlers", name))
         problems = [each for each in self.problems if f"{key}." in f"{each.key}."]
@@ -90,7 +95,7 @@ class Configuration:
             ConfigurationProblems: All of its mistakes.
         """
         if self.problems:
-            from supervisor._config.problems import ConfigurationProblems
+            from supervisor._config.checks import ConfigurationProblems
 
             raise ConfigurationProblems(self.problems)
         return self

@@ -23,6 +23,7 @@ UNRELATED = frozenset(
         "SUPERVISOR_KEEP_DAYS",
         "SUPERVISOR_COPY_AT_ONCE_MB",
         "SUPERVISOR_KEEP_COPIES_MB",
+        "SUPERVISOR_KILL_GRACE_S",
         "SUPERVISOR_PING_URL",
         # Variables that the process manager of the same name sets for its children:
         # https://supervisord.org/subprocess.html#subprocess-environment
@@ -44,8 +45,8 @@ class CandidateFile(NamedTuple):
     Args:
         path: Its absolute path.
         of_machine: Whether it is for all users: a user who may not read it then gets a warning instead of an error.
-        owner: The owner of the script, whom the file may belong to besides root and the current user. None trusts any
-            owner, because nobody else can put a file there.
+        owner: Whom the file may belong to besides root and the current user: the owner of the script, or of the
+            machine's or the user's directory. None trusts any owner: the user has named the file.
     """
 
     path: str
@@ -63,7 +64,7 @@ def machine_and_user_files(
         directories: The directories to search instead, the user's own last.
     """
     if directories is None:
-        machine, user = _xdg_directories(environ) if sys.platform == "linux" else _platform_directories()
+        machine, user = places(environ)
         known = [*dict.fromkeys((*machine, *user))]
     else:
         known = [os.fspath(each) for each in directories]
@@ -71,7 +72,7 @@ def machine_and_user_files(
     for folder in known:
         path = os.path.join(folder, FILE)  # noqa: PTH118 - pathlib costs 3 ms that most runs need not pay
         if is_file(path):
-            yield CandidateFile(path, of_machine=folder not in user)
+            yield CandidateFile(path, of_machine=folder not in user, owner=_owner(folder))
 
 
 def files_upwards(script: AnyPath | None) -> Iterator[CandidateFile]:
@@ -119,6 +120,16 @@ def is_file(path: str) -> bool:
         return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - pathlib costs 3 ms
     except (OSError, ValueError):
         return False
+
+
+def absolute(path: str, folder: str) -> str:
+    """Return the absolute path for a path in a file, which may begin with ``~`` or be relative to that file."""
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(path)))  # noqa: PTH100, PTH111, PTH118 - the result is to be text, not a Path
+
+
+def places(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Return the directories of the machine and of the user that may hold a file, the strongest last."""
+    return _xdg_directories(environ) if sys.platform == "linux" else _platform_directories()
 
 
 def _xdg_directories(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
-from supervisor._config.problems import Key, Problem, ProblemCollector, dotted
+from supervisor._config.checks import Key, Problem, ProblemCollector, dotted
 from supervisor._config.search import MOST_BYTES, PYPROJECT, CandidateFile, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _SECTION = ("tool", "supervisor")
+_MOST_LINKS = 40
+_WITHOUT_MODES = frozenset(
+    {
+        "9p", "drvfs", "cifs", "smb3", "smbfs", "vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "vboxsf",
+        "prl_fs", "fuse.vmhgfs-fuse", "fuse.grpcfuse", "fakeowner", "osxfs", "fuse.osxfs", "fuse.s3fs",
+    }
+)  # fmt: skip
+"""File systems (of Windows, of virtual machines and of buckets) on which permissions are the same for all files."""
 
 
 class ConfigFile:
@@ -83,20 +92,42 @@ class Origin:
         return self.file if self.line is None else f"{self.file}:{self.line}"
 
 
+class _Read(NamedTuple):
+    """The content of a file.
+
+    Args:
+        data: Its bytes.
+        mode: Its permissions.
+        distrust: Why it is left out nevertheless, if it has a table for us; None if it is not.
+        is_of_another_user: Whether that is since somebody else put it there: no mistake of the user's.
+    """
+
+    data: bytes
+    mode: int
+    distrust: Problem | None = None
+    is_of_another_user: bool = False
+
+    def leave_out(self, notes: ProblemCollector) -> None:
+        """Say why it is left out."""
+        if self.distrust is not None:
+            (notes.warnings if self.is_of_another_user else notes.problems).append(self.distrust)
+
+
 def read_file(place: CandidateFile, notes: ProblemCollector) -> ConfigFile | None:
     """Return a file that was read; None, and a problem, if it is invalid; None alone if it has no table for us."""
     import tomllib  # not needed by a run that is configured by variables alone
 
-    content = _content(place, notes)
-    if content is None:
+    read = _content(place, notes)
+    if read is None:
         return None
-    data, mode = content
     base = _SECTION if os.path.basename(place.path) == PYPROJECT else ()  # noqa: PTH119 - the result is to be text, not a Path
     try:
-        text = data.decode("utf-8-sig")
+        text = read.data.decode("utf-8-sig")
         table: Any = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        notes.problems.append(_unreadable(place.path, data, error))
+        read.leave_out(notes)
+        if read.distrust is None:
+            notes.problems.append(_unreadable(place.path, read.data, error))
         return None
     for name in base:
         table = table.get(name) if isinstance(table, dict) else None
@@ -104,11 +135,16 @@ def read_file(place: CandidateFile, notes: ProblemCollector) -> ConfigFile | Non
         if table is not None or place.owner is None:  # the file may be there for other programs only
             notes.problems.append(Problem(f"has no table [{dotted(base)}]", place.path, key=dotted(base)))
         return None
-    return ConfigFile(place.path, text, table, base, mode)
+    if read.distrust is not None:
+        read.leave_out(notes)
+        return None
+    if read.mode & stat.S_IWGRP:
+        _warn_of_group(place.path, notes)
+    return ConfigFile(place.path, text, table, base, read.mode)
 
 
-def _content(place: CandidateFile, notes: ProblemCollector) -> tuple[bytes, int] | None:
-    """Return the bytes and the permissions of a file, or None if it cannot be read or is not trusted."""
+def _content(place: CandidateFile, notes: ProblemCollector) -> _Read | None:
+    """Return the content of a file, or None, and a problem, if it cannot be read."""
     path = place.path
     try:
         if not is_file(path):  # opening a FIFO would block
@@ -116,9 +152,6 @@ def _content(place: CandidateFile, notes: ProblemCollector) -> tuple[bytes, int]
             raise OSError("is no regular file")
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib is not loaded
             status = os.fstat(file.fileno())
-            if not _is_trusted(status, place):
-                notes.warnings.append(_not_trusted(path, status))
-                return None
             data = file.read(MOST_BYTES + 1)
             if len(data) > MOST_BYTES:
                 raise OSError(f"is larger than {MOST_BYTES:,} bytes")
@@ -126,26 +159,105 @@ def _content(place: CandidateFile, notes: ProblemCollector) -> tuple[bytes, int]
         problems = notes.warnings if place.of_machine and isinstance(error, PermissionError) else notes.problems
         problems.append(Problem(f"cannot be read: {error.strerror or error}", path))
         return None
-    return data, status.st_mode
+    foreign = _of_another_user(status, place)
+    return _Read(data, status.st_mode, foreign or _open_to_all(status, path), foreign is not None)
+
+
+# Whom a file may belong to, and who may change it: a file of somebody else's could send messages, and the content of
+# the files that it names as secrets, anywhere. The search upwards may pass a folder that everybody can write to.
+
+
+def _of_another_user(status: os.stat_result, place: CandidateFile) -> Problem | None:
+    """Return that somebody else put a file there, and the remedy; None if the user or somebody trusted did."""
+    path = place.path
+    if not _is_trusted(status, place):
+        return Problem(
+            f"is left out, since it belongs to another user (uid {status.st_uid}): change its owner, "
+            "or name it by SUPERVISOR_CONFIG",
+            path,
+        )
+    link = _link_of_others(place)
+    if link is not None:
+        return Problem(
+            f"is left out, since another user (uid {link.st_uid}) made the link to it: make the link anew, "
+            "or name the file by SUPERVISOR_CONFIG",
+            path,
+        )
+    return None
+
+
+def _open_to_all(status: os.stat_result, path: str) -> Problem | None:
+    if not status.st_mode & stat.S_IWOTH or not _modes_count(status):
+        return None
+    return Problem(f"is left out, since every user of this machine can change it: chmod o-w {path}", path)
 
 
 def _is_trusted(status: os.stat_result, place: CandidateFile) -> bool:
-    """Tell whether a file was written by the user, by root or by the owner of the script.
-
-    The search upwards may pass a folder that everybody can write to, like /tmp. A file there could send messages, and
-    the files that it names as secrets, anywhere.
-    """
+    """Tell whether a file or a link belongs to the user, to root, or to whoever else is trusted at that place."""
     if sys.platform == "win32":
         return True
     return place.owner is None or status.st_uid in {0, os.geteuid(), place.owner}
 
 
-def _not_trusted(path: str, status: os.stat_result) -> Problem:
-    return Problem(
-        f"is left out, since it belongs to another user (uid {status.st_uid}): change its owner, "
-        "or name it by SUPERVISOR_CONFIG",
-        path,
-    )
+def _link_of_others(place: CandidateFile) -> os.stat_result | None:
+    """Return the first link on the way to the file that is not trusted; None for no such link."""
+    path = place.path
+    for _ in range(_MOST_LINKS):
+        try:
+            status = os.lstat(path)
+            if not stat.S_ISLNK(status.st_mode):
+                return None
+            if not _is_trusted(status, place):
+                return status
+            path = os.path.join(os.path.dirname(path), os.readlink(path))  # noqa: PTH115, PTH118, PTH120 - pathlib is not loaded
+        except OSError:  # it was changed meanwhile
+            return None
+    return None
+
+
+def _modes_count(status: os.stat_result) -> bool:
+    """Tell whether permissions mean something where a file is: some file systems show the same for all files."""
+    if sys.platform == "win32":
+        return False
+    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib is not loaded
+            fields = [each.split() for each in file]
+    except OSError:  # not on Linux
+        return True
+    kinds = {each[each.index("-") + 1] for each in fields if "-" in each and each[2] == device}
+    return not kinds & _WITHOUT_MODES
+
+
+def _warn_of_group(path: str, notes: ProblemCollector) -> None:
+    group = group_of_several(path)
+    if group:
+        text = (
+            f"can be changed by all in the group {group!r}, and with it where messages go and which files are read: "
+            f"chmod g-w {path}"
+        )
+        notes.warnings.append(Problem(text, path))
+
+
+def group_of_several(path: str) -> str:
+    """Return the group that can change a file or folder, if others than its owner are in it; "" for none.
+
+    Many systems give each user a group of the same name, in which nobody else is.
+    """
+    if sys.platform == "win32":
+        return ""
+    import grp
+    import pwd
+
+    try:
+        status = os.stat(path)  # noqa: PTH116 - pathlib is not loaded
+        group = grp.getgrgid(status.st_gid)
+        owner = pwd.getpwuid(status.st_uid).pw_name
+    except (KeyError, OSError):  # it has no name here: nobody is known to be in it
+        return ""
+    is_private = group.gr_name == owner and not set(group.gr_mem) - {owner}
+    is_shared = status.st_mode & stat.S_IWGRP and not is_private and _modes_count(status)
+    return group.gr_name if is_shared else ""
 
 
 def _unreadable(path: str, data: bytes, error: ValueError | RecursionError) -> Problem:

@@ -1,81 +1,163 @@
-"""Facts about an exception, this process and this machine; importing this loads nothing that examines exceptions."""
+"""Facts about this process and this machine, and short texts of a script's own objects, without secrets.
+
+Secrets are removed before a text is cut, since half a secret cannot be recognized any more. Importing this loads
+nothing that examines exceptions.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections import deque
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from supervisor._exceptions.plain import MESSAGE_LIMIT, TRACEBACK_LIMIT, safe_text
+from supervisor._places import PLACE_VARIABLES, Place, hostname
+from supervisor._text import cut_middle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from supervisor._models.values import ErrorDetails
     from supervisor._redaction import Redactor
 
-_MOST_FRAMES = 100
+MESSAGE_LIMIT = 4_000
+TRACEBACK_LIMIT = 60_000
+VALUE_LIMIT = 1_000
+
+_ARRAYS = ("numpy", "pandas", "polars", "pyarrow", "torch", "xarray", "geopandas", "scipy", "jax", "tensorflow", "dask")
+
+_WINDOW = 100_000  # of a longer text, only so much of its beginning and end is examined, and less is shown
+_MARGIN = 20_000  # a secret at the border of the window is shorter than this
 
 
-def error_details(
-    error: BaseException, *, thread: str = "", show_locals: bool = False, redactor: Redactor | None = None
-) -> ErrorDetails:
-    """Return an exception as texts of bounded size. It never raises, whatever the exception does.
+def type_name(kind: type) -> str:
+    """Return a class's name, qualified unless it is a builtin or belongs to the script or supervisor."""
+    if kind.__module__ in ("builtins", "__main__") or kind.__module__.startswith("supervisor."):
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
 
-    The traceback is formatted as Python does it, but consecutive frames of libraries are folded into one line, a
-    recursion is shown once, and what is too long is left out with a note. If the class of the exception has a method
-    ``__supervisor_error_details__()`` that returns an ``ErrorDetails``, that is used; its texts are redacted and
-    bounded like all others.
+
+def bases_of(kind: type) -> tuple[str, ...]:
+    """Return the full names of a class and of those that it derives from, in the order of its MRO, without object."""
+    kinds = (each for each in kind.__mro__ if each is not object)
+    return tuple(
+        each.__qualname__ if each.__module__ == "builtins" else f"{each.__module__}.{each.__qualname__}"
+        for each in kinds
+    )
+
+
+def safe_text(value: object) -> str:
+    """Return ``str(value)``, or a text that says that it raised."""
+    try:
+        return str(value)
+    except BaseException as fault:  # noqa: BLE001 - the run's boundary: a script's own __str__ may raise anything
+        return f"<{type_name(type(value))} whose str() raised {type_name(type(fault))}>"
+
+
+def fit(text: str, limit: int, redactor: Redactor | None) -> str:
+    """Return a text without secrets; above ``limit`` characters (less than 80,000), its middle is left out."""
+    if redactor is None or len(text) <= 2 * _WINDOW:
+        clean = text if redactor is None else redactor.text(text)
+        return clean if len(clean) <= limit else cut_middle(clean, limit)
+    head = beginning(text, redactor.text)[: limit // 2]
+    tail = redactor.text(text[-_WINDOW:])[_MARGIN:][-(limit // 2) :]
+    return f"{head.rstrip()}\n\n[... {len(text) - limit:,} characters left out ...]\n\n{tail.lstrip()}"
+
+
+def fit_line(line: str, limit: int, redactor: Redactor | None) -> str:
+    """Return a line without secrets; above ``limit`` characters (less than 80,000), its end is left out."""
+    if redactor is not None:
+        line = beginning(line, redactor.text)
+    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
+
+
+def beginning(text: str, clean: Callable[[str], str]) -> str:
+    """Return the beginning of a text without secrets, nor parts of one at the end of what is examined."""
+    return clean(text) if len(text) <= 2 * _WINDOW else clean(text[:_WINDOW])[:-_MARGIN] or "[redacted]"
+
+
+def is_array(kind: type) -> bool:
+    """Return whether a class comes from a library for tables and arrays, whose ``repr`` may take long."""
+    return any(each.__module__.partition(".")[0] in _ARRAYS for each in kind.__mro__)
+
+
+def shape_text(value: Any) -> str:
+    """Return the shape of a table or array ("12,000 x 8", "12,000"); "" where it has none that is known."""
+    shape = getattr(value, "shape", None)
+    if not isinstance(shape, tuple) or not all(isinstance(each, int) for each in shape):
+        return ""
+    return " x ".join(f"{each:,}" for each in shape)
+
+
+def plain_value(value: Any, *, name: str = "", redactor: Redactor | None = None) -> Any:
+    """Return a recorded value as an immutable one: a number, text, date or None; anything else as bounded text.
+
+    Of a table or array of a library, the text is its shape ("12,000 x 8").
 
     Args:
-        error: The exception, with its traceback.
-        thread: The name of the thread or task that raised it; "" for the run's own.
-        show_locals: Whether to show the local variables of the script's functions. No code of the script is executed
-            for it: objects are shown by their attributes, large ones by type and size.
-        redactor: Removes secrets from all texts before they are cut; None keeps them. The fingerprint does not
-            depend on it.
+        value: The value.
+        name: The name that it is recorded under, which may mean a secret.
+        redactor: Removes secrets before the value is cut; None keeps them.
     """
+    if value is None or isinstance(value, (bool, int, float, str)) or _is_date(value):
+        return _plain(value, name, redactor)
+    if hasattr(type(value), "columns"):  # a data frame of one row and column is no scalar
+        return _plain(_shape_or_text(value), name, redactor)
     try:
-        from supervisor._exceptions.details import details_of
+        item = value.item()  # the scalars of numpy, pandas and torch
+    except Exception:  # noqa: BLE001 - the run's boundary: an object of the script may raise anything
+        return _plain(_shape_or_text(value), name, redactor)
+    return _plain(item if isinstance(item, (bool, int, float, str)) else safe_text(item), name, redactor)
 
-        return details_of(error, thread, redactor, show_locals=show_locals)
-    except BaseException:  # noqa: BLE001 - the run's boundary: no memory, stack or file is left to import the module
-        return _bare_details(error, thread, redactor)
 
-
-def _bare_details(error: BaseException, thread: str, redactor: Redactor | None) -> ErrorDetails:
-    """Return details that need no further import: a script that has opened too many files cannot import anything."""
-    from supervisor._models.values import ErrorDetails
-
-    kind = type(error).__name__
+def _shape_or_text(value: Any) -> str:
     try:
-        message = safe_text(error)
-        lines = "Traceback (most recent call last):", *deque(_frames(error), maxlen=_MOST_FRAMES), f"{kind}: {message}"
-        texts = message, "\n".join(lines), thread
-        message, trace, thread = texts if redactor is None else map(redactor.text, texts)
-    except BaseException:  # noqa: BLE001 - the run's boundary: redaction may lack memory or files, too
-        return ErrorDetails(type=kind)
-    return ErrorDetails(type=kind, message=message[:MESSAGE_LIMIT], traceback=trace[-TRACEBACK_LIMIT:], thread=thread)
+        return (shape_text(value) if is_array(type(value)) else "") or safe_text(value)
+    except Exception:  # noqa: BLE001 - the run's boundary: an object of the script may raise anything
+        return safe_text(value)
 
 
-def _frames(error: BaseException) -> Iterator[str]:
-    """Yield one line for each frame, without its source code, since no file can be read."""
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        yield f'  File "{code.co_filename}", line {trace.tb_lineno}, in {code.co_name}'
-        trace = trace.tb_next
+def _plain(value: Any, name: str, redactor: Redactor | None) -> Any:
+    if not isinstance(value, str):
+        return value if redactor is None else redactor.value(name, value)
+    if redactor is not None:
+        value = beginning(value, lambda text: redactor.value(name, text))
+    return value[:VALUE_LIMIT]
+
+
+def _is_date(value: object) -> bool:
+    from datetime import date  # a silent run that records numbers never imports it
+
+    return isinstance(value, date)
+
+
+# This process and its machine
 
 
 @cache
 def host() -> str:
-    """Return the machine's name, or "unknown host" if it has none."""
-    if sys.platform == "win32":
-        return os.environ.get("COMPUTERNAME") or "unknown host"
-    return os.uname().nodename or "unknown host"
+    """Return where this process runs, as a person would look for it: "Cloud Run job wmrc ...", or the host's name.
+
+    ``SUPERVISOR_HOST`` overrides what is found; "unknown host" stands for nothing.
+    """
+    given = os.environ.get("SUPERVISOR_HOST", "").strip()
+    return given or place().label or hostname() or "unknown host"
+
+
+@cache  # each run asks
+def place() -> Place:
+    """Return what runs this process, where the environment says something of it."""
+    if not any(name in os.environ for name in PLACE_VARIABLES):
+        return Place()
+    from supervisor._places.hosting import this_place
+
+    return this_place()
+
+
+@cache  # each run asks
+def is_in_workflow() -> bool:
+    """Return whether this process is a step of a workflow of GitHub Actions."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 @cache
@@ -104,14 +186,47 @@ def python_version() -> str:
 
 def script_name() -> str:
     """Return the name of the running program without folder and extension; "python" if it has none."""
+    if "ipykernel" in sys.modules:
+        return _notebook_name() or "notebook"
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     return stem(main or next(iter(command_line()), "")) or "python"
 
 
+def script_path() -> str | None:
+    """Return the absolute path of the running program; None where it has none, as in a notebook or a shell."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    return os.path.abspath(main) if isinstance(main, str) and main else None  # noqa: PTH100 - pathlib costs 3 ms
+
+
+def exit_code_of(error: BaseException) -> int | None:
+    """Return the exit code that an exception asks for: of ``sys.exit()``, and of ``Exit`` of click and typer.
+
+    None where it asks for none, as it is no exit but a failure.
+    """
+    if isinstance(error, SystemExit):
+        return 0 if error.code is None else int(error.code) if isinstance(error.code, int) else 1
+    for name in ("click.exceptions", "typer"):
+        kind = getattr(sys.modules.get(name), "Exit", None)
+        if isinstance(kind, type) and isinstance(error, kind):
+            code = getattr(error, "exit_code", None)
+            return code if isinstance(code, int) else 1
+    return None
+
+
+def _notebook_name() -> str:
+    """Return the name of the notebook whose kernel this is; "" where it is not known.
+
+    Jupyter's server names it in the environment, VS Code in the variables of the notebook.
+    """
+    path_of_vs_code = getattr(sys.modules.get("__main__"), "__vsc_ipynb_file__", "")
+    path = str(path_of_vs_code or os.environ.get("JPY_SESSION_NAME", ""))
+    return stem(path) if path.endswith(".ipynb") else ""
+
+
 def stem(path: str) -> str:
-    """Return the name of a program: of its file, or of the folder of a package's ``__main__``; "" if it has none."""
+    """Return the name of a program: of its file, or of a package's folder; "" if it has none."""
     name = os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - a silent run never imports pathlib
-    if name == "__main__":
+    if name in ("__main__", "__init__"):
         folder = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - a silent run never imports pathlib
         name = os.path.basename(folder)  # noqa: PTH119 - a silent run never imports pathlib
     return "" if name in ("-", "-c") else name

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import enum
 import os
-from enum import Enum
+import sys
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from supervisor._text import file_name
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import CodeType, FrameType, TracebackType
 
+
 _OUR_FOLDER = f"{Path(__file__).parent.parent}{os.sep}"
-_STDLIB_FOLDER = f"{Path(os.__file__).parent}{os.sep}"
-_LIBRARY_FOLDERS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_STDLIB_FOLDERS = tuple({f"{Path(str(each.__file__)).parent}{os.sep}" for each in (os, enum)})
+"""Where Python's own modules are. An embeddable Python has them in a zip file, but ``os``, which is built in, claims to
+be in a folder beside it."""
+_LIBRARY_FOLDERS = tuple(
+    f"{each}{os.sep}" for each in (f"{os.sep}site-packages", f"{os.sep}dist-packages", ".egg", ".whl")
+)
 _MOST_FRAMES = 10_000  # of a longer traceback, only the beginning and the end are looked at
 
 
-class CodeOwner(Enum):
+class CodeOwner(enum.Enum):
     """To whom the code of a frame belongs."""
 
     SCRIPT = "script"
@@ -60,6 +64,40 @@ class Frame(NamedTuple):
         return self.owner is CodeOwner.SCRIPT
 
 
+class Origin(NamedTuple):
+    """Where an exception comes from.
+
+    Args:
+        frames: The frames of its traceback, outermost first, without those of supervisor.
+        package: The installed package that is the script itself; "" for none.
+        innermost: The innermost frame of the script, or else the innermost of all; None without frames.
+        location: Where that is as text ("parcels.py:41 in load"); "" for None.
+        fingerprint: Equal for exceptions of the same type at the same place.
+    """
+
+    frames: Sequence[Frame] = ()
+    package: str = ""
+    innermost: Frame | None = None
+    location: str = ""
+    fingerprint: str = ""
+
+
+def origin_of(trace: TracebackType | None, kind: str, inner: TracebackType | None = None) -> Origin:
+    """Return where an exception comes from.
+
+    Args:
+        trace: Its traceback.
+        kind: Its type.
+        inner: The traceback of the exception that it stands for; None where it stands for itself.
+    """
+    package = _own_package(trace)
+    frames = frames_of(trace, package)
+    within = frames if inner is None else [*frames, *frames_of(inner, package)]
+    place = next((each for each in reversed(within) if each.is_script), frames[-1] if frames else None)
+    location = "" if place is None else f"{file_name(place.path)}:{place.line} in {place.function}"
+    return Origin(frames, package, place, location, fingerprint(kind, within))
+
+
 def frames_of(trace: TracebackType | None, own: str = "") -> list[Frame]:
     """Return the frames of a traceback, outermost first, without those of supervisor.
 
@@ -68,7 +106,7 @@ def frames_of(trace: TracebackType | None, own: str = "") -> list[Frame]:
         own: The installed package that is the script itself and therefore no library; "" for none.
     """
     traces = _bounded_traces(trace)
-    owners = [owner_of(_file(each.tb_frame)) for each in traces]
+    owners = [owner_of(file_of(each.tb_frame)) for each in traces]
     return [
         _frame(each, CodeOwner.SCRIPT if package and package == own and owner is CodeOwner.LIBRARY else owner, package)
         for each, (owner, package) in zip(traces, owners, strict=True)
@@ -89,13 +127,13 @@ def _bounded_traces(trace: TracebackType | None) -> Sequence[TracebackType]:
     return traces if len(traces) <= _MOST_FRAMES else traces[: _MOST_FRAMES // 2] + traces[-_MOST_FRAMES // 2 :]
 
 
-def own_package(trace: TracebackType | None) -> str:
+def _own_package(trace: TracebackType | None) -> str:
     """Return the package that is the script itself, if it is installed like a library; else "".
 
     Such a package contains the outermost frame of the traceback, apart from frames of supervisor and Python.
     """
     while trace is not None:
-        owner, package = owner_of(_file(trace.tb_frame))
+        owner, package = owner_of(file_of(trace.tb_frame))
         if owner is CodeOwner.LIBRARY:
             return package
         if owner is CodeOwner.SCRIPT or not (
@@ -108,18 +146,29 @@ def own_package(trace: TracebackType | None) -> str:
 
 @lru_cache(4096)
 def owner_of(path: str) -> tuple[CodeOwner, str]:
-    """Return to whom a file belongs, and its package or module."""
+    """Return to whom a file belongs (see :func:`file_of`), and its package or module."""
     if path.startswith(_OUR_FOLDER):  # the demo is treated as a script
-        return (CodeOwner.SCRIPT if path.endswith("demo.py") else CodeOwner.OURS), ""
+        return (CodeOwner.SCRIPT if path.endswith(("demo.py", "demo.pyc")) else CodeOwner.OURS), ""
     if path.startswith("<frozen "):
         return CodeOwner.PYTHON, path[len("<frozen ") : -1].partition(".")[0]
     for folder in _LIBRARY_FOLDERS:
         _, found, rest = path.rpartition(folder)
         if found:
             return CodeOwner.LIBRARY, _first_part(rest)
-    if path.startswith(_STDLIB_FOLDER):
-        return CodeOwner.PYTHON, _first_part(path[len(_STDLIB_FOLDER) :])
-    return CodeOwner.SCRIPT, ""
+    for folder in _STDLIB_FOLDERS:
+        if path.startswith(folder):
+            return CodeOwner.PYTHON, _first_part(path[len(folder) :])
+    package = _zipped_package(path)
+    return (CodeOwner.LIBRARY if package else CodeOwner.SCRIPT), package
+
+
+def _zipped_package(path: str) -> str:
+    """Return the package of a file in a zip file of the search path; "" for others, and in a script's own zip file."""
+    for each in sys.path:
+        if each and path.startswith(f"{each}{os.sep}") and os.path.isfile(each):  # noqa: PTH113 - a text
+            script = getattr(sys.modules.get("__main__"), "__file__", None) or ""
+            return "" if script.startswith(f"{each}{os.sep}") else _first_part(path[len(each) + 1 :])
+    return ""
 
 
 def _first_part(path: str) -> str:
@@ -127,23 +176,23 @@ def _first_part(path: str) -> str:
     return name.partition(".")[0] or name
 
 
-def _file(frame: FrameType) -> str:
-    """Return the file of a frame; for an extension module, whose source file does not exist, that of the module."""
+def file_of(frame: FrameType) -> str:
+    """Return the file of a frame's code, which its code object does not always know.
+
+    An extension module has no source file. In a zip file, code may have been compiled elsewhere: the code objects of
+    an embeddable Python say "threading.py". In both cases it is the file of the module.
+    """
     path = frame.f_code.co_filename
-    if path.startswith(("/", "<")) or Path(path).is_absolute():
-        return path
     module = dict.get(frame.f_globals, "__file__")
-    return module if isinstance(module, str) else path
+    if path == module or path.startswith("<") or not isinstance(module, str):
+        return path
+    is_same = file_name(path) == file_name(module).removesuffix("c")
+    return module if is_same or not (path.startswith("/") or Path(path).is_absolute()) else path
 
 
-def innermost(frames: Sequence[Frame]) -> Frame | None:
-    """Return the innermost frame of the script, or else the innermost of all; None without frames."""
-    return next((each for each in reversed(frames) if each.is_script), frames[-1] if frames else None)
-
-
-def location_text(frame: Frame | None) -> str:
-    """Return where a frame is as text ("parcels.py:41 in load"); "" for None."""
-    return "" if frame is None else f"{file_name(frame.path)}:{frame.line} in {frame.function}"
+def file_name(path: str) -> str:
+    """Return the last part of a path of any platform, with slashes or backslashes."""
+    return path.replace("\\", "/").rpartition("/")[2]
 
 
 def fingerprint(kind: str, frames: Iterable[Frame]) -> str:
@@ -157,17 +206,14 @@ def fingerprint(kind: str, frames: Iterable[Frame]) -> str:
     """
     import hashlib
 
-    places = "\n".join(dict.fromkeys(_script_places(frames)))
+    places = "\n".join(dict.fromkeys(f"{file_name(each.path)} {each.function}" for each in frames if each.is_script))
     return hashlib.sha256(f"{kind}\n{places}".encode(errors="replace")).hexdigest()[:16]
 
 
-def _script_places(frames: Iterable[Frame]) -> Iterator[str]:
-    for each in frames:
-        if each.is_script:
-            yield f"{file_name(each.path)} {each.function}"
-
-
 # Frame folding
+
+_RETRYING = frozenset({"tenacity", "stamina", "retrying", "backoff"})
+"""Libraries that call a function again: their frames stand around each function, and say nothing of it."""
 
 _MOST_STEPS = 200
 _MOST_PACKAGES = 4
@@ -195,7 +241,8 @@ def folded_frames(frames: Sequence[Frame]) -> list[Step]:
     """Return what is shown of a traceback, outermost first.
 
     Shown are all frames of the script, the frame that each of them called, and the last one. Frames of libraries
-    between them are folded into one line. A recursion is shown once, and only the two ends of a very long traceback.
+    between them, and all of libraries that try again, are folded into one line. A recursion is shown once, and only the
+    two ends of a very long traceback.
     """
     return _bounded(_without_repeats(list(_without_libraries(frames))))
 
@@ -206,14 +253,18 @@ def _without_libraries(frames: Sequence[Frame]) -> Iterator[Step]:
     hidden: list[Frame] = []
     follows_script = not has_script  # without any, the first frame is shown
     for number, frame in enumerate(frames):
-        if not (frame.is_script or follows_script or number == last):
+        is_retrying = frame.package in _RETRYING and has_script and not frame.is_script
+        if is_retrying or not (frame.is_script or follows_script or number == last):
             hidden.append(frame)
+            follows_script = follows_script and not is_retrying
             continue
         if hidden:
             yield from _folded(hidden)
             hidden = []
         yield frame
         follows_script = frame.is_script
+    if hidden:
+        yield from _folded(hidden)
 
 
 def _folded(hidden: list[Frame]) -> Sequence[Step]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor._models.kinds import FAILED, Kind, Outcome
+from supervisor._models import FAILED, SUCCEEDED, Kind, Outcome
 from supervisor._models.parts import LAST_RUNS, MOST_IN_A_ROW, Bars, Baseline
 from supervisor._text import (
     counted,
     duration,
     duration_range,
     local_time,
+    localized,
     number_range,
     one_line,
     ordinal,
@@ -56,11 +57,11 @@ _TOO_LARGE = 1e300
 
 def baselines_of(report: RunReport, past: Past) -> tuple[dict[str, Baseline], Baseline | None]:
     """Return the baselines of a run's recorded numbers and of its duration, from the last 20 successful runs."""
-    successes = [run for run in past.runs if run.outcome is Outcome.SUCCESS][:LAST_SUCCESSES]
+    successes = [run for run in past.runs if run.outcome in SUCCEEDED][:LAST_SUCCESSES]
     found = {
         name: baseline_of(_numbers(run.values.get(name) for run in successes))
         for name, value in report.values.items()
-        if _as_number(value) is not None
+        if as_number(value) is not None
     }
     by_name = {name: each for name, each in found.items() if each is not None}
     return by_name, baseline_of(run.duration_s for run in successes)
@@ -71,10 +72,10 @@ def baseline_of(numbers: Iterable[float]) -> Baseline | None:
     known = sorted(number for number in numbers if isfinite(number))
     if len(known) < AT_LEAST:
         return None
-    return Baseline(_quantile(known, 0.5), _quantile(known, 0.1), _quantile(known, 0.9), len(known))
+    return Baseline(quantile(known, 0.5), quantile(known, 0.1), quantile(known, 0.9), len(known))
 
 
-def _quantile(known: Sequence[float], share: float) -> float:
+def quantile(known: Sequence[float], share: float) -> float:
     """Return the number below which a share of sorted numbers lies; ``statistics`` takes 20 ms to import."""
     place = share * (len(known) - 1)
     below = int(place)
@@ -86,10 +87,10 @@ def _quantile(known: Sequence[float], share: float) -> float:
 
 
 def _numbers(values: Iterable[Any]) -> list[float]:
-    return [number for number in map(_as_number, values) if number is not None]
+    return [number for number in map(as_number, values) if number is not None]
 
 
-def _as_number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
     """Return a recorded value as a number that can be compared; None if it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > _TOO_LARGE:
         return None
@@ -146,7 +147,7 @@ def anomalies(
 
 def value_stands_out(value: Any, baseline: Baseline) -> bool:
     """Return whether a recorded value is a number far from its usual range."""
-    number = _as_number(value)
+    number = as_number(value)
     if number is None:
         return False
     return baseline.stands_out(number, LEAST_COUNT if isinstance(number, int) else _least_float(baseline))
@@ -181,6 +182,9 @@ def comparison_sentence(kind: Kind, report: RunReport, past: Past, note: str) ->
         return failures_sentence(past.failures, past.failing_since)
     if kind in (Kind.FAILURE, Kind.DIED) and (report.outcome is None or report.outcome in FAILED):
         return _nth_failure(report, past) if past.failures else _first_failure(past)
+    if kind is Kind.SKIPPED and past.runs and past.runs[0].outcome is Outcome.SKIPPED:
+        in_a_row = 1 + sum(1 for _ in takewhile(lambda run: run.outcome is Outcome.SKIPPED, past.runs))
+        return f"{'At least ' if in_a_row > LAST_RUNS else ''}{in_a_row} runs in a row had nothing to do."
     return ""
 
 
@@ -212,7 +216,7 @@ def _failures_in_a_row(past: Past) -> list[PastRun]:
     """Return the failed runs immediately before, newest first; of a long row only those in ``past.runs``."""
     failures = []
     for run in past.runs:
-        if run.outcome is Outcome.SUCCESS:
+        if run.outcome in SUCCEEDED:
             break
         if run.outcome in FAILED:
             failures.append(run)
@@ -224,7 +228,7 @@ def _unit(starts: list[datetime]) -> str:
     gaps_s = [(later - earlier).total_seconds() for later, earlier in pairwise(starts)]
     if not gaps_s or not all(_A_DAY_S[0] <= gap_s <= _A_DAY_S[1] for gap_s in gaps_s):
         return "run"
-    hours = [each.astimezone().hour for each in starts]
+    hours = [localized(each).hour for each in starts]
     return "night" if all(hour >= _EVENING or hour < _MORNING for hour in hours) else "day"
 
 
@@ -247,7 +251,7 @@ def bars_of(report: RunReport, past: Past, duration_baseline: Baseline | None) -
     runs = [run for run in past.runs[: LAST_RUNS - 1] if run.outcome is not Outcome.SKIPPED][::-1]
     if len(runs) < FEWEST_BARS:
         return None
-    first, last = runs[0].started_at.astimezone(), report.started_at.astimezone()
+    first, last = localized(runs[0].started_at), localized(report.started_at)
     form = "%H:%M" if first.date() == last.date() else "%Y-%m-%d"
     return Bars(
         [float(f"{max(0.0, each):.3g}") for each in (*(run.duration_s for run in runs), report.duration_s)],
@@ -261,17 +265,17 @@ def bars_of(report: RunReport, past: Past, duration_baseline: Baseline | None) -
 def _mark(outcome: Outcome | None) -> str:
     if outcome is None:
         return "o"
-    return "." if outcome is Outcome.SUCCESS else "x" if outcome in FAILED else "-"
+    return "." if outcome in SUCCEEDED else "x" if outcome in FAILED else "-"
 
 
 def _bars_sentence(runs: list[PastRun], duration_baseline: Baseline | None) -> str:
     """Return the chart as a sentence ("Of the 29 runs before it, 27 succeeded, usually in 6-7 min; ...")."""
-    succeeded = sum(run.outcome is Outcome.SUCCESS for run in runs)
+    succeeded = sum(run.outcome in SUCCEEDED for run in runs)
     failed = [run for run in runs if run.outcome in FAILED]
     text = f"Of the {counted(len(runs), 'run')} before it, {succeeded or 'none'} succeeded"
     if duration_baseline is not None:
         text += f", usually in {duration_range(duration_baseline.low, duration_baseline.high)}"
     if failed:
         last = "the last one on" if len(failed) > 1 else "on"
-        text += f"; {len(failed)} failed, {last} {failed[-1].started_at.astimezone():%Y-%m-%d}"
+        text += f"; {len(failed)} failed, {last} {localized(failed[-1].started_at):%Y-%m-%d}"
     return f"{text}."

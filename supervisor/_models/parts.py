@@ -1,24 +1,144 @@
-"""What messages are made of, whoever they go to: texts, tables, code and bars.
+"""What messages are made of, whoever they go to, and what is known of a run's earlier runs and of its alerts.
 
 A message holds what cannot be found out later. All that its report says already is only referred to, by one
 :class:`Summary`: so a traceback is stored once, and whoever sends the message turns it into text, HTML or blocks.
+
+The first three stalls of a run are notified, each of the first two with its end. From then on a stall is notified when
+an hour has passed since the last notification, and that the run goes on only with its end.
 """
 
 from __future__ import annotations
 
 from math import isfinite
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import attrs
+
+from supervisor._text import counted, duration, local_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
-    from supervisor._models.kinds import Outcome
+    from supervisor._models import Outcome
 
     TextChange: TypeAlias = Callable[[str], str]
+
+# Alerts of a run
+
+NOTIFIED_SINGLY = 3
+"""So many stalls of a run are notified one by one."""
+
+NOTIFY_AGAIN_AFTER_S = 3600.0
+"""Later stalls are notified when so many seconds have passed since the last notification."""
+
+
+class Notification(NamedTuple):
+    """An alert that people are to be notified of now.
+
+    Args:
+        times: How many there were of it in this run so far, with this one; a run can stall many times.
+        skipped: How many right before it were not notified.
+    """
+
+    times: int = 1
+    skipped: int = 0
+
+
+class StallHistory(NamedTuple):
+    """The stalls of one run.
+
+    Args:
+        since_s: When the last one began.
+        notified_at_s: When people were last notified of one.
+        times: How many there were.
+        skipped: How many there were since the last notification.
+    """
+
+    since_s: float
+    notified_at_s: float
+    times: int = 1
+    skipped: int = 0
+
+    def may_notify(self, now_s: float) -> bool:
+        """Return whether another stall would be notified now."""
+        return self.times < NOTIFIED_SINGLY or now_s - self.notified_at_s >= NOTIFY_AGAIN_AFTER_S
+
+    def skipped_one_is_due(self, now_s: float) -> bool:
+        """Return whether a stall that was skipped, and that lasts, is to be notified now."""
+        return self.skipped > 0 and self.may_notify(now_s)
+
+
+def recovery_is_notified(times: int) -> bool:
+    """Return whether people are notified that a run goes on: no longer once it has stalled so many times."""
+    return times < NOTIFIED_SINGLY
+
+
+def next_stall(
+    known: StallHistory | None, since_s: float, now_s: float, *, is_new: bool = False
+) -> tuple[StallHistory, Notification | None] | None:
+    """Return the history after a run was found to be stalled, and what to notify people of.
+
+    Args:
+        known: What was known before; None when the run had not stalled.
+        since_s: When its last progress was.
+        now_s: The moment, by the same clock.
+        is_new: True for a stall of its own although no progress is known since the last one.
+
+    Returns:
+        None when nothing changes: people were notified of this stall, or it is still skipped.
+    """
+    if known is None:
+        return StallHistory(since_s, now_s), Notification()
+    is_known = since_s == known.since_s and not is_new
+    may_notify = known.may_notify(now_s)
+    if is_known and not known.skipped_one_is_due(now_s):
+        return None
+    times, skipped = known.times + (not is_known), known.skipped
+    if may_notify:
+        return StallHistory(since_s, now_s, times), Notification(times, skipped - is_known)
+    return StallHistory(since_s, known.notified_at_s, times, skipped + 1), None
+
+
+@attrs.frozen(kw_only=True)
+class AlertSummary:
+    """How a run has stalled or taken too long, for the messages of its stalls and of its end.
+
+    Args:
+        stalls: How often it has stalled.
+        stalled_at: When the stall began; of interest where there was one.
+        lasted_s: How long the stall lasted; None where that is not known.
+        is_overdue: Whether it took longer than it should.
+    """
+
+    stalls: int = 0
+    stalled_at: datetime | None = None
+    lasted_s: float | None = None
+    is_overdue: bool = False
+
+    @property
+    def clause(self) -> str:
+        """Return it in short ("it had stalled 3 times and was overdue"); "" for nothing."""
+        return self._worded(f" {counted(self.stalls, 'time')}" if self.stalls > 1 else "")
+
+    @property
+    def sentence(self) -> str:
+        """Return it with times ("It had stalled at 2026-03-02 02:10:00 for 12 min."); "" for nothing."""
+        if self.stalls != 1 or self.stalled_at is None:
+            worded = self.clause
+        else:
+            lasted = f" for {duration(self.lasted_s)}" if self.lasted_s is not None else ""
+            worded = self._worded(f" at {local_time(self.stalled_at)}{lasted}")
+        return f"{worded[:1].upper()}{worded[1:]}." if worded else ""
+
+    def _worded(self, stalls: str) -> str:
+        parts = [f"had stalled{stalls}"] if self.stalls else []
+        parts += ["was overdue"] if self.is_overdue else []
+        return f"it {' and '.join(parts)}" if parts else ""
+
+
+# Earlier runs
 
 LAST_RUNS = 30
 """How many earlier runs are looked at."""
@@ -135,6 +255,10 @@ class Bars:
         return attrs.evolve(self, text=change(self.text))
 
 
+def _rows(value: Iterable[Row]) -> tuple[Row, ...]:
+    return tuple(value)
+
+
 @attrs.frozen(kw_only=True)
 class Summary:
     """A placeholder in a message for the contents of its report, with what the report itself does not have.
@@ -145,6 +269,8 @@ class Summary:
         baselines: The usual ranges of the recorded numbers, by name.
         duration_baseline: The usual range of the run's duration in seconds; None where it is not known.
         bars: The durations of the last runs; None where there are too few.
+        is_presumed: True for a run that gives no sign of life: it is presumed to have died, but nobody can look.
+        before: The failures in a row before it, of which nobody was notified: when each started, and its error.
     """
 
     note: str = ""
@@ -152,6 +278,8 @@ class Summary:
     baselines: Mapping[str, Baseline] = attrs.field(factory=dict, converter=_frozen_baselines, hash=False)
     duration_baseline: Baseline | None = None
     bars: Bars | None = None
+    is_presumed: bool = False
+    before: tuple[Row, ...] = attrs.field(default=(), converter=_rows)
 
     def with_texts(self, change: TextChange) -> Summary:
         """Return a copy with its note and names changed by a function; other texts come from the report."""
@@ -159,11 +287,7 @@ class Summary:
         return attrs.evolve(self, note=change(self.note), baselines=baselines)
 
 
-__all__ = ["Bars", "Code", "Facts", "MessagePart", "Part", "Row", "Summary", "Text", "as_data"]
-
-
-def _rows(value: Iterable[Row]) -> tuple[Row, ...]:
-    return tuple(value)
+# Parts
 
 
 @attrs.frozen
@@ -211,17 +335,73 @@ class Facts:
     Args:
         title: Its heading; "" for none.
         rows: Its rows.
-        role: "values" for what the script recorded, "locals" for local variables, "machine" for the small print of
-            when, where and how the run ran; "" for any other.
+        role: "values" for what the script recorded, "locals" for local variables, "links" for addresses of pages by
+            their titles, "machine" for the small print of when, where and how the run ran; "" for any other.
     """
 
     title: str
     rows: tuple[Row, ...] = attrs.field(converter=_rows)
-    role: Literal["", "values", "locals", "machine"] = ""
+    role: Literal["", "values", "locals", "links", "machine"] = ""
 
     def with_texts(self, change: TextChange) -> Facts:
         """Return a copy with its texts changed by a function."""
         return Facts(change(self.title), (each.with_texts(change) for each in self.rows), self.role)
+
+
+def _texts(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
+def _flags(value: Iterable[bool]) -> tuple[bool, ...]:
+    return tuple(value)
+
+
+def _places(value: Iterable[int]) -> tuple[int, ...]:
+    return tuple(value)
+
+
+def _cells(value: Iterable[Iterable[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(each) for each in value)
+
+
+@attrs.frozen
+class Table:
+    """A table of several columns.
+
+    Args:
+        title: Its heading; "" for none.
+        columns: The headings of its columns.
+        rows: Its rows, each with as many texts as there are columns.
+        marked: The places of the rows that a reader should not miss.
+        numeric: For each column whether it has numbers, which stand on the right; () for a table of texts.
+        note: What is not shown ("The first 20 of 31 rows."); "" for nothing.
+    """
+
+    title: str
+    columns: tuple[str, ...] = attrs.field(converter=_texts)
+    rows: tuple[tuple[str, ...], ...] = attrs.field(converter=_cells)
+    marked: tuple[int, ...] = attrs.field(default=(), converter=_places)
+    numeric: tuple[bool, ...] = attrs.field(default=(), converter=_flags, kw_only=True)
+    note: str = attrs.field(default="", kw_only=True)
+
+    def with_texts(self, change: TextChange) -> Table:
+        """Return a copy with its texts changed by a function."""
+        title, columns = change(self.title), tuple(map(change, self.columns))
+        rows = tuple(tuple(change(cell) for cell in row) for row in self.rows)
+        return Table(title, columns, rows, self.marked, numeric=self.numeric, note=change(self.note))
+
+    @property
+    def is_data(self) -> bool:
+        """Return whether it is a table of the script's own data."""
+        return bool(self.numeric or self.note)
+
+    def as_facts(self) -> Facts:
+        """Return it as a table of labels and values, for formats without columns."""
+        rows = [
+            Row(row[0], ", ".join(filter(None, row[1:])), stands_out=place in self.marked)
+            for place, row in enumerate(self.rows)
+        ]
+        return Facts(self.title, rows)
 
 
 @attrs.frozen
@@ -244,13 +424,41 @@ class Code:
         return Code(change(self.title), change(self.text), self.role)
 
 
-Part: TypeAlias = "Text | Facts | Code | Bars"
+Part: TypeAlias = "Text | Facts | Table | Code | Bars"
 """What a message shows."""
 
 MessagePart: TypeAlias = "Part | Summary"
 """What a message holds: parts, and the placeholder for the contents of its report."""
 
 
+class _HasTexts(Protocol):
+    def with_texts(self, change: TextChange) -> Self:
+        """Return a copy with its texts changed by a function."""
+
+
+AnyPart = TypeVar("AnyPart", bound=_HasTexts)
+
+
+def with_texts(parts: Iterable[AnyPart], change: Callable[[list[str]], Iterable[str]]) -> tuple[AnyPart, ...]:
+    """Return parts with their texts changed, all of them in one call.
+
+    Args:
+        parts: The parts.
+        change: Takes the texts, part by part and in the order of their fields, and returns as many in this order.
+    """
+    parts, texts = tuple(parts), list[str]()
+
+    def noted(text: str) -> str:
+        texts.append(text)
+        return text
+
+    for part in parts:
+        part.with_texts(noted)
+    changed = list(change(texts))
+    following = iter(changed)
+    return parts if changed == texts else tuple(part.with_texts(lambda _: next(following)) for part in parts)
+
+
 def as_data(parts: Iterable[Part]) -> list[dict[str, Any]]:
-    """Return parts as plain data, each a dict with its ``type``: "text", "facts", "code" or "bars"."""
+    """Return parts as plain data, each a dict with its ``type``: "text", "facts", "table", "code" or "bars"."""
     return [{"type": type(part).__name__.lower(), **attrs.asdict(part)} for part in parts]

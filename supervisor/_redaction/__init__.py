@@ -1,8 +1,8 @@
 """Remove secrets from everything that is stored or sent.
 
 In go texts, values, models, or the bytes of a log; out come the same without secrets, see :class:`.redactor.Redactor`.
-A trigger, a short text that is near every secret, is looked for first (:mod:`.prefilter`); only where one is found are
-patterns applied (:mod:`.key_values`, :mod:`.shapes`). Everything works on bytes, since a log need not be valid text.
+A trigger, a short text that is near every secret, is looked for first (:mod:`.scanner`); only where one is found are
+patterns applied (:mod:`.key_values`, :mod:`.shapes`, ...). Everything works on bytes: a log need not be valid text.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from supervisor._lazy import loads
 
 if TYPE_CHECKING:
     from supervisor._redaction.credentials import secrets_of
-    from supervisor._redaction.redactor import REDACTED, Redactor, redactor_for
-    from supervisor._redaction.streaming import BytesFilter
+    from supervisor._redaction.redactor import REDACTED, BytesFilter, Redactor, redactor_for
 
 __all__ = ["REDACTED", "BytesFilter", "Redactor", "redactor_for", "secrets_of"]
 
 _MODULES = {
     "REDACTED": "redactor",
-    "BytesFilter": "streaming",
+    "BytesFilter": "redactor",
     "Redactor": "redactor",
     "redactor_for": "redactor",
     "secrets_of": "credentials",

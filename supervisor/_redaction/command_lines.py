@@ -1,6 +1,7 @@
-r"""Find secrets in the command lines of well-known programs: ``mysql -pX``, ``curl -u user:X``, ``sshpass -p X``.
+"""Find secrets in the command lines of well-known programs, and in SQL that inserts rows.
 
 Command lines stand in logs as in a shell (``curl -u 'me:x' URL``), or as Python shows a list (``['curl', '-u', 'x']``).
+The values of ``INSERT INTO users (password) VALUES ('x')`` stand in the statement, or in the parameters shown with it.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from supervisor._redaction.spans import MARKER, Span, is_hidden
-from supervisor._redaction.value_syntax import says_nothing
+from supervisor._redaction.secret_names import secret_kind
+from supervisor._redaction.value_syntax import MARKER, Span, is_hidden, says_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,15 +47,15 @@ _COMMANDS = (
     Command("http https", logins="-a --auth"),
     Command("mysql mysqldump mysqladmin mysqlimport mysqlcheck mysqlsh mysqlpump mysqlbinlog", attached="-p"),
     Command("mariadb mariadb-dump mariadb-admin mariadb-import xtrabackup mariabackup", attached="-p"),
-    Command("sshpass", options="-p"),
+    Command("sshpass twine", options="-p"),
     Command("ldapsearch ldapmodify ldapadd ldapdelete ldapwhoami ldapcompare", options="-w"),
     Command("ldappasswd", options="-w -s -a"),
     Command("docker podman helm buildah skopeo nerdctl oras crane az", options="-p", needs="login"),
     Command("redis-cli redis-benchmark valkey-cli", options="-a"),
     Command("mongo mongosh mongodump mongorestore mongoexport mongoimport mongostat", options="-p"),
     Command("sqlcmd bcp osql isql tsql freebcp", options="-P"),
-    Command("cqlsh hdbsql nzsql ftpput", options="-p"),
-    Command("mosquitto_pub mosquitto_sub ipmitool zip unzip ncftpput", options="-P"),
+    Command("cqlsh hdbsql nzsql ftpput ncftp ncftpput ncftpget", options="-p"),
+    Command("mosquitto_pub mosquitto_sub ipmitool zip unzip", options="-P"),
     Command("snmpget snmpwalk snmpset", options="-A -X"),
     Command("7z 7za 7zz rar unrar", attached="-p -hp"),
     Command("ssh-keygen", options="-N -P"),
@@ -63,6 +64,10 @@ _COMMANDS = (
     Command("openssl", logins="-pass -passin -passout", options="-k"),
     Command("smbclient rpcclient smbget", logins="-U --user"),
     Command("lftp", logins="-u --user"),
+    Command("cmdkey", attached="/pass: /p:"),
+    Command("schtasks", options="/RP /rp /P /p"),
+    Command("plink pscp psftp putty", options="-pw"),
+    Command("psexec psexec64", options="-p"),
     Command("sqlplus expdp impdp exp sqlldr rman connect conn", connects=True),
 )
 _BY_NAME = {name.encode(): command for command in _COMMANDS for name in command.names.split()}
@@ -86,7 +91,7 @@ _ENDS = frozenset((b"|", b"||", b"&&", b";", b"&"))
 _LOGIN = re.compile(rb"(?P<user>[^\s:%,/]{0,100})[:%,](?P<v>.+)", re.DOTALL)
 _CONNECTION = re.compile(rb"""["']?[\w$#.-]{1,60}/(?P<v>"[^"]+"|[^\s/@"'][^\s@"']{0,100})(?=@)""")
 _ECHO = re.compile(
-    rb"""(?:echo|printf)[ ]+(?:-[neE]+[ ]+)?(?P<quote>["']?)(?:[^\s:"']{1,60}:)?(?P<v>(?:"""
+    rb"""(?:echo|printf)[ ]+(?:-[neE]+[ ]+|["']%s(?:\\n)?["'][ ]+)?(?P<quote>["']?)(?:[^\s:"']{1,60}:)?(?P<v>(?:"""
     + MARKER
     + rb"""|[^\s"'|])+)(?P=quote)[ ]*\Z"""
 )
@@ -139,6 +144,33 @@ def in_pipe(data: bytes, at: int) -> list[Span]:
     if echo is None or says_nothing(echo["v"]):
         return []
     return [Span(*echo.span("v"), LABEL, echo.start())]
+
+
+_ARGUMENT = re.compile(
+    rb"""\s{0,40}(?:[bru]?(?P<quote>\\{0,4}["'])(?P<v>(?:(?!(?P=quote))(?:[^\\\r\n]|\\[^\r\n]))*+)(?P=quote)|[\w$.>\[\]"'-]{1,80})"""
+    rb"""\s{0,4}(?P<end>[,)])"""
+)
+
+
+def in_call(data: bytes, at: int, which: int) -> list[Span]:
+    """Return the password in a call that has one among its arguments.
+
+    Args:
+        data: The bytes.
+        at: Where the first argument begins.
+        which: The number of the argument, from 0 on.
+    """
+    origin = at
+    for number in range(which + 1):
+        argument = _ARGUMENT.match(data, at, at + 1000)
+        if argument is None:
+            break
+        at = argument.end()
+        if number == which and argument["v"] and not says_nothing(argument["v"]):
+            return [Span(*argument.span("v"), label=LABEL, origin=origin)]
+        if argument["end"] == b")":
+            break
+    return []
 
 
 def in_arguments(arguments: Sequence[bytes]) -> Iterator[tuple[int, int, int]]:
@@ -218,3 +250,72 @@ def _is_login(user: bytes, password: bytes, command: Command) -> bool:
     if user.lower() in _NO_USERS or (command is _OTHER and (not user or _NO_LOGIN.fullmatch(password) is not None)):
         return False
     return user != password or command is not _OTHER
+
+
+_LONGEST_ROWS = 16 * 1024
+_MOST_ROWS = 200
+_INSERT = re.compile(
+    rb"(?i:(?:insert|replace)[ ](?:ignore[ ])?into)\s{1,4}[\w.\"'`\[\]]{1,120}\s{0,4}\((?P<columns>[^()]{1,2000})\)"
+    rb"[^;()]{0,200}?(?i:values?)\s{0,4}(?=\()"
+)
+# An item of a row: a text in quotes, in which doubled and escaped quotes are part of it, or anything up to a comma.
+_ROW_ITEM = re.compile(
+    rb"""\s{0,40}(?:[NEBXbru]{0,2}(?P<quote>\\{0,4}['"])(?P<quoted>(?:(?!(?P=quote))(?:[^\\]|\\[^\r\n])|(?P=quote){2})*+)(?P=quote)"""
+    rb"""|(?P<plain>(?:""" + MARKER + rb"""|%\(\w+\)s|[^,()'"]|\([^()]{0,200}\)){1,500}+))\s{0,40}(?P<end>[,)\]])"""
+)
+_NEXT_ROW = re.compile(rb"\s{0,4},\s{0,40}(?=\()")
+_PARAMETERS = re.compile(rb"[^\r\n]{0,2000}?\]?\s{0,4}\[?parameters: \[?(?=\()")
+_PLACEHOLDER = re.compile(rb"\?|%s|%\(\w+\)s|:\w+|\$\d+|@\w+|")
+
+
+def in_insert(data: bytes, at: int) -> list[Span]:
+    """Return the values of secret columns in the rows that a statement inserts.
+
+    Args:
+        data: The bytes.
+        at: Where the statement begins.
+    """
+    insert = _INSERT.match(data, at)
+    if insert is None:
+        return []
+    names = [each.strip(b" \t\r\n\"'`[]\\").decode("utf-8", "replace") for each in insert["columns"].split(b",")]
+    kinds = [secret_kind(each) for each in names]
+    if not any(kinds):
+        return []
+    found, end = _in_rows(data, insert.end(), kinds, at)
+    parameters = _PARAMETERS.match(data, end) if not found else None
+    return _in_rows(data, parameters.end(), kinds, at)[0] if parameters is not None else found
+
+
+def _in_rows(data: bytes, at: int, kinds: list[str | None], origin: int) -> tuple[list[Span], int]:
+    """Return the secrets in some rows, and where the rows end."""
+    found: list[Span] = []
+    for _ in range(_MOST_ROWS):
+        items = list(_items(data, at + 1, min(len(data), at + _LONGEST_ROWS)))
+        if not items:
+            break
+        for (start, end), kind in zip(items, kinds, strict=False):
+            text = data[start:end]
+            if kind is not None and not says_nothing(text) and _PLACEHOLDER.fullmatch(text) is None:
+                found.append(Span(start, end, kind, origin))
+        at = _end_of_row(data, items[-1][1])
+        following = _NEXT_ROW.match(data, at)
+        if following is None:
+            break
+        at = following.end()
+    return found, at
+
+
+def _items(data: bytes, at: int, limit: int) -> Iterator[tuple[int, int]]:
+    """Yield where the items of a row are, without their quotes."""
+    while (item := _ROW_ITEM.match(data, at, limit)) is not None:
+        start, end = item.span("quoted" if item["quote"] is not None else "plain")
+        yield start, start + len(data[start:end].rstrip())
+        if item["end"] != b",":
+            return
+        at = item.end()
+
+
+def _end_of_row(data: bytes, at: int) -> int:
+    closing = data.find(b")", at, at + 100)
+    return closing + 1 if closing >= 0 else at

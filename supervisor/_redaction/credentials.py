@@ -10,20 +10,26 @@ from binascii import b2a_base64
 from collections.abc import Mapping
 from contextlib import suppress
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from supervisor._redaction.secret_names import secret_kind
-from supervisor._redaction.shapes import looks_random
-from supervisor._redaction.spans import marker
+from supervisor._redaction.value_syntax import Span, looks_random, marker
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
+
+CREDENTIAL = "credential"
+"""The label of secrets that are known by themselves."""
 
 _NEVER_QUOTED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-")
 SHORTEST = 6
 """Secrets with fewer characters are not looked for by themselves, since they occur within ordinary words."""
 
 _LONGEST_WORD_FOR_SECRET = 9
+_SHORT_BYTES = 2048
+_FEW_SECRETS = 3
+_END_BYTES = 12
 
 
 def forms_of(secrets: Iterable[str], labels: Collection[str]) -> tuple[bytes, ...]:
@@ -92,6 +98,48 @@ def _repr(text: str) -> str:
     return repr(f"{text}'\"")[1:-4]
 
 
+class KnownSecrets:
+    """Finds secrets that are known by themselves, such as the credentials of handlers. Most texts have none.
+
+    Args:
+        secrets: The secrets, in each form in which they may be written; none is empty.
+    """
+
+    def __init__(self, secrets: Collection[bytes]) -> None:
+        self._secrets = tuple(secrets)
+
+    def spans(self, data: bytes, start: int) -> list[Span]:
+        """Return where secrets are, for one secret after the other.
+
+        Args:
+            data: The text.
+            start: Where to begin; a secret that begins before is not found.
+        """
+        found: list[Span] = []
+        for secret in self._secrets if self._may_be_in(data) else ():
+            at = data.find(secret, start)
+            while at >= 0:
+                found.append(Span(at, at + len(secret), CREDENTIAL, at))
+                at = data.find(secret, at + len(secret))
+        return found
+
+    def _may_be_in(self, data: bytes) -> bool:
+        """Return False only if no secret is in a text; of a long text and many secrets, one walk finds it out."""
+        if len(data) < _SHORT_BYTES or len(self._secrets) < _FEW_SECRETS or self._ends is None:
+            return True
+        return bool(self._ends.find_matches_as_indexes(data))
+
+    @cached_property
+    def _ends(self) -> Any:
+        """Return what finds the ends of secrets: URLs begin alike, and the forms of one secret share their end."""
+        try:
+            from ahocorasick_rs import BytesAhoCorasick, MatchKind
+        except ImportError:
+            return None
+        # For this kind of match, it passes over most of a text with the processor's vector instructions.
+        return BytesAhoCorasick({each[-_END_BYTES:] for each in self._secrets}, MatchKind.LeftmostFirst)
+
+
 _SHORTEST_PART = 10
 _BETWEEN_PARTS = r"[/:@?&=#,;\s]+"
 
@@ -99,7 +147,8 @@ _BETWEEN_PARTS = r"[/:@?&=#,;\s]+"
 def secrets_of(handler: object) -> frozenset[str]:
     """Return the credentials that a handler was configured with.
 
-    These are the values of its public fields with ``repr=False`` (in classes of attrs and dataclasses), and of
+    These are the values of its public fields with ``repr=False`` (in classes of attrs and dataclasses), what its
+    ``fallback`` has, where that is a handler, and the values of
     attributes whose name means a secret: texts, collections of texts, and headers. For a URL they are the whole URL,
     its password, and those parts of it that look random, since HTTP clients log host and path separately. Secrets of
     fewer than six characters are left out, and values that are no texts, such as callables that return a secret.
@@ -112,6 +161,11 @@ def secrets_of(handler: object) -> frozenset[str]:
         for text in _texts(value):
             found |= {text, *_parts(text)}
             found |= set(_logins(handler, text)) if secret_kind(name) == "password" else set()
+    fallback = None
+    with suppress(Exception):  # a handler's attributes may do anything
+        fallback = getattr(handler, "fallback", None)
+    if fallback is not handler and callable(getattr(fallback, "send_message", None)):
+        found |= secrets_of(fallback)
     return frozenset(each for each in found if len(each) >= SHORTEST)
 
 

@@ -1,8 +1,8 @@
-"""Remove secrets from texts, values, logs, and the models: messages, reports, errors and progress."""
+"""Remove secrets from texts, values and logs; a log arrives in pieces and is redacted in bounded memory."""
 
 from __future__ import annotations
 
-import json
+import codecs
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -10,28 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor._redaction.credentials import forms_of, secrets_of
-from supervisor._redaction.scanner import CREDENTIAL, Scanner, may_have_login
+from supervisor._redaction.credentials import CREDENTIAL, forms_of, secrets_of
+from supervisor._redaction.scanner import Scanner, may_have_login
 from supervisor._redaction.secret_names import DOUBTFUL_KINDS, KINDS, secret_kind
 from supervisor._redaction.shapes import PRIVATE_KEY, SHAPES, URL_PASSWORD, VENDOR_SHAPES
-from supervisor._redaction.spans import marker, with_markers
+from supervisor._redaction.value_syntax import Span, looks_random, marker, with_markers
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from supervisor._models.values import (
-        Attachment,
-        ErrorDetails,
-        MessageDetails,
-        MessageHandler,
-        Progress,
-        RunReport,
-    )
-    from supervisor._redaction.streaming import BytesFilter
+    from supervisor._models.values import MessageHandler
 
 REDACTED = KINDS | {each.label for each in (*SHAPES, *VENDOR_SHAPES)} | {URL_PASSWORD, PRIVATE_KEY, CREDENTIAL}
 """The names of everything that is looked for by default: the labels in markers, and what ``off`` accepts."""
 
 _DEEPEST = 20
+_MOST_TRIGGERS = 25_000  # in one text, which takes half a second; a text of 1 MB rarely has 10,000
 _LABEL = r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}"
 
 
@@ -119,7 +112,7 @@ class Redactor:
     def text(self, text: str) -> str:
         """Return a text without secrets; the same object if it has none."""
         data = text.encode("utf-8", "surrogatepass")
-        spans = self._scanner.spans(data)
+        spans = self._scanner.spans(data, most=_MOST_TRIGGERS)
         if not spans:
             return text
         return with_markers(data, spans, 0, len(data)).decode("utf-8", "surrogatepass")
@@ -151,7 +144,7 @@ class Redactor:
         return tuple(result)
 
     def _without_logins(self, arguments: Sequence[str]) -> list[str]:
-        """Return a command line without the secrets that only the program's name or an option like ``-u`` tells of."""
+        """Return a command line without secrets in options that do not say so by name: ``mysql -pX``, ``-u user:X``."""
         if not any(map(may_have_login, arguments)):
             return list(arguments)
         from supervisor._redaction.command_lines import LABEL, in_arguments
@@ -165,8 +158,6 @@ class Redactor:
 
     def bytes_filter(self) -> BytesFilter:
         """Return a filter for one log, which is redacted piece by piece."""
-        from supervisor._redaction.streaming import BytesFilter
-
         return BytesFilter(self._scanner)
 
     def _kind(self, key: str) -> str | None:
@@ -189,7 +180,7 @@ class Redactor:
         kind, text = self._kind(key), self.text(value)
         if kind is None or _says_nothing(value.encode("utf-8", "surrogatepass")):
             return text
-        if kind in DOUBTFUL_KINDS and not is_item and _is_plain_word(value):
+        if kind in DOUBTFUL_KINDS and not is_item and _is_harmless(value, kind):
             return text
         if kind == "connection_string" and (text != value or "[redacted: " in value):
             return text  # its password has been removed, and the name of the server is useful
@@ -199,7 +190,7 @@ class Redactor:
         kind = self._kind(key)
         if kind is not None and not _says_nothing(value):
             return marker(kind).encode()
-        spans = self._scanner.spans(value)
+        spans = self._scanner.spans(value, most=_MOST_TRIGGERS)
         return with_markers(value, spans, 0, len(value)) if spans else value
 
     def _container(self, key: str, value: Any, depth: int) -> Any:
@@ -220,7 +211,7 @@ class Redactor:
 
 
 def _is_next_option(argument: str) -> bool:
-    """Return whether an argument behind an option is an option itself, and no value that begins with a hyphen."""
+    """Return whether what follows an option is another option, rather than a value that begins with a hyphen."""
     return re.fullmatch(r"--[a-z][a-z-]*(?:=.*)?|-[A-Za-z]", argument, re.DOTALL) is not None
 
 
@@ -230,10 +221,12 @@ def _says_nothing(value: bytes) -> bool:
     return says_nothing(value)
 
 
-def _is_plain_word(value: str) -> bool:
-    from supervisor._redaction.value_syntax import is_plain_word
+def _is_harmless(value: str, kind: str) -> bool:
+    """Return whether a value under a name that means other things too is a word, or the checksum of a file."""
+    from supervisor._redaction.value_syntax import is_digest, is_plain_word
 
-    return is_plain_word(value.encode("utf-8", "surrogatepass"))
+    data = value.encode("utf-8", "surrogatepass")
+    return is_plain_word(data) or not looks_random(data) or (kind == "signature" and is_digest(data))
 
 
 _PLAIN = (tuple, set, frozenset)
@@ -258,71 +251,157 @@ def redactor_for(
     return Redactor(secrets, patterns or {}, off)
 
 
-# The models
+# Logs
+
+BLOCK_BYTES = 256 * 1024
+"""How many bytes are collected before they are scanned; a longer line is scanned in parts."""
+
+_OVERLAP_BYTES = 8 * 1024  # more than is needed to recognize any secret by its beginning
+_MARGIN_BYTES = 256  # a secret that ends so close to the end of the data may continue after it
+_CONTEXT_BYTES = 128  # so many bytes before a secret may be needed to recognize it
+_LINES_BYTES = 1024  # so many bytes behind the name of a secret may have its value
+_HELD_BYTES = 256 * 1024
+_SAMPLE_BYTES = 64  # so many bytes at the beginning are enough to recognize the encoding
+_FEWEST_BYTES = 8
+_UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
-def redacted_message(redactor: Redactor, details: MessageDetails) -> MessageDetails:
-    """Return a message without secrets in its subject, text, HTML, blocks, parts, report and names of attachments.
+class BytesFilter:
+    """Takes bytes in pieces of any size and returns them without secrets.
 
-    The contents of attachments are redacted when they are packed. Their paths are kept, since they are needed to
-    find them.
+    Bytes without secrets are returned unchanged, whatever their encoding. Secrets are found across the borders of
+    pieces, and private keys across lines. Text is assumed to be ASCII, UTF-8 or another encoding that extends ASCII;
+    UTF-16 is recognized by its byte order mark, which PowerShell's ``>`` writes, or by every second byte being NUL. It
+    is not meant for binary files, since replacing a secret moves everything after it.
+
+    At most some 300 KB are held back, and 400 KB more of a secret that does not end: a longer one is shortened before
+    it is replaced.
+
+    Args:
+        scanner: Finds the secrets.
     """
-    return attrs.evolve(
-        details,
-        subject=redactor.text(details.subject),
-        message=redactor.text(details.own_text),
-        html=redactor.text(details.html) if details.html is not None else None,
-        blocks=_blocks(redactor, details.blocks_json),
-        attachments=tuple(_attachment(redactor, each) for each in details.attachments),
-        report=redacted_report(redactor, details.report) if details.report is not None else None,
-        parts=tuple(part.with_texts(redactor.text) for part in details.parts),
-    )
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._blocks = _Blocks(scanner)
+        self._start = b""
+        self._transcoder: _Utf16 | None = None
+        self._begun = False
+
+    def feed(self, data: bytes | bytearray | memoryview) -> bytes:
+        """Take a piece, and return the redacted bytes that are complete; b"" if none are yet."""
+        if not self._begun:
+            self._start += bytes(data)
+            if len(self._start) < _SAMPLE_BYTES:
+                return b""
+            data = self._begin()
+        piece = bytes(data)
+        if self._transcoder is not None:
+            return self._transcoder.encode(self._blocks.feed(self._transcoder.decode(piece)))
+        return self._blocks.feed(piece)
+
+    def flush(self) -> bytes:
+        """Return the remaining bytes; no more pieces can be fed afterwards."""
+        rest = b"" if self._begun else self._begin()
+        if self._transcoder is None:
+            return self._blocks.feed(rest) + self._blocks.flush()
+        decoded = self._blocks.feed(self._transcoder.decode(rest)) + self._blocks.flush()
+        return self._transcoder.encode(decoded, final=True) + self._transcoder.left_over()
+
+    def _begin(self) -> bytes:
+        self._begun = True
+        encoding = _utf16_of(self._start[:_SAMPLE_BYTES])
+        if encoding is not None:
+            self._transcoder = _Utf16(encoding)
+        return self._start
 
 
-def redacted_report(redactor: Redactor, report: RunReport) -> RunReport:
-    """Return a report without secrets in its name, values, settings, progress, error and command line."""
-    return attrs.evolve(
-        report,
-        name=redactor.text(report.name),
-        values=redactor.mapping(report.values),
-        settings=redactor.mapping(report.settings),
-        progress=redacted_progress(redactor, report.progress) if report.progress is not None else None,
-        error=redacted_error(redactor, report.error) if report.error is not None else None,
-        argv=redactor.arguments(report.argv),
-        log_tail=tuple(redactor.text(each) for each in report.log_tail),
-    )
+def _utf16_of(sample: bytes) -> str | None:
+    """Return the form of UTF-16 in which a text begins; None for any other encoding."""
+    marked = _UTF16.get(sample[:2])
+    if marked is not None or len(sample) < _FEWEST_BYTES:
+        return marked
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    if 0 in (even, odd) and max(even, odd) > len(sample) // 4:  # of most characters, one of the two bytes is NUL
+        return "utf-16-le" if odd else "utf-16-be"
+    return None
 
 
-def redacted_progress(redactor: Redactor, progress: Progress) -> Progress:
-    """Return progress without secrets in its message."""
-    return attrs.evolve(progress, message=redactor.text(progress.message))
+class _Utf16:
+    """Converts UTF-16 into UTF-8 and back without loss."""
+
+    def __init__(self, encoding: str) -> None:
+        self._from = codecs.getincrementaldecoder(encoding)("surrogatepass")
+        self._from_utf8 = codecs.getincrementaldecoder("utf-8")("surrogatepass")
+        self._encoding = encoding
+
+    def decode(self, data: bytes) -> bytes:
+        return self._from.decode(data).encode("utf-8", "surrogatepass")
+
+    def encode(self, data: bytes, *, final: bool = False) -> bytes:
+        return self._from_utf8.decode(data, final).encode(self._encoding, "surrogatepass")
+
+    def left_over(self) -> bytes:
+        """Return the bytes of a character at the end that is incomplete."""
+        return self._from.getstate()[0]
 
 
-def redacted_error(redactor: Redactor, error: ErrorDetails) -> ErrorDetails:
-    """Return an error without secrets in its texts; its fingerprint is computed from places and stays the same."""
-    return attrs.evolve(
-        error,
-        message=redactor.text(error.message),
-        source=redactor.text(error.source),
-        excerpt=redactor.text(error.excerpt),
-        notes=tuple(redactor.text(each) for each in error.notes),
-        local_variables=tuple((name, redactor.value(name, text)) for name, text in error.local_variables),
-        traceback=redactor.text(error.traceback),
-        thread=redactor.text(error.thread),
-    )
+class _Blocks:
+    """Collects pieces and redacts them block by block."""
 
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._due = BLOCK_BYTES
+        self._context = 0  # so many bytes at the beginning have been returned already
 
-def _attachment(redactor: Redactor, attachment: Attachment) -> Attachment:
-    return attrs.evolve(attachment, name=redactor.text(attachment.name), note=redactor.text(attachment.note))
+    def feed(self, data: bytes) -> bytes:
+        self._pieces.append(data)
+        self._size += len(data)
+        return self._advance(final=False) if self._size >= self._due else b""
 
+    def flush(self) -> bytes:
+        return self._advance(final=True)
 
-def _blocks(redactor: Redactor, blocks_json: str | None) -> str | None:
-    """Return Block Kit blocks without secrets, text by text, so that they are still JSON."""
-    if blocks_json is None:
-        return None
-    try:
-        blocks = json.loads(blocks_json)
-    except ValueError:  # a text that the script gave as blocks; Slack would refuse it too
-        return redactor.text(blocks_json)
-    redacted = redactor.value("", blocks)
-    return blocks_json if redacted == blocks else json.dumps(redacted)
+    def _advance(self, *, final: bool) -> bytes:
+        data = b"".join(self._pieces)
+        spans = self._scanner.spans(data, self._context, more=not final)
+        cut = len(data) if final else self._cut(data, spans)
+        done = with_markers(data, spans, self._context, cut)
+        kept_from = max(0, cut - _CONTEXT_BYTES)
+        self._context = cut - kept_from
+        self._keep(data[kept_from:] if final else self._shortened(data, spans, kept_from, cut))
+        return done
+
+    def _keep(self, rest: bytes) -> None:
+        self._pieces, self._size = [rest], len(rest)
+        self._due = self._size + BLOCK_BYTES
+
+    def _cut(self, data: bytes, spans: list[Span]) -> int:
+        """Return up to where no secret can change any more.
+
+        That is a line break before the last lines, since a value may be in the lines below its name; or, in a long
+        line, before its end.
+        """
+        cut = data.rfind(b"\n", self._context, max(self._context, len(data) - _LINES_BYTES)) + 1
+        margin = 0
+        if not cut:
+            cut, margin = max(self._context, len(data) - _OVERLAP_BYTES), _MARGIN_BYTES
+        for span in reversed(spans):
+            if span.origin < cut and span.end + margin >= len(data):
+                cut = span.origin
+            elif span.origin < cut < span.end:
+                cut = span.end
+        return max(cut, self._context)
+
+    def _shortened(self, data: bytes, spans: list[Span], start: int, cut: int) -> bytes:
+        """Return the bytes to keep, without the middle of a secret that is too long to be kept."""
+        last = spans[-1] if spans else None
+        if last is None or last.origin < cut or last.end - last.start <= _HELD_BYTES:
+            return data[start:]
+        head, tail = last.start + _HELD_BYTES // 4, last.end - _HELD_BYTES // 4
+        while data[head - 1 : head] == b"\\" and head > last.start:
+            head -= 1  # a backslash and the character that it escapes stay together
+        while data[tail - 1 : tail] == b"\\" and tail < last.end:
+            tail += 1
+        return data[start:head] + data[tail:]

@@ -11,12 +11,21 @@ import weakref
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+import attrs
+
 from supervisor._redaction.secret_names import secret_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from supervisor._models.values import MessageDetails, MessageHandler, Progress
+    from supervisor._models.values import (
+        Attachment,
+        ErrorDetails,
+        MessageDetails,
+        MessageHandler,
+        Progress,
+        RunReport,
+    )
     from supervisor._redaction import Redactor
 
 _PLAIN = (int, float, type(None))
@@ -140,14 +149,10 @@ class RunRedactor:
         """Return progress without secrets in its message."""
         if progress is None or not progress.message:
             return progress
-        from supervisor._redaction.redactor import redacted_progress
-
         return redacted_progress(self(), progress)
 
     def message(self, details: MessageDetails) -> MessageDetails:
         """Return a message that the script wrote without secrets."""
-        from supervisor._redaction.redactor import redacted_message
-
         return redacted_message(self(), details)
 
     def fault(self) -> str:
@@ -175,3 +180,78 @@ def _arguments(redactor: Redactor, arguments: tuple[str, ...]) -> tuple[str, ...
 
 def _is_word(name: str) -> bool:
     return _WORDS.fullmatch(name) is not None and secret_kind(name) is None
+
+
+# The models
+
+
+def redacted_message(redactor: Redactor, details: MessageDetails) -> MessageDetails:
+    """Return a message without secrets in its subject, text, HTML, blocks, parts, report and names of attachments.
+
+    The contents of attachments are redacted when they are packed. Their paths are kept, since they are needed to
+    find them.
+    """
+    return attrs.evolve(
+        details,
+        subject=redactor.text(details.subject),
+        message=redactor.text(details.own_text),
+        html=redactor.text(details.html) if details.html is not None else None,
+        blocks=_blocks(redactor, details.blocks_json),
+        attachments=tuple(_attachment(redactor, each) for each in details.attachments),
+        report=redacted_report(redactor, details.report) if details.report is not None else None,
+        parts=tuple(part.with_texts(redactor.text) for part in details.parts),
+    )
+
+
+def redacted_report(redactor: Redactor, report: RunReport) -> RunReport:
+    """Return a report without secrets in its name, values, settings, progress, error and command line."""
+    return attrs.evolve(
+        report,
+        name=redactor.text(report.name),
+        values=redactor.mapping(report.values),
+        settings=redactor.mapping(report.settings),
+        progress=redacted_progress(redactor, report.progress) if report.progress is not None else None,
+        error=redacted_error(redactor, report.error) if report.error is not None else None,
+        retried=tuple(redacted_error(redactor, each) for each in report.retried),
+        tables=tuple(each.with_texts(redactor.text) for each in report.tables),
+        argv=redactor.arguments(report.argv),
+        log_tail=tuple(redactor.text(each) for each in report.log_tail),
+        log_warnings=tuple(redactor.text(each) for each in report.log_warnings),
+    )
+
+
+def redacted_progress(redactor: Redactor, progress: Progress) -> Progress:
+    """Return progress without secrets in its message."""
+    return attrs.evolve(progress, message=redactor.text(progress.message))
+
+
+def redacted_error(redactor: Redactor, error: ErrorDetails) -> ErrorDetails:
+    """Return an error without secrets in its texts; its fingerprint is computed from places and stays the same."""
+    return attrs.evolve(
+        error,
+        message=redactor.text(error.message),
+        source=redactor.text(error.source),
+        excerpt=redactor.text(error.excerpt),
+        notes=tuple(redactor.text(each) for each in error.notes),
+        local_variables=tuple((name, redactor.value(name, text)) for name, text in error.local_variables),
+        traceback=redactor.text(error.traceback),
+        thread=redactor.text(error.thread),
+    )
+
+
+def _attachment(redactor: Redactor, attachment: Attachment) -> Attachment:
+    return attrs.evolve(attachment, name=redactor.text(attachment.name), note=redactor.text(attachment.note))
+
+
+def _blocks(redactor: Redactor, blocks_json: str | None) -> str | None:
+    """Return Block Kit blocks without secrets, text by text, so that they are still JSON."""
+    import json
+
+    if blocks_json is None:
+        return None
+    try:
+        blocks = json.loads(blocks_json)
+    except ValueError:  # a text that the script gave as blocks; Slack would refuse it too
+        return redactor.text(blocks_json)
+    redacted = redactor.value("", blocks)
+    return blocks_json if redacted == blocks else json.dumps(redacted)

@@ -9,19 +9,20 @@ LONGEST_NAME = 80
 _CAMEL = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
 # The name of a secret contains one of these. For other names, which are most, no pattern is compiled.
 _IN_ALL = (
-    *("pass", "pwd", "psk", "token", "key", "secret", "auth", "cred"),
+    *("pass", "pwd", "pw", "psk", "token", "key", "secret", "auth", "cred"),
     *("cookie", "sess", "sig", "sas", "dsn", "conn", "code"),
 )
-# These words before "key" make it a secret; a primary, foreign, sort, cache or public key is none.
+# A key is a secret behind one of these words; primary, foreign, sort, cache and public keys are not.
 _KEYS = (
-    "access|account|admin|aes|app|application|auth|client|consumer|crypto|decryption|deploy|encryption|functions|"
-    "hmac|jwt|license|master|ping|preshared|pre_shared|secret|service|shared|signing|ssh|storage|subscription|webhook"
+    "access|account|admin|aes|app|application|auth|cipher|client|consumer|crypto|decryption|deploy|encryption|fernet|functions|"
+    "hmac|integration|jwt|license|master|ping|preshared|pre_shared|secret|service|shared|signing|ssh|storage|subscription|webhook|"
+    "anthropic|mailgun|openai|sendgrid|stripe|twilio"
 )
 # The first pattern that matches gives the kind. Names are converted to lower-case words with underscores first.
 _KINDS = (
     (
         "password",
-        r"passw|pass_?phrase|passcode|pwd|(?:^|_)psk$|^masterauth$|(?:^|_|admin|db|ftp|http|imap|mail|pg|proxy|require|root|smtp|sql|ssh|user)pass$",
+        r"passw|pass_?phrase|passcode|pwd|(?:root|bind)_?pw$|(?:^|_)pw$|(?:^|_)psk$|^masterauth$|(?:^|_|admin|db|ftp|http|imap|mail|pg|proxy|require|root|smtp|sql|ssh|user)pass$",
     ),
     ("cookie", r"(?:^|_)cookies?$"),
     ("session", r"(?:^|_|j)session(?:_?(?:id|key))?$|sess_?id$"),
@@ -45,7 +46,7 @@ _ABOUT = (
     r"status|store|strategy|table|timeout|ttl|types?|updated|uri|url|usage|used|valid|validator|version|"
     r"accepted|available|changed|changes|checked|checks|failed|failures|found|generated|hits|invalid|issued|lifetime|"
     r"misses|num|number|ok|present|refreshed|rejected|requests|resets|reused|revoked|rotated|rotations|seen|sent|set|"
-    r"skipped|stored|sum|total|unused|updates|verified)$"
+    r"refs?|reference|skipped|stored|sum|total|unused|updates|verified)$"
 )
 # Names of places in a list, which lists of many pages return, and of the words of a language.
 _OTHER_TOKENS = (

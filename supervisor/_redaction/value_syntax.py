@@ -1,13 +1,95 @@
-"""The syntax of values: where they begin and end, and which of them cannot be secrets, such as placeholders."""
+"""What secrets look like in some bytes: their spans, and what replaces them; and the syntax of values.
+
+The syntax tells where a value begins and ends, and which values cannot be secrets, such as placeholders.
+"""
 
 from __future__ import annotations
 
 import re
-from functools import cache
-from typing import NamedTuple
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
-from supervisor._redaction.secret_names import secret_kind
-from supervisor._redaction.spans import MARKER, is_hidden
+from supervisor._redaction.secret_names import LONGEST_NAME, secret_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SHORTEST_TOKEN = 6
+_LONGEST_WORD = 24
+
+MARKER = rb"\[redacted: [^\]\n]{1,60}\]"
+"""A pattern of what stands in the place of a secret."""
+
+QUOTE = rb"""\\{0,16}(?:["'`]|&quot;|&\#(?:34|39|x27);)"""
+"""A pattern of a quote, also of one within a quoted text or HTML."""
+
+_HIDDEN = re.compile(rb"[(\[{]{0,3}" + MARKER + rb"|\*+\Z")
+
+
+class Span(NamedTuple):
+    """One secret.
+
+    Args:
+        start: Where it begins.
+        end: Where it ends.
+        label: What kind of secret it is: letters, digits, blanks and ``._-``.
+        origin: Where a search must begin to find it again: the beginning of its key, or else ``start``.
+    """
+
+    start: int
+    end: int
+    label: str
+    origin: int
+
+
+def marker(label: str) -> str:
+    """Return what stands in the place of a secret."""
+    return f"[redacted: {label}]"
+
+
+def is_hidden(value: bytes) -> bool:
+    """Return whether a value begins with a marker or consists of asterisks: its secret has been removed already."""
+    return _HIDDEN.match(value) is not None
+
+
+def with_markers(data: bytes, spans: Iterable[Span], start: int, end: int) -> bytes:
+    """Return a part of some bytes with markers in the place of secrets.
+
+    Args:
+        data: All of the bytes.
+        spans: The secrets, in order and without overlaps; those outside of the part are ignored.
+        start: Where the part begins.
+        end: Where it ends; no secret reaches across it.
+    """
+    pieces: list[bytes] = []
+    for span in spans:
+        if start <= span.start and span.end <= end:
+            pieces += (data[start : span.start], marker(span.label).encode())
+            start = span.end
+    pieces.append(data[start:end])
+    return b"".join(pieces)
+
+
+def merged_spans(spans: list[Span]) -> list[Span]:
+    """Return spans in order; those that overlap become one, with the label of the first."""
+    result: list[Span] = []
+    for span in sorted(spans, key=lambda each: (each.start, -each.end)):
+        last = result[-1] if result else None
+        if last is None or span.start >= last.end:
+            result.append(span)
+        elif span.end > last.end:
+            result[-1] = last._replace(end=span.end, origin=min(last.origin, span.origin))
+    return result
+
+
+def looks_random(value: bytes) -> bool:
+    """Return whether a value is no word: it has digits, mixes small and capital letters, or is very long."""
+    value = value.rstrip(b".,:;")
+    if len(value) < _SHORTEST_TOKEN:
+        return False
+    has_digit = re.search(rb"\d", value) is not None
+    is_mixed = re.search(rb"[a-z][A-Z][A-Za-z]*[a-z][A-Z]|[A-Z]{2}[a-z]+[A-Z]", value) is not None
+    return has_digit or is_mixed or len(value) >= _LONGEST_WORD
 
 
 class Value(NamedTuple):
@@ -126,8 +208,9 @@ _WORDS = frozenset(
     b"a accepted an and are at authentication been by can cannot changed check default denied did disabled does empty "
     b"enabled end entered error expected expired failed failure for found from given has have in incorrect invalid is "
     b"its locked mismatch missing must needed needs no none not of ok on only optional or prompt provided rejected "
+    b"absent available cached created deleted fetched loaded present refreshed renewed revoked rotated stored supplied "
     b"required reset sent set should that the to too unexpected unknown unset updated used was were will with wrong "
-    b"your".split()
+    b"your password passphrase".split()
 )
 _TYPES = frozenset(b"str bytes int bool object Any String SecretStr string str,".split())
 # A value that begins like this is source code, as in tracebacks: password=self.password, token=os.environ["TOKEN"].
@@ -135,13 +218,17 @@ _CODE = re.compile(
     rb"""(?:self|cls|os|args?|opts?|options|config|cfg|conf|context|ctx|settings|environ|env|event|getpass|kwargs|params|"""
     rb"""secrets|st|keyring|request|response|resp|data|row|form|creds?|credentials|user|auth|payload|json|yaml)"""
     rb"""(?:\.[A-Za-z_]\w*[.(\[,)]|\.[a-z_]+\Z|\[["'\w]|\(["'\w)])"""
+    rb"""|(?:Get|New|Read|Import|Invoke|Connect|ConvertTo|ConvertFrom)-[A-Z][A-Za-z]+\b"""  # commands of PowerShell
     rb"""|(?:[a-z_]\w*\.)*(?:\w*_)?(?:get|load|read|fetch|decrypt|getenv|getpass|input|ask|prompt|Field|field)\w*\("""
 )
 _IDENTIFIER = re.compile(rb"_?[A-Za-z]+(?:_[A-Za-z]+)*")
 # OAuth2, nightly, v2, HMAC-SHA256
-_PLAIN_WORD = re.compile(rb"(?:(?:[A-Z]{0,2}[a-z]+|[A-Z]+)\d{0,3}(?:[-_. ]|\Z)){1,8}")
+_PLAIN_WORD = re.compile(
+    rb"(?:(?:[A-Z]{0,2}[a-z]+|[A-Z]+)\d{0,3}(?:[-_. ]|\Z)){1,8}|\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?"
+)
 _PATH = re.compile(rb"(?:~|\.{1,2})?(?:/[a-z0-9._-]{1,40})+/?|[A-Za-z]:[\\/][^\r\n]*")
 _LONGEST_PLAIN = 32
+_DIGEST = re.compile(rb"(?i:md5|sha-?\d{1,3}|crc32):")
 _NUMBER = re.compile(rb"[+-]?\d{1,5}|0[xX][0-9A-Fa-f]{1,8}|\d+(?:\.\d+)+")
 # An assignment with blanks around "=", as in code: token = tokens.pop(0), signature = inspect.signature(f).
 # Passwords may contain brackets too, but hardly after a plain word.
@@ -149,6 +236,25 @@ _CALL = re.compile(
     rb"(?:[a-z_]+\.){0,8}(?:[a-z_]{3,40}|[A-Z][A-Za-z]{2,60})(?:\((?:\Z|[\w\"')\[{(*])|\[(?:\Z|[\w\"':]))"
 )
 _ATTRIBUTE = re.compile(rb"[A-Za-z_]{1,40}(?:\.[A-Za-z_]{1,40}){1,8}[,)\]]?")
+
+
+_KEY = re.compile(rb"-{0,2}[A-Za-z_][\w-]*+")
+_NEXT_TIE = re.compile(b"(?:" + QUOTE + rb"){0,2}\]?[ \t]{0,8}(?:[:=]|%3[dD])")
+
+
+def is_key(data: bytes, end: int, text: bytes) -> bool:
+    """Return whether what looks like a value is the key of the next one: ``token = "password": "x"``.
+
+    Args:
+        data: The bytes.
+        end: Where the supposed value ends.
+        text: The supposed value.
+    """
+    name = text.rstrip(b" :=")
+    is_name = len(name) <= LONGEST_NAME and _KEY.fullmatch(name) is not None and not looks_random(name)
+    if not is_name or secret_kind(name.decode("ascii")) is None:
+        return False
+    return name.startswith(b"-") or len(name) < len(text) or _NEXT_TIE.match(data, end) is not None
 
 
 def says_nothing(value: bytes) -> bool:
@@ -186,6 +292,11 @@ def is_plain_word(value: bytes) -> bool:
     return len(value) <= _LONGEST_PLAIN and _PLAIN_WORD.fullmatch(value) is not None
 
 
+def is_digest(value: bytes) -> bool:
+    """Return whether a value is the checksum of a file, with its algorithm before it."""
+    return _DIGEST.match(value) is not None
+
+
 def is_code(value: bytes, name: str) -> bool:
     """Return whether a value without quotes is source code.
 
@@ -210,5 +321,6 @@ def is_name(value: bytes) -> bool:
     return _IDENTIFIER.fullmatch(last) is not None and secret_kind(last.decode("ascii")) is not None
 
 
+@lru_cache(1024)
 def _letters(text: str) -> str:
     return "".join(c for c in text.lower() if c.isalpha())

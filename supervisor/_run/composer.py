@@ -1,4 +1,4 @@
-"""What leaves a run: the composer of its messages, the mark on an exception that it was reported, and reserves.
+"""Compose the messages of a run, mark exceptions as reported, and keep what a report needs in an emergency.
 
 What builds messages is loaded when there is one to build: a run that is only recorded does without.
 """
@@ -15,26 +15,29 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from supervisor import _exceptions, _log
-from supervisor._exceptions.plain import fit_line
-from supervisor._run.recorder import finished_run
+from supervisor._exceptions.facts import fit_line
+from supervisor._models import Kind
+from supervisor._run.recorder import finished_run, links_of
+from supervisor._setting_values import is_same_destination
+from supervisor._settings import kept_of
+from supervisor._text import cut_clean, cut_middle, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from supervisor._alerts.rules import RunAlert
-    from supervisor._alerts.run_alerts import RunAlerts
-    from supervisor._delivery.dispatcher import RateLimiter
-    from supervisor._models.kinds import Kind
-    from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
+    from supervisor._alerts import RunAlert, RunAlerts
+    from supervisor._delivery import RateLimiter
+    from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport, RunWarning
     from supervisor._redaction.run_redactor import RunRedactor
     from supervisor._run.progress import ProgressPace
     from supervisor._run.recorder import Recorder
     from supervisor._run.state import RunState
     from supervisor._store import EndedRun
-    from supervisor._store.records import RunRecord
+    from supervisor._store.records import PresumedDead, RunRecord
 
 TEXT_LIMIT = 1_000_000
 SUBJECT_LIMIT = 200
+_LONG_SUBJECT, _LONG_HTML = 10_000, 4 * TEXT_LIMIT
 _NOTIFIED = "__supervisor_notified__"
 
 
@@ -58,9 +61,10 @@ class Composer:
     Attributes:
         pace: The pace of its progress; None before its first progress.
         error: What went wrong; None when nothing did.
+        presumed_dead: When the run was reported as died, found at its end; None when it was not.
     """
 
-    __slots__ = ("_alerts", "_recorder", "_redact", "_run", "error", "pace")
+    __slots__ = ("_alerts", "_recorder", "_redact", "_run", "error", "pace", "presumed_dead")
 
     def __init__(self, run: RunState, redact: RunRedactor, recorder: Recorder, alerts: RunAlerts | None) -> None:
         self._run = run
@@ -69,41 +73,69 @@ class Composer:
         self._alerts = alerts
         self.pace: ProgressPace | None = None
         self.error: ErrorDetails | None = None
+        self.presumed_dead: PresumedDead | None = None
 
     def report(self) -> RunReport:
         """Return what is known of the run at this moment."""
         run, has_started = self._run, self._run.started_s is not None
+        kept = kept_of(run.settings)
         facts = {
             "progress": self._progress(),
             "log_path": run.log_path,
             "log_tail": run.log.tail if run.log is not None else (),
+            "log_warnings": run.log.warnings if run.log is not None else (),
             "log_counts": run.log.counts if run.log is not None else {},
             **_exceptions.process_facts(run.cpu_started_s if has_started else process_time()),
             **run.facts,
         }
+        if run.settings.host is not None:
+            facts["host"] = run.settings.host
         facts["argv"] = self._redact.arguments(facts["argv"])
+        facts["values"] = self._redact.values(run.values or {})
+        facts["settings"] = self._redact.values(kept)
+        if run.warnings is not None or run.log is not None:
+            facts["warnings"], facts["warning_count"] = self._warnings()
+        if run.steps is not None:
+            facts["steps"] = run.steps.report()
         _, report = value_types()
         return report(
             id=run.id,
             name=run.name,
+            parent_id=run.parent_id,
             outcome=run.outcome,
             started_at=datetime.fromtimestamp(run.started_at_s if has_started else run.runtime.clock(), UTC),
             ended_at=datetime.fromtimestamp(run.ended_at_s, UTC) if run.ended_at_s is not None else None,
             duration_s=run.duration_s,
-            values=self._redact.values(run.values or {}),
-            settings=self._redact.values(run.settings.kept),
             error=self.error,
             exit_code=run.exit_code,
-            parent_id=run.parent_id,
-            **facts,
+            links=links_of(run, self._redact),
+            retried=run.retried,
+            **{"tables": run.tables, **facts},
         )
+
+    def links(self) -> Mapping[str, str]:
+        """Return the addresses of pages about the run, without secrets."""
+        return links_of(self._run, self._redact)
 
     def _progress(self) -> Progress | None:
         return self._run.facts.get("progress") if self.pace is None else self.pace.progress()
 
     def finished_run(self) -> EndedRun:
         """Return what the journal stores of the end of the run."""
-        return finished_run(self._run, self._redact.values(self._run.values or {}), self._progress(), self.error)
+        end = finished_run(self._run, self._redact.values(self._run.values or {}), self._progress(), self.error)
+        if self._run.steps is not None:
+            end = end._replace(steps=self._run.steps.report())
+        elif "steps" in self._run.facts:  # of a program that joined the run
+            end = end._replace(steps=self._run.facts["steps"])
+        if self._run.warnings is None and self._run.log is None:
+            return end
+        first, count = self._warnings()
+        return end._replace(warnings=first, warning_count=count)
+
+    def _warnings(self) -> tuple[tuple[RunWarning, ...], int]:
+        from supervisor._run.run_warnings import all_of
+
+        return all_of(self._run)
 
     @property
     def logs(self) -> tuple[str | None, ...]:
@@ -112,26 +144,67 @@ class Composer:
 
     def message(self, kind: Kind) -> MessageDetails:
         """Return the message of one kind about the run."""
-        from supervisor._messages.builder import message_for
+        from supervisor._messages import message_for
 
         return message_for(kind, self.report())
 
     def final_message(self, kind: Kind, attachments: Iterable[Any], note: str) -> MessageDetails:
         """Return the message about the end of the run, with what is known of its alerts and of earlier runs."""
-        from supervisor._messages.builder import message_for
+        from supervisor._messages import message_for
 
         past = self._recorder.earlier_runs(self._run.id)
         alerts = self._alerts.summary(self._run.last_stall_s) if self._alerts is not None else None
-        return ready_to_store(message_for(kind, self.report(), attachments, note, past, alerts))
+        alive = self.presumed_dead.sentence if self.presumed_dead is not None else ""
+        note = " ".join(filter(None, (alive, note, self._faults())))
+        details = message_for(kind, self.report(), attachments, note, past, alerts)
+        if self._run.settings.subject is not None:
+            details = self._with_own_subject(details)
+        if self.presumed_dead is not None and kind is Kind.RECOVERY:
+            details = attrs.evolve(details, subject=f"{details.subject}: it was alive after all")
+        if kind is Kind.FAILURE and self._run.settings.alert_after is not None:
+            from supervisor._alerts.messages import with_failures_before
+
+            details = with_failures_before(details, self._recorder.failures_before())
+        return ready_to_store(details)
+
+    def _with_own_subject(self, details: MessageDetails) -> MessageDetails:
+        """Return the message with the subject that the script wants; with the usual one where that cannot be made."""
+        from supervisor._messages import own_subject
+
+        template, report = self._run.settings.subject, details.report
+        if details.kind not in own_subject.KINDS or template is None or report is None:
+            return details
+        try:
+            subject = self._redact().text(own_subject.filled_in(template, details.kind, report))
+        except Exception as error:  # noqa: BLE001 - the run's boundary: a subject of the script's own never stops a message
+            _log.warning("the subject %r of %r cannot be made: %s", template, self._run.name, type(error).__name__)
+            return details
+        return attrs.evolve(details, subject=subject) if subject else details
+
+    def _faults(self) -> str:
+        """Return what of supervision failed during the run, as a sentence; "" for nothing."""
+        lines = [one_line(each, SUBJECT_LIMIT) for each in self._run.faults]
+        return f"Supervision went on without a step, as its log says: {'; '.join(lines)}." if lines else ""
 
     def notice(self, details: MessageDetails) -> MessageDetails:
         """Return a notice of the script with a report of the run, unless it has one."""
-        clean = self._redact.message(details)
+        clean = self._redact.message(self._bounded(details))
         return clean if clean.report is not None else attrs.evolve(clean, report=self.report())
+
+    def _bounded(self, details: MessageDetails) -> MessageDetails:
+        """Return a message whose texts can be searched for secrets at once, however long the script's are."""
+        if len(details.subject) + len(details.own_text) + len(details.html or "") <= TEXT_LIMIT:
+            return details
+        return attrs.evolve(
+            details,
+            subject=fit_line(details.subject, _LONG_SUBJECT, self._redact()),
+            message=cut_clean(details.own_text, TEXT_LIMIT, self._redact().text),
+            html=details.html if len(details.html or "") <= _LONG_HTML else None,
+        )
 
     def held_back(self, limiter: RateLimiter) -> MessageDetails:
         """Return the message that says how many notices were not sent."""
-        from supervisor._messages.builder import held_back_message
+        from supervisor._messages import held_back_message
 
         subjects = [fit_line(each, SUBJECT_LIMIT, self._redact()) for each in limiter.last_subjects]
         return held_back_message(self.report(), limiter.held_back, subjects)
@@ -157,14 +230,64 @@ class Composer:
         )
 
 
+def plain_failure(run: RunState, error: BaseException, redact: RunRedactor) -> MessageDetails:
+    """Return a message about a failure in a few words, where the whole one cannot be made; it loads nothing."""
+    details, _ = value_types()
+    name = type(error).__name__
+    try:
+        said = redact().text(str(error))
+    except Exception:  # noqa: BLE001 - the run's boundary: without what finds secrets, no text leaves
+        said = "(its text is left out: what removes secrets from it cannot be loaded)"
+    lines, trace = [f"{name}: {said}", "", "Its traceback, the outermost call first:"], error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {trace.tb_lineno}, in {code.co_name}')
+        trace = trace.tb_next
+    lines += ["", "The whole report of this failure could not be made; the log of the script says why."]
+    return details(f"{run.name} failed: {name}", "\n".join(lines), kind=Kind.FAILURE)
+
+
 def message_of_script(subject: object, message: object, **fields: Any) -> MessageDetails:
-    """Return a notice of the script as a message; an attachment that is no path is named in its text instead."""
+    """Return a notice of the script as a message; what cannot be sent is named in its text instead."""
     details, _ = value_types()
     subject, message = _exceptions.safe_text(subject), _exceptions.safe_text(message)
-    try:
-        return details(subject, message, **fields)
-    except (TypeError, ValueError) as fault:
-        return details(subject, f"{message}\n\nLeft out: {fault}")
+    good: dict[str, Any] = {}
+    for name, value in fields.items():
+        try:
+            if not _is_default(name, value):
+                good[name] = _as_field(name, value)
+        except Exception as fault:  # noqa: BLE001 - the run's boundary: an object of the script may raise anything
+            reason = _exceptions.safe_text(fault) or type(fault).__name__
+            message += f"\n\nLeft out: {reason}"
+            if name == "level":
+                _log.warning("a notice is sent without its level: %s", reason)
+    return details(subject, message, **good)
+
+
+def _is_default(name: str, value: object) -> bool:
+    """Return whether a script gave a field its default, which needs no check."""
+    if name == "level" and type(value) is str:
+        return value == "info"
+    return value is None or (name == "attachments" and type(value) is tuple and not value)
+
+
+def _as_field(name: str, value: Any) -> Any:
+    """Return what a script gave for a field of a message as the message holds it.
+
+    Raises:
+        Exception: It is nothing that a message can hold.
+    """
+    details, _ = value_types()
+    if isinstance(value, str):
+        value = _exceptions.safe_text(value)  # a text of the script's own type may raise when it is used
+    if name == "html":
+        if not isinstance(value, str):
+            raise TypeError(f"MessageDetails: html takes a text, got {value!r}")
+        return value
+    made = details("", **{name: value})
+    if name == "level":
+        return made.level
+    return made.attachments if name == "attachments" else made.blocks_json
 
 
 def ready_to_store(details: MessageDetails) -> MessageDetails:
@@ -172,7 +295,6 @@ def ready_to_store(details: MessageDetails) -> MessageDetails:
     if not details.attachments and len(details.own_text) <= TEXT_LIMIT:
         return details
     from supervisor._attachments import describe
-    from supervisor._text import cut_middle
 
     attachments = tuple(describe(each) for each in details.attachments)
     return attrs.evolve(details, message=cut_middle(details.own_text, TEXT_LIMIT), attachments=attachments)
@@ -202,8 +324,8 @@ def mark_notified(error: BaseException, notified: tuple[Any, ...]) -> None:
 
 
 def is_among(one: object, others: Iterable[object]) -> bool:
-    """Return whether this very object is there: handlers may compare equal, or not at all."""
-    return any(one is other for other in others)
+    """Return whether this destination is there; of what is no handler, this very object."""
+    return any(is_same_destination(one, other) for other in others)
 
 
 def log_failure(run: RunState, error: BaseException, redact: RunRedactor) -> None:

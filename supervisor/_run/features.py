@@ -12,21 +12,24 @@ though the child lives on.
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from supervisor import _log
 from supervisor._hooks import on_fork
+from supervisor._run.state import skip_of
 from supervisor._store.essentials import JournalUnavailable
-from supervisor._store.log_files import safe_name
-from supervisor.errors import OverlapError, RunSkipped
+from supervisor._store.files import create_file, make_directory, safe_name
+from supervisor._text import localized
+from supervisor.errors import OverlapError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from supervisor._alerts.rules import RunAlert
+    from supervisor._alerts import RunAlert
     from supervisor._models.values import RunReport
     from supervisor._run.state import RunState
     from supervisor._store import Store
@@ -82,7 +85,7 @@ class Features:
     def _refuse(self, other: str) -> None:
         if self._run.settings.overlap == "skip":
             _log.info("run %r is skipped: %s", self._run.name, other)
-            self._run.refusal = RunSkipped(0)
+            self._run.refusal = skip_of(self._run, other)
         else:
             self._run.refusal = OverlapError(other)
 
@@ -161,7 +164,9 @@ class NameLock:
         """
         from filelock import FileLock, Timeout
 
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(str(self.path.parent))
+        with suppress(FileExistsError):
+            os.close(create_file(str(self.path)))
         lock = FileLock(self.path, mode=0o600, thread_local=False)
         try:
             lock.acquire(blocking=False)
@@ -202,15 +207,12 @@ def under_way(journal: Store, name: str) -> RunReport | None:
     Raises:
         JournalUnavailable: The journal cannot be read.
     """
-    from supervisor._store.processes import Process, hostname, is_gone
+    from supervisor._store.processes import can_be_seen
 
-    here = hostname()
     living = [
         each.report
         for each in journal.runs(name, limit=_MOST_LOOKED_AT)
-        if each.report.outcome is None
-        and each.report.host == here
-        and not is_gone(Process(here, each.report.pid, each.process_started))
+        if each.outcome is None and not each.is_gone and can_be_seen(each.process)
     ]
     return living[-1] if living else None
 
@@ -220,11 +222,11 @@ def in_words(report: RunReport | None, now: datetime | None = None) -> str:
 
     Args:
         report: What is known of it; None when nothing is.
-        now: The local time; None for the clock's.
+        now: The moment, in the zone that people are shown; None for now.
     """
     if report is None:
         return "another run of this name is still under way"
-    now = (now or datetime.now().astimezone()).astimezone()
+    now = now or localized(datetime.now(UTC))
     started = report.started_at.astimezone(now.tzinfo)
     when = f"{started:%H:%M}" if started.date() == now.date() else f"{started:%Y-%m-%d %H:%M}"
     return f"another run, started {when}, process {report.pid}, is still under way"

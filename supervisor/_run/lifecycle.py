@@ -1,31 +1,81 @@
 """The life of a run: it starts, is suspended and activated again, and finishes with an outcome.
 
-This module is on the path of every supervised call, so it loads and does only what a run without anything to
-report needs.
+What happens here never raises into the script. This module is on the path of every supervised call, so it loads and
+does only what a run without anything to report needs: its :class:`~supervisor._run.reporter.Reporter` is loaded when a
+run first has something to report.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from time import monotonic, process_time
+from typing import TYPE_CHECKING, Any
 
 from supervisor import _log
-from supervisor._models.kinds import Kind, Outcome
-from supervisor._run import signals, threads
-from supervisor._run.boundary import (
-    note_fault,
-    report_alert,
-    report_background_error,
-    report_end_of_stall,
-    reporter_class,
-    reporter_of,
-    safely,
-)
-from supervisor._run.state import RunState, active_state, shared
+from supervisor._models import Kind, Outcome
+from supervisor._run import process_events
+from supervisor._run.state import RunState, active_state, creating, is_skipped_by, shared
+from supervisor._runtime import preparation
 from supervisor.errors import RunSkipped, RunStateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor._alerts import RunAlert
+    from supervisor._run.reporter import Reporter
 
 # Looked up once: on the path of an empty run, an enum's member costs as much as a clock.
 _SUCCESS, _SKIPPED, _KIND_START, _KIND_SUCCESS = Outcome.SUCCESS, Outcome.SKIPPED, Kind.START, Kind.SUCCESS
+
+_MOST_FAULTS = 5
+
+
+# The boundary: what happens here never raises into the script
+
+
+def reporter_of(state: RunState) -> Reporter:
+    """Return what reports for the run; it is made when the run first has something to report."""
+    if state.reporter is None:
+        make = reporter_class()
+        with creating:
+            state.reporter = state.reporter or make(state)
+    reporter: Reporter = state.reporter
+    return reporter
+
+
+@cache  # when run again, an import statement takes as long as all that a run without handlers reports
+def reporter_class() -> type[Reporter]:
+    """Return the class Reporter, which is loaded when a run first has something to report."""
+    from supervisor._run.reporter import Reporter
+
+    return Reporter
+
+
+def safely(state: RunState, step: Callable[..., Any], *args: Any) -> Any:
+    """Do one step of supervision, ``step(state, *args)``; a fault in it is logged and never reaches the script."""
+    try:
+        return step(state, *args)
+    except Exception:  # noqa: BLE001 - the run's boundary: the script's result wins over supervision
+        note_fault(state)
+        return None
+
+
+def note_fault(state: RunState) -> None:
+    """Log the exception at hand as a fault of supervision, without secrets."""
+    try:
+        from supervisor._redaction.run_redactor import RunRedactor
+
+        fault = RunRedactor(state).fault()
+        add_fault(state, fault.strip().rpartition("\n")[2])
+    except Exception as error:  # noqa: BLE001 - the run's boundary: no file is left to load it with
+        fault = f"its traceback cannot be shown ({type(error).__name__})"
+    _log.warning("supervision of %r went on without one step\n%s", state.settings.name, fault)
+
+
+def add_fault(state: RunState, text: str) -> None:
+    """Let the message about the end of the run say, in one line without secrets, what supervision did without."""
+    if len(state.faults) < _MOST_FAULTS and text not in state.faults:
+        state.faults = (*state.faults, text)
 
 
 # The start
@@ -44,10 +94,10 @@ def enter(state: RunState) -> None:
     state.parent = active_state.get()
     if shared.offer is not None:
         safely(state, _take_offer)
-    start(state)
+    note_start(state)
     state.token = active_state.set(state)
     try:
-        if state.settings.has_features:
+        if state.needs.has_features:
             _begin_with_features(state)
         else:
             _begin(state)
@@ -55,7 +105,7 @@ def enter(state: RunState) -> None:
         note_fault(state)
 
 
-def start(state: RunState, like: RunState | None = None) -> None:
+def note_start(state: RunState, like: RunState | None = None) -> None:
     """Note the time as the start of the run, or the time at which another run started."""
     state.forks = shared.forks
     if like is None:
@@ -69,31 +119,41 @@ def start(state: RunState, like: RunState | None = None) -> None:
 def _take_offer(state: RunState) -> None:
     """Make the first run of this process the one of the `supervisor run` that started the process."""
     offer, shared.offer = shared.offer, None
-    from supervisor._run.join import take
+    from supervisor._run.join import accept_offer
 
-    joined = take(offer)
+    joined = accept_offer(offer)
     if joined is not None:
         state.join(joined)
 
 
 def _begin(state: RunState) -> None:
+    if state.settings.log_format is not None:
+        _log.lines.format = state.settings.log_format
     if not shared.has_hooks:
         _put_hooks_in_place()
-    signals.listen(state)
+    process_events.listen(state)
     if _log.is_followed():  # asked here, so that a run that nobody follows needs no id
         _log.info("run %r started (%s)", state.name, state.id)
     if state.parent is not None:
         state.parent.mark_alive()
-    if state.settings.journal or _KIND_START in state.settings.announced:
+    if state.settings.journal or _KIND_START in state.needs.announced:
         # Without the lock, which after a commit costs as much as making both: no other thread has the run yet.
         state.make_id()
         if state.reporter is None:
             state.reporter = reporter_class()(state)
         state.reporter.report_start()
+    if state.settings.handlers:
+        preparation().follow(state, partial(_prepare, state))
+
+
+def _prepare(state: RunState) -> None:
+    from supervisor._run.preparation import prepare
+
+    prepare(state.settings.handlers, show_locals=state.settings.show_locals)
 
 
 def _put_hooks_in_place() -> None:
-    threads.follow_threads_and_tasks(report_background_error)
+    process_events.follow_threads_and_tasks(report_background_error)
     shared.has_hooks = True
 
 
@@ -127,7 +187,7 @@ def _skip(state: RunState) -> None:
 def refuse(state: RunState, refusal: BaseException) -> BaseException:
     """End a run that was not allowed to start; return what is to be raised."""
     finish(state, refusal)
-    signals.stop_listening(state)
+    process_events.stop_listening(state)
     return refusal
 
 
@@ -141,7 +201,7 @@ async def enter_async(state: RunState) -> None:
     if state.refusal is not None:
         await leave_async(state, state.refusal)
         raise state.refusal
-    threads.enter_loop(state)
+    process_events.enter_loop(state)
 
 
 # While a generator waits for its consumer
@@ -188,13 +248,13 @@ def leave(state: RunState, error: BaseException | None) -> bool:
         if error is None:  # otherwise the script's own exception takes precedence
             raise
     finally:
-        signals.stop_listening(state)
+        process_events.stop_listening(state)
     return _is_suppressed(state, error, ending)
 
 
 async def leave_async(state: RunState, error: BaseException | None) -> bool:
     """Do as :func:`leave` does at the end of an ``async with`` block, and let the event loop go on meanwhile."""
-    threads.leave_loop(state)
+    process_events.leave_loop(state)
     ending = _ending(state, error)
     try:
         if state.outcome is not _SKIPPED:
@@ -207,7 +267,7 @@ async def leave_async(state: RunState, error: BaseException | None) -> bool:
         if error is None:
             raise
     finally:
-        signals.stop_listening(state)
+        process_events.stop_listening(state)
     return _is_suppressed(state, error, ending)
 
 
@@ -228,15 +288,24 @@ def _end(state: RunState, error: BaseException | None) -> None:
     state.has_ended = True
     # A clock that was set back meanwhile must not let the run end before its start.
     state.ended_at_s = max(state.runtime.clock(), state.started_at_s + ended_s - (state.started_s or ended_s))
-    state.outcome, state.exit_code = signals.ending_of(error, state.signum)
-    if state.outcome is _SUCCESS and state.background_error is not None:
-        state.outcome = Outcome.FAILURE
+    is_skipped = isinstance(error, RunSkipped) and is_skipped_by(state, error)
+    state.outcome, state.exit_code = (_SKIPPED, 0) if is_skipped else process_events.ending_of(error, state.signum)
+    if state.outcome in (_SUCCESS, _SKIPPED) and state.background_error is not None:
+        state.outcome, error = Outcome.FAILURE, None  # that it ended well is no error to report
+    elif state.warnings is not None or state.log is not None or state.unheard or state.settings.warn_exit_codes:
+        error = _settled_with_warnings(state, error)
     try:
         _report_end(state, error)
     finally:
         suspend(state)  # what is logged until here belongs into the run's own log
         if state.features is not None and not state.is_forked:
             state.features.close()
+
+
+def _settled_with_warnings(state: RunState, error: BaseException | None) -> BaseException | None:
+    from supervisor._run.run_warnings import settle
+
+    return settle(state, reporter_of(state), error)
 
 
 def _report_end(state: RunState, error: BaseException | None) -> None:
@@ -252,17 +321,18 @@ def _report_end(state: RunState, error: BaseException | None) -> None:
 
 def _is_end_wanted(state: RunState) -> bool:
     """Return whether a message about the end of the run may be due."""
-    settings = state.settings
     if state.outcome is _SUCCESS:
-        return _KIND_SUCCESS in settings.announced
-    return bool(settings.handlers or settings.logger)
+        return _KIND_SUCCESS in state.needs.announced
+    if state.outcome is _SKIPPED:
+        return Kind.SKIPPED in state.needs.announced
+    return bool(state.settings.handlers or state.settings.logger or state.parent is not None)
 
 
 def _ending(state: RunState, error: BaseException | None) -> BaseException | None:
     """Return the exception that ends the run; an interrupt because of a limit becomes that run's OverdueError."""
     if state.features is not None:
         state.features.unwatch_limits(error)
-    if error is None or isinstance(error, Exception) or not signals.is_interrupt(error):
+    if error is None or isinstance(error, Exception) or not process_events.is_interrupt(error):
         return error
     each: RunState | None = state
     while each is not None:
@@ -280,10 +350,70 @@ def _is_suppressed(state: RunState, error: BaseException | None, ending: BaseExc
         OverdueError: The run was interrupted because of its limits.
     """
     if state.was_asked_late and error is None:
-        raise signals.Terminated(state.signum)
+        raise process_events.Terminated(state.signum)
+    if isinstance(error, RunSkipped) and ending is error:
+        return error._run in (None, state)  # noqa: SLF001 - that of a run around goes on to that one
     overdue = state.overdue
     if overdue is None or ending is not overdue:  # also where an outer run is interrupted, and this one in it
-        return not state.settings.reraise and isinstance(error, Exception)
+        is_kept = state.settings.reraise or not isinstance(error, Exception) or process_events.is_for_queue(error)
+        return not is_kept
     if state.settings.reraise:
         raise overdue from None
     return True
+
+
+# What happens to a run from outside of its block
+
+
+def report_background_error(state: RunState, error: BaseException, thread: str) -> None:
+    """Report at once an exception that nobody caught in a thread or task of the run; its outcome is then failure.
+
+    Args:
+        state: The run.
+        error: The exception.
+        thread: Where it came from, in words.
+    """
+    if state.forks == shared.forks:
+        state.background_error = state.background_error or error
+        safely(state, _report_background_error, error, thread)
+
+
+def _report_background_error(state: RunState, error: BaseException, thread: str) -> None:
+    reporter_of(state).report_background_error(error, thread)
+
+
+def report_alert(state: RunState, alert: RunAlert) -> bool | None:
+    """Report that the run stalls or takes too long; return True for a stall that is to be reported later."""
+    held_back: bool | None = safely(state, lambda _: reporter_of(state).report_alert(alert))
+    return held_back
+
+
+def report_end_of_stall(state: RunState, lasted_s: float) -> None:
+    """Report that the run makes progress again after it had stalled."""
+    safely(state, lambda _: reporter_of(state).report_end_of_stall(lasted_s))
+
+
+def set_child_pid(state: RunState, pid: int) -> None:
+    """Note the process of the program that `supervisor run` started: it may outlive this process."""
+    if state.settings.journal:
+        safely(state, lambda _: reporter_of(state).recorder.set_child_pid(pid))
+
+
+def note_output(state: RunState, line: str) -> None:
+    """Note what the program under `supervisor run` printed last, as a sign of life."""
+    state.mark_alive()
+    state.message = line
+    safely(state, lambda _: reporter_of(state).record_output())
+
+
+def pass_on_progress(state: RunState) -> None:
+    """Show, log, keep or send the progress where that is due, and note when to look again."""
+    now = monotonic()
+    state.due_s = now + 1.0  # first, so that a second thread does not come here too
+    safely(state, _pass_on_progress, now)
+
+
+def _pass_on_progress(state: RunState, now: float) -> None:
+    if state.parent is not None:
+        state.parent.mark_alive()
+    state.due_s = reporter_of(state).report_progress(now)

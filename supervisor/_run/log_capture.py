@@ -4,8 +4,9 @@ No handler is added to any logger: ``logging.basicConfig()`` in the script would
 handler of last resort would be silent. Records are taken where a logger passes them to its handlers, by wrapping
 ``Logger.callHandlers`` while a run asks for it; so filters, ``propagate`` and handlers stay as the script has them.
 
-A logger whose effective level is WARNING, Python's default, drops everything below; so it is set to INFO while the run
-lasts, and what it would have dropped goes to the run's log only. Any other level is the script's own choice and stays.
+What a logger lets through is taken, and levels stay as the script has them. Where the setting names a level for a
+logger ("parcels=DEBUG"), the logger has that level while the run lasts, and what it would have dropped goes to the
+run's log only.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from supervisor._hooks import (
     wrap_logging,
 )
 from supervisor._run.state import active_state
-from supervisor._store import log_files
-from supervisor._store.log_files import LINE_LIMIT, TAIL_LINES, last_lines
-from supervisor._text import cut_middle
+from supervisor._store import files
+from supervisor._store.files import LINE_LIMIT, TAIL_LINES, last_lines
+from supervisor._text import cut_clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from supervisor._run.state import RunState
 
 _WARNINGS = "py.warnings"
+_OWN_LOGGER = "supervisor"
+_WARNS_FROM = {"error": logging.ERROR, "warning": logging.WARNING}
 
 
 class _Changing:
@@ -57,26 +60,37 @@ class RunLog:
 
     Args:
         run: The run.
-        names: The loggers whose records it takes, with all below them; "" for all.
+        names: The loggers whose records it takes, with all below them; "root" for all. Each may have a level
+            ("parcels=DEBUG").
         file: Where it is written; None keeps only counts and the last lines.
         redact: Takes secrets out of a record's text before it is written or kept.
+
+    Attributes:
+        warned: How many records make a warning of the run, by its setting ``warn_on``.
+        warned_lines: The first lines of the first of these, at most ten.
     """
 
     def __init__(
-        self, run: RunState, names: Iterable[str], file: log_files.LogFile | None, redact: Callable[[str], str]
+        self, run: RunState, names: Iterable[str], file: files.LogFile | None, redact: Callable[[str], str]
     ) -> None:
         self.run = run
         self.path = file.path if file is not None else None
         self.lock = threading.RLock()  # a signal handler or a finalizer may log while its thread is in here
-        self.names = tuple(names)
-        self._takes_all = "" in self.names
+        found = [(name, level) for name, _, level in (each.partition("=") for each in names)]
+        self.names = tuple(name for name, _ in found)
+        self.levels = {name: logging.getLevelNamesMapping()[level] for name, level in found if level}
+        self._takes_all = "root" in self.names
         self._below = tuple(f"{name}." for name in self.names)
         self._descriptor = file.descriptor if file is not None else None
         self._redact = redact
         self._key_lines = KeyLines()
         self._counts: dict[tuple[int, str], int] = {}
         self._last: deque[str] = deque(maxlen=TAIL_LINES)
+        self._warnings: dict[int, list[str]] = {}
         self._has_warned = False
+        self._warns_from = _WARNS_FROM.get(run.settings.warn_on or "", logging.CRITICAL + 1_000_000)
+        self.warned = 0
+        self.warned_lines: list[str] = []
         self.lowered: list[logging.Logger] = []
 
     @property
@@ -92,6 +106,13 @@ class RunLog:
             texts = tuple(self._last)
         return last_lines(texts)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return the first lines of records from WARNING up, the worst level first, at most ten."""
+        with self.lock:
+            lines = [line for level in sorted(self._warnings, reverse=True) for line in self._warnings[level]]
+        return tuple(lines[:MOST_WARNINGS])
+
     def takes(self, name: str) -> bool:
         """Return whether the records of a logger belong here."""
         return self._takes_all or name in self.names or name.startswith(self._below) or name == _WARNINGS
@@ -99,7 +120,7 @@ class RunLog:
     def write(self, record: logging.LogRecord) -> None:
         """Write one record. It never raises: a log that is full must not stop the script."""
         try:
-            text = self._redact(self._key_lines.without(formatted(record)))
+            text = self._redact(self._key_lines.without(formatted(record, self._redact)))
             self._keep(text, record)
         except OSError as error:
             # It is tried again with the next record: there may be room by then.
@@ -117,9 +138,21 @@ class RunLog:
             if record.levelno >= logging.WARNING:
                 level = (record.levelno, record.levelname)
                 self._counts[level] = self._counts.get(level, 0) + 1
+                lines = self._warnings.setdefault(record.levelno, [])
+                line = text[:LINE_LIMIT].partition("\n")[0]
+                if len(lines) < MOST_WARNINGS:
+                    lines.append(line)
+                self._count_warning(record, line)
             self._last.append(text if len(text) <= TAIL_LINES * LINE_LIMIT else text[-TAIL_LINES * LINE_LIMIT :])
             if self._descriptor is not None:
                 _write(self._descriptor, f"{text}\n".encode("utf-8", "replace"))
+
+    def _count_warning(self, record: logging.LogRecord, line: str) -> None:
+        """Count a record that makes a warning of the run; what supervisor itself logs is about supervision."""
+        if record.levelno >= self._warns_from and record.name.partition(".")[0] != _OWN_LOGGER:
+            self.warned += 1
+            if len(self.warned_lines) < MOST_WARNINGS:
+                self.warned_lines.append(line)
 
     def _warn(self, text: str, *facts: object) -> None:
         """Log what is wrong with this log, once: the warning comes by here, too."""
@@ -139,7 +172,7 @@ class RunLog:
             descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None and self.path is not None:
             os.close(descriptor)
-            log_files.prune(self.path)
+            files.prune(self.path)
 
 
 def open_log(
@@ -152,7 +185,8 @@ def open_log(
 
     Args:
         run: The run.
-        names: The loggers whose records it takes, with all below them; "" for all. Warnings are always taken.
+        names: The loggers whose records it takes, with all below them; "root" for all. Each may have a level
+            ("parcels=DEBUG"). Warnings are always taken.
         directory: Where all logs are; None for no file. Where it cannot be written, a warning is logged, and counts
             and the last lines are kept all the same.
         redact: Takes secrets out of a record's text before it is written or kept.
@@ -160,14 +194,14 @@ def open_log(
     file = None
     if directory is not None:
         try:
-            file = log_files.create(directory, run.name, run.id, run.started_at_s)
+            file = files.create(directory, run.name, run.id, run.started_at_s)
         except OSError as error:
             if directory not in _warned:
                 _warned.add(directory)
                 _log.warning("no log can be written in %r: %s; the run goes on", directory, error.strerror or error)
     opened = RunLog(run, names, file, redact)
     with _Changing.lock:
-        opened.lowered = lower_levels(opened.names)
+        opened.lowered = lower_levels(opened.levels)
         _open[id(run)] = opened
         wrap_logging(_wrapped_handlers, _wrapped_warnings)
     return opened
@@ -251,20 +285,32 @@ on_fork(in_child=_renew_locks_in_child)
 # How a record is written
 
 TRACEBACK_LIMIT = 60_000
+RECORD_LIMIT = 1_000_000
+MOST_WARNINGS = 10
 
 _KEY, _BEGIN, _END = "PRIVATE KEY", "-BEGIN ", "-END "
 _KEY_LINE = re.compile(r"[A-Za-z0-9+/]{1,80}={0,2}\s*")
 _LONGEST_KEY = 250  # lines of 64 characters: twice an RSA key of 16,384 bits
 
 
-def formatted(record: logging.LogRecord) -> str:
-    """Return a record as it is written: "2026-11-24 02:00:01.123 INFO parcels: text", and its traceback."""
-    text = f"{_stamp(int(record.created))}.{int(record.msecs):03} {record.levelname} {record.name}: {_message(record)}"
+def formatted(record: logging.LogRecord, redact: Callable[[str], str] = lambda text: text) -> str:
+    """Return a record as it is written: "2026-11-24 02:00:01.123 INFO parcels: text", and its traceback.
+
+    Args:
+        record: The record.
+        redact: Takes secrets out of a text that is cut since it is too long.
+    """
+
+    def bounded(text: str, limit: int = TRACEBACK_LIMIT) -> str:
+        return text if len(text) <= limit else cut_clean(text, limit, redact)
+
+    message = bounded(_message(record), RECORD_LIMIT)
+    text = f"{_stamp(int(record.created))}.{int(record.msecs):03} {record.levelname} {record.name}: {message}"
     if record.exc_info and record.exc_info[1] is not None:
-        text += f"\n{cut_middle(_traceback(record.exc_info[1]), TRACEBACK_LIMIT)}"
+        text += f"\n{bounded(_traceback(record.exc_info[1]))}"
     elif record.exc_text:
-        text += f"\n{record.exc_text}"
-    return f"{text}\n{record.stack_info}" if record.stack_info else text
+        text += f"\n{bounded(record.exc_text)}"
+    return f"{text}\n{bounded(record.stack_info)}" if record.stack_info else text
 
 
 @lru_cache(maxsize=1)  # most records share the second of the one before

@@ -8,7 +8,7 @@ from operator import length_hint
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from supervisor import _log, _terminal
+from supervisor import _log, _places
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
@@ -88,7 +88,7 @@ class ProgressPace:
 
     def _start(self, now: float) -> None:
         self._began_s = self._logged_s = self._sent_s = now
-        self._is_on_terminal = _terminal.is_watched()
+        self._is_on_terminal = self._run.settings.progress_bar and _places.is_watched()
         if self._is_on_terminal:
             from supervisor._run import progress_bar  # rich takes its time to load
 
@@ -101,7 +101,7 @@ class ProgressPace:
         self._last_done, self._total = done, total
 
     def _log(self, now: float, progress: Progress) -> None:
-        from supervisor._messages.subjects import progress_line
+        from supervisor._messages import progress_line
 
         percent = progress.percentage or 0.0
         if now - self._logged_s < LOG_EVERY_S and percent - self._logged_percent < LOG_EVERY_PERCENT:
@@ -212,7 +212,7 @@ def length_of(_: RunState, iterable: object) -> int | None:
 
 def _is_watched(state: RunState) -> bool:
     """Return whether progress is sent to handlers, or a stall of this run or of one around it is to be found."""
-    if state.settings.progress_interval_s is not None:
+    if state.needs.progress_interval_s is not None:
         return True
     around: RunState | None = state
     while around is not None and around.settings.stall_after_s is None and around.joined is None:

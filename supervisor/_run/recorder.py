@@ -8,26 +8,35 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from supervisor import _exceptions, _log
-from supervisor._models.kinds import Outcome
-from supervisor._store.essentials import EndedRun, JournalUnavailable, StartedRun, warn_once
+from supervisor._models import SUCCEEDED
+from supervisor._places import can_be_looked_up, outlasts_container
+from supervisor._settings import kept_of
+from supervisor._store.essentials import EndedRun, JournalUnavailable, StartedRun, temporary_path, warn_once
 from supervisor._store.memory import MemoryOutbox
-from supervisor._text import counted, local_time
+from supervisor._text import counted, in_zone, local_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from supervisor._models.alerts import AlertSummary
-    from supervisor._models.parts import Past
-    from supervisor._models.values import ErrorDetails, MessageDetails, Progress
+    from supervisor._models.parts import AlertSummary, Past
+    from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunStep
     from supervisor._redaction.run_redactor import RunRedactor
     from supervisor._run.state import RunState
+    from supervisor._settings import Settings
     from supervisor._store import Outbox, Store, Streak
-    from supervisor._store.records import RunRecord
+    from supervisor._store.records import PresumedDead, RunRecord
 
 T = TypeVar("T")
+
+_MOST_BEFORE = 12
+"""More failures before a run are not looked up for its message."""
+
+HEARTBEAT_S = 60.0
+"""How often a run gives a sign of life where it needs to and ``heartbeat_s`` says nothing."""
 
 
 class Recorder:
@@ -40,7 +49,16 @@ class Recorder:
         redact: Removes secrets from its command line.
     """
 
-    __slots__ = ("_is_finished", "_is_recorded", "_journal", "_redact", "_run", "has_unfinished_runs", "outbox")
+    __slots__ = (
+        "_heartbeat_s",
+        "_is_finished",
+        "_is_recorded",
+        "_journal",
+        "_redact",
+        "_run",
+        "has_unfinished_runs",
+        "outbox",
+    )
 
     def __init__(self, run: RunState, redact: RunRedactor) -> None:
         self._run = run
@@ -48,6 +66,7 @@ class Recorder:
         self._journal = run.runtime.journal() if run.settings.journal else None
         self._is_recorded = self._is_finished = False
         self.has_unfinished_runs = False
+        self._heartbeat_s: float | None = None
         self.outbox: Outbox = self._journal or MemoryOutbox()
 
     def start(self) -> bool:
@@ -56,7 +75,7 @@ class Recorder:
         if self._journal is not None:
             try:
                 if joined is None:
-                    self.has_unfinished_runs = self._journal.start_run(_started_run(self._run, self._redact))
+                    self._start(self._journal)
                 elif joined.is_journalled:
                     self._journal.join_run(_started_run(self._run, self._redact))
                 self._is_recorded = True
@@ -64,41 +83,60 @@ class Recorder:
                 self.stop_using_journal(error)
         return self._is_recorded
 
+    def _start(self, journal: Store) -> None:
+        run = self._run
+        self._heartbeat_s = _heartbeat_interval_s(run.settings.heartbeat_s, self.state_directory)
+        self.has_unfinished_runs = journal.start_run(_started_run(run, self._redact, self._heartbeat_s))
+        if self._heartbeat_s is not None:
+            from supervisor._run.heartbeat import heart
+
+            heart.add(run.id, self._heartbeat_s, partial(journal.heartbeat, run.id))
+
     @property
     def journal(self) -> Store | None:
         """Return the journal if the run is recorded in it; None otherwise, and after a fault."""
         return self._journal if self._is_recorded else None
 
     def dead_runs(self) -> tuple[RunRecord, ...]:
-        """Return the earlier runs of this name that never ended and whose process is gone."""
+        """Return the earlier runs of this name that never ended and whose process is gone or lost."""
         return self._ask(lambda journal: journal.died_runs(self._run.name), ())
 
     def alerts_of(self, run_id: str) -> AlertSummary | None:
         """Return how an earlier run had stalled or taken too long; None when that is not known."""
-        from supervisor._alerts.run_alerts import summary_of
+        from supervisor._alerts import summary_of
 
         return self._ask(lambda journal: summary_of(journal.alerts_of(run_id)), None)
 
-    def mark_died(self, run_id: str, store: Callable[[], None]) -> None:
+    def mark_died(self, record: RunRecord, notified: Sequence[str], store: Callable[[], None]) -> None:
         """Record that a run died, in one commit with its message.
 
         Args:
-            run_id: The run.
+            record: The run.
+            notified: The names of the handlers that get the message.
             store: Stores the message; of all processes that find the run dead it is called in only one.
         """
-        journal = self._journal
+        journal, lost = self._journal, record if record.is_lost else None
         if journal is not None:
             with self.faults_logged(), journal.one_commit():
-                if journal.mark_died(run_id):
+                if journal.mark_died(record.id, lost=lost, notified=notified):
                     store()
+
+    def presumed_dead(self) -> PresumedDead | None:
+        """Return when this run was reported as died, and to whom; None when it was not.
+
+        That can be so only of a run that gives signs of life.
+        """
+        if self._heartbeat_s is None:
+            return None
+        return self._ask(lambda journal: journal.presumed_dead(self._run.id), None)
 
     @property
     def state_directory(self) -> str:
         """Return the directory of the journal; "" without one."""
-        return os.path.dirname(self._journal.path) if self._journal is not None else ""  # noqa: PTH120 - a text
+        return self._journal.directory if self._journal is not None else ""
 
     def set_child_pid(self, pid: int) -> None:
-        """Record the process of the program that the run stands for."""
+        """Record the process of the program that `supervisor run` started."""
         from supervisor._store.processes import process_of
 
         self._ask(lambda journal: journal.set_child_process(self._run.id, process_of(pid)), None)
@@ -109,7 +147,20 @@ class Recorder:
         Args:
             before: The id of that run.
         """
-        return self._ask(lambda journal: journal.past(self._run.name, before=before), None)
+        past = self._ask(lambda journal: journal.past(self._run.name, before=before), None)
+        return None if past is not None and not past.runs and self._is_forgetful() else past
+
+    def _is_forgetful(self) -> bool:
+        """Return whether the journal will be gone with the container: that it has no runs says nothing then."""
+        return self.state_directory == temporary_path() or not outlasts_container(self.state_directory)
+
+    def links(self, links: Mapping[str, str]) -> None:
+        """Record the addresses of pages about the run."""
+        self._ask(lambda journal: journal.set_links(self._run.id, links), None)
+
+    def steps(self, under_way: Sequence[RunStep]) -> None:
+        """Record which steps of the run are under way; its end records all of them."""
+        self._ask(lambda journal: journal.set_steps(self._run.id, under_way), None)
 
     def progress(self, progress: Progress) -> None:
         """Record how far the run is."""
@@ -132,8 +183,9 @@ class Recorder:
         is_stored = False
         try:
             with journal.one_commit():
+                self.outbox = journal
                 if self.is_finished_by_command():
-                    is_recovery = end.outcome is Outcome.SUCCESS
+                    is_recovery = end.outcome in SUCCEEDED
                 else:
                     self._start_late(journal)
                     is_recovery = journal.end_run(self._run.id, end)
@@ -189,6 +241,10 @@ class Recorder:
             _log.info("the end of %r could not be noted: it may be reported as died (%s)", self._run.name, fault)
 
     def _journal_for_finish(self) -> Store | None:
+        if self._heartbeat_s is not None:
+            from supervisor._run.heartbeat import heart
+
+            heart.remove(self._run.id)
         # Opened again after a fault: a run without an end in the journal would be reported as died.
         if not self._run.settings.journal or (self._run.joined is not None and not self._is_recorded):
             return None
@@ -204,6 +260,23 @@ class Recorder:
         if names:
             self._ask(lambda journal: bool(journal.put(details, names)), otherwise=False)
 
+    def failures_before(self) -> tuple[RunRecord, ...]:
+        """Return the runs of this name that failed in a row before this one, newest first, a few at most."""
+
+        def found(journal: Store) -> tuple[RunRecord, ...]:
+            since = journal.failures_since_success(self._run.name, before=self._run.id).since
+            if since is None:
+                return ()
+            since -= timedelta(milliseconds=1)  # a datetime has no more than microseconds
+            runs = journal.runs(self._run.name, failed=True, since=since, limit=_MOST_BEFORE)
+            return tuple(each for each in runs if each.id != self._run.id)
+
+        return self._ask(found, ())
+
+    def reached_by_alarms(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the handlers that get the recovery now: those that were notified of one of the alarms before."""
+        return self._ask(lambda journal: tuple(journal.reached_by_alarms(names, self._run.name)), tuple(names))
+
     def record_skipped(self) -> None:
         """Record that the run was skipped, start and end in one commit, so that nobody finds it unfinished."""
         journal = self._journal
@@ -216,7 +289,8 @@ class Recorder:
         """Return in words which run of this name is under way."""
         from supervisor._run.features import in_words, under_way
 
-        return in_words(self._ask(lambda journal: under_way(journal, self._run.name), None))
+        with in_zone(self._run.settings.timezone):
+            return in_words(self._ask(lambda journal: under_way(journal, self._run.name), None))
 
     def stop_using_journal(self, error: JournalUnavailable) -> None:
         """Log a fault of the journal, and do without it from now on."""
@@ -256,20 +330,27 @@ class Recorder:
         return False
 
     def describe_repeats(self, error: ErrorDetails) -> str:
-        """Return in words how many equal failures were not reported since the last that was; "" for none."""
+        """Return how many equal failures were held back since the last one was reported, as a sentence; "" for none."""
         journal = self._journal
         if journal is None or not self._run.settings.repeat_after_s:
             return ""
         with self.faults_logged():
             reported_at, held_back = journal.repeats(self._run.name, error.fingerprint)
             if held_back and reported_at is not None:
-                return f"{counted(held_back, 'equal failure')} since {local_time(reported_at)} stayed untold."
+                return f"{counted(held_back, 'equal failure')} since {local_time(reported_at)} were not reported."
         return ""
 
     def mark_reported(self, error: ErrorDetails) -> None:
         """Record that a failure is reported now, so that the next equal ones can be held back."""
         if self._run.settings.repeat_after_s:
             self._ask(lambda journal: journal.mark_notified(self._run.name, error.fingerprint), None)
+
+
+def _heartbeat_interval_s(wanted_s: float | None, directory: str) -> float | None:
+    """Return how often a run gives signs of life; None for never."""
+    if wanted_s is not None:
+        return wanted_s or None
+    return None if can_be_looked_up(directory) else HEARTBEAT_S
 
 
 def _streak_text(streak: Streak | None) -> str:
@@ -280,23 +361,67 @@ def _streak_text(streak: Streak | None) -> str:
     return failures_sentence(streak.failures, streak.since)
 
 
-def _started_run(run: RunState, redact: RunRedactor) -> StartedRun:
+def _started_run(run: RunState, redact: RunRedactor, heartbeat_s: float | None = None) -> StartedRun:
     settings = run.settings
     return StartedRun(
         id=run.id,
         name=run.name,
         started_at_s=run.started_at_s,
         parent_id=run.parent_id,
-        user=_exceptions.user(),
-        argv=redact.arguments(run.facts.get("argv", _exceptions.command_line())),
-        python=run.facts.get("python", _exceptions.python_version()),
         log_path=run.log_path,
-        schedule=settings.schedule,
+        links=links_of(run, redact),
+        user=_exceptions.user(),
+        host=settings.host or _exceptions.host(),
+        python=run.facts.get("python", _exceptions.python_version()),
+        argv=redact.arguments(run.facts.get("argv", _exceptions.command_line())),
+        schedule=_schedule_of(settings),
         max_duration_s=settings.max_duration_s,
         stall_after_s=settings.stall_after_s,
         grace_s=settings.grace_s if settings.schedule is not None else None,
-        settings=redact.values(settings.kept),
+        settings=redact.values(kept_of(settings)),
+        heartbeat_s=heartbeat_s,
+        script=_script_of(run),
     )
+
+
+def _script_of(run: RunState) -> str | None:
+    """Return the path of what runs: the program that `supervisor run` starts, where it is named by its path."""
+    command = run.facts.get("argv")
+    if command is None:
+        return _exceptions.script_path()
+    program = next(iter(command), "")
+    return os.path.abspath(program) if os.path.dirname(program) else None  # noqa: PTH100, PTH120 - texts
+
+
+def _schedule_of(settings: Settings) -> str | None:
+    """Return the schedule of a run as the journal keeps it: with its time zone, which a check may not know."""
+    if settings.schedule is None or settings.timezone is None:
+        return settings.schedule
+    from supervisor._schedules import with_zone
+
+    return with_zone(settings.schedule, settings.timezone)
+
+
+def links_of(run: RunState, redact: RunRedactor) -> Mapping[str, str]:
+    """Return the addresses of pages about a run by their titles: what is found, what is set, what the script gave."""
+    place, configured = _exceptions.place(), run.settings.links
+    if not place.links and not configured and not run.links:
+        return run.links or {}
+    facts = {"run_id": run.id, "name": run.name, "host": run.settings.host or _exceptions.host()}
+    facts |= dict(place.facts)
+    return redact.values({**dict(place.links), **_filled_in(configured, facts), **(run.links or {})})
+
+
+def _filled_in(links: Mapping[str, str], facts: Mapping[str, str]) -> dict[str, str]:
+    """Return addresses with what is known in the place of its name in braces."""
+    from urllib.parse import quote
+
+    filled = {}
+    for title, url in links.items():
+        for name, text in facts.items():
+            url = url.replace(f"{{{name}}}", quote(text, safe=""))  # noqa: PLW2901 - one name after the other
+        filled[title] = url
+    return filled
 
 
 def finished_run(
@@ -316,4 +441,5 @@ def finished_run(
         exit_code=run.exit_code,
         cpu_s=run.facts.get("cpu_s", max(0.0, cpu_s - run.cpu_started_s)),
         peak_memory_bytes=run.facts.get("peak_memory_bytes", peak_memory_bytes),
+        retried=run.retried,
     )

@@ -15,21 +15,25 @@ from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from supervisor import _log
 from supervisor._hooks import on_fork
 from supervisor._runtime import default_runtime
+from supervisor._settings import SENT, needs_of
 from supervisor.errors import RunSkipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextvars import Token
 
-    from supervisor._models.kinds import Kind, Outcome
-    from supervisor._models.values import MessageHandler
+    from supervisor._models import Kind, Outcome
+    from supervisor._models.parts import Table
+    from supervisor._models.values import ErrorDetails, MessageHandler
     from supervisor._run.join import Joined
     from supervisor._runtime import Runtime
     from supervisor._settings import Settings
     from supervisor.errors import OverdueError, OverlapError
 
+_LONG_MESSAGE = 20_000
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})
 creating = threading.Lock()
 """Held while something is created that a run has once: its id, its reporter."""
@@ -75,6 +79,7 @@ class RunState:
         runtime: What the runs of the process share; None for that of this process.
 
     Attributes:
+        needs: What the settings ask of the run, worked out.
         parent: The run that this one is nested in.
         handle: Returns the handle that the script has; None when the script has let go of it.
         started_s: When it started, by the monotonic clock; None before.
@@ -84,21 +89,29 @@ class RunState:
         done: The last progress as the script gave it, of any type; so are ``total`` and ``message``.
         due_s: When, by the monotonic clock, progress is to be passed on again.
         is_tracking: Whether a loop over ``track`` counts.
-        alive_s: When, by the monotonic clock, the script last said something else than progress.
+        alive_s: When, by the monotonic clock, the script last called a method of the run other than ``progress``.
         signum: The signal that asked the process to end; 0 for none.
+        terminated_s: When it came, by the monotonic clock; None before.
         was_asked_late: Whether that signal came after the end of the run.
         background_error: The first exception that nobody caught in a thread or task of the run.
-        overdue: What a run that is interrupted because of its limits ends with.
+        overdue: The error with which a run ends that was interrupted because of its limits.
         refusal: What is raised instead of starting the run, since another one of its name is under way.
-        last_stall_s: How long the stall had lasted in which the run ended; None without one.
-        facts: What holds for the program that the run stands for, where that is not this process: fields of RunReport.
-        notified: Whom that program has notified of the end itself.
+        last_stall_s: For a run that was stalled when it ended, how long that stall had lasted; None for any other.
+        facts: Fields of RunReport that describe another program, where this process only supervises that program.
+        retried: The errors of the attempts that failed and were followed by another (``retries``), oldest first.
+        tables: The tables that the script shows.
+        notified: The handlers that the program itself has notified of the end, by the kind of the message.
         joined: The run of `supervisor run` that this one is; None for a run of its own.
-        token: What makes the run around this one the current one again; None while a generator's run is suspended.
-        forks: ``shared.forks`` at the start.
+        token: Restores the outer run as the current one; None while a generator's run is suspended.
+        forks: The value of ``shared.forks`` when the run started: it differs in a forked child.
         reporter: The run's Reporter; None before the run has something to report.
+        faults: What of supervision failed meanwhile, in a line each; the message about the end says it.
         features: The run's optional features; None for a run that asks for none.
+        links: What the script gave to ``run.link()``; None for nothing.
         log: The run's own log (``capture_logs``), a RunLog; None without one.
+        warnings: What the run was warned of, a RunWarnings; None for nothing.
+        steps: Its steps, a RunSteps; None without any.
+        unheard: The failures of inner runs that nobody was notified of.
     """
 
     __slots__ = (
@@ -113,6 +126,7 @@ class RunState:
         "ended_s",
         "exit_code",
         "facts",
+        "faults",
         "features",
         "forks",
         "handle",
@@ -120,22 +134,30 @@ class RunState:
         "is_tracking",
         "joined",
         "last_stall_s",
+        "links",
         "log",
         "message",
+        "needs",
         "notified",
         "outcome",
         "overdue",
         "parent",
         "refusal",
         "reporter",
+        "retried",
         "runtime",
         "settings",
         "signum",
         "started_at_s",
         "started_s",
+        "steps",
+        "tables",
+        "terminated_s",
         "token",
         "total",
+        "unheard",
         "values",
+        "warnings",
         "was_asked_late",
     )
 
@@ -146,6 +168,11 @@ class RunState:
     def __init__(self, settings: Settings, runtime: Runtime | None = None) -> None:
         self.runtime = runtime if runtime is not None else default_runtime()
         self.settings = settings if shared.replace_settings is None else shared.replace_settings(settings)
+        if self.settings.send != SENT:
+            from supervisor._run.unsent import without_sending
+
+            self.settings = without_sending(self.settings, is_inner=current_state() is not None)
+        self.needs = needs_of(self.settings)
         self.parent: RunState | None = None
         self._id: str | None = None
         self.started_s: float | None = None
@@ -155,12 +182,14 @@ class RunState:
         self.outcome: Outcome | None = None
         self.exit_code: int | None = None
         self.values: dict[str, Any] | None = None
+        self.links: dict[str, str] | None = None
         self.attachments: tuple[Any, ...] = ()
         self.done: Any = None
         self.total: Any = None
         self.message: Any = None
         self.due_s = self.alive_s = 0.0
         self.signum = 0
+        self.terminated_s: float | None = None
         self.background_error: BaseException | None = None
         self.overdue: OverdueError | None = None
         self.refusal: OverlapError | RunSkipped | None = None
@@ -168,10 +197,16 @@ class RunState:
         self.facts: Mapping[str, Any] = _NOTHING
         self.notified: Mapping[Kind, tuple[MessageHandler, ...]] = _NOTHING
         self.joined: Joined | None = None
+        self.faults: tuple[str, ...] = ()
+        self.retried: tuple[ErrorDetails, ...] = ()
+        self.tables: tuple[Table, ...] = ()
         self.token: Token[RunState | None] | None = None
         self.reporter: Any = None
         self.features: Any = None
         self.log: Any = None
+        self.warnings: Any = None
+        self.steps: Any = None
+        self.unheard: tuple[Any, ...] = ()
 
     @property
     def id(self) -> str:
@@ -191,7 +226,13 @@ class RunState:
 
         self.joined = joined
         self._id = shared.joined_id = joined.id
-        self.settings = attrs.evolve(self.settings, name=joined.name)
+        changed: dict[str, Any] = {"name": joined.name}
+        if joined.warn_exit_codes:
+            changed["warn_exit_codes"] = (*self.settings.warn_exit_codes, *joined.warn_exit_codes)
+        if joined.has_retries:
+            changed["retries"] = 0
+            self.retried = joined.retried()
+        self.settings = attrs.evolve(self.settings, **changed)
 
     def _new_id(self) -> str:
         return f"{int((self.started_at_s or self.runtime.clock()) * 1000):011x}{os.urandom(5).hex()}"
@@ -246,12 +287,13 @@ class RunState:
 
     @property
     def position(self) -> tuple[float, float | None, str]:
-        """Return (done, total, message) of the last progress, whatever the script gave made into numbers and text."""
+        """Return (done, total, message) of the last progress as numbers and text, whatever types the script gave."""
         from supervisor._exceptions import safe_text
 
         message = "" if self.message is None else safe_text(self.message)
-        done = getattr(self.done, "finished", self.done)  # while and after `track` it is a Count
-        return _number(done) or 0, _number(self.total), message
+        if len(message) > _LONG_MESSAGE:
+            message = message[:_LONG_MESSAGE].rpartition(" ")[0]  # at a blank, so that no half of a secret is left
+        return _number(self.done) or 0, _number(self.total), message
 
     def mark_alive(self) -> None:
         """Note a sign of life of this run and of those that it is nested in."""
@@ -269,6 +311,8 @@ class RunState:
     def ask_to_terminate(self, signum: int) -> bool:
         """Note that the process is to end; return True when the run has ended and only waits for its messages."""
         self.signum = signum
+        if self.terminated_s is None:
+            self.terminated_s = monotonic()
         self.was_asked_late = self.has_ended
         if self.has_ended and self.reporter is not None:
             self.reporter.stop_waiting()
@@ -277,6 +321,21 @@ class RunState:
     def suppresses(self, refusal: BaseException) -> bool:
         """Return whether a call returns None instead of raising, when its run was skipped or refused."""
         return self.refusal is refusal and (isinstance(refusal, RunSkipped) or not self.settings.reraise)
+
+
+def skip_of(state: RunState, reason: str) -> RunSkipped:
+    """Return what ends this run, and no other, as skipped."""
+    skip = RunSkipped(reason)
+    skip._run = state  # noqa: SLF001 - scripts have no use for it
+    return skip
+
+
+def is_skipped_by(state: RunState, error: BaseException | None) -> bool:
+    """Return whether an exception says that this run, or one around it that it is part of, has nothing to do."""
+    if not isinstance(error, RunSkipped):
+        return False
+    of_run = error._run  # noqa: SLF001 - scripts have no use for it
+    return of_run is None or of_run is state or not (isinstance(of_run, RunState) and of_run.has_ended)
 
 
 active_state: ContextVar[RunState | None] = ContextVar("supervisor_run", default=None)
@@ -305,9 +364,18 @@ def replacing_settings(replace: Callable[[Settings], Settings]) -> Iterator[None
         shared.replace_settings = before
 
 
+def _run_of_line() -> tuple[str, str] | None:
+    state = current_state()
+    return (state.id, state.name) if state is not None else None
+
+
+_log.lines.run = _run_of_line
+
+
 def _number(value: Any) -> float | None:
     """Return what a script gave as a number, or None when it is not one."""
     try:
+        value = getattr(value, "finished", value)  # while and after `track` it is a Count
         number = value if isinstance(value, (int, float)) else float(value)
         return number if isfinite(number) else None  # an int beyond all floats raises here
     except Exception:  # noqa: BLE001 - the run's boundary: a wrong total never raises

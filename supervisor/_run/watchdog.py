@@ -14,15 +14,14 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import TYPE_CHECKING
 
-from supervisor import _log
-from supervisor._alerts import rules
-from supervisor._alerts.rules import RunAlert
+from supervisor import _alerts, _log
+from supervisor._alerts import RunAlert
 from supervisor._forks import THREAD_PREFIX, guard_forks
 from supervisor._hooks import on_fork
-from supervisor._models.kinds import Kind
-from supervisor._run import interrupts
-from supervisor._run.stacks import calling_package, stacks_text
+from supervisor._models import Kind
+from supervisor._run import thread_control
 from supervisor._run.state import active_state
+from supervisor._run.thread_control import calling_package, stacks_text
 from supervisor._text import duration
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ LOOK_AGAIN_S = 60.0
 """How often, at least, a stalled run is looked at again, and a stall that was held back is reported again."""
 
 INTERRUPT_AGAIN_S = 1.0
-_MARGIN = rules.OF_THE_RUN
+_MARGIN = _alerts.OF_THE_RUN
 
 OVERSLEPT_S = 30.0
 """When a sleep takes so much longer than asked for, the machine was asleep: no run could make progress."""
@@ -65,7 +64,7 @@ class _Watch:
         self.report = on_alert
         self._report_end = on_end
         self.interrupts = settings.on_overdue == "interrupt"
-        self.target = interrupts.target_here()
+        self.target = thread_control.target_here()
         self.is_busy = self.is_leaving = False
         self.to_interrupt: RunAlert | None = None
         self.interrupted_s: float | None = None
@@ -86,7 +85,7 @@ class _Watch:
 
     def _overdue(self, now: float) -> list[RunAlert]:
         limit_s, taken_s = self.run.settings.max_duration_s, now - self._started_s
-        if limit_s is None or self._overdue_s == inf or not rules.is_overdue(taken_s, limit_s, _MARGIN.overdue_s):
+        if limit_s is None or self._overdue_s == inf or not _alerts.is_overdue(taken_s, limit_s, _MARGIN.overdue_s):
             return []
         self._overdue_s = inf  # reported once
         return [self._alert(Kind.OVERDUE, taken_s, limit_s)]
@@ -102,7 +101,7 @@ class _Watch:
             _log.info("run %r goes on after %s", self.run.name, duration(lasted_s))
             self._report_end(lasted_s)
         is_known = self._stalled_at_s is not None
-        if now < self._find_again_s if is_known else not rules.is_stalled(now - sign_s, limit_s, _MARGIN.stalled_s):
+        if now < self._find_again_s if is_known else not _alerts.is_stalled(now - sign_s, limit_s, _MARGIN.stalled_s):
             return []
         self._stalled_at_s, self._find_again_s = sign_s, inf
         return [self._alert(Kind.STALLED, now - sign_s, limit_s, is_known=is_known)]
@@ -294,7 +293,7 @@ def unwatch(run: RunState, error: BaseException | None = None) -> float | None:
     try:
         _watcher.remove(found)
         if _is_on_its_way(found, error):
-            interrupts.wait_for_late_one()
+            thread_control.wait_for_late_one()
     except KeyboardInterrupt:
         if run.overdue is None:
             raise
@@ -308,7 +307,7 @@ def _is_on_its_way(found: _Watch, error: BaseException | None) -> bool:
     """Return whether an interrupt was sent to this thread just now and has not arrived."""
     if found.interrupted_s is None or found.target.loop is not None or isinstance(error, KeyboardInterrupt):
         return False
-    return time.monotonic() - found.interrupted_s < interrupts.ON_ITS_WAY_S
+    return time.monotonic() - found.interrupted_s < thread_control.ON_ITS_WAY_S
 
 
 on_fork(in_child=_watcher.renew_in_child)

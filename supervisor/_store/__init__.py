@@ -13,10 +13,17 @@ from supervisor._lazy import loads
 
 if TYPE_CHECKING:
     from supervisor._store.contract import Outbox, Store
-    from supervisor._store.essentials import LEASE_S, EndedRun, JournalUnavailable, Pack, StartedRun, state_directory
+    from supervisor._store.essentials import (
+        LEASE_S,
+        EndedRun,
+        JournalUnavailable,
+        Pack,
+        StartedRun,
+        state_directory,
+    )
     from supervisor._store.memory import MemoryOutbox
     from supervisor._store.records import DestinationRest, Repeats, RunRecord, Streak, WaitingDelivery
-    from supervisor._store.sqlite.journal import Journal, open_journal
+    from supervisor._store.sqlite import Journal, open_journal
 
 __all__ = [
     "LEASE_S",
@@ -42,7 +49,7 @@ _HOMES = {
     "essentials": ("LEASE_S", "EndedRun", "JournalUnavailable", "Pack", "StartedRun", "state_directory"),
     "memory": ("MemoryOutbox",),
     "records": ("DestinationRest", "Repeats", "RunRecord", "Streak", "WaitingDelivery"),
-    "sqlite.journal": ("Journal", "open_journal"),
+    "sqlite": ("Journal", "open_journal"),
 }
 
 # A run without a journal needs no SQLite, one without messages no outbox.

@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from supervisor._models.alerts import Notification
-    from supervisor._models.kinds import DeliveryState, Kind
-    from supervisor._models.parts import Past
-    from supervisor._models.values import Delivery, MessageDetails, Progress
-    from supervisor._store.essentials import EndedRun, Pack, StartedRun
+    from supervisor._models import DeliveryState, Kind
+    from supervisor._models.parts import Notification, Past
+    from supervisor._models.values import Delivery, MessageDetails, Progress, RunStep
+    from supervisor._store.essentials import EndedRun, MessageChange, Pack, StartedRun
     from supervisor._store.processes import Process
     from supervisor._store.records import (
         AlertRecord,
         DeliveryStatus,
         DestinationRest,
+        HeldDelivery,
         LastCheck,
+        Mute,
+        PresumedDead,
         Repeats,
         RunRecord,
         Streak,
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
 class Outbox(Protocol):
     """The deliveries that are not settled yet, on disk (``Journal``) or in memory (``MemoryOutbox``).
 
-    The promise: accepted = sent + pending + failed (+ dropped by a person). A delivery is claimed before it is
-    sent and settled after it, so that no two threads or processes send it at once; a repeat is possible only when
+    The promise: accepted = sent + pending + failed (+ dropped by a person, or passed on). A delivery is claimed before
+    it is sent and settled after it, so that no two threads or processes send it at once; a repeat is possible only when
     the claimer was killed between sending and settling, or took longer than its lease, and bears the same message
     id. After a fork, a child has none of what its parent claimed.
 
@@ -48,7 +50,9 @@ class Outbox(Protocol):
     end tells whether the destination goes on or rests again.
     """
 
-    def put(self, message: MessageDetails, handlers: Sequence[str], *, claimed: bool = False) -> tuple[Delivery, ...]:
+    def put(
+        self, message: MessageDetails, handlers: Sequence[str], *, claimed: bool = False, name: str = ""
+    ) -> tuple[Delivery, ...]:
         """Accept one message for several handlers in one commit; it is durable when this returns.
 
         One that is claimed at once and has attachments is durable when :meth:`take_attachments` returns.
@@ -58,10 +62,17 @@ class Outbox(Protocol):
                 (:meth:`take_attachments`).
             handlers: The names of the handlers; with none, nothing is stored.
             claimed: True leases each delivery to the caller at once, who sends it without another claim.
+            name: The name of the runs that it is about, where it has no report that says so; "" for none.
 
         Returns:
             One pending delivery for each handler, in their order.
         """
+
+    def note_unsent(self, message: MessageDetails, handlers: Sequence[str], name: str = "") -> None:
+        """Note that some handlers do not get an alarm: :meth:`put` then takes no recovery from it for them."""
+
+    def reached_by_alarms(self, handlers: Sequence[str], name: str) -> list[str]:
+        """Return the handlers that get the recovery of a name now: those whose alarms before it were not all unsent."""
 
     def claim(self, handler: str, *, own: Collection[int] = ()) -> Delivery | None:
         """Lease the next delivery of a handler that is due.
@@ -73,15 +84,24 @@ class Outbox(Protocol):
             own: Keys that go first, in the order of acceptance: the messages of this process.
 
         Returns:
-            The delivery, with kept copies of its attachments in the place of the originals where there are some;
-            None when nothing is due. After the keys in ``own`` come alarms and their ends, then the others, each in
-            the order of acceptance. For a destination that rests: None until its time has come, and while another
-            delivery to it is under way. Then the first, and after three failures by turns the one that was tried
+            First, as ``is_in_doubt``, one the answer to whose last attempt is not known, since its process ended: it is
+            to be settled as failed, not to be sent. Otherwise the delivery, with kept copies of its attachments in the
+            place of the originals where there are some; None when nothing is due. After the keys in ``own`` come alarms
+            and their ends, then the others, each in the order of acceptance; None too, for ten seconds at most, while
+            another process has one that comes before. For a destination that rests: None until its time has come, and
+            while another delivery to it is under way. Then the first, or with ``other_next`` the one that was tried
             least; those that others passed come last.
         """
 
-    def renew(self, delivery: Delivery) -> bool:
-        """Begin the lease of a claimed delivery anew; False when it is settled or another process has claimed it."""
+    def renew(self, delivery: Delivery, *, is_sent_now: bool = False) -> bool:
+        """Begin the lease of a claimed delivery anew; False when it is settled or another process has claimed it.
+
+        Args:
+            delivery: What was claimed.
+            is_sent_now: True notes that from now on the destination may have the message. The lease then lasts as long
+                as the process, however long the answer takes. When the process ends without :meth:`settle`, the next
+                :meth:`claim` returns the delivery as ``is_in_doubt``, ahead of all others.
+        """
 
     def release(self, deliveries: Sequence[Delivery]) -> None:
         """End the leases of claimed deliveries of one handler without an attempt, so that anybody can claim them."""
@@ -95,7 +115,7 @@ class Outbox(Protocol):
     def wake(self, handler: str) -> None:
         """Let the next attempt at a destination that rests be made now."""
 
-    def settle(
+    def settle(  # noqa: PLR0913 - all that one attempt says
         self,
         delivery: Delivery,
         state: DeliveryState,
@@ -103,6 +123,9 @@ class Outbox(Protocol):
         error: str = "",
         due_in_s: float = 0.0,
         rests: bool = False,
+        is_suspected: bool = False,
+        other_next: bool = False,
+        given_up: bool = False,
     ) -> None:
         """Note how an attempt ended, count it, and end the lease.
 
@@ -114,8 +137,44 @@ class Outbox(Protocol):
             state: SENT; FAILED, to be tried again only by :meth:`retry`; PENDING, to be tried again.
             error: Why it was not sent.
             due_in_s: Seconds until a PENDING one may be claimed again, or until the destination is tried again.
+            given_up: True for a FAILED one that was tried for too long; :meth:`given_up_unreported` then names it. If
+                it was an alarm, recoveries that wait behind it are dropped, unless another alarm before them was sent
+                or waits.
             rests: True lets the whole destination rest in the place of this delivery. Any other end of an attempt
                 ends the rest of the destination, which has answered.
+            is_suspected: With ``rests``, True where the message may be the cause: those for which others were accepted
+                after that are counted as passed over.
+            other_next: With ``rests``, True lets the next attempt take another message than the first.
+        """
+
+    def pass_on(
+        self, delivery: Delivery, handler: str, change: MessageChange, *, error: str, is_refused: bool
+    ) -> tuple[Delivery, ...] | None:
+        """Give a claimed delivery to another handler, and settle it for good, both in one step.
+
+        The copies of its attachments serve the other handler. Recoveries that wait behind an alarm follow it, unless
+        another alarm before them was sent or waits.
+
+        Args:
+            delivery: What was claimed.
+            handler: The name of the other handler.
+            change: Returns the message as the other handler gets it.
+            error: Why it was not sent.
+            is_refused: True at the end of an attempt: it is counted, and the destination, which has answered, rests no
+                more.
+
+        Returns:
+            The new delivery, which is claimed; nothing where the other handler has the same message already, or had.
+            None where the lease was lost, or the other handler could not send it either: nothing was changed.
+        """
+
+    def claim_overdue(self, handler: str, after_s: float) -> tuple[Delivery, ...]:
+        """Lease what has waited and could not be sent for so long, as it is for :meth:`pass_on`, the oldest first.
+
+        Args:
+            handler: The name of the handler.
+            after_s: For how many seconds the message has waited, and attempts with it or others to its destination
+                have failed.
         """
 
     def state_of(self, delivery: Delivery) -> DeliveryState | None:
@@ -162,8 +221,48 @@ class Outbox(Protocol):
             The delivery with the copies in the place of the originals.
         """
 
+    def pack_left(self, pack: Pack) -> None:
+        """Pack what :meth:`take_attachments` copied of messages that nobody is sending any more.
+
+        The process that was to send them has ended before it could do so. Does nothing in memory.
+
+        Args:
+            pack: Makes one packed copy, without secrets.
+        """
+
     def deliveries(self, *, limit: int = 1_000) -> list[WaitingDelivery]:
         """Return what is pending or failed, oldest first, without the messages' texts."""
+
+    def must_wait(self, delivery: Delivery) -> bool:
+        """Return whether a recovery must not go yet, since an alarm of its run's name waits for the same handler.
+
+        :meth:`claim` does not return it before. :meth:`put` does not take a recovery for a handler whose alarms before
+        it all failed or were dropped.
+        """
+
+    def given_up_unreported(self) -> list[tuple[int, str, str]]:
+        """Return the deliveries that were given up and that no message has named yet: key, handler and subject."""
+
+    def mark_given_up_reported(self, keys: Collection[int]) -> None:
+        """Note that an accepted message has named these deliveries as given up."""
+
+    def note_waiting(self, message: MessageDetails, handler: str) -> None:
+        """Note a message elsewhere that :meth:`put` does not take before the process ends.
+
+        Whoever opens the store next takes it over. Its attachments are as they are then. Does nothing in memory.
+        """
+
+    def adopt(self, former: str, handler: str, run_name: str) -> bool:
+        """Let what waits for a handler under the name that an earlier version gave it wait under today's.
+
+        Args:
+            former: The former name. Handlers of other runs may have had it too.
+            handler: Today's name.
+            run_name: Only messages of runs of this name are taken.
+
+        Returns:
+            Whether there were any.
+        """
 
     def retry(self, key: int) -> bool:
         """Make a failed or waiting delivery due now, and its destination; False when there is none with this key."""
@@ -194,6 +293,21 @@ class Runs(Protocol):
         Call it at most once a second. A run that was not started or joined here is ignored.
         """
 
+    def heartbeat(self, run_id: str, longest_s: float, memory: Sequence[int | None] | None = None) -> None:
+        """Note that a run lives, as :meth:`progress` does, and renew the leases of what this process is sending.
+
+        Args:
+            run_id: The run.
+            longest_s: The longest that it was without a sign of life, in seconds; at least its ``heartbeat_s``.
+            memory: The memory of its container: a ``MemoryUse``; None where it has no limit.
+        """
+
+    def set_links(self, run_id: str, links: Mapping[str, str]) -> None:
+        """Note the addresses of pages about a run, as :meth:`progress` does."""
+
+    def set_steps(self, run_id: str, under_way: Sequence[RunStep]) -> None:
+        """Note which steps of a run are under way, as :meth:`progress` does; its end has all of them."""
+
     def set_child_process(self, run_id: str, child: Process) -> None:
         """Note the process of the program that a run has started, as :meth:`progress` does."""
 
@@ -217,8 +331,18 @@ class Runs(Protocol):
             end: How it ended. What does not fit into the note is left out.
         """
 
-    def mark_died(self, run_id: str) -> bool:
-        """Mark a run as died, for exactly one caller; False when it has ended or another was first."""
+    def mark_died(self, run_id: str, *, lost: RunRecord | None = None, notified: Collection[str] = ()) -> bool:
+        """Mark a run as died, for exactly one caller; False when it has ended or another was first.
+
+        Args:
+            run_id: The run.
+            lost: The run as it was read, where it is only presumed to have died: then it is not marked when it has
+                given a sign of life since, and :meth:`presumed_dead` tells the run itself, should it live.
+            notified: The names of the handlers that are notified of that.
+        """
+
+    def presumed_dead(self, run_id: str) -> PresumedDead | None:
+        """Return when a run that was started here was reported as died, and to whom; None when it was not."""
 
     def mark_notified(self, name: str, fingerprint: str) -> None:
         """Note that people are notified of a failure just now, and begin to count anew."""
@@ -265,7 +389,7 @@ class Runs(Protocol):
         """Return the runs that have not ended, of all names and machines, oldest first."""
 
     def died_runs(self, name: str) -> tuple[RunRecord, ...]:
-        """Return the runs of a name on this machine that never ended and whose process is gone, oldest first."""
+        """Return the runs of a name that never ended and whose process is gone or lost, oldest first."""
 
     def failures_since_success(self, name: str, *, before: str = "") -> Streak:
         """Return how many runs of a name failed in a row, and since when; runs under way do not count.
@@ -296,7 +420,7 @@ class Alerts(Protocol):
     def open_alert(self, kind: Kind, run_id: str, *, is_new: bool = False) -> Notification | None:
         """Open the alert that a run stalled, is overdue or died, for exactly one caller.
 
-        Stalls that people are not notified of (see :mod:`~supervisor._models.alerts`) are counted.
+        Stalls that people are not notified of (see :mod:`~supervisor._models.parts`) are counted.
 
         Args:
             kind: Stalled, overdue or died.
@@ -345,6 +469,9 @@ class Alerts(Protocol):
     def open_alerts(self) -> tuple[AlertRecord, ...]:
         """Return the alerts that are not resolved, oldest first."""
 
+    def alerts_since(self, since: datetime) -> tuple[AlertRecord, ...]:
+        """Return the alerts that people were notified of since an instant, resolved or not, oldest first."""
+
     def alerts_of(self, run_id: str) -> tuple[AlertRecord, ...]:
         """Return the alerts of a run, resolved or not; all stalls of a run are one alert."""
 
@@ -374,6 +501,71 @@ class Alerts(Protocol):
         """Return when a check last ran, and when the machine slept, as far as checks and clocks show it."""
 
 
+class Held(Protocol):
+    """Deliveries that are accepted and not to be sent before their time, and the names that people have muted."""
+
+    def hold(
+        self, message: MessageDetails, handlers: Mapping[str, tuple[float, str]], name: str
+    ) -> tuple[Delivery, ...]:
+        """Accept a message that is not to be sent before its time; it is durable when this returns.
+
+        Of what is held for a handler about the same runs, it takes the place, notices aside: only the last word counts.
+
+        Args:
+            message: What is to be sent.
+            handlers: Until when, in seconds since 1970, and why, by the names of the handlers; see ``HeldDelivery``.
+            name: The name of the runs that it is about; "" for none.
+        """
+
+    def held(self, handlers: Collection[str] | None = None) -> tuple[HeldDelivery, ...]:
+        """Return what is held for some handlers, oldest first; None for all."""
+
+    def is_any_held(self) -> bool:
+        """Return whether anything is held."""
+
+    def held_message(self, key: int) -> MessageDetails | None:
+        """Return a held message; None where it cannot be read."""
+
+    def is_still_so(self, held: HeldDelivery) -> bool:
+        """Return whether what a held alarm says still is so; True for what is no alarm."""
+
+    def release_held(self, keys: Sequence[int]) -> None:
+        """Let held deliveries be sent from now on."""
+
+    def postpone(self, key: int, until_s: float) -> None:
+        """Hold a held delivery until another instant."""
+
+    def drop_held(self, keys: Sequence[int]) -> None:
+        """Forget held deliveries: what they say is over."""
+
+    def note_notified(self, keys: Sequence[int]) -> None:
+        """Note that another message reported these held deliveries, so that their recoveries are sent too."""
+
+    def mutes(self) -> dict[str, Mute]:
+        """Return the mutes that are in force, by the names of the runs."""
+
+    def mute(self, name: str, until_s: float | None, *, until_ok: bool = False) -> None:
+        """Send nothing about the runs of a name until an instant, or with ``until_ok`` until one of them succeeds."""
+
+    def unmute(self, name: str) -> bool:
+        """End a mute; False when there is none."""
+
+    def notified_since(
+        self, name: str, since_s: float, kinds: Iterable[str], *, with_held: bool = False
+    ) -> dict[str, tuple[float, str]]:
+        """Return when handlers were last notified of a name's alarms since an instant, and the first one's kind.
+
+        Args:
+            name: Of which runs.
+            since_s: The instant, in seconds since 1970.
+            kinds: The kinds of alarms.
+            with_held: Whether what is held counts too.
+        """
+
+    def failed_alike(self, handler: str, reason: str, name: str, since_s: float) -> dict[str, float]:
+        """Return the other names whose failures for one reason a handler was to get since an instant, and when."""
+
+
 class Queries(Protocol):
     """What commands show besides."""
 
@@ -389,8 +581,14 @@ class Queries(Protocol):
     def nested_in(self, run_id: str, *, limit: int = 100) -> tuple[RunRecord, ...]:
         """Return the runs that were started within a run, oldest first."""
 
+    def shared_names(self, newest: int = 2_000) -> dict[str, tuple[str, ...]]:
+        """Return the names under which scripts of several paths take turns, and these paths; of the newest runs."""
+
     def successes(self, name: str, *, limit: int = 20) -> tuple[tuple[str, float], ...]:
         """Return the ids and the durations in seconds of the last successes of a name, newest first."""
+
+    def successful_runs(self, name: str, *, limit: int) -> tuple[RunRecord, ...]:
+        """Return the last runs of a name that succeeded, newest first."""
 
     def waiting_by_handler(self) -> dict[str, int]:
         """Return how many deliveries are pending, by the names of the handlers."""
@@ -405,9 +603,9 @@ class Queries(Protocol):
         """Return where deliveries stand; those that are forgotten are left out."""
 
 
-class Store(Outbox, Runs, Alerts, Queries, Protocol):
+class Store(Outbox, Runs, Alerts, Held, Queries, Protocol):
     """All of it, in one place, so that one commit can hold a run's end, its alerts and its messages."""
 
     @property
-    def path(self) -> str:
-        """Return where it is, as people are shown it."""
+    def directory(self) -> str:
+        """Return the directory of its file, as people are shown it."""

@@ -8,8 +8,11 @@ Where the journal lives, and how much it keeps, is decided here too.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -20,16 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from supervisor._models.kinds import Outcome
-    from supervisor._models.values import Attachment, ErrorDetails, Progress
+    from supervisor._models import Outcome
+    from supervisor._models.values import Attachment, ErrorDetails, MessageDetails, Progress, RunStep, RunWarning
 
-PROBES_IN_ORDER = 3
-"""How often a destination that rests is tried with the first message, before others take turns with it."""
 LEASE_S = 300.0
 """How long a claimed delivery belongs to its claimer, if the claimer's process lives that long."""
 
 COPIES_LIMIT_BYTES = 200 * 1024 * 1024
 """The most that the copies of waiting messages' attachments may take."""
+
+NO_SET_TIME_S = 32_503_680_000.0
+"""The year 3000, in seconds since 1970: what is held until then has no time of its own."""
 
 FILE_NAME = "journal.sqlite3"
 NOTES_NAME = "journal.ends"
@@ -43,6 +47,13 @@ def storable(value: str) -> str:
 
 COPY_AT_ONCE_BYTES = 64 * 1024 * 1024
 """Up to this size an attachment is copied before the script goes on; a larger one is linked."""
+
+
+class MessageChange(Protocol):
+    """Says in a message why another handler sends it."""
+
+    def __call__(self, message: MessageDetails, /) -> MessageDetails:
+        """Return the message as the other handler gets it."""
 
 
 class Pack(Protocol):
@@ -82,6 +93,11 @@ class StartedRun(NamedTuple):
         stall_after_s: The longest it should be without progress; None without a limit.
         grace_s: How late a start may be by the schedule; without one it is not kept.
         settings: Other settings of the run that are kept, by their names.
+        heartbeat_s: How often it gives a sign of life, where a later process may not be able to look it up; None where
+            it gives none.
+        host: Where it runs, in words; "" for the machine's name.
+        links: Addresses of pages about it, by their titles.
+        script: The absolute path of the script or program; None where it has none.
     """
 
     id: str
@@ -97,6 +113,10 @@ class StartedRun(NamedTuple):
     stall_after_s: float | None = None
     grace_s: float | None = None
     settings: Mapping[str, Any] = MappingProxyType({})
+    heartbeat_s: float | None = None
+    host: str = ""
+    links: Mapping[str, str] = MappingProxyType({})
+    script: str | None = None
 
 
 class EndedRun(NamedTuple):
@@ -112,6 +132,10 @@ class EndedRun(NamedTuple):
         exit_code: The code that the script asked for; None when it did not.
         cpu_s: Processor seconds that the process used during the run.
         peak_memory_bytes: The most memory that the process ever had.
+        warnings: The first of what it was warned of.
+        warning_count: How many warnings there were in all.
+        retried: The errors of the attempts before the last, in a few words each.
+        steps: Its steps.
     """
 
     outcome: Outcome
@@ -123,6 +147,10 @@ class EndedRun(NamedTuple):
     exit_code: int | None = None
     cpu_s: float | None = None
     peak_memory_bytes: int | None = None
+    warnings: Sequence[RunWarning] = ()
+    warning_count: int = 0
+    retried: tuple[ErrorDetails, ...] = ()
+    steps: Sequence[RunStep] = ()
 
 
 _warned: set[tuple[str, str]] = set()
@@ -138,7 +166,12 @@ class JournalUnavailable(SupervisorError):  # noqa: N818 - a state of the machin
         path: The journal's file, or the directory where it should be.
         reason: What was found there ("disk I/O error", "Permission denied").
         remedy: What a person can do about it.
+
+    Attributes:
+        is_busy: True when another process holds it.
     """
+
+    is_busy = False
 
     def __init__(self, path: str, reason: str, remedy: str = "") -> None:
         remedy = remedy or "make room and check its permissions, or set SUPERVISOR_STATE to another directory"
@@ -193,14 +226,15 @@ def _number(variable: str) -> int:
 
 
 def state_directory() -> Path:
-    """Return the directory of the journal, as an absolute path; nothing is created.
+    """Return the directory of the journal, as an absolute path.
 
     It is what the environment variable ``SUPERVISOR_STATE`` says, else the platform's own place for the state
     of programs (``~/.local/state/supervisor`` on Linux). Without ``HOME`` the user database gives the home
-    directory.
+    directory. Where there is none, or nothing can be written there, it is ``supervisor-<uid>`` in the directory for
+    temporary files, which is created, and used only when it is the user's own.
 
     Raises:
-        JournalUnavailable: The user has no home directory at all, and ``SUPERVISOR_STATE`` is not set.
+        JournalUnavailable: Neither is possible.
     """
     from pathlib import Path
 
@@ -212,11 +246,67 @@ def state_path() -> str:
     chosen = os.environ.get(VARIABLE, "").strip()
     try:
         path = os.path.expanduser(chosen) if chosen else _platform_directory()  # noqa: PTH111 - pathlib takes 3 ms to load
-    except RuntimeError as error:
-        raise _no_home() from error
-    if path.startswith("~"):  # it would scatter journals over the working directories of scripts
+    except RuntimeError:
+        path = "~"
+    is_usable = not path.startswith("~")  # it would scatter journals over the working directories of scripts
+    path = os.path.abspath(path)  # noqa: PTH100 - pathlib takes 3 ms to load
+    if chosen and not is_usable:
         raise _no_home()
-    return os.path.abspath(path)  # noqa: PTH100 - pathlib takes 3 ms to load
+    if chosen or (is_usable and _can_be_written(path)):
+        return path
+    return _temporary_directory(path if is_usable else "")
+
+
+def temporary_path() -> str:
+    """Return the directory in which the state is kept where no home can hold it; nothing is created."""
+    user: object = os.environ.get("USERNAME", "")
+    if sys.platform != "win32":
+        user = os.getuid()
+    parent = os.environ.get("TMPDIR", "").strip() or (os.environ.get("TEMP", "") if sys.platform == "win32" else "/tmp")  # noqa: S108 - its owner is checked
+    return os.path.join(os.path.abspath(parent), f"supervisor-{user}")  # noqa: PTH100, PTH118 - pathlib takes 3 ms to load
+
+
+def _can_be_written(directory: str) -> bool:
+    """Return whether files can be made in a directory, once it and those above it that are missing are there."""
+    while True:
+        if os.access(directory, os.W_OK | os.X_OK):
+            return True
+        above = os.path.dirname(directory)  # noqa: PTH120 - a text
+        if above == directory or os.path.lexists(directory):
+            return False
+        directory = above
+
+
+def _temporary_directory(instead_of: str) -> str:
+    """Return the directory for the state of a user without a home, which is the user's own.
+
+    Raises:
+        JournalUnavailable: There can be none, or it is somebody else's.
+    """
+    path = temporary_path()
+    try:
+        with suppress(FileExistsError):
+            os.mkdir(path, 0o700)  # noqa: PTH102 - a text
+        _refuse_others(path)
+    except OSError as error:
+        raise JournalUnavailable(path, error.strerror or str(error), f"set {VARIABLE} to a directory") from error
+    text = f"{instead_of} cannot be written" if instead_of else "the user has no home directory"
+    if text not in _noted:
+        _noted.add(text)
+        _log.info("%s: runs and messages are kept in %s; to keep them longer, set %s", text, path, VARIABLE)
+    return path
+
+
+def _refuse_others(path: str) -> None:
+    """Refuse a directory that somebody else made, or can write to: everybody may make files beside it."""
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "it is no directory")
+    if sys.platform != "win32" and (found.st_uid != os.getuid() or found.st_mode & 0o077):
+        raise PermissionError(errno.EPERM, "it belongs to somebody else, or others may use it")
+
+
+_noted: set[str] = set()
 
 
 def can_note_ends(directory: str) -> bool:

@@ -7,44 +7,64 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 
-from supervisor._models.kinds import URGENT, DeliveryState
-from supervisor._store.essentials import COPIES_LIMIT_BYTES, LEASE_S, PROBES_IN_ORDER
+from supervisor._models import URGENT, DeliveryState
+from supervisor._store.essentials import COPIES_LIMIT_BYTES, LEASE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from supervisor._models.values import Delivery, MessageDetails
-    from supervisor._store.essentials import Pack
-    from supervisor._store.memory_attachments import MemoryAttachments
+    from supervisor._store.attachment_copies import MemoryAttachments
+    from supervisor._store.essentials import MessageChange, Pack
     from supervisor._store.records import DestinationRest, WaitingDelivery
+
+_REMEMBERED = 1_000
+"""Of how many of the newest messages it is known who got them."""
 
 
 class _Row:
     """One delivery, and when it may be claimed."""
 
-    __slots__ = ("delivery", "due_s", "leased_until_s")
+    __slots__ = ("delivery", "due_s", "failed_s", "leased_until_s")
 
     def __init__(self, delivery: Delivery, due_s: float, leased_until_s: float | None) -> None:
         self.delivery = delivery
         self.due_s = due_s
         self.leased_until_s = leased_until_s
+        self.failed_s: float | None = None
 
     def free_at_s(self) -> float:
         return self.due_s if self.leased_until_s is None else max(self.due_s, self.leased_until_s)
 
 
+class WaitingRow(NamedTuple):
+    """Where a delivery stood when it was taken out.
+
+    Args:
+        state: Pending, sent or failed.
+        last_error: Why the last attempt failed; "" before the first failure.
+        is_claimed: Whether it was being sent.
+    """
+
+    state: DeliveryState
+    last_error: str
+    is_claimed: bool
+
+
 class _Rest:
     """How the destination of a handler rests."""
 
-    __slots__ = ("failures", "last_error", "next_s", "probe", "since")
+    __slots__ = ("began_s", "failures", "last_error", "next_s", "other_next", "probe", "since", "suspected")
 
-    def __init__(self, since: datetime) -> None:
+    def __init__(self, since: datetime, began_s: float) -> None:
         self.since = since
-        self.failures = 0
+        self.began_s = began_s
+        self.failures = self.suspected = 0
+        self.other_next = False
         self.next_s = 0.0
         self.probe: _Row | None = None
         self.last_error = ""
@@ -76,6 +96,7 @@ class MemoryOutbox:
         self._waiting: dict[str, dict[int, _Row]] = {}
         self._urgent: dict[str, dict[int, _Row]] = {}
         self._rests: dict[str, _Rest] = {}
+        self._given: dict[str, set[str]] = {}  # of the newest messages, who got them
         self._last_key = 0
         self._copies: MemoryAttachments | None = None
 
@@ -85,10 +106,24 @@ class MemoryOutbox:
             self._begin()
         return self._lock
 
-    def put(self, message: MessageDetails, handlers: Sequence[str], *, claimed: bool = False) -> tuple[Delivery, ...]:
+    def put(
+        self,
+        message: MessageDetails,
+        handlers: Sequence[str],
+        *,
+        claimed: bool = False,
+        name: str = "",  # noqa: ARG002 - the contract's parameter
+    ) -> tuple[Delivery, ...]:
         """Accept one message for several handlers."""
         with self._locked():
             return tuple(self._add(message, handler, claimed=claimed) for handler in handlers)
+
+    def note_unsent(self, message: MessageDetails, handlers: Sequence[str], name: str = "") -> None:
+        """Do nothing: without a journal no recovery is known."""
+
+    def reached_by_alarms(self, handlers: Sequence[str], name: str) -> list[str]:  # noqa: ARG002 - the contract's parameter
+        """Return all of them: without a journal no alarms are known."""
+        return list(handlers)
 
     def _add(self, message: MessageDetails, handler: str, *, claimed: bool) -> Delivery:
         from supervisor._models.values import Delivery
@@ -99,6 +134,9 @@ class MemoryOutbox:
         row = _Row(delivery, now, now + self._lease_s if claimed else None)
         self._rows[delivery.key] = row
         self._wait(row)
+        self._given.setdefault(message.id, set()).add(handler)
+        if len(self._given) > _REMEMBERED:
+            del self._given[next(iter(self._given))]
         return delivery
 
     def _wait(self, row: _Row) -> None:
@@ -131,8 +169,8 @@ class MemoryOutbox:
         """Return the keys of what a destination that rests may be tried with, the best first."""
         waiting = self._waiting.get(handler, {})
         passed = [key for key in self._in_order(handler) if not waiting[key].delivery.passed_over]
-        if rest.failures >= PROBES_IN_ORDER and rest.failures % 2:
-            passed.sort(key=lambda key: (waiting[key].delivery.attempts, key))
+        if rest.other_next:
+            passed.sort(key=lambda key: waiting[key].delivery.attempts)
         return chain(passed, waiting)
 
     def release(self, deliveries: Sequence[Delivery]) -> None:
@@ -163,6 +201,9 @@ class MemoryOutbox:
                     last_error=rest.last_error,
                     waiting=len(self._waiting.get(handler, ())),
                     is_tried=rest.until_s(now) > max(rest.next_s, now),
+                    failing_s=now - rest.began_s,
+                    suspected=rest.suspected,
+                    other_next=rest.other_next,
                 )
                 for handler, rest in sorted(self._rests.items())
             ]
@@ -173,7 +214,7 @@ class MemoryOutbox:
             if handler in self._rests:
                 self._rests[handler].next_s = self._clock()
 
-    def renew(self, delivery: Delivery) -> bool:
+    def renew(self, delivery: Delivery, *, is_sent_now: bool = False) -> bool:  # noqa: ARG002 - what waits here ends with its process, and so does every doubt
         """Begin the lease of a claimed delivery anew; return False when it was settled meanwhile."""
         with self._locked():
             row = self._rows.get(delivery.key)
@@ -182,7 +223,7 @@ class MemoryOutbox:
                 row.leased_until_s = self._clock() + self._lease_s
             return is_mine
 
-    def settle(
+    def settle(  # noqa: PLR0913 - all that one attempt says
         self,
         delivery: Delivery,
         state: DeliveryState,
@@ -190,6 +231,9 @@ class MemoryOutbox:
         error: str = "",
         due_in_s: float = 0.0,
         rests: bool = False,
+        is_suspected: bool = False,
+        other_next: bool = False,
+        given_up: bool = False,  # noqa: ARG002 - deliveries that are given up here are not kept
     ) -> None:
         """Note how an attempt ended, count it, and end the lease."""
         with self._locked():
@@ -200,33 +244,72 @@ class MemoryOutbox:
                 self._forget(row.delivery)
                 self._go_on(row.delivery)
             elif _is_same_attempt(row.delivery, delivery):
+                row.failed_s = row.failed_s if row.failed_s is not None else self._clock()
                 row.delivery = attrs.evolve(
                     row.delivery,
                     state=state,
                     attempts=row.delivery.attempts + 1,
                     last_error=error,
-                    first_failed_at=row.delivery.first_failed_at or datetime.now(UTC),
+                    failing_s=self._clock() - row.failed_s,
                 )
                 row.due_s, row.leased_until_s = self._clock() + (0.0 if rests else due_in_s), None
                 if state is DeliveryState.FAILED:
                     self._no_longer_waiting(row.delivery)
                 if rests:
-                    self._let_rest(row, error, due_in_s)
+                    rest = self._let_rest(row, error, due_in_s)
+                    rest.suspected += is_suspected
+                    rest.other_next = other_next
                 else:
                     self._go_on(row.delivery)
 
-    def _let_rest(self, row: _Row, error: str, due_in_s: float) -> None:
-        rest = self._rests.setdefault(row.delivery.handler, _Rest(datetime.now(UTC)))
+    def pass_on(
+        self,
+        delivery: Delivery,
+        handler: str,
+        change: MessageChange,
+        *,
+        error: str,  # noqa: ARG002 - what is settled here is not kept
+        is_refused: bool,
+    ) -> tuple[Delivery, ...] | None:
+        """Give a claimed delivery to another handler, and settle it."""
+        with self._locked():
+            row = self._rows.get(delivery.key)
+            if row is None or not _is_same_attempt(row.delivery, delivery):
+                return None
+            others = self._given.get(delivery.message.id, ())
+            new = () if handler in others else (self._add(change(row.delivery.message), handler, claimed=True),)
+            self._forget(row.delivery)
+            if is_refused:
+                self._go_on(row.delivery)
+            return new
+
+    def claim_overdue(self, handler: str, after_s: float) -> tuple[Delivery, ...]:
+        """Lease what could not be sent for so long."""
+        with self._locked():
+            now, today = self._clock(), datetime.now(UTC)
+            rest = self._rests.get(handler)
+            found = []
+            for row in self._waiting.get(handler, {}).values():
+                began_s = min(now if row.failed_s is None else row.failed_s, now if rest is None else rest.began_s)
+                waited_s = (today - row.delivery.message.created_at).total_seconds()
+                is_free = row.leased_until_s is None or row.leased_until_s <= now
+                if is_free and min(now - began_s, waited_s) >= after_s:
+                    row.leased_until_s = now + self._lease_s
+                    found.append(row.delivery)
+            return tuple(found)
+
+    def _let_rest(self, row: _Row, error: str, due_in_s: float) -> _Rest:
+        rest = self._rests.setdefault(row.delivery.handler, _Rest(datetime.now(UTC), self._clock()))
         rest.failures += 1
         rest.next_s = max(rest.next_s, self._clock() + due_in_s)
         rest.probe, rest.last_error = row, error
+        return rest
 
     def _go_on(self, delivery: Delivery) -> None:
         """End the rest of a destination that has answered, and note which messages it had failed with."""
         rest = self._rests.pop(delivery.handler, None)
-        for row in self._waiting.get(delivery.handler, {}).values() if rest is not None else ():
-            failed_at = row.delivery.first_failed_at
-            if failed_at is not None and row.delivery.key != delivery.key:
+        for row in self._waiting.get(delivery.handler, {}).values() if rest is not None and rest.suspected else ():
+            if row.delivery.attempts and row.delivery.key != delivery.key:
                 row.delivery = attrs.evolve(row.delivery, passed_over=row.delivery.passed_over + 1)
 
     def _forget(self, delivery: Delivery) -> None:
@@ -244,6 +327,18 @@ class MemoryOutbox:
             waiting.pop(delivery.key, None)
             if not waiting:
                 rows.pop(delivery.handler, None)
+
+    def take_out(self, delivery: Delivery) -> WaitingRow:
+        """Forget a delivery that the journal has now, if it waits still; the copies of its attachments stay."""
+        with self._locked():
+            row = self._rows.get(delivery.key)
+            if row is None or row.delivery.message.id != delivery.message.id:
+                return WaitingRow(DeliveryState.SENT, "", is_claimed=False)
+            is_claimed = row.leased_until_s is not None and row.leased_until_s > self._clock()
+            if row.delivery.state is DeliveryState.PENDING:
+                del self._rows[delivery.key]
+                self._no_longer_waiting(row.delivery)
+            return WaitingRow(row.delivery.state, row.delivery.last_error, is_claimed=is_claimed)
 
     def state_of(self, delivery: Delivery) -> DeliveryState | None:
         """Return where a delivery stands; what was sent is not kept."""
@@ -274,7 +369,7 @@ class MemoryOutbox:
         """Take the attachments into a private temporary directory; they are removed once the message is settled."""
         if not delivery.message.attachments:
             return delivery
-        from supervisor._store.memory_attachments import MemoryAttachments
+        from supervisor._store.attachment_copies import MemoryAttachments
 
         with self._locked():
             copies = self._copies = self._copies or MemoryAttachments(COPIES_LIMIT_BYTES)
@@ -292,6 +387,9 @@ class MemoryOutbox:
         """Return the delivery as it is: what waits here is as it was taken, for as long as the process lives."""
         return delivery
 
+    def pack_left(self, pack: Pack) -> None:
+        """Do nothing: what waits here ends with its process."""
+
     def deliveries(self, *, limit: int = 1_000) -> list[WaitingDelivery]:
         """Return what is pending or failed, oldest first."""
         with self._locked():
@@ -301,6 +399,24 @@ class MemoryOutbox:
                 _waiting_delivery(row, max(row.due_s, rests.get(row.delivery.handler, 0.0)) - now, now, today)
                 for row in list(self._rows.values())[:limit]
             ]
+
+    def must_wait(self, delivery: Delivery) -> bool:  # noqa: ARG002 - the contract's parameter
+        """Return False: what waits here is of one run, and goes in its order."""
+        return False
+
+    def given_up_unreported(self) -> list[tuple[int, str, str]]:
+        """Return nothing: what is given up in memory is not kept."""
+        return []
+
+    def mark_given_up_reported(self, keys: Collection[int]) -> None:
+        """Do nothing: deliveries that are given up here are not kept."""
+
+    def note_waiting(self, message: MessageDetails, handler: str) -> None:
+        """Do nothing: there is no file beside it."""
+
+    def adopt(self, former: str, handler: str, run_name: str) -> bool:  # noqa: ARG002 - the contract's parameters
+        """Do nothing: no earlier version has left anything here."""
+        return False
 
     def retry(self, key: int) -> bool:
         """Make a failed or waiting delivery due now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
@@ -11,8 +12,9 @@ from supervisor._store.processes import Process
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from supervisor._models.kinds import DeliveryState, Kind
-    from supervisor._models.values import ErrorDetails, Progress, RunReport
+    from supervisor._models import DeliveryState, Kind
+    from supervisor._models.values import ErrorDetails, Progress, RunReport, RunStep, RunWarning
+    from supervisor._places.resources import MemoryUse
 
 
 class _RunRow(NamedTuple):
@@ -43,12 +45,22 @@ class _RunRow(NamedTuple):
     child_pid: int | None
     child_started: str | None
     fingerprint: str | None
+    machine: str | None
+    heartbeat_s: float | None
+    heartbeat_at_s: float | None
     stored_progress: bytes | None
     stored_argv: bytes | None
     stored_values: bytes | None
     stored_error: bytes | None
     stored_settings: bytes | None
+    stored_memory: bytes | None
+    stored_links: bytes | None
+    stored_warnings: bytes | None
+    stored_steps: bytes | None
+    stored_retried: bytes | None
     is_gone: bool
+    is_lost: bool
+    is_copied: bool
 
 
 class RunRecord(_RunRow):
@@ -80,18 +92,45 @@ class RunRecord(_RunRow):
         peak_memory_bytes: The most memory that the process ever had.
         child_pid, child_started: The process of its program; see :attr:`child`.
         fingerprint: Equal for equal failures; None without one.
-        is_gone: True when it had not ended when it was read, and its process had.
+        machine: The id of the machine that it ran on; None where that was not noted.
+        heartbeat_s: The longest that it was without a sign of life; None for a run that gives none.
+        heartbeat_at_s: Its last sign of life that is no progress; None without one.
+        is_gone: True when it had not ended when it was read, and its process had, or is lost.
+        is_lost: True when it is only presumed to have died: nobody here can look, and its signs of life are missing.
+        is_copied: True when it is gone, and the journal was restored from a copy since: it may have ended all the same.
     """
 
     @property
     def process(self) -> Process:
         """Return the process that it ran in."""
-        return Process(self.host, self.pid, self.process_started)
+        return Process(self.host, self.pid, self.process_started, self.machine)
 
     @property
     def child(self) -> Process | None:
         """Return the process of the program that ``supervisor run`` has started; None for other runs."""
-        return None if self.child_pid is None else Process(self.host, self.child_pid, self.child_started or "")
+        return (
+            None
+            if self.child_pid is None
+            else Process(self.host, self.child_pid, self.child_started or "", self.machine)
+        )
+
+    @property
+    def last_sign_at_s(self) -> float:
+        """Return the time of its last sign of life: its end, progress or start, or a later heartbeat."""
+        return max(self.seen_at_s, self.heartbeat_at_s or 0.0)
+
+    @property
+    def last_sign_at(self) -> datetime:
+        """Return the time of its last sign of life as a datetime."""
+        return _instant(self.last_sign_at_s)
+
+    @property
+    def memory(self) -> MemoryUse | None:
+        """Return the memory of its container at its last sign of life; None where no limit was known."""
+        from supervisor._places.resources import MemoryUse
+
+        memory = _decoded(self.stored_memory)
+        return MemoryUse(*memory) if isinstance(memory, list) else None
 
     @property
     def seen_at_s(self) -> float:
@@ -129,6 +168,49 @@ class RunRecord(_RunRow):
         return settings if isinstance(settings, dict) else {}
 
     @property
+    def links(self) -> dict[str, str]:
+        """Return the addresses of pages about it, by their titles."""
+        links = _decoded(self.stored_links)
+        return links if isinstance(links, dict) else {}
+
+    @property
+    def warnings(self) -> tuple[RunWarning, ...]:
+        """Return the first of what it was warned of."""
+        from supervisor._models.values import RunWarning
+
+        stored = _decoded(self.stored_warnings)
+        first = stored.get("first", ()) if isinstance(stored, dict) else ()
+        return tuple(each for each in first if isinstance(each, RunWarning))
+
+    @property
+    def warning_count(self) -> int:
+        """Return how many warnings there were in all."""
+        stored = _decoded(self.stored_warnings)
+        return int(stored.get("count", 0)) if isinstance(stored, dict) else 0
+
+    @property
+    def retried(self) -> tuple[ErrorDetails, ...]:
+        """Return the errors of the attempts before the last."""
+        from supervisor._models.values import ErrorDetails
+
+        retried = _decoded(self.stored_retried)
+        return tuple(each for each in retried if isinstance(each, ErrorDetails)) if isinstance(retried, tuple) else ()
+
+    @property
+    def steps(self) -> tuple[RunStep, ...]:
+        """Return its steps; while it is under way, and of one that died, only those that were under way."""
+        from supervisor._models.values import RunStep
+
+        stored = _decoded(self.stored_steps)
+        steps = [each for each in stored if isinstance(each, RunStep)] if isinstance(stored, list) else []
+        return tuple(each if each.outcome is not None else self._until_now(each) for each in steps)
+
+    def _until_now(self, step: RunStep) -> RunStep:
+        """Return a step that was under way, with how long it took up to the last sign of life of the run."""
+        took_s = max(step.duration_s, self.last_sign_at_s - step.started_at.timestamp())
+        return attrs.evolve(step, duration_s=took_s)
+
+    @property
     def progress(self) -> Progress | None:
         """Return the last progress; None without one."""
         from supervisor._models.values import Progress
@@ -153,7 +235,7 @@ class RunRecord(_RunRow):
         return report
 
     def _report(self) -> RunReport:
-        from supervisor._models.kinds import Outcome
+        from supervisor._models import Outcome
         from supervisor._models.values import RunReport
 
         return RunReport(
@@ -177,6 +259,11 @@ class RunRecord(_RunRow):
             peak_memory_bytes=self.peak_memory_bytes,
             log_path=self.log_path,
             settings=self.settings,
+            links=self.links,
+            warnings=self.warnings,
+            warning_count=self.warning_count,
+            retried=self.retried,
+            steps=self.steps,
         )
 
 
@@ -194,6 +281,32 @@ def _decoded(data: bytes | None) -> Any:
         return None if data is None else load(data)
     except UnreadableError:
         return None
+
+
+class PresumedDead(NamedTuple):
+    """That a run was reported as died, since its signs of life were missing.
+
+    Args:
+        at_s: When, in seconds since 1970.
+        notified: The names of the handlers that were notified.
+    """
+
+    at_s: float
+    notified: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """Return what takes the report back, in words."""
+        from supervisor._text import local_time
+
+        at = local_time(_instant(self.at_s))
+        return f"It was reported as presumably dead at {at}, since it gave no sign of life; it was alive after all."
+
+
+def presumed_dead_from(data: bytes | None) -> PresumedDead | None:
+    """Return what a store has noted, None for nothing."""
+    noted = _decoded(data)
+    return PresumedDead(noted["at"], tuple(noted["notified"])) if isinstance(noted, dict) else None
 
 
 class AlertRecord(NamedTuple):
@@ -267,7 +380,7 @@ class DeliveryStatus(NamedTuple):
     """Where one delivery stands.
 
     Args:
-        state: "pending", "sent", "failed" or "dropped".
+        state: "pending", "sent", "failed", "dropped" or "passed" (on to another handler).
         attempts: How often it was tried.
         last_error: Why the last attempt failed; "" before the first failure.
     """
@@ -275,6 +388,50 @@ class DeliveryStatus(NamedTuple):
     state: str
     attempts: int
     last_error: str
+
+
+class HeldDelivery(NamedTuple):
+    """One delivery that is not to be sent before its time.
+
+    Args:
+        key: What ``release`` and ``drop_held`` take.
+        handler: The name of the handler.
+        subject: The message's headline.
+        kind: What the message is about.
+        created_at: When the message was written.
+        until_s: Until when it is held, in seconds since 1970; the year 3000 for no set time.
+        why: "mute", "quiet", "alert_after" or "several", since several scripts failed for one reason.
+        name: The name of the runs that it is about; "" for none.
+        reason: What failures for one reason have in common; None for other messages.
+        message_id: The message's own id.
+    """
+
+    key: int
+    handler: str
+    subject: str
+    kind: Kind
+    created_at: datetime
+    until_s: float
+    why: str
+    name: str
+    reason: str | None
+    message_id: str
+
+
+class Mute(NamedTuple):
+    """That nobody is to be notified of the runs of a name for a while.
+
+    Args:
+        name: The name of the runs.
+        since: When they were muted.
+        until: When that ends; None for no set time.
+        until_ok: Whether the first success ends it.
+    """
+
+    name: str
+    since: datetime
+    until: datetime | None
+    until_ok: bool
 
 
 @attrs.frozen(kw_only=True)
@@ -289,6 +446,9 @@ class DestinationRest:
         last_error: Why the last attempt failed.
         waiting: How many deliveries wait for it.
         is_tried: True while somebody tries it.
+        failing_s: For how many seconds attempts have failed; what lies between two of them counts a day at most.
+        suspected: How many of the failures the message that was tried may have caused.
+        other_next: True when the next attempt takes another message than the first.
     """
 
     handler: str
@@ -298,6 +458,9 @@ class DestinationRest:
     last_error: str
     waiting: int
     is_tried: bool = False
+    failing_s: float = 0.0
+    suspected: int = 0
+    other_next: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -329,3 +492,19 @@ class WaitingDelivery:
     last_error: str
     due_at: datetime | None
     is_claimed: bool
+
+
+_ERRNO = re.compile(r"\[Errno \d+\]")
+
+
+def reason_of(error: ErrorDetails) -> str | None:
+    """Return what failures for one reason have in common: the type of a library's exception, or the place in a script.
+
+    None for a program's exit code, which says nothing of the reason.
+    """
+    if " " in error.type:
+        return None
+    errno = _ERRNO.match(error.message)
+    if errno is not None:  # "No space left on device", "Connection refused"
+        return f"{error.type} {errno[0]}"
+    return (error.type if "." in error.type else error.fingerprint) or None

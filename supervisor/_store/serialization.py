@@ -25,8 +25,16 @@ _MAX_REPR = 2_000
 _MAX_PLAIN_INT = 1 << 63  # a longer one goes as hex: Python refuses decimals of more than 4,300 digits
 
 _MODELS = {
-    "supervisor._models.values": ("Attachment", "ErrorDetails", "MessageDetails", "Progress", "RunReport"),
-    "supervisor._models.parts": ("Bars", "Baseline", "Code", "Facts", "Row", "Summary", "Text"),
+    "supervisor._models.values": (
+        "Attachment",
+        "ErrorDetails",
+        "MessageDetails",
+        "Progress",
+        "RunReport",
+        "RunStep",
+        "RunWarning",
+    ),
+    "supervisor._models.parts": ("Bars", "Baseline", "Code", "Facts", "Row", "Summary", "Table", "Text"),
 }
 """The frozen values that may be stored, by their modules."""
 _MODULE_OF = {name: module for module, names in _MODELS.items() for name in names}
@@ -110,7 +118,7 @@ def _tagged(value: Any, depth: int) -> Any:
 
 
 def _tagged_model(value: Any, depth: int) -> Any:
-    # What is as it is by default goes without saying: it is most of a report.
+    # Fields that have their defaults, as most fields of a report do, are left out.
     kind = type(value)
     if kind not in _FIELDS:
         _FIELDS[kind] = tuple((field.name, field.default) for field in kind.__attrs_attrs__)
@@ -155,7 +163,7 @@ def _several(tag: str) -> Callable[[Any, int], Any]:
 
 
 def _enum(value: Enum, depth: int) -> Any:
-    from supervisor._models.kinds import Outcome  # Kind needs no tag, its field converts
+    from supervisor._models import Outcome  # Kind needs no tag, its field converts
 
     return _tag("Outcome", value.value) if isinstance(value, Outcome) else _packed(value.value, depth)
 
@@ -217,7 +225,7 @@ def _model(tag: str, fields: dict[str, Any]) -> Any:
 
 
 def _outcome(inner: str) -> Any:
-    from supervisor._models.kinds import Outcome
+    from supervisor._models import Outcome
 
     return Outcome(inner)
 

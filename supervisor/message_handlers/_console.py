@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 import attrs
 
 from supervisor._forks import delaying_forks
-from supervisor._models.kinds import Kind
-from supervisor._terminal import shows_colour
-from supervisor._text import one_line, size, without_controls
+from supervisor._models import Kind
+from supervisor._places import shows_colour
+from supervisor._text import in_zone, localized, one_line, size, without_controls
 from supervisor.errors import DeliveryError
+from supervisor.message_handlers import _options
+from supervisor.message_handlers._options import Destination
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from supervisor._models.values import Attachment, MessageDetails
 
@@ -25,16 +27,14 @@ _COLOURS = {
     Kind.OVERDUE: "bold yellow",
     Kind.MISSED: "bold yellow",
     Kind.SUCCESS: "bold green",
+    Kind.WARNING: "bold yellow",
     Kind.RECOVERY: "bold green",
+    Kind.SKIPPED: "dim",
 }
 
 
-def _kinds(kinds: Iterable[str]) -> frozenset[Kind]:
-    return frozenset(Kind(each) for each in kinds)
-
-
-@attrs.frozen(kw_only=True)
-class ConsoleHandler:
+@attrs.frozen(kw_only=True, eq=False)
+class ConsoleHandler(Destination):
     """Prints messages: time, kind and subject on a line, below it the text and the attachments' names and sizes.
 
     It prints in colour on a terminal, unless ``NO_COLOR`` is set. Where there is no console (``sys.stdout`` is None
@@ -47,8 +47,16 @@ class ConsoleHandler:
     """
 
     stream: TextIO | None = None
-    kinds: frozenset[Kind] | None = attrs.field(default=None, converter=attrs.converters.optional(_kinds))
+    kinds: frozenset[Kind] | None = attrs.field(default=None, converter=_options.kinds, validator=_options.only_kinds)
     name: str = "console"
+
+    @property
+    def _destination(self) -> tuple[object, ...]:
+        return (id(self.stream) if self.stream is not None else None,)
+
+    @property
+    def _default_name(self) -> str:
+        return "console"
 
     def send_message(self, details: MessageDetails, /) -> None:
         """Print one message.
@@ -60,19 +68,27 @@ class ConsoleHandler:
         if stream is None or getattr(stream, "closed", False):
             return
         try:
-            _print(stream, details)
+            _print(stream, details, self._last_line(details))
         except (OSError, ValueError, AttributeError) as error:
             raise DeliveryError(f"the console broke off: {error}", permanent=True) from error
 
+    def _last_line(self, details: MessageDetails) -> str:  # noqa: ARG002 - what stands in for other handlers needs it
+        """Return what to print below a message; "" for nothing."""
+        return ""
 
-def _print(stream: TextIO, details: MessageDetails) -> None:
-    time = f"{details.created_at.astimezone():%H:%M:%S}"
+
+def _print(stream: TextIO, details: MessageDetails, last_line: str) -> None:
+    from supervisor._messages import zone_of  # a script that makes a handler does not load it
+
+    with in_zone(zone_of(details.report)):
+        time = f"{localized(details.created_at):%H:%M:%S}"
     subject = _showable(one_line(details.subject), stream)
-    body = _showable("".join(f"{line}\n" for line in _body(details)), stream)
+    last = [f"    {one_line(last_line)}"] if last_line else []
+    body = _showable("".join(f"{line}\n" for line in (*_body(details), *last)), stream)
     if shows_colour(stream):
-        text = _coloured(stream, time, details.kind, subject, body)
+        text = _coloured(stream, time, details, subject, body)
     else:
-        text = f"{time}  {details.kind.upper()}  {subject}\n{body}"
+        text = f"{time}  {_word(details)}  {subject}\n{body}"
     with delaying_forks():
         stream.write(text)
         flush = getattr(stream, "flush", None)
@@ -97,13 +113,19 @@ def _attachment(attachment: Attachment) -> str:
     return ", ".join(facts)
 
 
-def _coloured(stream: TextIO, time: str, kind: Kind, subject: str, body: str) -> str:
+def _word(details: MessageDetails) -> str:
+    """Return the kind of the message, and of a notice its level if that is another than info."""
+    level = "" if details.style is details.kind else f" ({details.level})"
+    return f"{details.kind}{level}".upper()
+
+
+def _coloured(stream: TextIO, time: str, details: MessageDetails, subject: str, body: str) -> str:
     """Return the text with the terminal's codes for colours, which rich knows."""
     from rich.console import Console
     from rich.text import Text
 
-    colour = _COLOURS.get(kind, "bold cyan")
-    text = Text.assemble((time, "dim"), "  ", (kind.upper(), colour), "  ", (subject, "bold"), "\n", body)
+    colour = _COLOURS.get(details.style, "bold cyan")
+    text = Text.assemble((time, "dim"), "  ", (_word(details), colour), "  ", (subject, "bold"), "\n", body)
     console = Console(file=stream, soft_wrap=True, highlight=False)
     with console.capture() as printed:
         console.print(text, end="")

@@ -1,4 +1,4 @@
-"""One HTTP POST with a bounded response and a bounded time; what the response means is for each handler to judge.
+"""HTTP requests with a bounded response and a bounded time; what the response means is for each handler to judge.
 
 Handlers import this module when they first send, because a run that sends nothing does not need ``http.client``.
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import http.client
 import io
+import json
 import os
 import re
-import select
-import socket
 import ssl
 import time
 from base64 import b64encode
@@ -18,16 +17,19 @@ from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import attrs
 
+from supervisor._models.values import note_handover
 from supervisor._text import one_line
 from supervisor.errors import DeliveryError
-from supervisor.message_handlers._bounded_reader import BoundedReader
+from supervisor.message_handlers._sockets import BoundedReader, connect_socket, has_unread, resolve
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable, Mapping
     from email.message import Message
 
@@ -65,10 +67,24 @@ class Response:
         return 200 <= self.status < 300  # noqa: PLR2004 - https://www.rfc-editor.org/rfc/rfc9110#section-15.3
 
     @property
+    def json_object(self) -> dict[str, Any]:
+        """Return the body as a JSON object; an empty one for anything else, such as the page of a proxy."""
+        try:
+            found = json.loads(self.body)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
     def is_temporary(self) -> bool:
         """Return whether the same request may succeed later, perhaps after somebody has set something right."""
         is_fault = self.status >= 500  # noqa: PLR2004 - 5xx are the server's faults
         return is_fault or self.is_redirect or self.status in TEMPORARY_STATUSES
+
+    @property
+    def scope(self) -> Literal["destination", "message"]:
+        """Return what a refusal is about: 413 is said of one message, everything else of the destination."""
+        return "message" if self.status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE else "destination"
 
     @property
     def is_redirect(self) -> bool:
@@ -131,23 +147,32 @@ def _parse_date(text: str) -> datetime | None:
 def redact_secrets(text: str, secrets: Iterable[str]) -> str:
     """Return a text without the given secrets and their parts, both as they are and as a URL quotes them.
 
-    Redact before a text is shortened: half a secret would not be recognised.
+    The host of a URL is no secret, and says whom the text is about. Redact before a text is shortened: half a secret
+    would not be recognised.
     """
-    parts = {part for each in secrets for part in (each, *re.split(r"[/:@?&=#,;\s]+", each))}
+    parts = {part for each in secrets for part in (each, *re.split(r"[/:@?&=#,;\s]+", _without_host(each)))}
     for secret in sorted(parts | {unquote(each) for each in parts}, key=len, reverse=True):
         if len(secret) > 3:  # noqa: PLR2004 - shorter parts are no secrets, but occur in ordinary words
             text = text.replace(secret, "***")
     return text
 
 
+_HOST = re.compile(r"https?://(?:[^/?#@]*@)?(?P<host>[\w-]+(?:\.[\w-]+)+)(?::\d+)?(?=[/?#]|\Z)", re.IGNORECASE)
+
+
+def _without_host(text: str) -> str:
+    url = _HOST.match(text)
+    return text if url is None else f"{text[: url.start('host')].partition('://')[2]} {text[url.end('host') :]}"
+
+
 class HttpConnection:
-    """Sends POST requests to one server, and keeps connections open between them. Threads may share it.
+    """Sends requests with a body to one server, and keeps connections open between them. Threads may share it.
 
     An idle connection that the server has closed is replaced before it is used; proxies are found as ``urllib`` finds
     them (``HTTPS_PROXY``, ``NO_PROXY``, the system's settings); certificates are always verified.
 
     Args:
-        url: Scheme, server and port; a user and a password in it become basic authentication.
+        url: A URL of the server; a user and a password in it become basic authentication.
         timeout_s: The most seconds to connect, to send each block, and to read the whole response.
         limit_bytes: The most that is read of a response's body.
         clock: Returns monotonic seconds; a parameter for tests.
@@ -176,13 +201,23 @@ class HttpConnection:
         """Return the server's name, with its port where the URL has one."""
         return self._parts.netloc.rpartition("@")[2]
 
+    @property
+    def path(self) -> str:
+        """Return the path and the query of the URL that the connection was made for."""
+        return path_of(self._parts)
+
     def post(self, path: str, body: bytes | IO[bytes], headers: Mapping[str, str]) -> Response:
-        """Send one POST and return the response, whatever its status.
+        """Send one POST and return the response; see :meth:`send`."""
+        return self.send("POST", path, body, headers)
+
+    def send(self, method: str, path: str, body: bytes | IO[bytes], headers: Mapping[str, str]) -> Response:
+        """Send one request and return the response, whatever its status.
 
         A redirect is followed only where the request stays as it is (307, 308) and goes to the same scheme, server
         and port: whatever else it names must get neither the message nor the credentials.
 
         Args:
+            method: "POST", "PUT" or "PATCH".
             path: The path and the query.
             body: The body; a file is sent from its beginning to its end.
             headers: The headers; ``Content-Length`` is added.
@@ -191,20 +226,20 @@ class HttpConnection:
             DeliveryError: There was no response, or not in time; temporary.
         """
         stream = io.BytesIO(body) if isinstance(body, bytes) else body
-        response = self._post(path, stream, headers)
+        response = self._send(method, path, stream, headers)
         for _ in range(MOST_REDIRECTS):
             new_path = self._path_on_this_server(path, response)
             if new_path is None:
                 break
             path = new_path
-            response = self._post(path, stream, headers)
+            response = self._send(method, path, stream, headers)
         return response
 
-    def _post(self, path: str, stream: IO[bytes], headers: Mapping[str, str]) -> Response:
+    def _send(self, method: str, path: str, stream: IO[bytes], headers: Mapping[str, str]) -> Response:
         try:
             connection = self._take_idle() or self._connect()
             try:
-                return self._exchange(connection, path, stream, headers)
+                return self._exchange(connection, method, path, stream, headers)
             except BaseException:
                 connection.close()
                 raise
@@ -221,7 +256,7 @@ class HttpConnection:
             is_here = origin(parts) == origin(self._parts)
         except ValueError:  # no valid URL
             return None
-        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "") if is_here else None
+        return path_of(parts) if is_here else None
 
     def close(self) -> None:
         """Close the open connections; the next request opens a new one."""
@@ -240,7 +275,7 @@ class HttpConnection:
             except IndexError:  # another thread has taken the last one
                 return None
             # A forked child must not write to its parent's connection.
-            if pid == os.getpid() and self._clock() - since_s < _IDLE_S and not _is_readable(connection):
+            if pid == os.getpid() and self._clock() - since_s < _IDLE_S and not has_unread(connection.sock):
                 return connection
             connection.close()
         return None
@@ -248,10 +283,11 @@ class HttpConnection:
     def _connect(self) -> http.client.HTTPConnection:
         proxy = self._find_proxy()
         target = proxy or self._parts
-        port = target.port or (443 if self._is_tls and not proxy else 80)
-        # The addresses share the timeout: six addresses that do not answer would otherwise take six timeouts.
-        addresses = len(socket.getaddrinfo(target.hostname, port, type=socket.SOCK_STREAM))
-        connection = self._new_connection(target.hostname or "", port, self._timeout_s / max(1, addresses))
+        host, port = target.hostname or "", target.port or (443 if self._is_tls and not proxy else 80)
+        addresses = resolve(host, port, self._timeout_s)
+        connection = self._new_connection(host, port, self._timeout_s)
+        connection._create_connection = lambda *_: connect_socket(addresses, self._timeout_s)  # type: ignore[attr-defined]  # noqa: SLF001 - http.client gives each address the whole timeout, and has no public way to change that
+        connection.response_class = self._new_response  # type: ignore[assignment]  # any callable will do
         if proxy and self._is_tls:
             authentication = _basic_authentication(proxy, "Proxy-")
             connection.set_tunnel(self._parts.hostname or "", self._parts.port or 443, authentication)
@@ -273,12 +309,17 @@ class HttpConnection:
         """Return the proxy, or None; it is looked up once."""
         # Not functools.cached_property: up to Python 3.11 it holds a lock, which a forked child could find locked.
         if not self._has_looked_for_proxy:
-            self._proxy = _proxy_for(self._parts)
+            self._proxy = proxy_for(self._parts)
             self._has_looked_for_proxy = True
         return self._proxy
 
     def _exchange(
-        self, connection: http.client.HTTPConnection, path: str, body: IO[bytes], headers: Mapping[str, str]
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: IO[bytes],
+        headers: Mapping[str, str],
     ) -> Response:
         proxy = None if self._is_tls else self._proxy
         target = f"http://{self.server}{path}" if proxy else path
@@ -286,10 +327,10 @@ class HttpConnection:
         headers = {**_basic_authentication(self._parts), **proxy_headers, **headers}
         headers["Content-Length"] = str(body.seek(0, io.SEEK_END))
         body.seek(0)
-        connection.response_class = self._new_response  # type: ignore[assignment]  # any callable will do
         try:
             # A stream is sent in blocks. The timeout counts for each of them, because a large body takes long.
-            connection.request("POST", target, body, headers)
+            note_handover()
+            connection.request(method, target, body, headers)
         except (BrokenPipeError, ConnectionResetError):
             # A server that refuses a body closes the connection before it has read it, and may have said why.
             with suppress(OSError, http.client.HTTPException):
@@ -302,12 +343,13 @@ class HttpConnection:
 
     def _read_response(self, connection: http.client.HTTPConnection) -> Response:
         with connection.getresponse() as message:
+            assert isinstance(message, BoundedResponse)
             try:
                 body = message.read(self._limit_bytes)
             except (OSError, http.client.HTTPException):
                 body = b""  # the status has arrived and decides: to send again would deliver a message twice
             response = Response(status=message.status, headers=message.headers, body=body)
-            is_complete = message.isclosed()
+            is_complete = message.isclosed() and not message.has_more
         if is_complete and connection.sock is not None:
             connection.sock.settimeout(self._timeout_s)
             self._idle.append((connection, self._clock(), os.getpid()))
@@ -328,19 +370,37 @@ class HttpConnection:
 
 
 def origin(parts: SplitResult) -> tuple[str, str | None, int]:
-    """Return what tells one server from another: https://www.rfc-editor.org/rfc/rfc6454#section-4."""
+    """Return the origin of a URL, as RFC 6454 defines it: https://www.rfc-editor.org/rfc/rfc6454#section-4."""
     scheme = parts.scheme.lower()
     return scheme, parts.hostname, parts.port or (443 if scheme == "https" else 80)
 
 
-def _proxy_for(parts: SplitResult) -> SplitResult | None:
-    from urllib.request import getproxies, proxy_bypass
+def path_of(parts: SplitResult) -> str:
+    """Return what a request names: the path and the query of a URL."""
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
-    proxy = getproxies().get(parts.scheme.lower())
-    if not proxy or proxy_bypass(parts.hostname or ""):
+
+def proxy_for(parts: SplitResult) -> SplitResult | None:
+    """Return the proxy that requests to a server go through, as ``urllib`` finds it, or None.
+
+    Raises:
+        DeliveryError: The proxy is of a kind that is not supported. Without it a message might leave the network in a
+            way that nobody meant; so nothing is sent until somebody has changed the variable.
+    """
+    scheme = parts.scheme.lower()
+    proxy = getproxies().get(scheme)
+    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
-    found = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    return found if found.hostname and found.scheme == "http" else None
+    with suppress(ValueError):  # no valid URL
+        found = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        if found.hostname and found.scheme == "http" and found.port != 0:
+            return found
+    kind = proxy.partition("://")[0] if "://" in proxy else "that is no URL"
+    reason = (
+        f"{scheme.upper()}_PROXY names a proxy {kind}://, but only http:// is supported (HTTPS goes through it all "
+        f"the same); give such a one, or put {parts.hostname} into NO_PROXY"
+    )
+    raise DeliveryError(reason, retry_after_s=RESTING_S)
 
 
 def _basic_authentication(parts: SplitResult, prefix: str = "") -> dict[str, str]:
@@ -351,20 +411,26 @@ def _basic_authentication(parts: SplitResult, prefix: str = "") -> dict[str, str
     return {f"{prefix}Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
 
 
-def _is_readable(connection: http.client.HTTPConnection) -> bool:
-    """Return whether something has arrived on an idle connection: then the server has closed it."""
-    try:
-        return bool(select.select([connection.sock], [], [], 0)[0])
-    except (OSError, ValueError):  # closed, or a descriptor too high for select()
-        return True
-
-
 class BoundedResponse(http.client.HTTPResponse):
-    """A response that must have arrived in full by a deadline, however slowly its bytes come in."""
+    """A response that must have arrived in full by a deadline, however slowly its bytes come in.
+
+    Attributes:
+        has_more: Whether something came behind the response, which nobody has asked for: the next response on this
+            connection would be taken for that of another request. It is known once all of the response was read.
+    """
+
+    has_more = False
 
     def __init__(
         self, sock: socket.socket, until_s: float, clock: Callable[[], float], *args: Any, **options: Any
     ) -> None:
         super().__init__(sock, *args, **options)
         self.fp.close()
-        self.fp = io.BufferedReader(BoundedReader(sock, until_s, clock=clock))
+        self._reader = BoundedReader(sock, until_s, clock=clock)
+        self._buffer = self.fp = io.BufferedReader(self._reader)
+
+    def _close_conn(self) -> None:
+        """Look for more before the buffer is dropped, as ``http.client`` does it at the end of a response."""
+        if not self._buffer.closed:
+            self.has_more = self._reader.has_read_ahead(self._buffer)
+        super()._close_conn()  # type: ignore[misc]  # it has no public name

@@ -6,17 +6,19 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
 from supervisor._exceptions import safe_text
 from supervisor._text import cut_middle, valid_unicode
 from supervisor.errors import DeliveryError
-from supervisor.message_handlers import _validation
+from supervisor.message_handlers import _options
+from supervisor.message_handlers._options import Destination, url_hash
 
 if TYPE_CHECKING:
-    from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport
+    from supervisor._models import Kind
+    from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunReport, RunStep
     from supervisor.message_handlers._http import HttpConnection, Response
 
 SUBJECT_FIELD_LIMIT = 20_000
@@ -32,11 +34,9 @@ def _sendable_headers(handler: object, field: attrs.Attribute[Any], value: Mappi
     for name, text in value.items():
         is_text = isinstance(name, str) and isinstance(text, str)
         if not is_text or not name or not all("!" <= c <= "~" and c != ":" for c in name) or not _is_one_line(text):
-            raise _validation.setting_error(handler, field, "names and values of one line each, in Latin-1", value)
+            raise _options.setting_error(handler, field, "names and values of one line each, in Latin-1", value)
         if name.lower() in _OUR_HEADERS:
-            raise _validation.setting_error(
-                handler, field, f"without {name!r}, which WebhookHandler sets itself", value
-            )
+            raise _options.setting_error(handler, field, f"without {name!r}, which WebhookHandler sets itself", value)
 
 
 def _is_one_line(text: str) -> bool:
@@ -53,20 +53,24 @@ secret = { env = "WEBHOOK_SECRET" }
 
 
 @attrs.define(kw_only=True, eq=False)
-class WebhookHandler:
+class WebhookHandler(Destination):
     """Sends each message as one JSON document, by POST.
 
     The document, with every field present and null where nothing is known::
 
         version      1; it grows when a field changes its meaning or goes, not when one is added
         id           stays the same however often the message is sent, so that a repeat can be recognised
-        kind         start, progress, notice, success, failure, recovery, stalled, overdue, died or missed
+        kind         start, progress, notice, success, warning, failure, recovery, stalled, overdue,
+                     died, missed or skipped
+        level        how serious a notice is: info, warning, error or critical; info for other kinds
         subject      the headline, as it was written; cut in its middle above 20,000 characters
         message      the text; cut in its middle, with a note, above 200,000 characters
         parts        what the text is made of, where supervisor composed it, in the same order; else an empty list:
           {"type": "text", text, is_strong}
           {"type": "facts", title, rows, role}     role: values, locals, machine or ""; each row is
                                                    {label, text, aside, stands_out}
+          {"type": "table", title, columns, rows, marked, numeric, note}   rows: a list of texts each; marked: the
+                                                   places of some rows; numeric: which columns are numbers
           {"type": "code", title, text, role}      role: source, traceback, log or ""; of a traceback the text is ""
                                                    where run.error.traceback has it
           {"type": "bars", durations_s, marks, first, last, text}   marks: for each run "." or "x" (failed), "-", "o"
@@ -75,19 +79,28 @@ class WebhookHandler:
         run          null outside of runs, or
           id, name     the run's own id, and what it is called
           parent_id    the id of the run that this one is nested in
-          outcome      success, failure, interrupted, terminated, cancelled, died or skipped; null while it runs
+          outcome      success, warning, failure, interrupted, terminated, cancelled, died or skipped; null while it
+                       runs
           started_at, ended_at
           duration_s   seconds so far
           values       an object of what the script recorded; dates as text, NaN and infinities as "nan", "inf", "-inf"
           progress     null, or {done, total, percentage, message, rate_per_s, eta_s}
           error        null, or {type, message, where, source, excerpt, notes, local_variables, traceback, thread,
-                       fingerprint}
+                       fingerprint, bases, some_bases}
+          attempts     how many attempts there were, 1 unless ``retries`` is set
+          retried      a list of {type, message, where}: what the attempts before the last failed with
           exit_code    what the script gave to sys.exit()
           host, user, pid, argv, python
           cpu_s, peak_memory_bytes
           log_tail     the last lines of the run's own log
+          log_warnings the first lines of it from WARNING up
           log_counts   the number of its records by level: {"ERROR": 2, "WARNING": 14}
-          settings     what was set of on_overdue and overlap
+          settings     the settings that the journal keeps, where they are not their defaults
+          links        addresses of pages about the run, by their titles
+          warnings     a list of {text, values, step, is_logged}, at most ten
+          warning_count   how many there were in all
+          steps        a list of {name, outcome, started_at, duration_s, values, error, warning_count, depth, count}, at
+                       most 200 and the sum of the others; error as above, or null
 
     With a secret, the request is signed according to Standard Webhooks 1.0
     (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md): ``webhook-id`` is the
@@ -106,17 +119,22 @@ class WebhookHandler:
             specifies it, or any text, which is then used as it is. None means that requests are not signed.
         headers: More headers, such as ``Authorization``.
         timeout_s: The most seconds to wait for a connection and for the response.
-        name: Identifies the handler when a stored message is sent later; None means "webhook" and the server's name.
+        kinds: The kinds of messages that it gets ("failure", "success"), one or several; None for those that the run
+            reports.
+        name: Identifies the handler when a stored message is sent later; None means "webhook:", the server's
+            name and a short hash of the URL.
 
     Raises:
         ConfigurationError: A setting is missing, blank or cannot be used.
     """
 
-    url: str = attrs.field(default="", repr=False, validator=_validation.requestable_url)
-    secret: str | None = attrs.field(default=None, repr=False, validator=_validation.optional_not_blank)
+    notes_handover: ClassVar[bool] = True
+    url: str = attrs.field(default="", repr=False, validator=_options.requestable_url)
+    secret: str | None = attrs.field(default=None, repr=False, validator=_options.optional_not_blank)
     headers: Mapping[str, str] = attrs.field(default=None, repr=False, converter=_headers, validator=_sendable_headers)
-    timeout_s: float = attrs.field(default=10.0, validator=_validation.positive)
-    name: str | None = attrs.field(default=None, validator=_validation.optional_not_blank)
+    timeout_s: float = attrs.field(default=10.0, validator=_options.positive)
+    kinds: frozenset[Kind] | None = attrs.field(default=None, converter=_options.kinds, validator=_options.only_kinds)
+    name: str | None = attrs.field(default=None, validator=_options.optional_not_blank)
     _now_s: Callable[[], float] = attrs.field(default=time.time, repr=False)
     _key: bytes = attrs.field(init=False, repr=False)
     _connection: HttpConnection | None = attrs.field(init=False, default=None, repr=False)
@@ -132,15 +150,29 @@ class WebhookHandler:
         except ValueError:
             key = b""
         if not key:
-            raise _validation.setting_error(
-                self, attrs.fields(WebhookHandler).secret, "base64 after whsec_", self.secret
-            )
+            raise _options.setting_error(self, attrs.fields(WebhookHandler).secret, "base64 after whsec_", self.secret)
         return key
 
     def __attrs_post_init__(self) -> None:
+        self.name = self.name or self._default_name
+
+    @property
+    def _destination(self) -> tuple[object, ...]:
+        return (url_hash(self.url),)
+
+    @property
+    def _default_name(self) -> str:
+        return f"webhook:{self._hostname}#{url_hash(self.url)}"
+
+    @property
+    def _former_default(self) -> str:
+        return f"webhook {self._hostname}"
+
+    @property
+    def _hostname(self) -> str | None:
         from urllib.parse import urlsplit
 
-        self.name = self.name or f"webhook {urlsplit(self.url).hostname}"
+        return urlsplit(self.url).hostname
 
     def send_message(self, details: MessageDetails, /) -> None:
         """Send one message and return when the receiver has answered 2xx.
@@ -156,20 +188,22 @@ class WebhookHandler:
         document = message_document(details)
         body = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         headers = {**self.headers, **self._own_headers(details.id, body)}
-        response = self._connection.post(self._path(), body, headers)
+        response = self._connection.post(self._connection.path, body, headers)
         if not response.is_success:
             raise self._refusal(response)
+
+    def prepare(self, details: MessageDetails, /) -> None:
+        """Load what sending a message needs; nothing is sent."""
+        import json
+
+        from supervisor.message_handlers import _http  # noqa: F401 - it is loaded for later
+
+        self._own_headers(details.id, json.dumps(message_document(details), ensure_ascii=False).encode())
 
     def close(self) -> None:
         """Close the connection; the next message opens a new one."""
         if self._connection is not None:
             self._connection.close()
-
-    def _path(self) -> str:
-        from urllib.parse import urlsplit
-
-        parts = urlsplit(self.url)
-        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def _own_headers(self, message_id: str, body: bytes) -> dict[str, str]:
         # The specification forbids a dot in the id, because dots separate the parts of the text that is signed.
@@ -199,7 +233,8 @@ class WebhookHandler:
             reason += f": {text}"
         if response.status in LOGIN_STATUSES:
             reason += " (check the credentials in url and headers, and the secret)"
-        return DeliveryError(reason, permanent=not response.is_temporary, retry_after_s=response.retry_after_s)
+        permanent = not response.is_temporary
+        return DeliveryError(reason, permanent=permanent, retry_after_s=response.retry_after_s, scope=response.scope)
 
 
 def message_document(details: MessageDetails) -> dict[str, Any]:
@@ -209,6 +244,7 @@ def message_document(details: MessageDetails) -> dict[str, Any]:
             "version": 1,
             "id": details.id,
             "kind": details.kind.value,
+            "level": details.level,
             "subject": cut_middle(details.subject, SUBJECT_FIELD_LIMIT),
             "message": cut_middle(details.message, TEXT_FIELD_LIMIT),
             "parts": _parts(details),
@@ -225,12 +261,25 @@ def message_document(details: MessageDetails) -> dict[str, Any]:
 def _run(report: RunReport) -> dict[str, Any]:
     facts = ("id", "name", "parent_id", "outcome", "started_at", "ended_at", "duration_s", "values")
     machine = ("exit_code", "host", "user", "pid", "argv", "python", "cpu_s", "peak_memory_bytes")
-    log = ("log_tail", "log_counts", "settings")
+    log = ("log_tail", "log_warnings", "log_counts", "settings", "links")
     return {
         **{name: getattr(report, name) for name in facts},
         "progress": _progress(report.progress) if report.progress else None,
         "error": _error(report.error) if report.error else None,
+        "attempts": report.attempts,
+        "retried": [{name: getattr(each, name) for name in ("type", "message", "where")} for each in report.retried],
         **{name: getattr(report, name) for name in (*machine, *log)},
+        "warnings": [{**attrs.asdict(each), "values": each.values} for each in report.warnings],
+        "warning_count": report.warning_count,
+        "steps": [_step(each) for each in report.steps],
+    }
+
+
+def _step(step: RunStep) -> dict[str, Any]:
+    names = ("name", "outcome", "started_at", "duration_s", "values", "warning_count", "depth", "count")
+    return {
+        **{name: getattr(step, name) for name in names},
+        "error": _error(step.error) if step.error is not None else None,
     }
 
 

@@ -15,12 +15,13 @@ import pytest
 import scripts
 from journal_kit import run_record
 from recorders import Recorder
+from waiting import wait_until
 
 from supervisor import supervise
 from supervisor._alerts import deaths
 from supervisor._attachments import packed
-from supervisor._run.boundary import reporter_of
-from supervisor._store import log_files
+from supervisor._run.lifecycle import reporter_of
+from supervisor._store import files
 from supervisor._store.processes import Process, process_of, this_process
 from supervisor.models import RunReport
 
@@ -37,7 +38,7 @@ LOGS_AND_DIES = """
     with supervise("night", log_path={log!r}, capture_logs=True):
         for row in range(40):
             logging.getLogger("parcels").warning("row %d", row)
-        os.kill(os.getpid(), signal.SIGKILL); time.sleep(60)
+        os.kill(os.getpid(), 9); time.sleep(60)
 """
 
 
@@ -52,13 +53,13 @@ def record(**facts: Any) -> RunRecord:
 
 def own_log(state: Path, text: str, run_id: str = "0af1") -> Path:
     """Write the log that a run named night left."""
-    file = log_files.create(str(state / "logs"), "night", run_id, STARTED_AT.timestamp())
+    file = files.create(str(state / "logs"), "night", run_id, STARTED_AT.timestamp())
     os.write(file.descriptor, text.encode())
     os.close(file.descriptor)
     return Path(file.path)
 
 
-def told(state: Path, run: RunRecord, **options: Any) -> MessageDetails:
+def death_message(state: Path, run: RunRecord, **options: Any) -> MessageDetails:
     """Return the message that a run died."""
     return deaths.died(run, state=str(state), redact=lambda text: text, **options)
 
@@ -71,7 +72,6 @@ def flat(message: MessageDetails) -> str:
 # Its log
 
 
-@POSIX
 def test_the_next_run_sends_the_log_of_the_one_that_died(tmp_path: Path, state: Path, recorder: Recorder) -> None:
     """The logs of a killed run go with the message, and the last lines of its own stand in the text."""
     log = tmp_path / "parcels.log"
@@ -123,7 +123,7 @@ def test_a_log_that_cannot_be_read_is_told_and_stops_nothing(tmp_path: Path, sta
     barred.chmod(0)
     notes = {}
     for path in (tmp_path / "gone.log", folder, pipe, barred, tmp_path / ("x" * 5_000), "nul\0.log"):
-        message = told(state, record(log_path=path))
+        message = death_message(state, record(log_path=path))
         assert "night died on" in message.subject
         (attachment,) = message.attachments
         with packed(message.attachments, limit_bytes=10_000) as done:
@@ -152,7 +152,7 @@ def test_an_own_log_that_is_something_else_has_no_lines(state: Path, kind: str) 
     else:
         path.write_bytes(b"\0\xff\xfe" * 50_000)
     try:
-        message = told(state, record())
+        message = death_message(state, record())
     finally:
         path.parent.chmod(0o700)
     assert "night died on" in message.subject
@@ -162,7 +162,7 @@ def test_an_own_log_that_is_something_else_has_no_lines(state: Path, kind: str) 
 def test_of_a_large_log_only_the_end_is_read(state: Path) -> None:
     """The last 20 lines of at most 500 characters are in the text, however large the log and its lines are."""
     own_log(state, "".join(f"{row} {'x' * 5_000}\n" for row in range(1_000)))
-    report = told(state, record()).report
+    report = death_message(state, record()).report
     assert report is not None
     assert 1 < len(report.log_tail) <= 20
     assert report.log_tail[-1].startswith("999 x")
@@ -179,23 +179,20 @@ def test_a_disk_that_does_not_answer_is_not_waited_for(tmp_path: Path, state: Pa
             assert left is None
         assert time.monotonic() - began < 10
         assert deaths.within(5, lambda: "read") is None, "the first one still hangs"
-        message = told(state, record(log_path=tmp_path / "parcels.log"))
+        message = death_message(state, record(log_path=tmp_path / "parcels.log"))
         assert message.attachments == ()
         assert "did not answer" in flat(message)
     finally:
         release.set()
-    until = time.monotonic() + scripts.PATIENCE_S
-    while deaths.within(5, lambda: "read") != "read":
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: deaths.within(5, lambda: "read") == "read")
 
 
 def test_a_program_that_joined_has_its_log_found(state: Path) -> None:
     """A log is found by the run's id, whoever wrote it and whenever that began; that of another run is not taken."""
     own_log(state, "another\n", run_id="10af1")
-    assert told(state, record()).attachments == ()
+    assert death_message(state, record()).attachments == ()
     path = own_log(state, "mine\n")
-    message = told(state, record())
+    message = death_message(state, record())
     assert [each.path for each in message.attachments] == [path]
     assert "mine" in message.message
 
@@ -205,12 +202,12 @@ def test_a_program_that_joined_has_its_log_found(state: Path) -> None:
 
 def test_whether_the_machine_went_down_is_told_where_it_is_known(state: Path) -> None:
     """On Linux the boot is known: a run of an earlier one went down with the machine, one of this one was killed."""
-    assert "or the machine went down" in flat(told(state, record(process_started="1772416800.0")))
+    assert "or the machine went down" in flat(death_message(state, record(process_started="1772416800.0")))
     if sys.platform == "linux":
         boot = this_process().started.partition(":")[0]
-        assert "The machine has been restarted since" in flat(told(state, record()))
-        killed = flat(told(state, record(process_started=f"{boot}:1")))
-        assert "It was killed, or crashed" in killed
+        assert "The machine has been restarted since" in flat(death_message(state, record()))
+        killed = flat(death_message(state, record(process_started=f"{boot}:1")))
+        assert "It ended without saying how (a kill, a crash, os._exit or exec)" in killed
         assert "restarted" not in killed
 
 
@@ -222,23 +219,23 @@ def test_a_program_that_outlived_supervisor_run_is_told(state: Path) -> None:
     """The message and its subject say that it still runs, as which process, and how to end it."""
     with subprocess.Popen(["sleep", "1000"], start_new_session=True) as sleeper:
         run = record(python="", argv=("sleep", "1000"), program=process_of(sleeper.pid))
-        message = told(state, run)
+        message = death_message(state, run)
         sleeper.kill()
     assert message.subject.endswith("; its program still runs")
     text = flat(message)
     assert f"Its program still runs as process {sleeper.pid}" in text
     assert f"`kill -- -{sleeper.pid}`" in text, "with all that it has started"
     assert "sleep 1000" in text
-    gone = told(state, run)
+    gone = death_message(state, run)
     assert "still runs" not in gone.subject
     assert f"Its program, process {sleeper.pid}, is gone too" in flat(gone)
 
 
 def test_a_program_that_is_not_known_may_still_be_running(state: Path) -> None:
     """Where the process was not noted, or cannot be told, the message says what to look for."""
-    unknown = flat(told(state, record(python="", argv=("sh", "job.sh", "3"))))
+    unknown = flat(death_message(state, record(python="", argv=("sh", "job.sh", "3"))))
     assert "may still be running: look for `sh job.sh 3`" in unknown
     hidden = Process(this_process().host, os.getpid(), "")
-    text = flat(told(state, record(python="", argv=("sh", "job.sh"), program=hidden)))
+    text = flat(death_message(state, record(python="", argv=("sh", "job.sh"), program=hidden)))
     assert f"may still be running as process {os.getpid()}" in text
-    assert "may still be running" not in flat(told(state, record()))
+    assert "may still be running" not in flat(death_message(state, record()))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from journalled import GONE, Past, document, invoke
 
-from supervisor._cli.check.checker import Check
+from supervisor._cli.checker import Check
 from supervisor._config.configuration import Configuration
+from supervisor._runtime import default_runtime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,5 +44,5 @@ def test_check_status_and_page_agree(past: Past) -> None:
     words = {line.split()[1]: line.split()[2] for line in lines[1:] if not line.startswith(" ")}
     assert (words["hangs"], words["late"], words["killed"]) == ("stalled", "overdue", "died?")
 
-    checked = Check(past.journal, Configuration(), lambda _: (), clock=time.time).raise_alerts()
+    checked = Check(past.journal, Configuration(), lambda _: (), runtime=default_runtime()).raise_alerts()
     assert {(str(each.alert.kind), each.alert.name) for each in checked.new} == expected

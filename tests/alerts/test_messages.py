@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from supervisor._alerts.messages import goes_on, with_stall_number
-from supervisor._messages.builder import message_for, message_from_parts
-from supervisor._models.alerts import AlertSummary, Notification
-from supervisor._models.kinds import Kind, Outcome
-from supervisor._models.parts import Past, Text
+from supervisor._messages import message_for, message_from_parts
+from supervisor._models import Kind, Outcome
+from supervisor._models.parts import AlertSummary, Notification, Past, Text
 from supervisor._text import local_time
 from supervisor.models import Progress, RunReport
 
-FROM_NOW_ON = "at most one an hour is reported, and no longer that the run goes on"
+FROM_NOW_ON = "at most one stall an hour is reported, and the end of a stall is no longer reported"
 AT = datetime(2026, 3, 2, 2, 10, tzinfo=UTC)
 
 
@@ -70,7 +69,7 @@ def test_bad_ends_have_it_in_the_text_alone() -> None:
         (
             3,
             0,
-            f"Lead. It is the third stall of this run: from now on {FROM_NOW_ON}.",
+            f"Lead. It is the third stall of this run. From now on {FROM_NOW_ON}.",
         ),
         (9, 5, "Lead. It is the ninth stall of this run, and 5 stalls before it went unreported."),
     ],

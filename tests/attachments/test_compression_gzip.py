@@ -51,12 +51,12 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 @pytest.mark.parametrize("content", [b"x", b"a\n" * 100_000, RANDOM.randbytes(1_000_000), bytes(3_000_000)])
 def test_a_file_comes_back_as_it_was(content: bytes, tmp_path: Path) -> None:
     """Unpacking restores the file's content; the part's size and media type are correct."""
-    path = tmp_path / "x.log"
+    path = tmp_path / "x.dat"
     path.write_bytes(content)
     with packed([Attachment(path)]) as got:
         (part,) = got.parts
         assert gzip.decompress(part.path.read_bytes()) == content
-        assert (part.name, part.content_type, part.note) == ("x.log.gz", "application/gzip", "")
+        assert (part.name, part.content_type, part.note) == ("x.dat.gz", "application/gzip", "")
         assert part.size_bytes == part.path.stat().st_size
         assert got.notes == ()
 
@@ -123,7 +123,7 @@ def test_a_log_that_gets_denser_towards_its_end_still_fits(tmp_path: Path) -> No
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_single_line_is_cut_between_characters(tmp_path: Path, text: str, limit_bytes: int) -> None:
     """Without line breaks, the kept end begins with a whole character."""
-    path = tmp_path / "line.json"
+    path = tmp_path / "line.dat"
     path.write_text(text, encoding="utf-8", newline="")
     part = pack_one(Attachment(path), tmp_path, limit_bytes=limit_bytes)
     if part is not None:
@@ -182,7 +182,7 @@ def test_what_is_compressed_already_stays_as_it_is(
         assert part.path.read_bytes() == content
 
 
-@pytest.mark.parametrize("name", ["gz", "x.txt", "zip.log", "RIFF"])
+@pytest.mark.parametrize("name", ["gz", "x.sql", "zip.ini", "RIFF"])
 def test_what_only_sounds_compressed_is_packed(name: str, tmp_path: Path) -> None:
     """A suffix needs its dot, and text that begins like a format is text."""
     (tmp_path / name).write_text("RIFF is no picture, BZh no archive, GIF no GIF")
@@ -237,11 +237,11 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
 
 def test_one_part_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
     """Packed files are readable for their owner alone, and a failed one leaves no file."""
-    (tmp_path / "x.log").write_text("content")
+    (tmp_path / "x.sql").write_text("content")
     (tmp_path / "x.bin").write_bytes(RANDOM.randbytes(10_000))
     kept = tmp_path / "kept"
     kept.mkdir()
-    part = pack_one(Attachment(tmp_path / "x.log"), kept)
+    part = pack_one(Attachment(tmp_path / "x.sql"), kept)
     assert part is not None
     assert part.path.parent == kept
     assert gzip.decompress(part.path.read_bytes()) == b"content"

@@ -209,8 +209,8 @@ def test_odd_times_are_survived(results: Path, mtime: float) -> None:
 
 
 @posix
-def test_a_deep_directory_is_packed_as_far_as_paths_reach(results: Path) -> None:
-    """A tree deeper than the system's longest path ends in a note."""
+def test_a_deep_directory_is_packed(results: Path) -> None:
+    """A tree may be deeper than the system's longest path."""
     here = os.open(results, os.O_RDONLY)
     name = "d" * 200
     try:
@@ -222,6 +222,5 @@ def test_a_deep_directory_is_packed_as_far_as_paths_reach(results: Path) -> None
     finally:
         os.close(here)
     got, content = unzipped(results)
-    assert len(content) > 10
-    assert "File name too long" in got.notes[0]
-    assert len(got.notes[0]) < 400
+    assert len(content) == 31
+    assert got.notes == ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ def test_a_log_is_attached_without_its_secrets(tmp_path: Path, encoding: str) ->
     """A password is redacted in each encoding that logs have, and the rest is unchanged."""
     log = tmp_path / "run.log"
     log.write_bytes(f"räumte auf\n{LINE}fertig\n".encode(encoding))
-    text = gzip.decompress(packed(log, tmp_path / "out").read_bytes()).decode(encoding)
+    text = packed(log, tmp_path / "out").read_bytes().decode(encoding)
     assert text == f"räumte auf\n{LINE.replace(SECRET, '[redacted: password]')}fertig\n"
 
 
@@ -61,7 +60,7 @@ def test_a_credential_that_nothing_tells_of_goes_when_it_is_known(tmp_path: Path
     log = tmp_path / "run.log"
     log.write_text("the answer was Zx9-plain-word-like\n")
     with redacting_with(lambda: Redactor(secrets="Zx9-plain-word-like")):
-        redacted = gzip.decompress(packed(log, tmp_path / "out").read_bytes())
+        redacted = packed(log, tmp_path / "out").read_bytes()
     assert redacted == b"the answer was [redacted: credential]\n"
 
 
@@ -76,7 +75,7 @@ class Packing:
     def send_message(self, details: MessageDetails) -> None:
         """Keep the content that a destination would receive."""
         for each in details.attachments:
-            self.seen += gzip.decompress(packed(each.path, self.folder).read_bytes())
+            self.seen += packed(each.path, self.folder).read_bytes()
 
 
 def test_the_log_of_a_failure_goes_without_credentials_of_handlers_and_own_patterns(

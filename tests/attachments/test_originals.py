@@ -7,6 +7,7 @@ import functools
 import gzip
 import io
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -17,11 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from recorders import Recorder
+from waiting import wait_until
 
 from supervisor import supervise
 from supervisor._attachments import describe, originals, pack, packed
 from supervisor._attachments.originals import links_among, replace_link, take
-from supervisor._delivery import job as jobs
+from supervisor._delivery import pool as jobs
 from supervisor._store import Journal
 from supervisor.models import Attachment, MessageDetails
 
@@ -95,7 +98,7 @@ def test_files_of_a_temporary_directory_arrive(tmp_path: Path, journal: bool | N
                 path.write_text(f"line {number}\n")
                 run.notify(f"notice {number}", attachments=path)
         handler.may.set()
-    assert handler.contents == [{"skid.log.gz": f"line {number}\n".encode()} for number in range(30)]
+    assert handler.contents == [{"skid.log": f"line {number}\n".encode()} for number in range(30)]
 
 
 def test_what_memory_holds_is_removed_once_it_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +146,7 @@ def test_a_file_may_be_changed_right_after(tmp_path: Path, change: Callable[[Pat
         run.notify("notice", attachments=path)
         change(path)
         handler.may.set()
-    assert handler.contents == [{"skid.log.gz": content}]
+    assert handler.contents == [{"skid.log": content}]
     assert handler.notes == []
 
 
@@ -159,7 +162,7 @@ def test_a_large_file_may_be_changed_right_after(tmp_path: Path, copies: Path, c
     change(path)
     part = pack(taken, tmp_path).part
     assert part is not None
-    assert (gzip.decompress(part.path.read_bytes()) == content, part.note) == (True, "")
+    assert (_unpacked(part.path) == content, part.note) == (True, "")
 
 
 @linking
@@ -191,18 +194,11 @@ def test_a_link_is_replaced_by_a_copy_of_what_was_attached(tmp_path: Path, copie
     links = links_among([taken, Attachment(path)], str(copies), LIMIT)
     assert links == [taken]
     originals.replace_in_thread(links)
-    _wait_for(lambda: path.stat().st_nlink == 1)
+    wait_until(lambda: path.stat().st_nlink == 1)
     assert path.stat().st_mode & 0o777 == 0o644
     assert taken.path.read_bytes() == content
     assert taken.path.stat().st_mode & 0o777 == 0o600
     assert links_among([taken], str(copies), LIMIT) == []
-
-
-def _wait_for(happens: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not happens():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 @linking
@@ -340,9 +336,8 @@ def test_the_script_never_packs(tmp_path: Path, state: Path, packing_threads: li
     with pytest.raises(KeyError), supervise("night", handlers=[handler], log_path=path, delivery_deadline_s=0.1):
         end()
     assert threading.current_thread().name not in packing_threads
-    kept = [each.read_bytes() for each in (state / "outbox").rglob("*") if each.is_file()]
+    wait_until(lambda: [each.read_bytes() for each in (state / "outbox").rglob("*") if each.is_file()] == [content])
     handler.may.set()
-    assert kept == [content]
 
 
 def test_notify_costs_little_more_than_the_copy(tmp_path: Path) -> None:
@@ -370,3 +365,78 @@ def test_notify_costs_little_more_than_the_copy(tmp_path: Path) -> None:
         cost = seconds(lambda number: run.notify(f"notice {number}", attachments=path))
         handler.may.set()
     assert cost < 10 * seconds(copy) + 0.02
+
+
+def test_the_end_of_a_run_waits_for_copies_within_its_deadline(tmp_path: Path) -> None:
+    """A folder that takes long to copy does not hold the end up; its message goes when it is copied."""
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    for number in range(400):
+        (folder / f"{number}.csv").write_text("a,b\n")
+    recorder = Recorder()
+    with supervise("load", handlers=[recorder], report_on=["success"], delivery_deadline_s=0) as run:
+        run.attach(folder)
+    assert any("copies attachments" in each.name for each in threading.enumerate())
+    wait_until(lambda: recorder.messages)
+    [attachment] = recorder.messages[0].attachments
+    assert attachment.path != folder
+
+
+@linking
+def test_a_folder_that_is_too_deep_to_copy_is_taken_as_far_as_paths_reach(tmp_path: Path) -> None:
+    """The copy of a tree that is deeper than the system's longest path ends in a note."""
+    source, target = tmp_path / "tree", tmp_path / "copies"
+    source.mkdir()
+    target.mkdir()
+    here = os.open(source, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("d" * 200, dir_fd=here)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    taken = take(Attachment(source), target, LIMIT)
+    assert taken is not None
+    assert "File name too long" in taken.note
+    assert len(taken.note) < 1_000
+
+
+@linking
+@pytest.mark.usefixtures("small_copies")
+def test_a_large_folder_is_linked_file_by_file_and_copied_by_a_thread(tmp_path: Path) -> None:
+    """A folder above the limit of copies at once is linked; the links go, and what the script appended is not in it."""
+    folder, target = tmp_path / "tables", tmp_path / "copies"
+    (folder / "march").mkdir(parents=True)
+    target.mkdir()
+    content = os.urandom(MB)
+    for path in (folder / "a.bin", folder / "march" / "b.bin"):
+        path.write_bytes(content)
+        os.utime(path, (1e9, 1e9))
+    taken = take(Attachment(folder), target, LIMIT)
+    assert taken is not None
+    assert (taken.path / "march" / "b.bin").samefile(folder / "march" / "b.bin")
+    with (folder / "a.bin").open("ab") as file:
+        file.write(b"appended")
+    [link] = links_among([taken], str(target), LIMIT)
+    replace_link(link)
+    assert links_among([taken], str(target), LIMIT) == []
+    for path in (taken.path / "a.bin", taken.path / "march" / "b.bin"):
+        assert (path.read_bytes(), path.stat().st_nlink) == (content, 1)
+    assert (folder / "march" / "b.bin").stat().st_mtime == (taken.path / "march" / "b.bin").stat().st_mtime == 1e9
+
+
+@linking
+@pytest.mark.usefixtures("small_copies")
+def test_a_large_folder_may_be_deleted_at_once(tmp_path: Path) -> None:
+    """The script may delete a large folder as soon as ``notify()`` has returned; it arrives whole."""
+    folder, handler = tmp_path / "tables", Packs(waits=True)
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.bin").write_bytes(os.urandom(MB))
+    with supervise("load", handlers=[handler]) as run:
+        run.notify("tables", attachments=[folder])
+        shutil.rmtree(folder)
+        handler.may.set()
+    [data] = handler.contents[0].values()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert [len(archive.read(each)) for each in archive.namelist()[1:]] == [MB] * 3

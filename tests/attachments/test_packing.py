@@ -7,6 +7,7 @@ import os
 import random
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,6 +86,41 @@ def sizes(got: PackedAttachments) -> dict[str, int]:
     return {part.name: part.size_bytes for part in got.parts}
 
 
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [
+        ("report.csv", "text/csv"),
+        ("page.HTML", "text/html"),
+        ("run.log", "text/plain"),
+        ("notes.txt", "text/plain"),
+        ("parcels.geojson", "application/geo+json"),
+    ],
+)
+def test_what_people_open_goes_as_it_is(tmp_path: Path, name: str, content_type: str) -> None:
+    """Text of up to 1 MB that a click opens is sent under its name; what is larger, or does not fit, is packed."""
+    for size_bytes, limit_bytes, packed_as in ((14, None, ""), (1_000_000, None, ""), (1_000_001, None, ".gz")):
+        (tmp_path / name).write_bytes(b"a,b\n" * (size_bytes // 4) + b"x" * (size_bytes % 4))
+        with packed([Attachment(tmp_path / name)], limit_bytes=limit_bytes) as got:
+            (part,) = got.parts
+            assert part.name == name + packed_as
+            assert part.content_type == ("application/gzip" if packed_as else content_type)
+            assert (part.size_bytes == size_bytes) is not bool(packed_as)
+    (tmp_path / name).write_bytes(b"a,b\n" * 100_000)
+    with packed([Attachment(tmp_path / name)], limit_bytes=100_000) as got:
+        assert [each.name for each in got.parts] == [f"{name}.gz"]
+
+
+def test_what_grows_when_it_is_redacted_still_fits(tmp_path: Path) -> None:
+    """Where a text without its secrets is longer than what may be sent, it is packed."""
+    (tmp_path / "run.log").write_text("password=aB3xyz\n" * 1_000)
+    with packed([Attachment(tmp_path / "run.log")]) as got:
+        as_it_is = got.parts[0].size_bytes
+        assert as_it_is == got.parts[0].path.stat().st_size > 16_000
+    with packed([Attachment(tmp_path / "run.log")], limit_bytes=as_it_is - 1) as got:
+        assert [each.name for each in got.parts] == ["run.log.gz"]
+        assert got.parts[0].size_bytes < as_it_is
+
+
 def test_small_files_go_whole_and_large_logs_share_the_rest(tmp_path: Path) -> None:
     """The parts keep the order of the attachments."""
     for name, size_bytes in (("a.log", 3_000_000), ("tiny.csv", 300), ("b.log", 2_000_000)):
@@ -93,7 +129,7 @@ def test_small_files_go_whole_and_large_logs_share_the_rest(tmp_path: Path) -> N
     wanted = [Attachment(tmp_path / name) for name in ("a.log", "tiny.csv", "x.png", "b.log")]
     with packed(wanted, limit_bytes=500_000) as got:
         by_name = sizes(got)
-        assert list(by_name) == ["a.log.gz", "tiny.csv.gz", "x.png", "b.log.gz"]
+        assert list(by_name) == ["a.log.gz", "tiny.csv", "x.png", "b.log.gz"]
         assert 450_000 < sum(by_name.values()) <= 500_000
         assert abs(by_name["a.log.gz"] - by_name["b.log.gz"]) < 20_000
         assert [note.partition(":")[0] for note in got.notes] == ["a.log", "b.log"]

@@ -24,8 +24,9 @@ CHILD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 began = time.perf_counter()
-from supervisor._store.sqlite.reader import open_reader
-from supervisor._cli.report import gather, render, write_page
+from supervisor._store.sqlite import open_reader
+from supervisor._cli.report import render
+from supervisor._cli.report import gather, write_page
 journal = open_reader(sys.argv[2])
 write_page(render(gather(journal)), sys.argv[3])
 took = time.perf_counter() - began

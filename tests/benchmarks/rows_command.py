@@ -26,7 +26,7 @@ MOST = 3
 def rows(bench: Bench) -> Iterator[table.Row]:
     """Yield the row."""
     row = partial(table.Row, key="command", what="`supervisor run -- true`")
-    if not find_spec("supervisor._cli.run_command"):
+    if not find_spec("supervisor._cli.exec"):
         yield row(missing=("not yet: there is no such command",))
         return
     chronic, true = shutil.which("chronic"), shutil.which("true")

@@ -15,7 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scripts import PACKAGE, PATIENCE_S, bare_environment
+from containers import containers
+from scripts import KILLED, PACKAGE, bare_environment
+from waiting import PATIENCE_S, wait_until
 
 from supervisor._store import open_journal
 
@@ -96,7 +98,7 @@ class Hook:
             self._server.server_close()
 
     @property
-    def told(self) -> list[str]:
+    def subjects(self) -> list[str]:
         """Return kinds and subjects so far."""
         return [f"{each['kind']}: {each['subject']}" for each in self.messages]
 
@@ -193,7 +195,31 @@ def outcome(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
 # What is found
 
 
-@posix
+@pytest.mark.parametrize("send", ["console", "off"])
+def test_on_a_developers_machine_it_only_prints(machine: Machine, hook: Hook, send: str) -> None:
+    """Where nothing is to be sent, neither a message nor a ping leaves, and the next real check reports all of it."""
+    killed(machine)
+    for _ in range(2):
+        done = machine.check("--ping", f"{hook.url}/ping", env={"SUPERVISOR_SEND": send})
+        assert done.returncode == 1, done.stderr
+        assert ("not sent to hook" in done.stdout) == (send == "console")
+        assert "DIED      nightly parcels died on" in done.stdout
+        assert done.stdout.endswith(f'1 script: 1 new alert; send = "{send}": nothing was sent or noted\n')
+    assert (hook.paths, hook.messages) == ([], [])
+    assert machine.check().returncode == 1
+    assert [each["kind"] for each in hook.messages] == ["died"]
+
+
+def test_runs_whose_messages_are_not_to_be_sent_are_only_printed(machine: Machine, hook: Hook) -> None:
+    """For one name the configuration may say so, too; the script's own next run still reports its death."""
+    machine.configure('[defaults]\nhandlers = ["hook"]\n[runs."nightly parcels"]\nsend = "off"\n')
+    killed(machine)
+    done = machine.check()
+    assert done.returncode == 1, done.stderr
+    assert "DIED      nightly parcels died on" in done.stdout
+    assert hook.messages == []
+
+
 def test_a_killed_script_is_told_once(machine: Machine, hook: Hook) -> None:
     """A script that was killed by SIGKILL is told to its handlers by the next check, and by no other."""
     killed(machine)
@@ -203,8 +229,8 @@ def test_a_killed_script_is_told_once(machine: Machine, hook: Hook) -> None:
     assert done.stdout.endswith("1 script: 1 new alert\n")
     done = machine.check()
     assert (done.returncode, done.stdout, done.stderr) == (0, "all is well: 1 script, nothing waits\n", "")
-    assert len(hook.told) == 1
-    assert hook.told[0].startswith("died: nightly parcels died on")
+    assert len(hook.subjects) == 1
+    assert hook.subjects[0].startswith("died: nightly parcels died on")
     assert "1 of 5 (20 %)" in hook.bodies[0]
 
 
@@ -225,7 +251,7 @@ def test_a_hanging_script_is_told_once(machine: Machine, hook: Hook) -> None:
     finally:
         process.kill()
         process.communicate()
-    assert [each.split(" stalled ")[0].split(" is ")[0] for each in hook.told] == [
+    assert [each.split(" stalled ")[0].split(" is ")[0] for each in hook.subjects] == [
         "stalled: nightly parcels",
         "overdue: nightly parcels",
     ]
@@ -233,6 +259,59 @@ def test_a_hanging_script_is_told_once(machine: Machine, hook: Hook) -> None:
     assert "; look at its process" in done.stdout
     assert machine.check(shift_s=2 * HOUR).returncode == 1
     assert [each["kind"] for each in hook.messages] == ["stalled", "overdue", "died"]
+
+
+SILENT = """
+import sys
+from supervisor import supervise
+with supervise("nightly parcels") as run:
+    print("under way", flush=True)
+    said = sys.stdin.readline().strip()
+    if said == "fail":
+        raise ValueError("no rows")
+    if said == "skip":
+        run.skip("no tables")
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "subject"),
+    [
+        ("", "recovery", r"nightly parcels recovered on pod-7: it was alive after all"),
+        ("fail", "failure", r"nightly parcels failed on pod-7: ValueError no rows"),
+        ("skip", "recovery", r"nightly parcels .* pod-7.*: it was alive after all"),
+    ],
+)
+def test_what_a_check_reported_of_a_living_run_is_taken_back_by_the_next(
+    machine: Machine, hook: Hook, said: str, kind: str, subject: str
+) -> None:
+    """Also where the script has no handlers: those that heard of its death learn that it was none, once."""
+    with containers(SUPERVISOR_CONFIG=os.devnull) as start:
+        pod = start(SILENT, hostname="pod-7")
+        assert pod.line() == "under way"
+        assert "presumed dead" in machine.check(shift_s=HOUR).stdout
+        pod.end(said)
+    for _ in range(2):
+        assert machine.check(shift_s=HOUR).returncode == 0
+    assert [each["kind"] for each in hook.messages] == ["died", kind]
+    assert re.match(subject, hook.messages[1]["subject"])
+    assert "it was alive after all" in " ".join(hook.messages[1]["message"].split())
+
+
+@pytest.mark.parametrize("said", ["", "fail"])
+def test_a_death_that_was_only_printed_is_taken_back_in_print(machine: Machine, said: str) -> None:
+    """Without any handlers the next check prints that the run was alive, once."""
+    machine.configure("")
+    with containers(SUPERVISOR_CONFIG=os.devnull) as start:
+        pod = start(SILENT, hostname="pod-7")
+        assert pod.line() == "under way"
+        assert "presumed dead" in machine.check(shift_s=HOUR).stdout
+        pod.end(said)
+    done = machine.check(shift_s=HOUR)
+    ending = "failure" if said else "success"
+    assert f"RECOVERY  nightly parcels was alive after all on pod-7: {ending}" in done.stdout
+    assert done.returncode == 0
+    assert "alive" not in machine.check(shift_s=HOUR).stdout
 
 
 def test_a_start_that_was_missed_is_told_once(machine: Machine, hook: Hook) -> None:
@@ -250,7 +329,7 @@ def test_a_start_that_was_missed_is_told_once(machine: Machine, hook: Hook) -> N
     done = machine.check(shift_s=HOUR + 120)
     assert done.returncode == 0, done.stdout
     assert "RECOVERY  nightly parcels started again on" in done.stdout
-    assert [each.partition(" on ")[0] for each in hook.told] == [
+    assert [each.partition(" on ")[0] for each in hook.subjects] == [
         "missed: nightly parcels missed 5 starts",
         "recovery: nightly parcels started again",
     ]
@@ -268,7 +347,6 @@ def record_run(state: Path, at: float) -> None:
 # Told once, and never lost
 
 
-@posix
 def test_of_checks_that_overlap_one_tells(machine: Machine, hook: Hook) -> None:
     """Several checks at the same time, while the server is slow, tell what they find once together."""
     killed(machine)
@@ -280,18 +358,9 @@ def test_of_checks_that_overlap_one_tells(machine: Machine, hook: Hook) -> None:
     for each in checks:
         each.communicate(timeout=PATIENCE_S)
     assert sorted(each.returncode for each in checks) == [0, 0, 0, 1]
-    assert len(hook.told) == 1
+    assert len(hook.subjects) == 1
 
 
-def wait_until(is_so: Any) -> None:
-    """Wait until something is so."""
-    until = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < until, "it never came to be"
-        time.sleep(0.02)
-
-
-@posix
 def test_a_check_that_is_killed_before_its_commit_has_told_nothing(machine: Machine, hook: Hook) -> None:
     """Killed after it noted the alert and before its commit, it leaves all to the next check."""
     killed(machine)
@@ -302,16 +371,15 @@ def test_a_check_that_is_killed_before_its_commit_has_told_nothing(machine: Mach
         def die(self, message, handlers, **options):
             put(self, message, handlers, **options)
             if handlers:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), 9)
         OutboxStore.put = die
         """)
-    assert machine.check(before=before).returncode == -9
-    assert hook.told == []
+    assert machine.check(before=before).returncode == KILLED
+    assert hook.subjects == []
     assert machine.check().returncode == 1
-    assert len(hook.told) == 1
+    assert len(hook.subjects) == 1
 
 
-@posix
 def test_a_check_that_is_killed_after_its_commit_has_told_it(machine: Machine, hook: Hook) -> None:
     """Killed while it sends, it leaves the message to the next check, which finds nothing new and delivers it."""
     killed(machine)
@@ -330,14 +398,13 @@ def test_a_check_that_is_killed_after_its_commit_has_told_it(machine: Machine, h
     assert len(hook.messages) == 2
 
 
-@posix
 def test_a_server_that_is_down_loses_nothing(machine: Machine, hook: Hook) -> None:
     """The message of an alert waits while its server is down; a later check delivers it, and reports nothing twice."""
     killed(machine)
     hook.status = 503
     done = machine.check()  # it does not wait for what the server wants to have later
     assert done.returncode == 1
-    assert "waiting   'nightly parcels died on" in done.stdout
+    assert "resting   hook: accepts nothing since " in done.stdout
     assert "503" in done.stdout
     done = machine.check("--deadline", "0")
     assert done.returncode == 1, "it still waits"
@@ -348,7 +415,6 @@ def test_a_server_that_is_down_loses_nothing(machine: Machine, hook: Hook) -> No
     assert len(set(hook.ids)) == 1
 
 
-@posix
 def test_what_is_not_to_be_delivered_waits(machine: Machine, hook: Hook) -> None:
     """With --no-deliver nothing is sent, and what is new waits for the next check."""
     killed(machine)
@@ -361,7 +427,6 @@ def test_what_is_not_to_be_delivered_waits(machine: Machine, hook: Hook) -> None
 # Who hears of it
 
 
-@posix
 def test_without_handlers_it_is_printed_once(machine: Machine) -> None:
     """Where nobody is configured an alert is printed, even by a quiet check, so that cron mails it: once."""
     machine.configure("", with_hook=False)
@@ -377,7 +442,6 @@ def test_without_handlers_it_is_printed_once(machine: Machine) -> None:
     journal.close()
 
 
-@posix
 def test_a_quiet_check_says_nothing_of_what_was_heard(machine: Machine, hook: Hook) -> None:
     """What a handler has taken need not be mailed by cron too; what none has taken is, but only once."""
     killed(machine)
@@ -392,13 +456,12 @@ def test_a_quiet_check_says_nothing_of_what_was_heard(machine: Machine, hook: Ho
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
-@posix
 def test_a_chosen_handler_hears_of_all(machine: Machine, hook: Hook) -> None:
     """--handler tells that one, whatever is configured for the script."""
     machine.configure("")
     killed(machine)
     assert machine.check("--handler", "hook").returncode == 1
-    assert len(hook.told) == 1
+    assert len(hook.subjects) == 1
 
 
 def test_a_handler_that_is_not_configured_is_wrong_usage(machine: Machine) -> None:
@@ -413,7 +476,6 @@ def test_a_handler_that_is_not_configured_is_wrong_usage(machine: Machine) -> No
 # What goes wrong
 
 
-@posix
 def test_mistakes_in_the_configuration_stop_no_check(machine: Machine, hook: Hook) -> None:
     """What is wrong is told with its line and ends with 2; everything else is checked and told all the same."""
     machine.configure('[defaults]\nhandlers = ["hook"]\nreport_onn = ["start"]\n')
@@ -422,7 +484,8 @@ def test_mistakes_in_the_configuration_stop_no_check(machine: Machine, hook: Hoo
     assert done.returncode == 2
     assert "supervisor.toml:3" in done.stderr
     assert "did you mean 'report_on'?" in done.stderr
-    assert len(hook.told) == 1
+    assert "1 mistake in the configuration" in done.stdout
+    assert len(hook.subjects) == 1
     assert hook.paths[-1].partition("?")[0] == "/ping/me/fail"
     assert "report_on" in hook.bodies[-1]
 
@@ -461,7 +524,6 @@ def test_no_journal_yet(machine: Machine) -> None:
 # Pings
 
 
-@posix
 def test_pings(machine: Machine, hook: Hook) -> None:
     """A check that did its work pings success whatever it found, with what it found; from the environment too."""
     killed(machine)
@@ -489,7 +551,6 @@ def test_a_ping_that_is_not_taken(machine: Machine, hook: Hook) -> None:
 # What is shown
 
 
-@posix
 def test_all_is_not_well_while_something_was_refused(machine: Machine, hook: Hook) -> None:
     """What a handler has refused for good is named by every later check, with the command that sends it again."""
     hook.status = 410
@@ -498,10 +559,19 @@ def test_all_is_not_well_while_something_was_refused(machine: Machine, hook: Hoo
     for _ in range(2):
         said = machine.check().stdout
         assert "all is well" not in said
-        assert "1 message refused before (`supervisor flush --failed` sends again)" in said
+        assert "1 message refused before by hook (`supervisor flush --failed` sends again)" in said
 
 
-@posix
+def test_a_check_names_the_scripts_for_which_no_handler_is_configured(machine: Machine) -> None:
+    """What it finds of them is only printed, so it says so; a quiet check, which cron would mail, does not."""
+    machine.configure("")
+    with machine.start("with supervise('quiet'): print('ready', flush=True)") as process:
+        assert process.wait(PATIENCE_S) == 0
+    assert "unheard   no handler is configured for quiet: what a check finds" in machine.check().stdout
+    assert json.loads(machine.check("--json").stdout)["without_handlers"] == ["quiet"]
+    assert machine.check("--quiet").stdout == ""
+
+
 def test_the_document(machine: Machine) -> None:
     """--json prints one document: what is new and whether it was heard, what is still so, what waits."""
     machine.configure(WATCHED.replace('handlers = ["hook"]', 'handlers = ["hook", "console"]'))
@@ -510,13 +580,13 @@ def test_the_document(machine: Machine) -> None:
     document = json.loads(done.stdout)
     assert done.returncode == 1
     assert list(document) == [
-        "checked_at", "scripts", "new", "open", "refused", "refused_before", "waiting", "waiting_for_others", "pinged",
-        "faults",
+        "checked_at", "scripts", "without_handlers", "shared_names", "new", "open", "refused", "refused_before",
+        "waiting", "waiting_for_others", "pinged", "faults", "send",
     ]  # fmt: skip
     (died,) = [each for each in document["new"] if each["kind"] == "died"]
     assert died["name"] == "nightly parcels"
     assert died["handlers"] == ["hook", "console"]
-    assert died["heard"] is True
+    assert died["notified"] is True
     assert died["since"].endswith("+00:00")
     assert died["text"].startswith("nightly parcels died on")
     assert "DIED" in done.stderr, "a handler that prints to stdout does not spoil the document"

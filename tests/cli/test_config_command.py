@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import stat
 import sys
 import tomllib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hooks import configured
 from journalled import document, invoke, is_harmless
 
-from supervisor._config.active import load
-from supervisor._config.template import example
+from supervisor._cli.config_command import example
+from supervisor._config import load
 from supervisor.message_handlers._registry import examples
 
 if TYPE_CHECKING:
@@ -53,12 +54,17 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home" / "config"))
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "machine"))
+    # the same for Windows, by platformdirs
+    monkeypatch.setenv("WIN_PD_OVERRIDE_LOCAL_APPDATA", str(tmp_path / "home" / "config"))
+    monkeypatch.setenv("WIN_PD_OVERRIDE_COMMON_APPDATA", str(tmp_path / "machine"))
     return folder
 
 
 def test_what_is_in_force_is_told_with_where_it_comes_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each key with its value and its file and line or variable; secrets are masked."""
     file = configured(monkeypatch, tmp_path, text=TEXT)
+    for name in ("HOME", "USERPROFILE"):  # paths below it would be shown relative to it
+        monkeypatch.setenv(name, str(tmp_path / "home"))
     monkeypatch.setenv("CHAT_URL", "https://hooks.slack.com/services/T00000000/B00000000/secretsecretsecret")
     monkeypatch.setenv("SUPERVISOR_STALL_AFTER_S", "90")
     result = invoke("config")
@@ -69,12 +75,12 @@ def test_what_is_in_force_is_told_with_where_it_comes_from(monkeypatch: pytest.M
     assert rows["handlers.ops.secret"].split()[0] == "********"
     assert rows["handlers.chat.webhook_url"].startswith('{ env = "CHAT_URL" }')
     assert "MfKQ9r8" not in result.output
-    told = document("config")
-    assert told["files"] == [str(file)]
-    assert told["profile"] == "production"
-    assert {"key": "defaults.handlers", "value": '["ops"]', "origin": f"{file}:4"} in told["entries"]
-    assert told["problems"] == []
-    assert "secretsecret" not in str(told)
+    shown = document("config")
+    assert shown["files"] == [str(file)]
+    assert shown["profile"] == "production"
+    assert {"key": "defaults.handlers", "value": '["ops"]', "origin": f"{file}:4"} in shown["entries"]
+    assert shown["problems"] == []
+    assert "secretsecret" not in str(shown)
 
 
 def test_what_holds_for_one_run_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -127,8 +133,8 @@ def test_each_mistake_is_told_with_file_line_and_remedy(
     assert result.exit_code == 2
     assert result.stderr.startswith(f"mistake: {file}:{line}: ")
     assert words in result.stderr
-    told = document("config", code=2)["problems"]
-    assert [(each["file"], each["line"]) for each in told] == [(str(file), line)]
+    shown = document("config", code=2)["problems"]
+    assert [(each["file"], each["line"]) for each in shown] == [(str(file), line)]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes are of POSIX")
@@ -204,14 +210,14 @@ def test_path_lists_the_places_and_which_there_are(nowhere: Path, tmp_path: Path
     machine.write_text("[defaults]\nrepeat_after_s = 1\n")
     (tmp_path / "supervisor.toml").write_text("[defaults]\n")
     (nowhere / "pyproject.toml").write_text("[tool.supervisor.defaults]\nrepeat_after_s = 2\n")
-    told = {each["path"]: (each["whose"], each["state"]) for each in document("config", "path")}
+    shown = {each["path"]: (each["whose"], each["state"]) for each in document("config", "path")}
     user = tmp_path / "home" / "config" / "supervisor" / "supervisor.toml"
-    assert list(told)[:2] == [str(machine), str(user)]
-    assert told[str(machine)] == ("machine", "read")
-    assert told[str(user)] == ("user", "not there")
-    assert told[str(tmp_path / "supervisor.toml")] == ("project", "there")
-    assert told[str(nowhere / "pyproject.toml")] == ("project", "read")
-    assert told[str(nowhere / "supervisor.toml")] == ("project", "not there")
+    assert list(shown)[:2] == [str(machine), str(user)]
+    assert shown[str(machine)] == ("machine", "read")
+    assert shown[str(user)] == ("user", "not there")
+    assert shown[str(tmp_path / "supervisor.toml")] == ("project", "there")
+    assert shown[str(nowhere / "pyproject.toml")] == ("project", "read")
+    assert shown[str(nowhere / "supervisor.toml")] == ("project", "not there")
     assert str(machine) in invoke("config", "path").stdout
 
 
@@ -232,3 +238,29 @@ def test_nothing_of_a_file_reaches_the_terminal_as_a_command(monkeypatch: pytest
     configured(monkeypatch, tmp_path, text=text)
     assert is_harmless(invoke("config").output)
     assert is_harmless(invoke("test").output)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can give folders to any group")
+def test_init_says_how_to_share_in_a_folder_of_a_group(nowhere: Path) -> None:
+    """The file is its owner's alone; where a group works together, the lines that let it read the file are shown."""
+    grp: Any = importlib.import_module("grp")  # Windows has none
+    posix: Any = os
+    group = next(each for each in grp.getgrall() if each.gr_name not in {"root", "nogroup"})
+    assert "share" not in invoke("config", "init").stdout
+    nowhere.chmod(0o775)
+    posix.chown(nowhere, -1, group.gr_gid)
+    said = invoke("config", "init", "--force").stdout
+    assert f"chgrp {group.gr_name} supervisor.toml && chmod 640 supervisor.toml" in said
+    assert (nowhere / "supervisor.toml").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no modes")
+def test_a_state_directory_that_others_can_use_is_named(state: Path) -> None:
+    """It may be shared on purpose, so it is not changed."""
+    state.chmod(0o755)
+    result = invoke("config")
+    assert "others can read it (mode 0755); chmod 700 it" in " ".join(result.stderr.split())
+    (warning,) = [each for each in document("config")["warnings"] if "private" in each["text"]]
+    assert str(state) in warning["text"]
+    state.chmod(0o700)
+    assert "private" not in invoke("config").stderr

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
+from hooks import configured
 from journalled import GONE, HOSTILE, KEY_ERROR, Past, document, invoke, is_harmless
 
+from supervisor._text import shown_zone
 from supervisor.models import Progress
 
 if TYPE_CHECKING:
@@ -52,10 +55,10 @@ def test_the_usual_duration_stands_beside_and_what_stands_out_is_marked(past: Pa
     assert "41 min !" in newest
     assert "5-7 min" in newest
     assert "!" not in before
-    told = document("history")
-    assert told[0]["stands_out"] is True
-    assert told[0]["usual_duration"]["count"] == 20
-    assert 300 <= told[0]["usual_duration"]["low_s"] < told[0]["usual_duration"]["high_s"] <= 420
+    shown = document("history")
+    assert shown[0]["stands_out"] is True
+    assert shown[0]["usual_duration"]["count"] == 20
+    assert 300 <= shown[0]["usual_duration"]["low_s"] < shown[0]["usual_duration"]["high_s"] <= 420
 
 
 def test_too_few_runs_have_no_usual_duration(past: Past) -> None:
@@ -94,6 +97,30 @@ def test_since_takes_a_date_in_the_machines_zone(past: Past) -> None:
     past.run("new", ago_s=60)
     since = datetime.fromtimestamp(past.now_s - DAY_S)
     assert [each["name"] for each in document("history", "--since", f"{since:%Y-%m-%d %H:%M}")] == ["new"]
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_times_are_those_of_the_configured_zone(
+    past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: bool
+) -> None:
+    """Commands and the page show times, and read dates, in the `timezone` of the configuration, or of the variable."""
+    zone = ZoneInfo("Asia/Tokyo")
+    configured(monkeypatch, tmp_path, text=f'[defaults]\ntimezone = "{"Pacific/Apia" if variable else zone.key}"\n')
+    if variable:
+        monkeypatch.setenv("SUPERVISOR_TIMEZONE", zone.key)
+    run_id = past.run("old", ago_s=3 * DAY_S)
+    past.run("new", ago_s=60, outcome=None)
+    started = datetime.fromtimestamp(past.now_s - 3 * DAY_S, zone)
+    assert f"{started:%Y-%m-%d %H:%M}" in invoke("history").stdout
+    assert f"Started     {started:%Y-%m-%d %H:%M:%S}" in invoke("show", run_id).stdout
+    assert f"{datetime.fromtimestamp(past.now_s - 60, zone):%H:%M:%S}" in invoke("status").stdout
+    since = datetime.fromtimestamp(past.now_s - DAY_S, zone)
+    assert [each["name"] for each in document("history", "--since", f"{since:%Y-%m-%d %H:%M}")] == ["new"]
+    assert invoke("report", "-o", str(tmp_path / "page.html")).exit_code == 0
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "JST, UTC+9" in page
+    monkeypatch.delenv("SUPERVISOR_TIMEZONE", raising=False)
+    assert shown_zone() is None, "it does not outlast the command"
 
 
 @pytest.mark.parametrize("wrong", ["yesterday", "7", "d", "1e400d", "99999999999d", "2026-13-01", ""])
@@ -136,27 +163,27 @@ def test_runs_under_way_and_lost_ones_are_told_apart(past: Past) -> None:
     assert "10 min" in lost  # to its last sign of life
     assert "under way" in lives
     assert "3 of 10, copying" in lives
-    told = {each["name"]: each for each in document("history")}
-    assert (told["lives"]["outcome"], told["lives"]["is_gone"]) == (None, False)
-    assert told["lives"]["progress"]["percentage"] == 30
-    assert told["lost"]["is_gone"] is True
+    shown = {each["name"]: each for each in document("history")}
+    assert (shown["lives"]["outcome"], shown["lives"]["is_gone"]) == (None, False)
+    assert shown["lives"]["progress"]["percentage"] == 30
+    assert shown["lost"]["is_gone"] is True
 
 
 def test_programs_get_utc_times_seconds_and_values_as_json_knows_them(past: Past) -> None:
     """One document: instants in UTC, durations as ..._s, and what JSON lacks as text."""
     values = {"n": 1, "bad": float("nan"), "when": datetime(2026, 3, 1), "deep": {"a": [1, (2, {3})]}, "big": 1 << 70}
     past.run(took_s=1.5, values=values, outcome="failure", error=KEY_ERROR)
-    (told,) = document("history")
-    assert told["started_at"].endswith("+00:00")
-    assert told["duration_s"] == 1.5
-    assert told["values"] == {
+    (shown,) = document("history")
+    assert shown["started_at"].endswith("+00:00")
+    assert shown["duration_s"] == 1.5
+    assert shown["values"] == {
         "n": 1,
         "bad": "nan",
         "when": "2026-03-01T00:00:00",
         "deep": {"a": [1, [2, [3]]]},
         "big": 1 << 70,
     }
-    assert told["error"] == {
+    assert shown["error"] == {
         "type": "KeyError",
         "message": "'apn'",
         "where": "parcels.py:41 in load",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from journalled import GONE, HOSTILE, KEY_ERROR, Past, command_line, invoke
-from scripts import PACKAGE, bare_environment
+from scripts import PACKAGE, bare_environment, run_on_terminal
 
-from supervisor._store.sqlite import schema
+from supervisor._cli import check_command
+from supervisor._store.sqlite import journal_file, migrations
 from supervisor.models import Progress
 
 if TYPE_CHECKING:
@@ -85,18 +87,18 @@ def test_a_journal_of_an_older_version_is_shown_and_not_migrated(state: Path, mo
     """Older scripts may still write it: it is read by way of a copy in memory, with today's tables."""
     path = state / "journal.sqlite3"
     with closing(sqlite3.connect(path)) as connection:
-        schema.migrate(connection, schema.MIGRATIONS[:1])
+        migrations.migrate(connection, migrations.MIGRATIONS[:1])
         connection.execute(
             "INSERT INTO run (id, name, outcome, started_at, duration_s, host, pid, process_started, user, python) "
             "VALUES ('abc', 'backup', 'success', 1e9, 5, 'here', 1, '', 'gis', '3.11')"
         )
         connection.commit()
-    newest = (*schema.MIGRATIONS, ("CREATE TABLE of_tomorrow (x)",))
-    monkeypatch.setattr(schema, "VERSION", len(newest))
-    monkeypatch.setattr(schema.migrate, "__defaults__", (newest,))
+    newest = (*migrations.MIGRATIONS, ("CREATE TABLE of_tomorrow (x)",))
+    monkeypatch.setattr(journal_file, "VERSION", len(newest))
+    monkeypatch.setattr(migrations.migrate, "__defaults__", (newest,))
     assert "backup" in invoke("history").stdout
     with closing(sqlite3.connect(path)) as connection:
-        assert schema.version_of(connection) == 1
+        assert journal_file.version_of(connection) == 1
 
 
 def test_a_journal_that_is_only_begun_is_empty(state: Path) -> None:
@@ -110,8 +112,8 @@ def test_a_journal_that_is_only_begun_is_empty(state: Path) -> None:
 
 def test_a_locked_journal_is_told_after_some_patience(past: Past, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that holds the whole file makes reading wait a while, and is then reported."""
-    monkeypatch.setattr("supervisor._store.sqlite.reader.BUSY_S", 0.2)
-    monkeypatch.setattr("supervisor._store.sqlite.reader.open_reader.__kwdefaults__", {"busy_s": 0.2})
+    monkeypatch.setattr("supervisor._store.sqlite.READER_BUSY_S", 0.2)
+    monkeypatch.setattr("supervisor._store.sqlite.open_reader.__kwdefaults__", {"busy_s": 0.2})
     past.run("backup")
     past.journal.close()
     with closing(sqlite3.connect(state / "journal.sqlite3", isolation_level=None)) as connection:
@@ -151,6 +153,47 @@ def test_a_folder_in_the_place_of_the_journal_is_told(state: Path) -> None:
     assert "no regular file" in result.stderr
 
 
+def unusable(place: str, folder: Path) -> Path:
+    """Return a state directory that there cannot be."""
+    if place == "too long":
+        return folder / ("x" * 300)
+    if place == "below a file":
+        (folder / "file").touch()
+        return folder / "file" / "state"
+    path = folder / "place"
+    if place == "a file":
+        path.touch()
+    else:
+        path.symlink_to(path if place == "a loop" else folder / "nowhere")
+    return path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+@pytest.mark.parametrize("place", ["too long", "below a file", "a file", "a loop", "a link to nothing"])
+def test_a_place_where_no_journal_can_be_is_told(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command names the place, and does not say that nothing has run yet; a check fails, and pings so."""
+    monkeypatch.setenv("SUPERVISOR_STATE", str(unusable(place, tmp_path)))
+    for arguments in (["status"], ["history"], ["show", "x"], ["outbox"], ["flush"], ["report", "-o", "-"]):
+        result = invoke(*arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert str(tmp_path) in result.stderr.replace("\n", "")
+    result = invoke("check")
+    assert (result.exit_code, result.stdout) == (2, "the check could not be made\n")
+
+
+def test_a_check_that_fails_in_an_unforeseen_way_is_told(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong within a check is exit code 2 and a sentence, so that nobody takes it for an alert."""
+    past.run()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(check_command, "_checked", fail)
+    result = invoke("check")
+    assert result.exit_code == 2
+    assert "the check failed: RuntimeError: unforeseen" in result.stderr
+
+
 @pytest.mark.parametrize("arguments", ALL, ids=" ".join)
 def test_no_console_is_no_error(past: Past, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
     """Under pythonw there is no stdout and no stderr: commands do what they do, and say nothing."""
@@ -177,7 +220,7 @@ print("codes", *codes, file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize("encoding", ["cp1252", "cp850", "ascii"])
 def test_a_console_of_another_encoding_shows_what_it_can(past: Past, encoding: str) -> None:
     """What cp1252 or ASCII lack is shown in plainer characters or escapes, and nothing fails."""
     filled(past)
@@ -187,6 +230,47 @@ def test_a_console_of_another_encoding_shows_what_it_can(past: Past, encoding: s
     codes = [invoke(*arguments).exit_code for arguments in ALL]
     assert done.stderr.decode(encoding).splitlines()[-1] == f"codes {' '.join(map(str, codes))}"
     assert done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("cp1252", ["naïve -> \\u6f22\\u5b57", "Straße 10 €", "\\U0001f680 rocket", "Ærø … Wroclaw"]),
+        ("cp850", ["naïve -> \\u6f22\\u5b57", "Straße 10 EUR", "\\U0001f680 rocket", "Ærø ... Wroclaw"]),
+        ("ascii", ["naive -> \\u6f22\\u5b57", "Strasse 10 EUR", "\\U0001f680 rocket", "AEro ... Wroclaw"]),
+    ],
+)
+def test_columns_are_aligned_on_a_console_of_another_encoding(past: Past, encoding: str, names: list[str]) -> None:
+    """What stands for a character that the console lacks is measured: each column begins where its heading does."""
+    for name in ("plain", "naïve → 漢字", "Straße 10 €", "🚀 rocket", "Ærø … Wrocław"):
+        past.run(name, took_s=5)
+        past.message(f"{name} failed", [name], error="no answer")
+    commands = [["history"], ["status"], ["outbox"]]
+    program = [*command_line()[:-1], _IMPORTING + _EACH.format(commands=commands)]
+    environment = {**os.environ, "PYTHONIOENCODING": f"{encoding}:strict", "PYTHONUTF8": "0"}
+    done = subprocess.run(program, capture_output=True, env=environment, timeout=60, check=True)
+    text = done.stdout.decode(encoding)
+    for heading, column in (("RUN  ", "OUTCOME"), ("NAME  ", "OUTCOME"), ("KEY  ", "STATE")):
+        head, *rows = text[f"\n{text}".index(f"\n{heading}") :].splitlines()[:6]
+        at = head.index(column)
+        assert {row[at - 2 : at] for row in rows} == {"  "}, text
+        assert all(row[at].isalpha() and row[:at].strip() for row in rows), text
+        assert [name for name in names if f"{name}  " not in text] == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+def test_a_cut_cell_is_as_wide_on_a_console_without_an_ellipsis(past: Past, tmp_path: Path, state: Path) -> None:
+    """Three dots stand for it there, and take their room from the text before them."""
+    past.run("a name that is longer than a narrow terminal", took_s=5)
+    shown = {
+        encoding: run_on_terminal(
+            command_line("history"), tmp_path, columns=70,
+            extra_env={"SUPERVISOR_STATE": str(state), "PYTHONIOENCODING": encoding},
+        ).text.split("a name")[1].splitlines()[0]
+        for encoding in ("utf-8", "cp850")
+    }  # fmt: skip
+    assert "… " in shown["utf-8"]
+    assert re.sub("..…", "...", shown["utf-8"]) == shown["cp850"]
 
 
 def test_no_home_no_user_and_a_closed_pipe_are_no_error(past: Past, state: Path) -> None:

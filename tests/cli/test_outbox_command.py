@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from journalled import HOSTILE, Past, command_line, document, invoke, is_harmless
+
+from supervisor._cli import shared
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,9 +55,9 @@ def test_what_waits_is_listed_with_why_and_when_it_is_tried_again(past: Past) ->
 def test_programs_get_a_document(past: Past) -> None:
     """The same as one list, whichever way round it is asked for."""
     past.message("later", ["ops"], error="no", due_in_s=7200)
-    (told,) = document("outbox")
-    assert told == document("outbox", "list")[0]
-    assert {name: told[name] for name in ("key", "handler", "state", "kind", "subject", "attempts", "last_error")} == {
+    (shown,) = document("outbox")
+    assert shown == document("outbox", "list")[0]
+    assert {name: shown[name] for name in ("key", "handler", "state", "kind", "subject", "attempts", "last_error")} == {
         "key": 1,
         "handler": "ops",
         "state": "pending",
@@ -63,8 +66,8 @@ def test_programs_get_a_document(past: Past) -> None:
         "attempts": 1,
         "last_error": "no",
     }
-    assert told["is_being_sent"] is False
-    assert datetime.fromisoformat(told["next_try_at"]) > datetime.now(UTC) + timedelta(seconds=1000)
+    assert shown["is_being_sent"] is False
+    assert datetime.fromisoformat(shown["next_try_at"]) > datetime.now(UTC) + timedelta(seconds=1000)
 
 
 def test_only_the_first_are_shown_unless_all_are_asked_for(past: Past) -> None:
@@ -77,6 +80,29 @@ def test_only_the_first_are_shown_unless_all_are_asked_for(past: Past) -> None:
     assert "5 deliveries more: `supervisor outbox --all`." in text
     assert "message 24" in invoke("outbox", "--all").stdout
     assert len(document("outbox")) == 25
+
+
+def test_a_terminal_shows_each_destination_with_its_messages(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line a destination, with the reason that its messages share; below them those, as many as fit together."""
+    for index in range(30):
+        past.message(f"late {index}", ["slack"])
+    past.rest("slack", "<html><title>502 Bad Gateway</title>", due_in_s=240)
+    past.message("refused", ["mail"], error="550 no such user", failed=True)
+    past.message("refused too", ["mail"], error="552 too large", failed=True)
+    past.message("fresh", ["hook"])
+    monkeypatch.setattr(shared, "width", lambda stream=None: 60)
+    shown = invoke("outbox").stdout
+    lines = shown.splitlines()
+    assert re.match(r"slack: accepts nothing since [-\d: ]+, 30 wait,", lines[0])
+    assert "502 Bad Gateway (a page in HTML)" in shown
+    assert "late 5" in shown
+    assert "late 6" not in shown
+    assert "and 24 more: `supervisor outbox --all`" in shown
+    mail = lines.index("mail: 2 failed for good")
+    assert [each.strip() for each in (lines[mail + 2], lines[mail + 4])] == ["550 no such user", "552 too large"]
+    assert "hook: 1 pending" in lines
+    assert max(map(len, lines)) <= 80
+    assert "late 29" in invoke("outbox", "--all").stdout
 
 
 def test_a_claimed_delivery_is_being_sent(past: Past) -> None:
@@ -113,7 +139,7 @@ def test_drop_forgets_for_good_after_asking(past: Past) -> None:
     assert invoke("outbox", "drop", "1", "--yes").stdout == "1 delivery dropped.\n"
     assert [each["subject"] for each in document("outbox")] == ["b"]
     assert invoke("outbox", "drop", "--all", "--yes").exit_code == 0
-    assert invoke("outbox").stdout == "The outbox is empty: everything was delivered.\n"
+    assert invoke("outbox").stdout == "The outbox is empty: nothing waits.\n"
 
 
 @pytest.mark.parametrize(("answer", "left"), [("y", 0), ("n", 1)])

@@ -10,9 +10,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from scripts import PACKAGE, PATIENCE_S, bare_environment
+from journalled import Past, invoke
+from scripts import PACKAGE, bare_environment
+from waiting import PATIENCE_S, wait_until
 
-from supervisor._models.kinds import Outcome
+from supervisor._models import Outcome
 from supervisor._store import EndedRun, StartedRun, open_journal
 
 if TYPE_CHECKING:
@@ -157,8 +159,13 @@ def test_it_opens_the_page_in_the_browser(tmp_path: Path, runs: None) -> None:
     browser.chmod(0o755)
     done = report(tmp_path, "--open", BROWSER=str(browser))
     assert (done.returncode, done.stderr) == (0, b"")
-    deadline = time.monotonic() + PATIENCE_S
-    while not (tmp_path / "opened").exists() or not (tmp_path / "opened").read_text("utf-8"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: (tmp_path / "opened").exists() and (tmp_path / "opened").read_text("utf-8"))
     assert (tmp_path / "opened").read_text("utf-8").strip() == (tmp_path / "runs.html").as_uri()
+
+
+def test_all_is_not_well_while_something_was_refused(past: Past) -> None:
+    """The page does not say so beside messages that nobody got."""
+    past.run("night")
+    assert "all is well" in invoke("report", "-o", "-").stdout
+    past.message("refused", error="550 no such user", failed=True)
+    assert "all is well" not in invoke("report", "-o", "-").stdout

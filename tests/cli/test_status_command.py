@@ -14,8 +14,10 @@ import psutil
 import pytest
 from journalled import ELSEWHERE, GONE, HOSTILE, Past, command_line, document, invoke, is_harmless
 from rich.cells import cell_len
-from scripts import PATIENCE_S, Script, run_on_terminal
+from scripts import Script, run_on_terminal
+from waiting import PATIENCE_S
 
+from supervisor import supervise
 from supervisor._store.processes import this_process
 from supervisor.models import Progress
 
@@ -40,12 +42,12 @@ def test_a_run_under_way_is_told_with_progress_time_left_memory_and_sign_of_life
     assert " MB" in text
     assert "last sign of life" in text
     assert f"process {os.getpid()}" in text
-    (told,) = document("status")["under_way"]
-    assert told["id"] == run_id
-    assert 350 < told["duration_s"] < 450
-    assert told["progress"]["percentage"] == pytest.approx(44.85, abs=0.1)
-    assert 400 < told["left_s"] < 443
-    assert told["memory_bytes"] == pytest.approx(psutil.Process().memory_info().rss, rel=0.5)
+    (shown,) = document("status")["under_way"]
+    assert shown["id"] == run_id
+    assert 350 < shown["duration_s"] < 450
+    assert shown["progress"]["percentage"] == pytest.approx(44.85, abs=0.1)
+    assert 400 < shown["left_s"] < 443
+    assert shown["memory_bytes"] == pytest.approx(psutil.Process().memory_info().rss, rel=0.5)
 
 
 def test_a_run_longer_than_usual_is_marked(past: Past) -> None:
@@ -64,8 +66,8 @@ def test_a_run_whose_process_is_gone_is_told_as_perhaps_dead(past: Past) -> None
     assert text.startswith("0 runs under way, 1 died?")
     assert f"process {GONE.pid} is gone" in text
     assert "`supervisor check`" in text
-    (told,) = document("status")["under_way"]
-    assert (told["is_gone"], told["memory_bytes"], told["duration_s"]) == (True, None, 1200)
+    (shown,) = document("status")["under_way"]
+    assert (shown["is_gone"], shown["memory_bytes"], shown["duration_s"]) == (True, None, 1200)
 
 
 def test_a_run_that_stalls_or_is_overdue_is_told_as_such(past: Past) -> None:
@@ -83,8 +85,8 @@ def test_a_run_that_stalls_or_is_overdue_is_told_as_such(past: Past) -> None:
     text = " ".join(lines)
     assert f"stalled since {clock(past.now_s - 1200)}" in text
     assert f"overdue since {clock(past.now_s - 1100)}" in text
-    told = {each["name"]: each for each in document("status")["under_way"]}
-    since = {name: (each["stalled_since"], each["overdue_since"]) for name, each in told.items()}
+    shown = {each["name"]: each for each in document("status")["under_way"]}
+    since = {name: (each["stalled_since"], each["overdue_since"]) for name, each in shown.items()}
     assert [seconds_before(past.now_s, *each) for each in since.values()] == [
         (1200, None), (None, 1100), (1600, 1000), (None, None), (None, None),
     ]  # fmt: skip
@@ -104,9 +106,9 @@ def test_starts_that_were_missed_are_shown(past: Past, tmp_path: Path, monkeypat
     assert "schedule every 2 h" in text
     assert "success" in text.partition("last run ")[2]
     found = document("status")
-    (told,) = found["missed"]
-    assert (told["name"], told["starts"], told["schedule"]) == ("nightly parcels", 2, "every 2 h")
-    assert seconds_before(past.now_s, told["since"]) == (3 * 3600,)
+    (shown,) = found["missed"]
+    assert (shown["name"], shown["starts"], shown["schedule"]) == ("nightly parcels", 2, "every 2 h")
+    assert seconds_before(past.now_s, shown["since"]) == (3 * 3600,)
     assert [each["name"] for each in found["under_way"]] == ["tiles"]
 
 
@@ -132,13 +134,14 @@ def test_a_script_that_never_started_is_shown_as_missed(
     with past.journal._database.write() as connection:
         connection.execute("UPDATE seen_schedule SET since = since - 7300")
     assert invoke("status").stdout.startswith("0 runs under way, 1 missed")
-    (told,) = document("status")["missed"]
-    assert (told["name"], told["last_run_id"]) == ("never", None)
+    (shown,) = document("status")["missed"]
+    assert (shown["name"], shown["last_run_id"]) == ("never", None)
 
 
 def clock(seconds: float) -> str:
-    """Return an instant as the status shows it where it is today's, else the end of it."""
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M")
+    """Return an instant as the status shows it: with its date where that is not today's."""
+    instant = datetime.fromtimestamp(seconds).astimezone()
+    return instant.strftime("%H:%M" if instant.date() == datetime.now().astimezone().date() else "%Y-%m-%d %H:%M")
 
 
 def seconds_before(now_s: float, *instants: str | None) -> tuple[int | None, ...]:
@@ -146,6 +149,7 @@ def seconds_before(now_s: float, *instants: str | None) -> tuple[int | None, ...
     return tuple(each if each is None else round(now_s - datetime.fromisoformat(each).timestamp()) for each in instants)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
 @pytest.mark.parametrize("columns", [40, 60])
 def test_a_narrow_terminal_shows_whole_words_of_what_is_wrong(tmp_path: Path, past: Past, columns: int) -> None:
     """What is wrong stands on lines that the terminal has room for."""
@@ -163,8 +167,8 @@ def test_a_program_that_outlives_supervisor_run_is_told(past: Past) -> None:
     run_id = past.run("job", ago_s=60, took_s=0, outcome=None, by=GONE)
     past.journal.set_child_process(run_id, this_process())
     assert f"its program, process {os.getpid()}, still runs" in " ".join(invoke("status").stdout.split())
-    (told,) = document("status")["under_way"]
-    assert (told["is_gone"], told["program_pid"], told["program_lives"]) == (True, os.getpid(), True)
+    (shown,) = document("status")["under_way"]
+    assert (shown["is_gone"], shown["program_pid"], shown["program_lives"]) == (True, os.getpid(), True)
     assert f"{os.getpid()}, which still runs" in invoke("show", run_id).stdout
 
 
@@ -228,8 +232,8 @@ def test_without_a_journal_it_says_so(state: Path) -> None:
     """Before the first run nothing is under way, and that is fine."""
     result = invoke("status")
     assert (result.exit_code, result.stdout[:23]) == (0, "No run was journalled y")
-    told = document("status")
-    assert (told["under_way"], told["last_runs"]) == ([], [])
+    shown = document("status")
+    assert (shown["under_way"], shown["last_runs"]) == ([], [])
 
 
 def test_watch_is_for_terminals(past: Past) -> None:
@@ -255,14 +259,14 @@ def test_a_real_run_is_seen_while_it_runs(tmp_path: Path) -> None:
     )
     try:
         script.wait_until_ready()
-        (told,) = document("status")["under_way"]
-        assert (told["name"], told["pid"], told["is_gone"]) == ("real", script.process.pid, False)
-        assert told["memory_bytes"] > 1_000_000
+        (shown,) = document("status")["under_way"]
+        assert (shown["name"], shown["pid"], shown["is_gone"]) == ("real", script.process.pid, False)
+        assert shown["memory_bytes"] > 1_000_000
     finally:
         script.process.kill()
         script.end()
-    (told,) = document("status")["under_way"]
-    assert told["is_gone"] is True
+    (shown,) = document("status")["under_way"]
+    assert shown["is_gone"] is True
 
 
 def test_on_a_narrow_terminal_no_line_is_too_long(past: Past, state: Path, tmp_path: Path) -> None:
@@ -306,3 +310,17 @@ def test_watching_ends_well_with_ctrl_c(past: Past, state: Path) -> None:
     os.close(ours)
     assert screen.count(b"lives") >= 2
     assert code == 0
+
+
+def test_the_step_under_way_is_told(state: Path) -> None:
+    """With how long it lasts, and what is usual for it."""
+    for _ in range(6):
+        with supervise("dolly") as run, run.step("join"):
+            pass
+    with supervise("dolly") as run, run.step("all"), run.step("join"):
+        text = " ".join(invoke("status").stdout.split())
+        (shown,) = document("status")["under_way"]
+    assert "step all for " in text
+    assert "step join for " in text
+    assert "(usually " in text.partition("step join for ")[2]
+    assert [(each["name"], each["outcome"]) for each in shown["steps"]] == [("all", None), ("join", None)]

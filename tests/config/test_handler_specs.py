@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import pytest
 from configuration_kit import OPS, Machine
 
+from supervisor._config.checks import ConfigurationProblems
 from supervisor._config.handler_specs import build, check_options, options_of
-from supervisor._config.problems import ConfigurationProblems
 from supervisor.errors import ConfigurationError
 from supervisor.message_handlers import EmailHandler, SendGridHandler, SlackHandler
-from supervisor.message_handlers._registry import BUILT_IN, handler_class
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    """Return a machine without any configuration."""
-    return Machine(tmp_path)
+from supervisor.message_handlers._registry import built_in, handler_class
 
 
 def test_a_handler_is_made_as_it_is_described(machine: Machine) -> None:
@@ -137,7 +128,7 @@ def test_options_can_be_checked_without_making_anything(machine: Machine) -> Non
 
 def test_every_handler_tells_its_options() -> None:
     """Of each class the options are those that a user can give: no state, and no clock for tests."""
-    for kind in BUILT_IN:
+    for kind in built_in():
         options = options_of(handler_class(kind))
         assert options is not None
         assert {"name"} <= set(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import tempfile
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 import pytest
-from configuration_kit import Machine
+from configuration_kit import NO_SUCH_FILE, Machine
 
-from supervisor._config.active import load
+from supervisor._config import load, toml_file
 from supervisor._config.configuration import Configuration
 from supervisor._config.search import CandidateFile, _platform_directories, _xdg_directories
 from supervisor._config.toml_file import _is_trusted
@@ -25,12 +26,6 @@ posix_only = pytest.mark.skipif(sys.platform == "win32", reason="owners, permiss
 NOBODY = 65534
 posix: Any = os
 """The module ``os`` with what Windows has not, for type checkers there."""
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    """Return a machine without any configuration."""
-    return Machine(tmp_path)
 
 
 def logger(name: str) -> str:
@@ -138,6 +133,8 @@ def test_a_script_is_looked_for_where_it_really_is(machine: Machine, tmp_path: P
         link.symlink_to(machine.script)
     except OSError:
         pytest.skip("this user may not make links")
+    if link.resolve() == link:
+        pytest.skip("this system makes no links")
     assert load(link, {}, directories=[]).settings == {"logger": "project"}
     assert load(str(link), {}, directories=[]).settings == {"logger": "project"}
     assert load(machine.script.parent, {}, directories=[]).settings == {"logger": "project"}
@@ -199,21 +196,21 @@ def test_a_chosen_file_may_be_relative(machine: Machine, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
-        ("missing.toml", "cannot be read: No such file"),
+        ("missing.toml", f"cannot be read: {NO_SUCH_FILE}"),
         ("folder", "cannot be read: is no regular file"),
         ("pyproject.toml", "has no table [tool.supervisor]"),
     ],
 )
-def test_a_chosen_file_that_is_of_no_use_is_told(machine: Machine, tmp_path: Path, name: str, told: str) -> None:
+def test_a_chosen_file_that_is_of_no_use_is_told(machine: Machine, tmp_path: Path, name: str, expected: str) -> None:
     """Who names a file wants it: that it cannot be had is a mistake."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "pyproject.toml").touch()
     configuration = machine.load(SUPERVISOR_CONFIG=str(tmp_path / name))
     (problem,) = configuration.problems
     assert problem.file == str(tmp_path / name)
-    assert problem.text.startswith(told)
+    assert problem.text.startswith(expected)
 
 
 # What cannot be read, and what should not be believed
@@ -266,12 +263,12 @@ def test_a_file_that_may_not_be_read_is_told() -> None:
             machine.write(logger("barred"), path).chmod(0)
         with without_privileges():
             configuration = machine.load()
-    told = "cannot be read: Permission denied"
+    expected = "cannot be read: Permission denied"
     assert [(each.file, each.text) for each in configuration.problems] == [
-        (str(machine.user), told),
-        (str(machine.file), told),
+        (str(machine.user), expected),
+        (str(machine.file), expected),
     ]
-    assert [(each.file, each.text) for each in configuration.warnings] == [(str(machine.site), told)]
+    assert [(each.file, each.text) for each in configuration.warnings] == [(str(machine.site), expected)]
 
 
 @posix_only
@@ -314,6 +311,90 @@ def test_whom_one_believes(owner: int, place_owner: int | None, believed: bool) 
     assert _is_trusted(status, CandidateFile("/x", owner=place_owner)) is believed
     own = os.stat_result((0o100644, 1, 1, 1, posix.geteuid(), 0, 0, 0, 0, 0))
     assert _is_trusted(own, CandidateFile("/x", owner=place_owner))
+
+
+@posix_only
+def test_a_file_that_all_can_change_is_refused(machine: Machine) -> None:
+    """Mode 0666 is a mistake with its remedy, wherever the file is; the rest of the configuration holds."""
+    machine.write("[defaults]\nrepeat_after_s = 5", machine.user)
+    for mode in (0o666, 0o602):
+        machine.write(logger("all")).chmod(mode)
+        found, chosen = machine.load(), machine.load(SUPERVISOR_CONFIG=str(machine.file))
+        assert (found.settings, chosen.settings) == ({"repeat_after_s": 5}, {})
+        for problems in (found.problems, chosen.problems):
+            assert [each.text for each in problems] == [
+                f"is left out, since every user of this machine can change it: chmod o-w {machine.file}"
+            ]
+    machine.file.chmod(0o644)
+    assert machine.load().settings == {"repeat_after_s": 5, "logger": "all"}
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can give links away")
+def test_a_link_that_somebody_else_made_is_not_followed(machine: Machine, tmp_path: Path) -> None:
+    """A link planted by another user to a file of our own is left out, also behind a link of ours."""
+    own = machine.write(logger("own"), tmp_path / "own.toml")
+    planted = tmp_path / "planted.toml"
+    planted.symlink_to(own)
+    machine.file.parent.mkdir(parents=True, exist_ok=True)
+    machine.file.symlink_to(planted)
+    assert machine.load().settings == {"logger": "own"}
+    posix.chown(planted, NOBODY, NOBODY, follow_symlinks=False)
+    found = machine.load()
+    assert not found.settings
+    (warning,) = found.warnings
+    assert "another user (uid 65534) made the link" in warning.text
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can give files to any group")
+def test_a_file_that_a_group_can_change_is_warned_of_once(machine: Machine) -> None:
+    """A group of several people is one warning; the group that a user has alone is none."""
+    grp: Any = importlib.import_module("grp")  # Windows has none
+    shared = next(each for each in grp.getgrall() if each.gr_name not in {"root", "nogroup"})
+    machine.write(logger("team")).chmod(0o664)
+    assert not machine.load().warnings
+    posix.chown(machine.file, 0, shared.gr_gid)
+    found = machine.load()
+    assert found.settings == {"logger": "team"}
+    (warning,) = found.warnings
+    assert f"all in the group '{shared.gr_name}'" in warning.text
+    assert f"chmod g-w {machine.file}" in warning.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all file systems have permissions of their own")
+def test_permissions_that_mean_nothing_are_not_judged(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On file systems that show the same permissions for all files, such as those of Windows, all are believed."""
+    machine.write(logger("wsl")).chmod(0o777)
+    device = machine.file.stat().st_dev
+    kinds = {
+        fields[fields.index("-") + 1]
+        for fields in map(str.split, Path("/proc/self/mountinfo").read_text().splitlines())
+        if fields[2] == f"{posix.major(device)}:{posix.minor(device)}"
+    }
+    if not kinds:
+        pytest.skip("files here have another device number than their mount, as on btrfs")
+    assert machine.load().problems
+    monkeypatch.setattr(toml_file, "_WITHOUT_MODES", frozenset(kinds))
+    assert machine.load().settings == {"logger": "wsl"}
+
+
+def test_an_installed_script_finds_what_the_commands_find(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A console script lies in no project: it is configured by the working directory, as `supervisor config` is."""
+    machine.write(logger("project"))
+    monkeypatch.chdir(machine.script.parent)
+    places = [machine.project.parent / "venv" / "bin", machine.project.parent / "lib" / "site-packages" / "jobs"]
+    monkeypatch.setattr(sys, "executable", str(places[0] / "python"))
+    for place in places:
+        place.mkdir(parents=True)
+        machine.script = place / "tool"
+        machine.script.touch()
+        assert machine.load().settings == {"logger": "project"}
+        machine.write(logger("own"), place / "supervisor.toml")
+        assert machine.load().settings == {"logger": "own"}
+    other = machine.project.parent / "elsewhere" / "job.py"
+    other.parent.mkdir()
+    other.touch()
+    machine.script = other
+    assert machine.load().settings == {}
 
 
 # The platform's own places

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import tomli_w
-from configuration_kit import Machine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supervisor._settings import Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    """Return a machine without any configuration."""
-    return Machine(tmp_path)
-
+    from configuration_kit import Machine
 
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 some = text.filter(str.strip)

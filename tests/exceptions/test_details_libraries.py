@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from supervisor._exceptions import error_details
+from supervisor._exceptions import error_details, plain_value
 from supervisor._redaction import Redactor
 
 APPLY = """
@@ -86,3 +86,40 @@ def test_a_query_that_fails(script: Any, failing: Any) -> None:
     assert "The above exception was the direct cause of the following exception:" in found.traceback
     assert "hunter2abc" not in repr(found)
     assert len(error_details(error).traceback) < 0.6 * len(whole)
+
+
+class Table:
+    """What tables of libraries have in common: a shape, and a text that nobody wants in a message."""
+
+    def __init__(self, shape: object) -> None:
+        self.shape = shape
+
+    def __str__(self) -> str:
+        return "apn owner\n..."
+
+
+Table.__module__ = "polars.dataframe.frame"
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [((12_000, 8), "12,000 x 8"), ((0, 3), "0 x 3"), ((12_000,), "12,000"), ((None, 3), "apn owner\n...")],
+)
+def test_of_a_recorded_table_its_shape_is_kept(shape: object, text: str) -> None:
+    """Its text would be cut somewhere, and takes long."""
+    assert plain_value(Table(shape)) == text
+
+
+def test_of_a_recorded_frame_of_pandas_its_shape_is_kept() -> None:
+    """A single number in one is a number."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"apn": range(12_000), "acres": 1.5})
+    assert plain_value(frame) == "12,000 x 2"
+    assert plain_value(frame["apn"].sum()) == 71_994_000
+    assert plain_value(frame["apn"]) == "12,000"
+
+
+def test_an_object_of_the_script_that_has_a_shape_keeps_its_text() -> None:
+    """A shape of the script's own may be a polygon."""
+    polygon = type("Polygon", (), {"shape": (3, 4), "__str__": lambda _: "a polygon"})
+    assert plain_value(polygon()) == "a polygon"

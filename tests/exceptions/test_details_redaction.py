@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from planted import ALNUM, ANY_SECRET, WORD, Planted, private_key, surrounded, survives
 
 from supervisor._exceptions import error_details, plain_value
-from supervisor._exceptions.plain import fit, fit_line
+from supervisor._exceptions.facts import fit, fit_line
 from supervisor._redaction import Redactor
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from supervisor._exceptions import error_details
+from supervisor._exceptions.frames import file_name
 
 if TYPE_CHECKING:
     from supervisor.models import ErrorDetails
@@ -47,6 +48,42 @@ def test_where_it_was_raised_stays(script: Any, library: Any, details: Any) -> N
     assert shown(found.traceback) == ["main", "a", "  ... 3 frames in sqlalchemy (site-packages)", "run"]
     assert found.where == "parcels.py:1 in main"
     assert "return 1 / 0\nZeroDivisionError" in found.traceback
+
+
+# Like tenacity's own, whose frames stand around each attempt; it is in each run of the benchmarks, but in no test.
+TRYING_AGAIN = """
+class RetryError(Exception): pass
+def call(go, reraise):
+    try:
+        return attempt(go)
+    except Exception as error:
+        if reraise:
+            raise
+        raise RetryError("<Future at 0x7f8255921cd0 state=finished raised ConnectionError>") from error
+def attempt(go): return go()
+"""
+
+
+@pytest.mark.parametrize("name", ["tenacity/__init__.py", "stamina/_core.py", "retrying.py", "backoff/_sync.py"])
+def test_frames_of_libraries_that_try_again_are_folded(name: str, script: Any, library: Any, details: Any) -> None:
+    """Also the one that the script called: the script called its own function."""
+    retry = library(name, TRYING_AGAIN)
+    source = "def main(): return call(load, True)\ndef load(): raise ConnectionError('gone')"
+    found = details(script(source, call=retry["call"])["main"])
+    package = name.partition("/")[0].removesuffix(".py")
+    assert shown(found.traceback) == ["main", f"  ... 2 frames in {package} (site-packages)", "load"]
+
+
+def test_what_the_last_attempt_failed_with_is_the_message(script: Any, library: Any, details: Any) -> None:
+    """A RetryError of tenacity says nothing else, and has an address in it that differs each night."""
+    retry = library("tenacity/__init__.py", TRYING_AGAIN, __name__="tenacity")
+    source = "def main(): return call(load, False)\ndef load(): raise ConnectionError('gone')"
+    found = details(script(source, call=retry["call"])["main"])
+    assert str(found) == "tenacity.RetryError ConnectionError: gone"
+    assert found.where == "parcels.py:2 in load"
+    assert found.source == "def load(): raise ConnectionError('gone')"
+    other = details(script(source.replace("'gone'", "'lost'"), call=retry["call"])["main"])
+    assert other.fingerprint == found.fingerprint
 
 
 def test_packages_are_named_with_where_they_are(script: Any, library: Any, details: Any) -> None:
@@ -212,3 +249,17 @@ def test_it_is_smaller_than_python_s(script: Any, library: Any, failing: Any) ->
     outer = library("sqlalchemy/engine.py", LAYERS)
     error = failing(script("def main(): return a(lambda: a(lambda: 1 / 0))", a=outer["a"])["main"])
     assert len(error_details(error).traceback) < 0.8 * len("".join(traceback.format_exception(error)))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/var/log/x.log", "x.log"),
+        ("C:\\logs\\x.log", "x.log"),
+        ("\\\\server\\share\\x.log", "x.log"),
+        ("x.log", "x.log"),
+    ],
+)
+def test_the_name_of_a_file(path: str, name: str) -> None:
+    """The last part of a path is its name, on every system."""
+    assert file_name(path) == name

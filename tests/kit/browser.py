@@ -17,11 +17,12 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from waiting import PATIENCE_S
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-PATIENCE_S = 60.0
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WHY_NOT = "no Chromium is installed (apt-get install chromium): the page is not looked at in a browser"
 

@@ -9,17 +9,18 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import pytest
 import recorders
-from scripts import PATHS, PATIENCE_S
+from scripts import PATHS
+from waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 SUPERVISOR = (sys.executable, "-m", "supervisor")
 # A shell that starts the tests in the background has them ignore Ctrl+C, and all that they start.
@@ -66,7 +67,7 @@ class Jobs:
     def configure(self, text: str) -> None:
         """Write the configuration: a text, and the two handlers."""
         for name in ("ops", "dev"):
-            path = str(self.folder / f"told-{name}")
+            path = str(self.folder / f"messages-{name}")
             text += f'\n[handlers.{name}]\ntype = "recording"\npath = {path!r}\n'
         self.config.write_text(text)
         self.config.chmod(0o600)
@@ -94,7 +95,7 @@ class Jobs:
         header = (
             "import os, signal, sys, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "from recorders import FileRecorder\nfrom supervisor import *\n"
-            f"told = lambda name: FileRecorder({str(self.folder)!r} + '/told-' + name, name)\n"
+            f"recorder = lambda name: FileRecorder({str(self.folder)!r} + '/messages-' + name, name)\n"
         )
         return sys.executable, self.write(name, header + textwrap.dedent(body))
 
@@ -123,13 +124,13 @@ class Jobs:
         """Run ``supervisor run`` with some arguments to its end."""
         return end(self.start(*arguments, **options))
 
-    def told(self, by: str = "ops") -> list[dict[str, Any]]:
+    def messages(self, by: str = "ops") -> list[dict[str, Any]]:
         """Return what a handler got."""
-        return recorders.read(self.folder / f"told-{by}")
+        return recorders.read(self.folder / f"messages-{by}")
 
     def kinds(self, by: str = "ops") -> list[str]:
         """Return the kinds of the messages that a handler got."""
-        return [each["kind"] for each in self.told(by)]
+        return [each["kind"] for each in self.messages(by)]
 
     def runs(self) -> list[dict[str, Any]]:
         """Return what the journal has of all runs, oldest first."""
@@ -157,6 +158,16 @@ def end(process: subprocess.Popen[bytes]) -> Done:
     return Done(code=process.returncode, stdout=stdout or b"", stderr=stderr or b"")
 
 
+def send_ctrl_break(process: subprocess.Popen[Any]) -> None:
+    """Send Ctrl+Break to a process of Windows that leads a group; skip the test where there is no console for it."""
+    try:
+        process.send_signal(1)  # CTRL_BREAK_EVENT, a name that other systems lack
+    except OSError as error:
+        process.kill()
+        process.communicate()
+        pytest.skip(f"Ctrl+Break needs a console, which Wine has none of here: {error}")
+
+
 def wait_for(line: bytes, process: subprocess.Popen[bytes]) -> None:
     """Return when a process has said a line."""
     assert process.stdout is not None
@@ -169,14 +180,6 @@ def wait_for(line: bytes, process: subprocess.Popen[bytes]) -> None:
     assert found.strip() == line, (found, end(process))
 
 
-def until(holds: Callable[[], object], what: str) -> None:
-    """Return when a condition holds."""
-    limit = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < limit, what
-        time.sleep(0.02)
-
-
 def is_running(pid: int) -> bool:
     """Tell whether a process runs; one that has ended and that nobody has asked about does not."""
     try:
@@ -187,7 +190,7 @@ def is_running(pid: int) -> bool:
 
 def number_in(path: Path) -> int:
     """Return the number that a program has written into a file, when it is whole."""
-    until(lambda: path.exists() and path.read_text().endswith("\n"), f"{path} is not written")
+    wait_until(lambda: path.exists() and path.read_text().endswith("\n"), f"{path} is not written")
     return int(path.read_text())
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
-from supervisor._config.active import load
+from supervisor._config import load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from supervisor._config.configuration import Configuration
+
+NO_SUCH_FILE = "No such file" if sys.platform != "win32" else ""
+"""How the system's text begins where a file is missing; Windows has several."""
 
 OPS = """
     [handlers.ops]

@@ -26,6 +26,7 @@ import pytest
 from sybil import Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+from waiting import PATIENCE_S
 
 import supervisor
 from supervisor import _exceptions
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("README.md", "api.md")
-PATIENCE_S = 60
 
 _FILE = re.compile(r"# ([\w.-]+\.py)\n")
 _HEADING = re.compile(r"^(#{1,4}) (.+)$", re.MULTILINE)

@@ -7,13 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 from recorders import Recorder
+from waiting import PATIENCE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from supervisor.models import MessageDetails
-
-PATIENCE_S = 60.0
 
 
 class Raises(Recorder):
@@ -58,14 +55,6 @@ class Prints(Recorder):
         """Print."""
         print("sent", details.subject)
         super().send_message(details)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Return when a condition holds."""
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until, "it did not come about"
-        time.sleep(0.01)
 
 
 def worker_threads(name: str) -> list[str]:

@@ -1,57 +1,73 @@
-"""Handlers of every channel that speaks HTTP, each sending to a local peer, and servers that never come to an end."""
+"""Handlers of every channel that speaks HTTP, each sending to a local peer, and servers that never come to an end.
+
+How a handler is made, and what its service answers, is said by ``CHANNELS`` in its own tests; it is taken from there.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import socket
 import threading
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from http_peers import Answer
-
-from supervisor.message_handlers import (
-    AppriseHandler,
-    HealthchecksHandler,
-    SendGridHandler,
-    SlackHandler,
-    WebhookHandler,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from http_peers import Channel, Request
+
     from supervisor.models import MessageHandler
 
-ACCEPTED = {
-    "apprise": Answer(body="taken"),
-    "healthchecks": Answer(body="OK"),
-    "sendgrid": Answer(202),
-    "slack bot": Answer(body={"ok": True, "channel": "C1", "ts": "1.0"}),
-    "slack webhook": Answer(body="ok"),
-    "webhook": Answer(204),
-}
-"""What the service of each channel answers when it accepts a message."""
+TESTS = Path(__file__).parent.parent / "message_handlers"
 
-CHANNELS = tuple(ACCEPTED)
+
+def _rows() -> Iterator[tuple[str, Channel]]:
+    for path in sorted(TESTS.rglob("test_*.py")):
+        if not re.search(r"^CHANNELS = ", path.read_text("utf-8"), re.MULTILINE):
+            continue
+        spec = importlib.util.spec_from_file_location(f"channels_of_{path.parent.name}_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module: Any = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+            rows = module.CHANNELS.items()
+        except pytest.skip.Exception:  # its extra is missing
+            continue
+        except Exception as error:
+            NOT_IMPORTED[path.relative_to(TESTS).as_posix()] = f"{type(error).__name__}: {error}"
+            continue
+        yield from rows
+
+
+NOT_IMPORTED: dict[str, str] = {}
+"""Why tests of a channel cannot be imported, by their file; a test fails where there are any."""
+CHANNELS: dict[str, Channel] = dict(sorted(_rows()))
+"""The channels by name; the first word is the handler's scheme."""
+
+
+def other_handlers(but: set[str], url: str) -> Iterator[MessageHandler]:
+    """Yield handlers of all channels but those of the given schemes; their server has the rule :func:`takes_all`."""
+    others = (name for name in CHANNELS if name.split()[0] not in but)
+    return (CHANNELS[name].make(f"{url}/others/{name}") for name in others)
+
+
+def takes_all(request: Request) -> Answer | None:
+    """Answer as SendGrid, or a service of :func:`other_handlers`, does when it accepts a message."""
+    if request.path.startswith("/v3/mail/send"):
+        return Answer(202)
+    _, _, rest = request.path.partition("/others/")
+    return CHANNELS[rest.partition("/")[0]].accepted if rest else None
 
 
 def handler_for(channel: str, port: int, **settings: Any) -> MessageHandler:
     """Return a handler of a channel that sends to a port of this machine."""
-    url = f"http://127.0.0.1:{port}"
-    token = "xoxb-secret-of-the-bot"
-    addresses: dict[str, Any] = {"from_address": "a@example.com", "to_addresses": "b@example.com"}
-    makers: dict[str, Any] = {
-        "apprise": lambda: AppriseHandler(urls=f"json://127.0.0.1:{port}/hook", **settings),
-        "healthchecks": lambda: HealthchecksHandler(
-            uuid="5b6b4ee8-8f1b-4b0c-9d9f-0d1b2c3d4e5f", host=f"{url}/ping", **settings
-        ),
-        "sendgrid": lambda: SendGridHandler(api_key="SG.secret", host=url, **addresses, **settings),
-        "slack bot": lambda: SlackHandler(token=token, channel="C1", base_url=f"{url}/api/", **settings),
-        "slack webhook": lambda: SlackHandler(webhook_url=f"{url}/hook", **settings),
-        "webhook": lambda: WebhookHandler(url=f"{url}/hook", **settings),
-    }
-    handler: MessageHandler = makers[channel]()
-    return handler
+    return CHANNELS[channel].make(f"http://127.0.0.1:{port}", **settings)
 
 
 @contextmanager

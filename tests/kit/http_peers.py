@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from email.message import Message
 
+    from supervisor.models import MessageHandler
+
 
 @attrs.frozen(kw_only=True)
 class Request:
@@ -62,6 +64,25 @@ class Answer:
     delay_s: float = attrs.field(default=0.0, kw_only=True)
     drop: bool = attrs.field(default=False, kw_only=True)
     drip_s: float = attrs.field(default=0.0, kw_only=True)
+
+
+@attrs.frozen(kw_only=True)
+class Channel:
+    """How the tests that every handler of HTTP must pass make one, and what they know of its service.
+
+    Args:
+        make: Returns a handler that sends to a server, of which it gets the URL; settings of the test's own follow.
+        accepted: What the service answers when it accepts a message.
+        takes_any_success: Whether every 2xx is its acceptance; else it has an answer of its own.
+        host: The service's own host, if examples of the documents send there.
+        example: How such an example begins: ``WebhookHandler(``.
+    """
+
+    make: Callable[..., MessageHandler]
+    accepted: Answer
+    takes_any_success: bool = False
+    host: str = ""
+    example: str = ""
 
 
 Rule: TypeAlias = "Callable[[Request], Answer | None]"
@@ -204,11 +225,6 @@ def http_peer(rule: Rule | None = None, tls: ssl.SSLContext | None = None) -> It
         thread.join()
         peer.hang_up()
         peer.server_close()
-
-
-def sendgrid_takes_all(request: Request) -> Answer | None:
-    """Answer as SendGrid does when it takes a mail; a rule for a peer that stands in for other services too."""
-    return Answer(202) if request.path.startswith("/v3/mail/send") else None
 
 
 def refused_url() -> str:

@@ -21,6 +21,7 @@ import attrs
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
+from http_channels import CHANNELS
 
 if TYPE_CHECKING:
     import ssl
@@ -62,12 +63,9 @@ def _ok(answer: Answer) -> Callable[[Request], Answer]:
 
 
 SERVICES: dict[str, Callable[[Request], Answer]] = {
-    "api.sendgrid.com": _ok((202, b"")),
+    **{each.host: _ok((each.accepted.status, each.accepted.body)) for each in CHANNELS.values()},
     "files.slack.com": _ok((200, b"OK")),
-    "hc-ping.com": _ok((200, b"OK")),
-    "hooks.example.com": _ok((204, b"")),
-    "hooks.slack.com": _ok((200, b"ok")),
-    "ntfy.sh": _ok((200, b'{"id": "x"}')),
+    "login.microsoftonline.com": _ok((200, b'{"access_token": "t0ken"}')),
     "slack.com": _slack,
 }
 

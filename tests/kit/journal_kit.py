@@ -9,21 +9,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from waiting import PATIENCE_S
+
 import supervisor
-from supervisor._models.kinds import Outcome
+from supervisor._models import Outcome
 from supervisor._store import EndedRun, RunRecord, StartedRun
 from supervisor._store.serialization import dump
-from supervisor._store.sqlite.rows import dump_texts
+from supervisor._store.sqlite.run_queries import dump_texts
 from supervisor.models import MessageDetails
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from supervisor._store import Journal
     from supervisor._store.processes import Process
     from supervisor.models import RunReport
 
-PATIENCE_S = 60.0
 PACKAGE = Path(supervisor.__file__).resolve().parent
 KIT = Path(__file__).resolve().parent
 NOON = float(int(time.time()))
@@ -75,14 +74,6 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.communicate(timeout=PATIENCE_S)
 
 
-def eventually(is_so: Callable[[], object]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.01)
-
-
 def notice(subject: str = "Parcels loaded", message: str = "812 rows", **fields: Any) -> MessageDetails:
     """Return a message."""
     return MessageDetails(subject, message, **fields)
@@ -127,5 +118,7 @@ def run_record(report: RunReport, *, process_started: str = "", child: Process |
         "stored_settings": dump(dict(report.settings)),
         "stored_error": report.error and dump(report.error),
         "is_gone": report.outcome is None,
+        "is_lost": False,
+        "is_copied": False,
     }
     return RunRecord(**facts)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from scripts import PACKAGE
 
 from supervisor._cli.main import main
-from supervisor._models.kinds import DeliveryState, Kind, Outcome
+from supervisor._models import DeliveryState, Kind, Outcome
 from supervisor._store import EndedRun, Journal, StartedRun
 from supervisor._store.processes import Process, this_process
 from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-GONE = Process(this_process().host, 4_000_000, "never:1")
+GONE = this_process()._replace(pid=4_000_000)
 ELSEWHERE = Process("another-machine", 77, "never:1")
 HOSTILE = {
     "escape": "\x1b[31mred\x1b[0m\x1b]0;title\x07 bell\x07",
@@ -100,6 +100,11 @@ class Past:
             self.journal.end_run(run_id, ended)
         self._process = this_process()
         return run_id
+
+    def progress(self, run_id: str, progress: Progress) -> None:
+        """Let a run under way report progress now."""
+        self._clock_s = self.now_s
+        self.journal.progress(run_id, progress)
 
     def message(
         self,

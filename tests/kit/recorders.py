@@ -36,7 +36,7 @@ class Recorder:
         self.closed += 1
 
     @property
-    def told(self) -> list[str]:
+    def received(self) -> list[str]:
         """Return the kinds of the messages so far."""
         return [str(each.kind) for each in self.messages]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -15,22 +16,26 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import recorders
+from waiting import PATIENCE_S
 
 import supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PATIENCE_S = 60.0
+
 PACKAGE = Path(supervisor.__file__).parent
 PATHS = (str(PACKAGE.parent), str(Path(__file__).parent))
+
+KILLED = 9 if sys.platform == "win32" else -9
+"""The code of a process that ``os.kill(pid, 9)`` has ended: by SIGKILL, and on Windows by TerminateProcess."""
 
 _HEADER = (
     # A shell that starts the tests in the background has them ignore Ctrl+C, and all that they start.
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "import sys; sys.path.insert(1, {package!r}); sys.path.append({tests!r}); "
     "from {module} import supervise, supervised, Supervisor; from recorders import FileRecorder; "
-    "told = FileRecorder({told!r}); ready = lambda: print('ready', flush=True)\n"
+    "recorder = FileRecorder({messages!r}); ready = lambda: print('ready', flush=True)\n"
 )
 # From 3.12 on Python warns of a fork beside other threads, and a worker is one.
 NO_WARNING_OF_FORKS = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}
@@ -45,13 +50,13 @@ class Ended:
         code: Its exit code; negative for the signal that ended it, as subprocess has it.
         stdout: What it printed.
         stderr: What it, or Python, complained of.
-        told: What its handler got.
+        messages: What its handler got.
     """
 
     code: int
     stdout: str
     stderr: str
-    told: list[dict[str, Any]]
+    messages: list[dict[str, Any]]
 
     @property
     def shell_code(self) -> int:
@@ -66,24 +71,25 @@ class Ended:
     @property
     def kinds(self) -> list[str]:
         """Return the kinds of the messages, in the order of their arrival."""
-        return [each["kind"] for each in self.told]
+        return [each["kind"] for each in self.messages]
 
 
 def bare_environment(**more: str) -> dict[str, str]:
     """Return what cron gives to a script, and the state directory of the test."""
     names = ("PATH", "SYSTEMROOT") if sys.platform == "win32" else ("PATH",)
-    return {name: os.environ[name] for name in (*names, "SUPERVISOR_STATE") if name in os.environ} | more
+    ours = ("SUPERVISOR_STATE", "SUPERVISOR_HEARTBEAT_S")
+    return {name: os.environ[name] for name in (*names, *ours) if name in os.environ} | more
 
 
 def write(folder: Path, body: str, *, plain: bool = False) -> tuple[Path, Path]:
     """Write a script, and return its path and that of the file in which its handler keeps what it is told."""
     place = folder / ("plain" if plain else "supervised")
     (place / "elsewhere").mkdir(parents=True)
-    path, told = place / "script.py", place / "told"
+    path, messages = place / "script.py", place / "messages"
     module = "unsupervised" if plain else "supervisor"
-    header = _HEADER.format(package=PATHS[0], tests=PATHS[1], told=str(told), module=module)
+    header = _HEADER.format(package=PATHS[0], tests=PATHS[1], messages=str(messages), module=module)
     path.write_text(header + textwrap.dedent(body).lstrip("\n"), "utf-8")
-    return path, told
+    return path, messages
 
 
 class Script:
@@ -91,20 +97,21 @@ class Script:
 
     Args:
         folder: Where it may leave its files.
-        body: The source; ``supervised``, ``supervise``, ``Supervisor``, ``told`` (a handler) and ``ready`` are there.
+        body: The source; ``supervised``, ``supervise``, ``Supervisor``, ``ready`` and ``recorder``, a handler, are
+            there.
         plain: True lets it run without supervision.
         extra_env: What its environment has besides PATH and SUPERVISOR_STATE.
     """
 
     def __init__(self, folder: Path, body: str, *, plain: bool = False, extra_env: Mapping[str, str] = {}) -> None:
-        self.path, self.told = write(folder, body, plain=plain)
+        self.path, self.messages_path = write(folder, body, plain=plain)
         self.process = subprocess.Popen(
             [sys.executable, str(self.path)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=self.path.parent / "elsewhere",
-            env=bare_environment(**extra_env),
+            env=bare_environment(**{"PYTHONFAULTHANDLER": "1", **extra_env}),
             text=True,
             encoding="utf-8",
             errors="backslashreplace",
@@ -142,11 +149,15 @@ class Script:
         try:
             stdout, stderr = self.process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGABRT)
+            self.process.send_signal(signal.SIGABRT)  # Python then writes where each thread is
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(PATIENCE_S / 10)
             self.process.kill()
             _, stderr = self.process.communicate()
             raise AssertionError(f"{self.path} hangs; its stderr so far:\n{stderr}") from None
-        return Ended(code=self.process.returncode, stdout=stdout, stderr=stderr, told=recorders.read(self.told))
+        return Ended(
+            code=self.process.returncode, stdout=stdout, stderr=stderr, messages=recorders.read(self.messages_path)
+        )
 
 
 @attrs.frozen(kw_only=True)

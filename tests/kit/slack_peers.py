@@ -48,6 +48,7 @@ def _problem(block: dict[str, Any]) -> str:
     if block.get("type") not in _BLOCK_TYPES:
         return f"unsupported type: {block.get('type')}"
     checks: dict[str, Callable[[dict[str, Any]], str]] = {"header": _header, "section": _section, "context": _context}
+    checks["actions"] = _actions
     check = checks.get(block["type"])
     return check(block) if check is not None else ""
 
@@ -65,6 +66,15 @@ def _section(block: dict[str, Any]) -> str:
     if not 1 <= len(fields) <= 10:
         return "1 to 10 fields"
     return next((found for each in fields if (found := _text(each, 2_000))), "")
+
+
+def _actions(block: dict[str, Any]) -> str:
+    elements = block.get("elements", ())
+    if not 1 <= len(elements) <= 25 or len({each.get("action_id") for each in elements}) != len(elements):
+        return "1 to 25 elements, each with an action_id of its own"
+    if any(len(each.get("url", "")) > 3_000 for each in elements):
+        return "a url has at most 3000 characters"
+    return next((found for each in elements if (found := _text(each.get("text"), 75, ("plain_text",)))), "")
 
 
 def _context(block: dict[str, Any]) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 DROP: Final = "drop"
 HANG: Final = "hang"
+SILENT: Final = "silent"
+"""The mail is taken, but the server does not say so."""
 WAIT_S: Final = 20.0
 
 
@@ -117,7 +119,7 @@ class _Postbox:
         fault = self._server.fault("END")
         if fault in (DROP, HANG):
             await server.go_wrong(fault)
-        elif fault is not None:
+        elif fault not in (None, SILENT):
             return fault
         login = session.auth_data
         self._server.arrived.append(
@@ -130,6 +132,8 @@ class _Postbox:
                 is_encrypted=session.ssl is not None or self._server.is_encrypted,
             )
         )
+        if fault == SILENT:
+            await server.go_wrong(HANG)
         return "250 2.0.0 taken"
 
     async def auth_XOAUTH2(self, server: _Session, arguments: list[str]) -> AuthResult:  # noqa: N802 - aiosmtpd's name
@@ -196,7 +200,7 @@ class MailServer(Controller):
         Args:
             step: "banner", a command ("RCPT"), a command with what is in its argument ("RCPT bob@"), or "END" for the
                 answer to a whole mail.
-            faults: DROP, HANG or an answer.
+            faults: DROP, HANG, SILENT or an answer.
             always: Whether to begin anew after the last.
         """
         self._faults[step] = cycle(faults) if always else iter(faults)

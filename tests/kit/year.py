@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor._models.kinds import DeliveryState, Kind, Outcome
+from supervisor._models import DeliveryState, Kind, Outcome
 from supervisor._store import EndedRun, Journal, StartedRun
 from supervisor._store.processes import Process
 from supervisor.models import ErrorDetails, MessageDetails, Progress
@@ -325,10 +325,15 @@ def tiles(chance: random.Random, midnight: float, logs: Path) -> Iterator[Happen
 
 def wait(journal: Journal) -> None:
     """Let three messages wait, and one be refused."""
-    told = "nightly parcels failed on gis-01: KeyError 'apn'"
+    failure = "nightly parcels failed on gis-01: KeyError 'apn'"
     for subject, handler, state, error in (
-        (told, "ops-mail", DeliveryState.PENDING, "mail.example.gov:587: connection refused"),
-        (told, "slack", DeliveryState.FAILED, "Slack answered 404 no_service: the webhook was removed; make a new one"),
+        (failure, "ops-mail", DeliveryState.PENDING, "mail.example.gov:587: connection refused"),
+        (
+            failure,
+            "slack",
+            DeliveryState.FAILED,
+            "Slack answered 404 no_service: the webhook was removed; make a new one",
+        ),
         (
             "address geocoder started on gis-01",
             "ops-mail",

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import pytest
-from http_channels import ACCEPTED, CHANNELS, handler_for
+from http_channels import CHANNELS, handler_for
 from http_peers import Answer, HttpPeer, Request, http_peer
 
 from supervisor.errors import DeliveryError
@@ -14,19 +14,10 @@ from supervisor.message_handlers import HealthchecksHandler
 from supervisor.models import MessageDetails
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from supervisor.models import MessageHandler
 
 pytest.importorskip("slack_sdk")
 apprise = pytest.importorskip("apprise")
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out a proxy of the machine that runs the tests."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -35,13 +26,6 @@ def _loaded_plugins() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         apprise.Apprise.instantiate("json://localhost")
-
-
-@pytest.fixture
-def peer() -> Iterator[HttpPeer]:
-    """Run a server for one test."""
-    with http_peer() as it:
-        yield it
 
 
 def refusal(handler: MessageHandler) -> DeliveryError:
@@ -55,7 +39,7 @@ def refusal(handler: MessageHandler) -> DeliveryError:
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_no_redirect_leads_to_another_server(peer: HttpPeer, channel: str, status: int) -> None:
     """A redirect to another server is an error, and the other server gets neither message nor credentials."""
-    with http_peer(lambda _: ACCEPTED[channel]) as thief:
+    with http_peer(lambda _: CHANNELS[channel].accepted) as thief:
         peer.answer(status, {"Location": f"{thief.url}/login"})
         assert str(status) in refusal(handler_for(channel, peer.port)).reason
         assert thief.requests == []
@@ -67,7 +51,7 @@ def test_no_redirect_leads_to_another_server(peer: HttpPeer, channel: str, statu
 def test_no_redirect_changes_the_method(peer: HttpPeer, channel: str, status: int) -> None:
     """A redirect that turns the POST into a GET is an error, although the page there answers as the service does."""
     peer.rule = lambda request: (
-        ACCEPTED[channel] if request.path == "/login" else Answer(status, {"Location": f"{peer.url}/login"})
+        CHANNELS[channel].accepted if request.path == "/login" else Answer(status, {"Location": f"{peer.url}/login"})
     )
     assert str(status) in refusal(handler_for(channel, peer.port)).reason
     assert [each.method for each in peer.requests] == ["POST"]
@@ -78,7 +62,7 @@ def test_no_redirect_changes_the_method(peer: HttpPeer, channel: str, status: in
 def test_a_redirect_within_the_server_is_followed(peer: HttpPeer, channel: str, status: int) -> None:
     """307 and 308 to the same server carry the same request to its new place."""
     peer.rule = lambda request: (
-        ACCEPTED[channel] if request.path == "/new?a=1" else Answer(status, {"Location": "/new?a=1"})
+        CHANNELS[channel].accepted if request.path == "/new?a=1" else Answer(status, {"Location": "/new?a=1"})
     )
     handler_for(channel, peer.port).send_message(MessageDetails("s", "m"))
     first, second = peer.requests
@@ -94,6 +78,17 @@ def test_redirects_come_to_an_end(peer: HttpPeer, channel: str) -> None:
     assert len(peer.requests) <= 4
 
 
+@pytest.mark.parametrize("channel", [name for name in CHANNELS if name != "apprise"])
+def test_what_is_too_large_says_nothing_of_the_destination(peer: HttpPeer, channel: str) -> None:
+    """413 is about one message, a fault of the server about all."""
+    peer.answer(413)
+    error = refusal(handler_for(channel, peer.port))
+    assert (error.permanent, error.scope) == (True, "message")
+    peer.answer(503)
+    error = refusal(handler_for(channel, peer.port))
+    assert (error.permanent, error.scope) == (False, "destination")
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -102,7 +97,7 @@ def test_redirects_come_to_an_end(peer: HttpPeer, channel: str) -> None:
         Answer(200),
     ],
 )
-@pytest.mark.parametrize("channel", ["healthchecks", "sendgrid", "slack bot", "slack webhook"])
+@pytest.mark.parametrize("channel", [name for name, each in CHANNELS.items() if not each.takes_any_success])
 def test_the_page_of_somebody_else_is_no_acceptance(peer: HttpPeer, channel: str, answer: Answer) -> None:
     """A 200 that does not say what the service says when it accepts is a temporary error."""
     peer.answer(answer.status, answer.headers, answer.body)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import logging
+import re
+import ssl
 import subprocess
 import sys
 import time
@@ -15,19 +16,28 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from http_peers import Answer, HttpPeer, http_peer, refused_url
+import trustme
+from http_peers import Answer, Channel, HttpPeer, http_peer, refused_url
 
-from supervisor._messages.builder import message_for
-from supervisor._models.kinds import Kind, Outcome
+from supervisor._messages import message_for
+from supervisor._models import Kind, Outcome
 from supervisor.errors import ConfigurationError, DeliveryError
 from supervisor.message_handlers._apprise import AppriseHandler, bodies_for_service
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 apprise = pytest.importorskip("apprise")
+CHANNELS = {
+    "apprise": Channel(
+        make=lambda url, **settings: AppriseHandler(urls=f"{url.replace('http', 'json', 1)}/hook", **settings),
+        accepted=Answer(body="taken"),
+        takes_any_success=True,
+        host="ntfy.sh",
+        example="AppriseHandler(",
+    )
+}
 TOKEN = "t0k3n-in-the-path"
 
 
@@ -37,19 +47,6 @@ def _loaded_plugins() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         apprise.Apprise.instantiate("json://localhost")
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the proxy settings of the machine that runs the tests."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
-@pytest.fixture
-def peer() -> Iterator[HttpPeer]:
-    """Run a server for one test."""
-    with http_peer() as it:
-        yield it
 
 
 def url(peer: HttpPeer, rest: str = "") -> str:
@@ -73,7 +70,7 @@ def test_message_arrives(peer: HttpPeer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "expected"),
     [
         (Kind.FAILURE, "failure"),
         (Kind.DIED, "failure"),
@@ -87,10 +84,10 @@ def test_message_arrives(peer: HttpPeer) -> None:
         (Kind.NOTICE, "info"),
     ],
 )
-def test_each_kind_has_its_type(peer: HttpPeer, kind: Kind, told: str) -> None:
+def test_each_kind_has_its_type(peer: HttpPeer, kind: Kind, expected: str) -> None:
     """Each kind of message has one of apprise's types."""
     AppriseHandler(urls=url(peer)).send_message(MessageDetails("s", "m", kind=kind))
-    assert peer.requests[0].json["type"] == told
+    assert peer.requests[0].json["type"] == expected
 
 
 def test_attachments_arrive(peer: HttpPeer, tmp_path: Path) -> None:
@@ -100,8 +97,8 @@ def test_attachments_arrive(peer: HttpPeer, tmp_path: Path) -> None:
     AppriseHandler(urls=url(peer)).send_message(details)
     sent = peer.requests[0].json
     [file] = sent["attachments"]
-    assert file["filename"] == "run.log.gz"
-    assert gzip.decompress(base64.b64decode(file["base64"])) == b"line\n" * 1000
+    assert file["filename"] == "run.log"
+    assert base64.b64decode(file["base64"]) == b"line\n" * 1000
     assert "gone.csv" in sent["message"]
 
 
@@ -191,6 +188,43 @@ def test_each_service_gets_what_suits_it(formats: Any, used: str) -> None:
     assert bodies_for_service(service, MessageDetails("s", "the script's own"), [])[0] == "text"
 
 
+def bodies_of(url: str) -> list[str]:
+    """Return what one of apprise's own services gets of a failure."""
+    [service] = AppriseHandler(urls=url)._loaded()
+    details = failure(error=ErrorDetails(type="KeyError", message="12_*x <b>", traceback="a_b\n  c"))
+    return bodies_for_service(service, details, [])[1]
+
+
+def test_telegram_gets_the_tags_that_it_knows() -> None:
+    """Markdown with one underscore too many would be refused."""
+    [body] = bodies_of("tgram://123456789:AAABBBCCCDDDEEEFFFGGGHHHIIIJJJKKKLL/12345678")
+    assert "<b>KeyError: 12_*x &lt;b&gt;</b>" in body
+    assert "<pre>a_b\n  c</pre>" in body
+    assert "\\" not in body
+
+
+def test_google_chat_shows_no_backslashes() -> None:
+    """Its markup knows none; code stands in blocks."""
+    [body] = bodies_of("gchat://AAAA/BBBBkeykeykeykey/CCCCtokentoken")
+    assert "12_*x <b>" in body
+    assert "```\na_b\n  c\n```" in body
+
+
+def test_mattermost_gets_markdown() -> None:
+    """It would take the indented lines of a text for code."""
+    [body] = bodies_of("mmosts://chat.example.com/abcdefghijklmnopqrstuvwxyz")
+    assert "```\na_b\n  c\n```" in body
+
+
+def test_a_short_message_gets_the_beginning() -> None:
+    """An SMS has the subject and the first lines, not all in eight pieces."""
+    [body] = bodies_of(
+        "twilio://AC0123456789abcdef0123456789abcdef:0123456789abcdef0123456789abcdef@+15551234567/+15557654321"
+    )
+    assert len(body) <= 160
+    assert "Traceback" not in body
+
+
 def test_html_that_does_not_fit_is_markdown_or_text() -> None:
     """An HTML page that does not fit one message is replaced by another format."""
     service: Any = SimpleNamespace(notify_format=("html", "markdown"), body_maxlen=4_000)
@@ -208,7 +242,7 @@ def test_service_without_files_names_them(peer: HttpPeer, tmp_path: Path) -> Non
     handler.send_message(MessageDetails("s", "m", attachments=[tmp_path / "run.log"]))
     sent = peer.requests[0].json
     assert sent["attachments"] == []
-    assert "run.log.gz: not sent, since this service takes no files" in sent["message"]
+    assert "run.log: not sent, since this service takes no files" in sent["message"]
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 429, 500, 503])
@@ -336,9 +370,28 @@ def test_wrong_settings_are_named(settings: dict[str, Any]) -> None:
     assert "s3cret" not in str(caught.value)
 
 
+def test_a_certificate_is_verified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Why TLS failed is said, which apprise itself does not; SSL_CERT_FILE names the authority, as for all handlers."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with http_peer(tls=context) as peer:
+        handler = AppriseHandler(urls=f"jsons://127.0.0.1:{peer.port}/{TOKEN}")
+        error = refusal(handler)
+        assert "the certificate is not trusted: unable to get local issuer certificate" in error.reason
+        assert TOKEN not in error.reason
+        assert not error.permanent
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        handler.send_message(failure())
+        assert len(peer.requests) == 1
+
+
 def test_name_is_settable() -> None:
     """The name can be set, and has a default."""
-    assert AppriseHandler(urls="json://localhost").name == "apprise"
+    assert re.fullmatch(r"apprise:json#[0-9a-f]{6}", str(AppriseHandler(urls="json://localhost").name))
     assert AppriseHandler(urls="json://localhost", name="ops").name == "ops"
 
 
@@ -366,7 +419,7 @@ def test_building_handlers_loads_no_client_library() -> None:
 import sys
 from supervisor.message_handlers._apprise import AppriseHandler
 from supervisor.message_handlers._healthchecks import HealthchecksHandler
-from supervisor.message_handlers._sendgrid.handler import SendGridHandler
+from supervisor.message_handlers._sendgrid import SendGridHandler
 from supervisor.message_handlers._webhook import WebhookHandler
 AppriseHandler(urls="json://localhost")
 HealthchecksHandler(ping_key="k", slug="s")

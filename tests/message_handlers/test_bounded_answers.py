@@ -28,13 +28,6 @@ MEMORY_BYTES = 24_000_000
 EMAIL: dict[str, Any] = {"smtp_server": "127.0.0.1", "security": "none", "from_address": "a@example.com"}
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out a proxy of the machine that runs the tests."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _loaded() -> None:
     """Load what the handlers load when they first send, which is not measured here."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
-from http_peers import Answer, HttpPeer, Request, http_peer, refused_url
+from http_peers import Answer, Channel, HttpPeer, Request, http_peer, refused_url
 
-from supervisor._models.kinds import Kind, Outcome
+from supervisor._models import Kind, Outcome
 from supervisor.errors import ConfigurationError, DeliveryError
 from supervisor.message_handlers._healthchecks import HealthchecksHandler, ping_body, run_uuid
 from supervisor.models import MessageDetails, RunReport
@@ -18,18 +18,20 @@ from supervisor.models import MessageDetails, RunReport
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CHANNELS = {
+    "healthchecks": Channel(
+        make=lambda url, **settings: HealthchecksHandler(uuid=CHECK, host=f"{url}/ping", **settings),
+        accepted=Answer(body="OK"),
+        host="hc-ping.com",
+        example="HealthchecksHandler(",
+    )
+}
 CHECK = "5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278"
 PING_KEY = "fqOOd6-F4MMNuCEnzTU01w"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 RUN_ID = "4f2b6c0d9e8a47b1a3c5d7e9f0123456"
 SHOWN_ID = "4f2b6c0d-9e8a-47b1-a3c5-d7e9f0123456"
 _WAYS = re.compile(rf"/(ping/)?({CHECK}|{UNKNOWN}|{PING_KEY}/(backup|twins|missing))(/(start|fail|log|\d+))?(\?.*)?")
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the proxy settings of the machine that runs the tests."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 def healthchecks(request: Request) -> Answer | None:
@@ -98,6 +100,32 @@ def test_each_kind_has_its_signal(peer: HttpPeer, kind: Kind, signal: str) -> No
     [request] = peer.requests
     assert (request.method, request.path) == ("POST", f"/{CHECK}{signal}?rid={SHOWN_ID}")
     assert request.body == b"backup\n\n12 rows"
+
+
+@pytest.mark.parametrize(
+    ("kind", "exit_code", "signal"),
+    [(Kind.FAILURE, 3, "/3"), (Kind.FAILURE, 0, "/fail"), (Kind.FAILURE, 256, "/fail"), (Kind.SUCCESS, 3, "")],
+)
+def test_a_failure_goes_with_its_exit_code(peer: HttpPeer, kind: Kind, exit_code: int, signal: str) -> None:
+    """Healthchecks takes 0 to 255 and shows the code; a late failure is one all the same."""
+    report = RunReport(id=RUN_ID, name="backup", started_at=datetime.now(UTC), exit_code=exit_code)
+    late = datetime.now(UTC) - timedelta(hours=2)
+    created_at = late if kind is Kind.FAILURE else datetime.now(UTC)
+    send(HealthchecksHandler(uuid=CHECK, host=peer.url), message(kind, report=report, created_at=created_at))
+    assert peer.requests[0].path == f"/{CHECK}{signal}?rid={SHOWN_ID}"
+
+
+def test_the_first_ping_may_make_the_check(peer: HttpPeer) -> None:
+    """``create`` goes with a slug; elsewhere it is refused, and what is missing is mended by it."""
+    peer.answer(201, body="Created")
+    send(HealthchecksHandler(ping_key=PING_KEY, slug="backup", create=True, host=peer.url), message(Kind.FAILURE))
+    assert peer.requests[0].path == f"/{PING_KEY}/backup/fail?rid={SHOWN_ID}&create=1"
+    with pytest.raises(ConfigurationError, match="create makes a check by its slug: give ping_key and slug"):
+        HealthchecksHandler(uuid=CHECK, create=True)
+    with pytest.raises(ConfigurationError, match="create must be True or False, got 'yes'"):
+        HealthchecksHandler(ping_key=PING_KEY, slug="backup", create="yes")  # type: ignore[arg-type] # what is tested
+    error = refusal(HealthchecksHandler(ping_key=PING_KEY, slug="missing", host=peer.url))
+    assert "or let create=True make it" in error.reason
 
 
 def test_a_run_that_only_goes_on_has_not_succeeded(peer: HttpPeer) -> None:
@@ -272,6 +300,7 @@ def test_wrong_settings_are_named(settings: dict[str, Any]) -> None:
 
 def test_names() -> None:
     """The name contains the slug, which is no secret, and can be set."""
-    assert HealthchecksHandler(uuid=CHECK).name == "healthchecks"
-    assert HealthchecksHandler(ping_key=PING_KEY, slug="backup").name == "healthchecks backup"
+    assert re.fullmatch(r"healthchecks:hc-ping\.com#[0-9a-f]{6}", str(HealthchecksHandler(uuid=CHECK).name))
+    by_slug = HealthchecksHandler(ping_key=PING_KEY, slug="backup")
+    assert re.fullmatch(r"healthchecks:backup#[0-9a-f]{6}", str(by_slug.name))
     assert HealthchecksHandler(uuid=CHECK, name="nightly").name == "nightly"

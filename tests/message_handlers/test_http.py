@@ -9,7 +9,7 @@ import ssl
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
@@ -18,9 +18,9 @@ import pytest
 import trustme
 from http_peers import Answer, HttpPeer, http_peer, refused_url
 
-from supervisor._models.kinds import Kind
+from supervisor._models import Kind
 from supervisor.errors import DeliveryError
-from supervisor.message_handlers._http import HttpConnection
+from supervisor.message_handlers._http import HttpConnection, redact_secrets
 from supervisor.message_handlers._webhook import WebhookHandler
 from supervisor.models import MessageDetails
 
@@ -29,21 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOW = datetime(2026, 1, 31, 23, 59, 59, 123456, UTC)
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the proxy settings of the machine that runs the tests."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def peer() -> Iterator[HttpPeer]:
-    """Run a server for one test."""
-    with http_peer() as it:
-        yield it
 
 
 def failure() -> MessageDetails:
@@ -351,6 +336,81 @@ def test_proxy_of_the_environment_is_used(peer: HttpPeer, monkeypatch: pytest.Mo
     assert peer.requests[1].path == "/"
 
 
+@pytest.mark.parametrize("kind", ["https", "socks5", "socks5h", "ftp"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_of_another_kind_is_refused(
+    peer: HttpPeer, monkeypatch: pytest.MonkeyPatch, scheme: str, kind: str
+) -> None:
+    """A proxy that is not supported is no reason to go without it: the error names the variable and what helps."""
+    monkeypatch.setenv(f"{scheme}_proxy", f"{kind}://user:secret@127.0.0.1:{peer.port}")
+    error = refusal(WebhookHandler(url=f"{scheme}://127.0.0.1:{peer.port}/x"))
+    assert error.reason == (
+        f"{scheme.upper()}_PROXY names a proxy {kind}://, but only http:// is supported (HTTPS goes through it all the "
+        "same); give such a one, or put 127.0.0.1 into NO_PROXY"
+    )
+    assert (error.permanent, error.retry_after_s) == (False, 3600.0)
+    assert peer.connections == 0
+
+
+def test_the_proxy_of_the_other_scheme_is_not_used(peer: HttpPeer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTPS_PROXY says nothing of http, and NO_PROXY may name a server with its port."""
+    monkeypatch.setenv("https_proxy", refused_url())
+    send(WebhookHandler(url=peer.url))
+    monkeypatch.setenv("http_proxy", refused_url())
+    monkeypatch.setenv("no_proxy", f"127.0.0.1:{peer.port}")
+    send(WebhookHandler(url=peer.url))
+    assert len(peer.requests) == 2
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+@pytest.mark.parametrize("length", [8_192, 12_000, 100])
+def test_an_answer_that_nobody_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, length: int, *, is_tls: bool
+) -> None:
+    """What comes behind an answer on a connection is not taken for the answer to the next message."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {length - 43:0>5}\r\n\r\n".encode()
+    first = head.ljust(length, b"x") + b"HTTP/1.1 204 No Content\r\n\r\n"
+    with _scripted_server([first, b"HTTP/1.1 503 No\r\n\r\n"], context if is_tls else None) as port:
+        connection = HttpConnection(f"http{'s' if is_tls else ''}://127.0.0.1:{port}", 10.0)
+        statuses = [connection.post("/", b"", {}).status for _ in range(2)]
+        connection.close()
+    assert statuses == [200, 503]
+
+
+@contextmanager
+def _scripted_server(answers: list[bytes], context: ssl.SSLContext | None) -> Iterator[int]:
+    """Run a server that sends these bytes, one piece for each request, on as many connections as it is asked on."""
+    left = list(answers)
+
+    def serve(client: socket.socket) -> None:
+        client.settimeout(20)
+        with client if context is None else context.wrap_socket(client, server_side=True) as connection:
+            while left and connection.recv(65_536):
+                connection.sendall(left.pop(0))
+
+    def listen(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while left:
+                client, _ = listener.accept()
+                with suppress(OSError):  # the client has left
+                    serve(client)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)  # so that a failing test does not hang
+        thread = threading.Thread(target=listen, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1]
+        left.clear()
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
 def test_https_goes_through_a_proxys_tunnel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """HTTPS goes through HTTPS_PROXY by CONNECT, and the certificate checked is the server's."""
     authority = trustme.CA()
@@ -400,3 +460,13 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
         while data := source.recv(65_536):
             target.sendall(data)
         target.shutdown(socket.SHUT_WR)
+
+
+def test_an_error_names_the_host_but_no_secret_of_the_url() -> None:
+    """Slack's errors said "no answer from ***"; the whole URL, its password, path and query are secret."""
+    url = "https://me:pa55word@hooks.example.com:8443/services/T024BE7LD/Zq8Kd03L?sig=abcdef"
+    said = redact_secrets(
+        f"no answer from hooks.example.com: {url}, pa55word, /services/T024BE7LD/Zq8Kd03L, abcdef", [url]
+    )
+    assert said.startswith("no answer from hooks.example.com: ***, ***, ")
+    assert not any(each in said for each in ("pa55word", "T024BE7LD", "Zq8Kd03L", "abcdef"))

@@ -8,41 +8,32 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from math import inf, nan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from http_peers import HttpPeer, http_peer
+from http_peers import Answer, Channel, HttpPeer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor._messages.builder import message_for
-from supervisor._models.kinds import Kind, Outcome
+from supervisor._messages import message_for
+from supervisor._models import Kind, Outcome
 from supervisor._models.parts import Past
 from supervisor.errors import ConfigurationError, DeliveryError
 from supervisor.message_handlers._webhook import WebhookHandler, message_document
 from supervisor.models import ErrorDetails, MessageDetails, Progress, RunReport
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+CHANNELS = {
+    "webhook": Channel(
+        make=lambda url, **settings: WebhookHandler(url=f"{url}/hook", **settings),
+        accepted=Answer(204),
+        takes_any_success=True,
+        host="hooks.example.com",
+        example="WebhookHandler(",
+    )
+}
 NOW = datetime(2026, 1, 31, 23, 59, 59, 123456, UTC)
 TOKEN = "tok3n-in-the-path"
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the proxy settings of the machine that runs the tests."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def peer() -> Iterator[HttpPeer]:
-    """Run a server for one test."""
-    with http_peer() as it:
-        yield it
 
 
 def report(**changes: Any) -> RunReport:
@@ -112,6 +103,7 @@ def test_document_says_everything_field_by_field(peer: HttpPeer) -> None:
         "version": 1,
         "id": "m1",
         "kind": "failure",
+        "level": "info",
         "subject": "nightly parcels failed",
         "message": "KeyError 'x'",
         "parts": [],
@@ -136,6 +128,11 @@ def test_document_says_everything_field_by_field(peer: HttpPeer) -> None:
         "ended_at": "2026-01-31T23:59:59.123456+00:00",
         "duration_s": 300.5,
         "values": {"parcels": 12, "day": "2026-01-31", "ratio": "nan", "most": "inf", "name": "\ufffd é 🏔"},
+        "warnings": [],
+        "warning_count": 0,
+        "steps": [],
+        "attempts": 1,
+        "retried": [],
         "exit_code": 2,
         "host": "h",
         "user": "u",
@@ -145,8 +142,10 @@ def test_document_says_everything_field_by_field(peer: HttpPeer) -> None:
         "cpu_s": 1.5,
         "peak_memory_bytes": 1000,
         "log_tail": [],
+        "log_warnings": [],
         "log_counts": {},
         "settings": {},
+        "links": {},
     }
 
 
@@ -320,7 +319,7 @@ def test_wrong_settings_are_named(settings: dict[str, Any], said: str) -> None:
 def test_name_is_settable_and_says_the_server() -> None:
     """The name can be set; by default it contains the server's name."""
     handler = WebhookHandler(url=f"https://hooks.example.com/{TOKEN}")
-    assert handler.name == "webhook hooks.example.com"
+    assert re.fullmatch(r"webhook:hooks\.example\.com#[0-9a-f]{6}", str(handler.name))
     handler.name = "ops"
     assert handler.name == "ops"
     assert WebhookHandler(url="https://example.com", name="x").name == "x"

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor._messages import message_for
 from supervisor._messages.baseline import baseline_of
-from supervisor._messages.builder import message_for
-from supervisor._models.kinds import Kind, Outcome
+from supervisor._models import Kind, Outcome
 from supervisor._models.parts import Past, PastRun
 from supervisor._text import duration_range, number_range, ordinal
 from supervisor.models import ErrorDetails, MessageDetails, RunReport

@@ -9,10 +9,10 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import pytest
-from corpus import coloured, files, innocent, options, pairs, protocols, vendors
+from corpus import coloured, commands, files, innocent, nightly, options, pairs, protocols, vendors
 
 from supervisor._redaction import Redactor
-from supervisor._redaction.vendor_tokens import VENDOR_TOKENS
+from supervisor._redaction.shapes import VENDOR_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,6 +54,8 @@ def unredacted(shapes: Iterable[str]) -> list[str]:
         pytest.param(pairs.SHAPES, id="pairs"),
         pytest.param(files.SHAPES, id="files"),
         pytest.param(protocols.SHAPES, id="protocols"),
+        pytest.param(nightly.SHAPES, id="nightly"),
+        pytest.param(commands.SHAPES, id="commands"),
     ],
 )
 def test_each_shape_of_a_secret_is_found(shapes: Sequence[str]) -> None:
@@ -85,7 +87,7 @@ def test_a_token_is_known_by_its_prefix(prefix: str) -> None:
 
 def test_what_only_looks_like_a_secret_stays() -> None:
     """Words, numbers and booleans under such names, words that contain a key, lists of pages, commands and code."""
-    changed = {line: REDACTOR.text(line) for line in innocent.LINES}
+    changed = {line: REDACTOR.text(line) for line in (*innocent.LINES, *nightly.LINES)}
     assert {line: text for line, text in changed.items() if line != text} == {}
 
 

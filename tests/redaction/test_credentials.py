@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from supervisor._redaction import Redactor, redactor_for, secrets_of
+from supervisor.errors import ConfigurationError
 from supervisor.message_handlers import (
     AppriseHandler,
     ConsoleHandler,
@@ -168,3 +169,17 @@ def test_what_overlaps_is_one_secret() -> None:
 def test_no_secret_stands_in_the_redactor_s_own_repr() -> None:
     """It may be logged."""
     assert "hunter22" not in repr(Redactor(["hunter22"]))
+
+
+def test_who_hears_of_what_is_no_credential() -> None:
+    """The names of errors and the times of the day stay in messages: "TimeoutError" is what failed."""
+    settings: dict[str, Any] = {
+        "errors": "TimeoutError",
+        "not_errors": "KeyboardInterrupt",
+        "quiet": "20:00-06:00",
+        "urgent": "died",
+    }
+    handler: Any = WebhookHandler(url="https://127.0.0.1/hook", **settings)
+    assert secrets_of(handler) == {"https://127.0.0.1/hook"}
+    with pytest.raises(ConfigurationError, match="got '20-6'"):
+        WebhookHandler(url="https://127.0.0.1/hook", quiet="20-6")

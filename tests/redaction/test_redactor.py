@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
 from planted import private_key
 
 from supervisor import ConfigurationError
-from supervisor._redaction import REDACTED, Redactor
+from supervisor._redaction import REDACTED, Redactor, redactor, scanner
+from supervisor._text import cut_clean
 
 REDACTOR = Redactor()
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
@@ -252,3 +254,59 @@ def test_no_text_takes_long() -> None:
         begin_s = time.process_time()
         REDACTOR.text(text)
         assert time.process_time() - begin_s < 2.5, text[:40]  # 50 ms; quadratic it would be many seconds
+
+
+@pytest.mark.parametrize("piece", ["pwd=a;", "token: ", '"password": ', "a@b://c:d@", "-u a:b "])
+def test_a_text_that_is_nothing_but_keys_is_searched_in_bounded_time(piece: str) -> None:
+    """What is behind the first 25,000 is taken out as a whole: nothing that was not searched is shown."""
+    text = piece * (1_000_000 // len(piece)) + "hunter2hunter2"
+    begin_s = time.process_time()
+    redacted = Redactor().text(text)
+    assert time.process_time() - begin_s < 5  # seconds of this processor, on which others work too; it was 8 a MB
+    assert redacted.endswith("[redacted: unsearched]")
+    assert "hunter2" not in redacted
+
+
+def test_a_long_text_with_a_key_in_each_line_is_searched_to_its_end() -> None:
+    """The bound is far from what logs contain."""
+    text = "2026-03-01 02:00:01,113 INFO loader: token refreshed for county, password_resets=12\n" * 12_000
+    assert Redactor().text(f"{text}password=hunter2") == f"{text}password=[redacted: password]"
+
+
+def test_what_precedes_a_trigger_that_is_not_searched_is_not_shown() -> None:
+    """The value is before its key, or a command before the pipe: it is found by a trigger that is not searched."""
+    secret = "{'value': 'hunter2hunter2', 'name': 'DB_PASSWORD'}"
+    for count in range(redactor._MOST_TRIGGERS - 10, redactor._MOST_TRIGGERS + 1):
+        redacted = Redactor().text("key " * count + secret + "key " * 20_000)
+        is_hidden = "hunter2" not in redacted
+        assert is_hidden
+
+
+@pytest.mark.parametrize(
+    "piece", ["pwd=a;", "token=", "key: x ", '"', "://a:b@", "grant ", "create user ", "key", "sk-"]
+)
+@pytest.mark.parametrize("has_library", [True, False])
+def test_a_megabyte_of_triggers_takes_less_than_a_second(
+    piece: str, has_library: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without ahocorasick-rs; up to three on a processor on which others work too."""
+    if not has_library:
+        monkeypatch.setitem(sys.modules, "ahocorasick_rs", None)
+    scanner._prefilter.cache_clear()
+    searching = scanner.Scanner((), (), ())
+    scanner._prefilter.cache_clear()
+    data = piece.encode() * (1_000_000 // len(piece))
+    searching.spans(data[:10_000])
+    begin_s = time.process_time()
+    searching.spans(data, most=redactor._MOST_TRIGGERS)
+    assert time.process_time() - begin_s < 3
+
+
+def test_what_is_cut_is_not_shown_where_the_rest_became_shorter() -> None:
+    """A long secret before the cut is replaced by a short mark, so that more has room; no half secret has."""
+    clean, long = Redactor().text, "password='" + "x" * 400_000 + "' "
+    head = long + "a" * (520_000 - len(long) - 12) + " ghp_A1b2C3d4E5f6G7h8J9k0 "
+    tail = " b" * 300_000 + " password=hunter2hunter2" + (" b " + long + " d" * 300_000)[:519_993]
+    for text in (head + "b " * 600_000, tail):
+        is_shown = any(each in cut_clean(text, 1_000_000, clean) for each in ("ghp_A1b2", "hunter2", "nter2"))
+        assert not is_shown

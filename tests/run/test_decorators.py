@@ -8,10 +8,11 @@ import inspect
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from recorders import Recorder
+from waiting import PATIENCE_S, wait_until
 
 import supervisor
 from supervisor import (
@@ -24,22 +25,10 @@ from supervisor import (
     supervise,
     supervised,
 )
+from supervisor._runtime import default_runtime
 from supervisor.models import Outcome
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-PATIENCE_S = 30.0
 quiet = functools.partial(supervise, journal=False)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Return when a condition holds."""
-    for _ in range(int(PATIENCE_S * 100)):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it did not come about")
 
 
 def test_a_block_is_a_run() -> None:
@@ -91,7 +80,7 @@ def test_reraise_false_goes_on_behind_the_block() -> None:
     with quiet("block", handlers=[recorder], reraise=False) as run:
         raise KeyError("apn")
     assert run.outcome is Outcome.FAILURE
-    assert recorder.told == ["failure"]
+    assert recorder.received == ["failure"]
 
 
 def test_reraise_false_in_an_async_block() -> None:
@@ -156,7 +145,7 @@ def test_a_supervisor_is_reusable() -> None:
         pass
     assert one.id != two.id
     assert two.values == {}
-    assert recorder.told == ["success", "success", "start"]
+    assert recorder.received == ["success", "success", "start"]
     assert [each.report and each.report.name for each in recorder.messages] == ["parcels", "other", "parcels"]
 
 
@@ -178,7 +167,7 @@ def test_a_supervisor_decorates_bare_and_with_changes() -> None:
         return run.name
 
     assert [bare(), named(), changed()] == ["bare", "named", "changed"]
-    assert recorder.told == ["success", "success", "start"]
+    assert recorder.received == ["success", "success", "start"]
 
 
 def test_a_supervisors_name_is_its_functions_name() -> None:
@@ -217,7 +206,7 @@ def test_a_supervisor_notifies_outside_of_runs() -> None:
     sup.notify("one", "text")
     sup.add_message_handler(second)
     sup.notify(MessageDetails("two", "text"))
-    wait_for(lambda: len(first.messages) == 2 and second.messages)
+    wait_until(lambda: len(first.messages) == 2 and second.messages)
     assert first.subjects == ["one", "two"]
     assert second.subjects == ["two"]
     report = first.messages[0].report
@@ -233,7 +222,7 @@ def test_old_scripts_use_it_as_they_did() -> None:
     sup.add_message_handler(recorder)
     details = MessageDetails("subject", "message")
     sup.notify(details)
-    wait_for(lambda: recorder.messages)
+    wait_until(lambda: recorder.messages)
     assert recorder.only.id == details.id
 
 
@@ -415,7 +404,7 @@ def test_signatures_name_the_settings() -> None:
     """``help()`` and editors see the settings by name."""
     for entrance in (supervise, supervised):
         parameters = list(inspect.signature(entrance).parameters)
-        assert parameters[:2] == ["name", "handlers"]
+        assert parameters[:2] == ["name", "title"]
         assert "reraise" in parameters
 
 
@@ -472,6 +461,47 @@ def test_notify_outside_of_a_run_waits_no_longer_than_the_deadline() -> None:
     assert not sup.flush(0)
     slow.go_on.set()
     assert sup.flush(60)
+
+
+def test_the_end_of_the_process_waits_no_longer_than_the_deadline() -> None:
+    """What ``notify`` has waited for outside of a run does not hold up the end of the process for longer."""
+    slow = Slow()
+    Supervisor(handlers=[slow], delivery_deadline_s=0.2).notify("Loaded")
+    started_s = time.monotonic()
+    default_runtime().workers.finish(20)
+    assert time.monotonic() - started_s < 15
+    assert not slow.messages
+    slow.go_on.set()
+
+
+def test_a_dead_destination_costs_one_deadline() -> None:
+    """What was waited for in vain is not waited for again, by the next message or the end of the process."""
+    slow = Slow()
+    sup = Supervisor(handlers=[slow], delivery_deadline_s=2)
+    sup.notify("first")
+    started_s = time.monotonic()
+    for i in range(4):
+        sup.notify(str(i))
+    default_runtime().workers.finish(20)
+    assert time.monotonic() - started_s < 8, "five times two seconds"
+    slow.go_on.set()
+    wait_until(lambda: len(slow.messages) == 5)
+
+
+def test_a_destination_that_is_back_is_waited_for_again() -> None:
+    """Once it has taken a message, ``notify`` returns when the next one is delivered, as before."""
+    slow = Slow()
+    sup = Supervisor(handlers=[slow], delivery_deadline_s=0.2)
+    sup.notify("first")
+    assert not slow.messages
+    slow.go_on.set()
+    wait_until(lambda: sup.flush(0))
+    slow.go_on.clear()
+    threading.Timer(0.1, slow.go_on.set).start()
+    started_s = time.monotonic()
+    sup.notify("second")
+    assert len(slow.messages) == 2 or time.monotonic() - started_s >= 0.2
+    wait_until(lambda: sup.flush(0))
 
 
 def test_flush_says_whether_all_was_delivered() -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import os
-import signal
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SKIPPING = """
-@supervised("night", handlers=[told], overlap="skip", report_on=["success"])
+@supervised("night", handlers=[recorder], overlap="skip", report_on=["success"])
 def main():
     print("at work")
 
@@ -33,7 +30,7 @@ print(main())
 FAILING = SKIPPING.replace("skip", "fail")
 HOLDING = """
 import time
-@supervised("night", handlers=[told], overlap="skip")
+@supervised("night", handlers=[recorder], overlap="skip")
 def main():
     ready()
     time.sleep(60)
@@ -89,7 +86,7 @@ class InAThread:
 def test_a_call_is_skipped_while_another_is_under_way(holder: Script, tmp_path: Path, state: Path) -> None:
     """With "skip" the function is not called, the call returns None, nobody is told, and the journal has it."""
     ended = run(tmp_path, SKIPPING)
-    assert (ended.code, ended.stdout, ended.told) == (0, "None\n", [])
+    assert (ended.code, ended.stdout, ended.messages) == (0, "None\n", [])
     assert outcomes(state) == ["", "skipped"]
 
 
@@ -98,19 +95,17 @@ def test_a_call_fails_while_another_is_under_way(holder: Script, tmp_path: Path,
     ended = run(tmp_path, FAILING)
     assert ended.code == 1
     assert ended.kinds == ["failure"]
-    assert ended.told[0]["error"] == "OverlapError"
+    assert ended.messages[0]["error"] == "OverlapError"
     said = f", process {holder.process.pid}, is still under way"
-    assert said in ended.told[0]["error_message"]
-    assert f"OverlapError: another run, started {ended.told[0]['error_message'][21:26]}{said}" in ended.stderr
+    assert said in ended.messages[0]["error_message"]
+    assert f"OverlapError: another run, started {ended.messages[0]['error_message'][21:26]}{said}" in ended.stderr
     assert "at work" not in ended.stdout
     assert outcomes(state) == ["", "failure"]
 
 
 def test_a_run_that_is_killed_lets_the_next_one_in(holder: Script, tmp_path: Path, state: Path) -> None:
     """After a SIGKILL the next run starts, is no overlap, and tells that the other died."""
-    if sys.platform == "win32":
-        pytest.skip("there is no SIGKILL")
-    os.kill(holder.process.pid, signal.SIGKILL)
+    holder.process.kill()
     holder.process.wait()
     ended = run(tmp_path, SKIPPING)
     assert ended.stdout == "at work\nNone\n"
@@ -120,9 +115,9 @@ def test_a_run_that_is_killed_lets_the_next_one_in(holder: Script, tmp_path: Pat
 
 def test_a_block_is_skipped_with_exit_code_0(holder: Script, tmp_path: Path, state: Path) -> None:
     """A block cannot be skipped: RunSkipped leaves it, which ends a script quietly with exit code 0."""
-    body = 'with supervise("night", handlers=[told], overlap="skip"):\n    print("at work")\nprint("behind")\n'
+    body = 'with supervise("night", handlers=[recorder], overlap="skip"):\n    print("at work")\nprint("behind")\n'
     ended = run(tmp_path, body)
-    assert (ended.code, ended.stdout, ended.stderr, ended.told) == (0, "", "", [])
+    assert (ended.code, ended.stdout, ended.stderr, ended.messages) == (0, "", "", [])
     assert outcomes(state) == ["", "skipped"]
 
 
@@ -218,7 +213,7 @@ def test_a_failed_call_is_swallowed_without_reraise(recorder: Recorder) -> None:
     work = supervised("night", overlap="fail", reraise=False, handlers=[recorder], journal=False)(lambda: 5)
     with InAThread(journal=False):
         assert work() is None
-    assert recorder.told == ["failure"]
+    assert recorder.received == ["failure"]
     assert work() == 5
 
 
@@ -299,13 +294,13 @@ def test_a_skipped_run_is_neither_failure_nor_success(recorder: Recorder, state:
             raise KeyError("apn")
         with InAThread(journal=False):
             work()
-    assert recorder.told == ["failure", "failure"]
+    assert recorder.received == ["failure", "failure"]
     assert outcomes(state) == ["failure", "skipped", "failure", "skipped"]
     work()
-    assert recorder.told[2:] == ["start", "recovery"]
+    assert recorder.received[2:] == ["start", "recovery"]
     assert "2 runs failed in a row" in " ".join(recorder.messages[3].message.split())
     work()
-    assert recorder.told[4:] == ["start", "success"]
+    assert recorder.received[4:] == ["start", "success"]
 
 
 def test_without_a_state_directory_runs_go_on_with_one_warning(
@@ -340,8 +335,8 @@ def test_the_recovery_from_a_refusal_is_told_once_and_by_a_later_run(recorder: R
 
     with supervise("night", handlers=[recorder], overlap="fail"):
         contextvars.Context().run(is_refused)  # outside of the run, as another process is
-    assert recorder.told == ["failure"]
+    assert recorder.received == ["failure"]
     for _ in range(2):
         with supervise("night", handlers=[recorder], overlap="fail"):
             pass
-    assert recorder.told == ["failure", "recovery"]
+    assert recorder.received == ["failure", "recovery"]

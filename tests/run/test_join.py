@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from command_kit import Jobs, end, number_in, until, wait_for
-from scripts import PATIENCE_S
+from command_kit import SUPERVISOR, Jobs, end, number_in, wait_for
+from containers import ALONE, need_containers
+from waiting import PATIENCE_S, wait_until
 
-from supervisor._cli.exec.shared_run import SharedRun
-from supervisor._run.join import VARIABLE, take
+from supervisor._cli.exec.program import SharedRun
+from supervisor._run import join
+from supervisor._run.join import VARIABLE, accept_offer
+from supervisor._store.serialization import dump
+from supervisor.models import Outcome, RunReport
 
 if sys.platform == "win32":
     pytest.skip("the programs under test are those of POSIX systems", allow_module_level=True)
@@ -22,14 +29,9 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from pathlib import Path
 
-WAITED_FOR = ("sh", "-c", 'kill -STOP $PPID; exec "$@"', "sh")
+_IS_OFFERED = "until ls $TMPDIR/supervisor-run-*/program >/dev/null 2>&1; do sleep 0.01; done"
+WAITED_FOR = ("sh", "-c", f'{_IS_OFFERED}; kill -STOP $PPID; exec "$@"', "sh")
 """What comes before a program for which the command stands still until it gets SIGCONT, however slowly it starts."""
-
-
-@pytest.fixture
-def jobs(tmp_path: Path, state: Path) -> Jobs:
-    """Return a folder for programs, with a configuration and a journal."""
-    return Jobs(tmp_path, state)
 
 
 def test_a_success_is_one_run_with_all_that_the_program_knew(jobs: Jobs) -> None:
@@ -46,9 +48,9 @@ def test_a_success_is_one_run_with_all_that_the_program_knew(jobs: Jobs) -> None
     assert (run["name"], run["outcome"], run["parent_id"]) == ("job", "success", None)
     assert json.loads(run["values"]) == {"rows": 5, "text": "é"}
     assert b"copying" in run["progress"]
-    (told,) = jobs.told()
-    assert told["kind"] == "success"
-    assert "rows" in told["message"]
+    (message,) = jobs.messages()
+    assert message["kind"] == "success"
+    assert "rows" in message["message"]
     assert jobs.leftovers() == []
 
 
@@ -64,10 +66,10 @@ def test_a_failure_is_told_once_with_its_traceback(jobs: Jobs) -> None:
     assert done.code == 1
     assert done.stderr.endswith(b"KeyError: 'apn'\n")
     for name in ("ops", "dev"):
-        (told,) = jobs.told(name)
-        assert (told["kind"], told["run"], told["error"]) == ("failure", "job", "KeyError")
-        assert "in work" in told["where"]
-        assert 'raise KeyError("apn")' in told["traceback"]
+        (message,) = jobs.messages(name)
+        assert (message["kind"], message["run"], message["error"]) == ("failure", "job", "KeyError")
+        assert "in work" in message["where"]
+        assert 'raise KeyError("apn")' in message["traceback"]
     (run,) = jobs.runs()
     assert (run["outcome"], run["exit_code"]) == ("failure", 1)
 
@@ -97,7 +99,7 @@ def test_every_ending_is_the_runs(jobs: Jobs, body: str, code: int, outcome: str
     assert done.code == code
     (run,) = jobs.runs()
     assert run["outcome"] == outcome
-    assert [each["error"] for each in jobs.told()] == ([error] if error else [])
+    assert [each["error"] for each in jobs.messages()] == ([error] if error else [])
 
 
 def test_a_failure_that_the_program_swallows_is_still_one(jobs: Jobs) -> None:
@@ -109,7 +111,7 @@ def test_a_failure_that_the_program_swallows_is_still_one(jobs: Jobs) -> None:
     assert jobs.run("--", *program).code == 0
     (run,) = jobs.runs()
     assert (run["outcome"], run["exit_code"]) == ("failure", 0)
-    assert [each["error"] for each in jobs.told()] == ["ValueError"]
+    assert [each["error"] for each in jobs.messages()] == ["ValueError"]
 
 
 def test_a_failure_after_the_block_is_one_of_the_run(jobs: Jobs) -> None:
@@ -119,8 +121,8 @@ def test_a_failure_after_the_block_is_one_of_the_run(jobs: Jobs) -> None:
         sys.exit("too late")
     """)
     assert jobs.run("--", *program).code == 1
-    (told,) = jobs.told()
-    assert (told["error"], told["error_message"]) == ("exit code 1", "too late")
+    (message,) = jobs.messages()
+    assert (message["error"], message["error_message"]) == ("exit code 1", "too late")
     assert json.loads(jobs.runs()[0]["values"]) == {"rows": 7}
 
 
@@ -134,7 +136,7 @@ def test_an_error_in_a_thread_is_told_once(jobs: Jobs) -> None:
     """)
     assert jobs.run("--", *program).code == 0
     assert jobs.runs()[0]["outcome"] == "failure"
-    assert [(each["error"], each["thread"]) for each in jobs.told()] == [("ZeroDivisionError", "loader")]
+    assert [(each["error"], each["thread"]) for each in jobs.messages()] == [("ZeroDivisionError", "loader")]
 
 
 def test_later_blocks_are_runs_of_their_own(jobs: Jobs) -> None:
@@ -169,7 +171,7 @@ def test_a_coroutine_joins(jobs: Jobs) -> None:
     assert jobs.run("--", *program).code == 1
     (run,) = jobs.runs()
     assert (run["name"], json.loads(run["values"])) == ("job", {"rows": 1})
-    assert [each["error"] for each in jobs.told()] == ["OSError"]
+    assert [each["error"] for each in jobs.messages()] == ["OSError"]
 
 
 def test_a_block_without_a_journal_joins(jobs: Jobs) -> None:
@@ -191,7 +193,7 @@ def test_a_command_without_a_journal_is_joined(jobs: Jobs) -> None:
     """)
     assert jobs.run("--no-journal", "--", *program).code == 1
     assert jobs.runs() == []
-    assert [each["error"] for each in jobs.told()] == ["ValueError"]
+    assert [each["error"] for each in jobs.messages()] == ["ValueError"]
 
 
 def test_a_good_end_is_told_once(jobs: Jobs) -> None:
@@ -215,7 +217,7 @@ def test_the_end_of_a_finding_is_told_once(jobs: Jobs, all_handlers: list[str]) 
     jobs.configure(f"[defaults]\nhandlers = {all_handlers}\n")
     program = jobs.python("""
         with supervise(handlers=["ops"], max_duration_s=0.2):
-            while not os.path.exists("told-ops"): time.sleep(0.01)
+            while not os.path.exists("messages-ops"): time.sleep(0.01)
             os.kill(os.getppid(), signal.SIGCONT)
             time.sleep(0.5)  # the command looks, and finds what has been told
     """)
@@ -259,8 +261,8 @@ def test_notices_and_attachments_go_under_the_runs_id(jobs: Jobs) -> None:
             run.notify("Parcels loaded", "12 rows")
     """)
     jobs.run("--", *program)
-    (told,) = jobs.told()
-    assert (told["kind"], told["run"], told["subject"]) == ("notice", "job", "Parcels loaded")
+    (message,) = jobs.messages()
+    assert (message["kind"], message["run"], message["subject"]) == ("notice", "job", "Parcels loaded")
 
 
 def test_a_timeout_shows_where_the_program_was(jobs: Jobs) -> None:
@@ -272,10 +274,10 @@ def test_a_timeout_shows_where_the_program_was(jobs: Jobs) -> None:
             hang()
     """)
     assert jobs.run("--timeout", "0.5", "--", *WAITED_FOR, *program).code == 124
-    (told,) = jobs.told("ops")
-    assert (told["error"], told["outcome"]) == ("timed out after 500 ms", "failure")
-    assert "time.sleep(1000)" in told["traceback"]
-    assert [each["outcome"] for each in jobs.told("dev")] == ["terminated"]
+    (message,) = jobs.messages("ops")
+    assert (message["error"], message["outcome"]) == ("timed out after 500 ms", "failure")
+    assert "time.sleep(1000)" in message["traceback"]
+    assert [each["outcome"] for each in jobs.messages("dev")] == ["terminated"]
 
 
 def test_sigterm_to_the_command_terminates_the_program_and_is_told_once(jobs: Jobs) -> None:
@@ -289,7 +291,7 @@ def test_sigterm_to_the_command_terminates_the_program_and_is_told_once(jobs: Jo
     wait_for(b"ready", process)
     process.terminate()
     assert end(process).code == 143
-    assert [(each["kind"], each["outcome"]) for each in jobs.told()] == [("failure", "terminated")]
+    assert [(each["kind"], each["outcome"]) for each in jobs.messages()] == [("failure", "terminated")]
     assert [run["outcome"] for run in jobs.runs()] == ["terminated"]
 
 
@@ -307,7 +309,7 @@ def test_a_program_whose_command_was_killed_ends_its_run_itself(jobs: Jobs) -> N
     process.kill()
     process.wait()
     (jobs.folder / "wait").unlink()
-    until(lambda: jobs.runs()[0]["outcome"], "the run has no end")
+    wait_until(lambda: jobs.runs()[0]["outcome"], "the run has no end")
     end(process)
     (run,) = jobs.runs()
     assert (run["outcome"], json.loads(run["values"])) == ("success", {"rows": 9})
@@ -370,7 +372,7 @@ OFFERS = [
 @pytest.mark.parametrize("offer", OFFERS)
 def test_an_offer_that_is_forged_stale_or_cut_is_none(tmp_path: Path, offer: str) -> None:
     """Only what ``supervisor run`` writes is an offer, and only to a process that it has started itself."""
-    assert take(filled(offer, tmp_path, os.getppid())) is None
+    assert accept_offer(filled(offer, tmp_path, os.getppid())) is None
 
 
 @pytest.mark.parametrize("offer", ["nonsense", "1 ff {ppid} j {missing} 61", "1 ff {other} j {folder} 61"])
@@ -405,11 +407,12 @@ def test_an_offer_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     offer = SharedRun(id="ff01", name="n\nö \udcff", is_journalled=True, has_lock=False)
     monkeypatch.setattr(os, "getppid", os.getpid)
     assert offer.last_activity() is None
-    joined = take(offer.variables[VARIABLE])
+    offer.announce(os.getpid())
+    joined = accept_offer(offer.variables[VARIABLE])
     assert joined is not None
     assert (joined.id, joined.name, joined.is_journalled, joined.has_lock) == ("ff01", "n\nö \udcff", True, False)
     assert offer.last_activity() is not None
-    assert take(offer.variables[VARIABLE]) is None
+    assert accept_offer(offer.variables[VARIABLE]) is None
     assert offer.report() is None
     offer.close()
     assert list(tmp_path.iterdir()) == []
@@ -424,6 +427,77 @@ def test_a_note_that_cannot_be_read_is_none(tmp_path: Path, monkeypatch: pytest.
     (directory / "end").write_bytes(note)
     assert offer.report() is None
     offer.close()
+
+
+def test_only_the_program_itself_accepts_an_offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process with the same parent does not join, and a program waits until the command has written its id."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(os, "getppid", os.getpid)
+    offers = [SharedRun(id=f"ff0{number}", name="n", is_journalled=True, has_lock=False) for number in range(2)]
+    offers[0].announce(os.getpid() + 1)
+    assert accept_offer(offers[0].variables[VARIABLE]) is None
+    looked = threading.Event()
+
+    def announce() -> None:
+        looked.wait(PATIENCE_S)
+        offers[1].announce(os.getpid())
+
+    def look(_: float) -> None:
+        looked.set()
+
+    writer = threading.Thread(target=announce)
+    writer.start()
+    monkeypatch.setattr(join, "sleep", look)
+    assert accept_offer(offers[1].variables[VARIABLE]) is not None
+    writer.join()
+    for each in offers:
+        each.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_somebody_else_put_there_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A note or a directory of another user, or a link in the note's place, is none: its paths would be attached."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for change in ("the note", "the directory", "a link"):
+        offer = SharedRun(id="ff01", name="n", is_journalled=True, has_lock=False)
+        (directory,) = tmp_path.iterdir()
+        note = directory / "end"
+        report = RunReport(id="ff01", name="n", started_at=datetime.now(UTC), outcome=Outcome.SUCCESS)
+        note.write_bytes(dump({"report": report, "attachments": ["/etc/shadow"], "notified": {}}))
+        assert offer.report() is not None
+        if change == "a link":
+            note.rename(directory / "other")
+            note.symlink_to(directory / "other")
+        else:
+            os.chown(note if change == "the note" else directory, 65534, 65534)
+        assert offer.report() is None
+        shutil.rmtree(directory)
+    os.chown(tmp_path, 65534, 65534)
+    offer = SharedRun(id="ff01", name="n", is_journalled=True, has_lock=False)
+    assert list(tmp_path.iterdir()) == []
+    offer.close()
+
+
+def test_an_orphan_that_process_1_adopts_is_not_the_program(jobs: Jobs) -> None:
+    """In a container, a helper whose parents have ended becomes a child of the command: its run is its own."""
+    need_containers()
+    helper = " ".join(jobs.python("""
+        while os.getppid() != 1: time.sleep(0.01)
+        try:
+            with supervise("helper") as run:
+                run.record(rows=1)
+                raise KeyError("helper")
+        finally:
+            open("done", "w").close()
+    """, "helper.py"))  # fmt: skip
+    script = jobs.write("job.sh", f"#!/bin/sh\n( {helper} 2>/dev/null & )\nuntil [ -e done ]; do sleep 0.05; done\n")
+    command = [*ALONE, *SUPERVISOR, "run", "--", script]
+    done = subprocess.run(command, env=jobs.environment, cwd=jobs.folder, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0
+    job, other = sorted(jobs.runs(), key=lambda run: run["name"] != "job")
+    assert (job["name"], job["outcome"], json.loads(job["values"] or "{}")) == ("job", "success", {})
+    assert (other["name"], other["outcome"], json.loads(other["values"])) == ("helper", "failure", {"rows": 1})
 
 
 def test_a_run_that_cannot_be_offered_is_not_joined(jobs: Jobs) -> None:
@@ -444,9 +518,9 @@ def test_a_killed_program_that_had_joined_leaves_no_note(jobs: Jobs) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
     """)
     assert jobs.run("--", *program).code == 128 + signal.SIGKILL
-    (told,) = jobs.told()
-    assert told["error"] == "killed by SIGKILL"
-    assert "last words" in told["traceback"]
+    (message,) = jobs.messages()
+    assert message["error"] == "killed by SIGKILL"
+    assert "last words" in message["traceback"]
     (run,) = jobs.runs()
     assert b"copying" in run["progress"]
     assert jobs.leftovers() == []

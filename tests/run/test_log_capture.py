@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from supervisor import Run, _hooks, supervise
+from supervisor._redaction import Redactor
 from supervisor._run import log_capture
 from supervisor._run.log_capture import RunLog, open_log
-from supervisor._store.log_files import LINE_LIMIT, TAIL_LINES
+from supervisor._store.files import LINE_LIMIT, TAIL_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ class Keeping:
 
     def __call__(self, run: Run, *names: str, redact: Callable[[str], str] = str) -> RunLog:
         """Begin the log of a run."""
-        self._opened.append(open_log(run._state, names or ("",), str(self.folder), redact))
+        self._opened.append(open_log(run._state, names or ("root",), str(self.folder), redact))
         return self._opened[-1]
 
     def close(self) -> None:
@@ -107,6 +108,20 @@ def test_a_record_is_one_line_with_its_time_level_and_logger(keep: Keeping) -> N
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} WARNING parcels\.load: 3 of roads\n", text_of(log))
 
 
+def test_half_a_secret_at_the_cut_of_a_long_traceback_is_not_written(keep: Keeping) -> None:
+    """The end that is kept may begin behind the key of a secret, by which it is found."""
+    limit = log_capture.TRACEBACK_LIMIT
+    with quiet("night") as run:
+        log = keep(run, redact=Redactor().text)
+        try:
+            raise ValueError("a " * limit + "password=hunter2hunter2" + " b" * (limit // 4 - 5))
+        except ValueError:
+            loader.exception("no connection")
+    text = text_of(log)
+    assert "characters left out" in text
+    assert "nter2" not in text
+
+
 def test_an_exception_comes_with_its_traceback_and_a_stack_with_its_frames(keep: Keeping) -> None:
     """``exc_info`` and ``stack_info`` are written below the line."""
     with quiet("night") as run:
@@ -122,16 +137,63 @@ def test_an_exception_comes_with_its_traceback_and_a_stack_with_its_frames(keep:
     assert "Stack (most recent call last):\n" in text
 
 
-def test_what_is_below_warning_is_in_it_by_default(keep: Keeping) -> None:
-    """A script that set no levels finds its INFO in the log, DEBUG not."""
-    with as_python_starts() as root, quiet("night") as run:
+def test_only_what_passes_anyway_is_in_it(keep: Keeping) -> None:
+    """A log of all loggers changes no level: code behind ``isEnabledFor`` does not run, filters see no more."""
+    seen: list[str] = []
+
+    class Filter(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            seen.append(record.getMessage())
+            return True
+
+    watching = Filter()
+    loader.addFilter(watching)
+    with as_python_starts(), quiet("night") as run:
         log = keep(run)
+        assert not loader.isEnabledFor(logging.INFO)
         loader.info("loading")
+        loader.warning("odd")
+        log.close()
+    loader.removeFilter(watching)
+    assert seen == ["odd"]
+    assert "odd" in text_of(log)
+    assert "loading" not in text_of(log)
+
+
+def test_a_level_that_is_asked_for_is_in_it(keep: Keeping) -> None:
+    """A name with a level gives the log more of that logger, others stay as they are; at the end all is as before."""
+    with as_python_starts() as root, quiet("night") as run:
+        log = keep(run, "root", "parcels=DEBUG")
         loader.debug("a detail")
+        logging.getLogger("roads").info("of others")
         log.close()
         assert root.level == logging.WARNING
-    assert "loading" in text_of(log)
-    assert "a detail" not in text_of(log)
+        assert not loader.isEnabledFor(logging.INFO)
+    assert "a detail" in text_of(log)
+    assert "of others" not in text_of(log)
+
+
+def test_a_level_that_is_higher_changes_nothing(keep: Keeping) -> None:
+    """A logger that lets more through than is asked for keeps its level, and handlers get no more than before."""
+    got: list[str] = []
+    terse = logging.getLogger("terse")
+    terse.setLevel(logging.ERROR)
+    handler = logging.Handler()
+    handler.emit = lambda record: got.append(record.getMessage())  # type: ignore[method-assign]
+    terse.addHandler(handler)
+    loader.setLevel(logging.DEBUG)
+    with as_python_starts(), quiet("night") as run:
+        log = keep(run, "parcels.load=INFO", "terse=INFO")
+        loader.debug("a detail")
+        terse.warning("for the log")
+        terse.error("for all")
+        log.close()
+    loader.setLevel(logging.NOTSET)
+    terse.setLevel(logging.NOTSET)
+    terse.removeHandler(handler)
+    assert got == ["for all"]
+    for said in ("a detail", "for the log", "for all"):
+        assert said in text_of(log)
 
 
 def test_levels_that_the_script_has_set_decide(keep: Keeping) -> None:
@@ -231,7 +293,7 @@ def test_any_text_can_be_written(keep: Keeping) -> None:
     """Lone surrogates, NUL and emoji are no fault; the file is UTF-8."""
     with quiet("night") as run:
         log = keep(run)
-        loader.warning("file %s \udc80 \x00 🦆", os.fsdecode(b"\xff"))
+        loader.warning("file %s \udc80 \x00 🦆", "\udcff")
     assert "file ? ? \x00 🦆" in text_of(log)
 
 
@@ -380,7 +442,7 @@ def test_logging_is_left_exactly_as_it_was_found(keep: Keeping) -> None:
     logging.getLogger("roads")
     with as_python_starts(), quiet("outer") as outer, quiet("inner") as inner:
         before = set_up()
-        first, second = keep(outer), keep(inner, "roads", "parcels.load")
+        first, second = keep(outer, "root=INFO"), keep(inner, "roads=INFO", "parcels.load=DEBUG")
         first.close()
         logging.getLogger("roads").info("still")
         assert "still" in text_of(second)
@@ -391,7 +453,7 @@ def test_logging_is_left_exactly_as_it_was_found(keep: Keeping) -> None:
 def test_while_it_is_kept_the_script_hears_what_it_would(keep: Keeping, capsys: pytest.CaptureFixture[str]) -> None:
     """INFO goes into the log alone; what goes to stderr without any handler still does."""
     with as_python_starts(), quiet("night") as run:
-        keep(run)
+        keep(run, "root=INFO")
         loader.info("quiet")
         loader.warning("loud")
     assert capsys.readouterr().err == "loud\n"
@@ -401,7 +463,7 @@ def test_basic_config_works_within_the_run_and_stays(keep: Keeping, capsys: pyte
     """A script that configures logging inside of its run gets what it asked for, then and afterwards."""
     with as_python_starts() as root:
         with quiet("night") as run:
-            log = keep(run)
+            log = keep(run, "root=INFO")
             loader.info("before")
             logging.basicConfig(level=logging.INFO, format="shown %(message)s", stream=sys.stderr)
             loader.info("within")
@@ -425,7 +487,7 @@ def test_handlers_get_no_more_than_before(keep: Keeping) -> None:
 
     with as_python_starts() as root, quiet("night") as run:
         root.addHandler(Handler())
-        keep(run)
+        keep(run, "root=INFO")
         loader.info("quiet")
         loader.warning("loud")
     assert got == ["loud"]
@@ -462,7 +524,7 @@ def test_a_level_that_the_script_sets_meanwhile_stays(keep: Keeping) -> None:
     """What a script sets within the run is its own, the very level that was set for the log included."""
     for level in (logging.INFO, logging.ERROR):
         with as_python_starts() as root, quiet("night") as run:
-            log = keep(run)
+            log = keep(run, "root=INFO")
             root.setLevel(level)
             log.close()
             assert root.level == level
@@ -502,7 +564,7 @@ def test_a_folder_that_cannot_be_written_is_told_once(tmp_path: Path, log: pytes
     (tmp_path / "file").write_text("")
     for _ in range(2):
         with quiet("night") as run:
-            own = open_log(run._state, ("",), str(tmp_path / "file"))
+            own = open_log(run._state, ("root",), str(tmp_path / "file"))
             loader.error("said")
             own.close()
         assert own.path is None

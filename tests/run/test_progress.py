@@ -99,7 +99,7 @@ def test_a_wrong_number_never_raises(wrong: Any, recorder: Recorder, log: pytest
         for _ in run.track([1, 2], total=wrong, message=wrong):
             run._state.due_s = 0.0
             run.progress(1)
-    assert recorder.told[-1] == "success"
+    assert recorder.received[-1] == "success"
     assert "Traceback" not in log.text
 
 
@@ -299,7 +299,7 @@ def test_progress_messages_come_at_their_pace(recorder: Recorder) -> None:
         run.progress(5)
         run._state.due_s = 0.0
         run.progress(6)
-    assert set(recorder.told) == {"progress"}
+    assert set(recorder.received) == {"progress"}
     assert ["(40 %)" in each or "(60 %)" in each for each in recorder.subjects[-2:]] == [True, True]
     assert "loading" in recorder.subjects[-1]
     assert len(recorder.messages) <= 3
@@ -337,7 +337,7 @@ def test_long_loops_are_looked_at_once_a_second(tmp_path: Path) -> None:
     """A loop of two seconds and more is looked at a few times, and its progress messages say how far it is."""
     body = """
         import time
-        with supervise("night", handlers=[told], progress_every_s=0.01) as run:
+        with supervise("night", handlers=[recorder], progress_every_s=0.01) as run:
             until = time.monotonic() + 2.2
             for i in run.track(range(10**9)):
                 if time.monotonic() > until: break
@@ -346,5 +346,5 @@ def test_long_loops_are_looked_at_once_a_second(tmp_path: Path) -> None:
     assert (ended.code, ended.stderr) == (0, "")
     assert 1 <= len(ended.kinds) <= 4
     assert set(ended.kinds) == {"progress"}
-    assert "of 1,000,000,000" in ended.told[-1]["subject"]
-    assert " left" in ended.told[-1]["subject"]
+    assert "of 1,000,000,000" in ended.messages[-1]["subject"]
+    assert " left" in ended.messages[-1]["subject"]

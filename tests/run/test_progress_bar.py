@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ def main(run):
         if i % 50 == 0:
             print(f"line {i}", flush=True)
         time.sleep(0.002)
-with supervise("parcels", handlers=[told], report_on=["success"]) as run:
+with supervise("parcels", handlers=[recorder], report_on=["success"]) as run:
     main(run)
 print("rich" in sys.modules)
 """
@@ -224,7 +225,7 @@ def test_without_a_terminal_progress_is_logged(tmp_path: Path) -> None:
     body = """
         import logging, time
         logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(name)s %(message)s")
-        with supervise("parcels", handlers=[told]) as run:
+        with supervise("parcels", handlers=[recorder]) as run:
             run.progress(1, 4, "reading")
             time.sleep(1.05)
             run.progress(3)
@@ -266,3 +267,118 @@ def test_a_forked_child_can_print(tmp_path: Path) -> None:
     assert "said by the child" in shown.text
     assert "and complained of" in shown.text
     assert shown.text.rstrip().endswith("child 7")
+
+
+# Beside what else is on the terminal
+
+
+def test_a_setting_turns_it_off(tmp_path: Path) -> None:
+    """Progress is then logged as elsewhere, and rich is not loaded; so by the variable."""
+    off = LOOP.replace('supervise("parcels", ', 'supervise("parcels", progress_bar=False, ')
+    for number, (body, variables) in enumerate([(off, {}), (LOOP, {"SUPERVISOR_PROGRESS_BAR": "false"})]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        shown = show(folder, body, extra_env=variables)
+        assert shown.code == 0
+        assert "━" not in shown.text
+        assert shown.text.strip().endswith("False")
+
+
+READS = """
+import builtins, os, time
+class Typist:
+    def readline(self, *_):
+        os.write(2, b"<<")
+        time.sleep(0.5)
+        os.write(2, b">>")
+        return "c\\n"
+plain = builtins.input
+with supervise("parcels") as run:
+    for number in run.track(range(3), message="asking"):
+        time.sleep(0.15)
+        if number == 1:
+            stdin, sys.stdin = sys.stdin, Typist()
+            {read}
+            sys.stdin = stdin
+print("input is as before:", builtins.input is plain)
+"""
+
+
+@pytest.mark.parametrize("read", ["assert input('Which county? ') == 'c'", "breakpoint()"])
+def test_it_stands_still_while_the_terminal_is_read_from(read: str, tmp_path: Path) -> None:
+    """Nothing is drawn between the question and the answer; afterwards the bar goes on."""
+    shown = show(tmp_path, READS.format(read=read))
+    assert shown.code == 0, shown.text
+    assert shown.screen.partition("<<")[2].partition(">>")[0] == ""
+    assert "━" in shown.screen.partition("<<")[0]
+    assert "3/3" in shown.screen.partition(">>")[2]
+    assert "input is as before: True" in shown.text
+
+
+def test_a_password_is_read_while_it_stands_still(tmp_path: Path) -> None:
+    """What ``getpass`` calls is what the module has, so that a script which imports the module gets it."""
+    body = """
+        import getpass, os, time
+        def slow(prompt="", stream=None):
+            os.write(2, b"<<")
+            time.sleep(0.5)
+            os.write(2, b">>")
+            return "secret"
+        getpass.getpass = slow
+        with supervise("parcels") as run:
+            for number in run.track(range(2)):
+                if number: getpass.getpass()
+        print(getpass.getpass is slow)
+    """
+    shown = show(tmp_path, body)
+    assert shown.screen.partition("<<")[2].partition(">>")[0] == ""
+    assert shown.text.strip().endswith("True")
+
+
+def screen_of(written: str) -> list[str]:
+    """Return what a terminal shows in the end, line by line, as far as rich moves the cursor."""
+    lines, row, column = [""], 0, 0
+    for control, rows, text in re.findall(
+        r"\x1b\[(\??(\d*)[a-zA-Z])|(\r|\n|[^\x1b\r\n]+)", re.sub(r"\x1b\[[\d;]*m", "", written)
+    ):
+        if control.endswith("A"):
+            row = max(0, row - int(rows or 1))
+        elif control == "2K":
+            lines[row] = ""
+        elif text == "\r":
+            column = 0
+        elif text == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        elif text:
+            before = lines[row].ljust(column)
+            lines[row] = before[:column] + text + before[column + len(text) :]
+            column += len(text)
+    return [line.rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("has_own", [True, False], ids=["beside a display of its own", "alone"])
+def test_what_a_script_prints_by_rich_stays_whole(tmp_path: Path, *, has_own: bool) -> None:
+    """Lines by ``rich.print``, a ``RichHandler`` and a progress display of the script's own are not torn by the bar."""
+    body = f"""
+        import contextlib, logging, time
+        import rich
+        from rich.logging import RichHandler
+        from rich.progress import Progress
+        logging.basicConfig(handlers=[RichHandler(show_time=False)], level="INFO", format="%(message)s")
+        with supervise("parcels") as run, Progress() if {has_own} else contextlib.nullcontext() as own:
+            task = own.add_task("of the script", total=20) if own else None
+            for number in run.track(range(20), message="reading"):
+                rich.print(f"line {{number}} of rich")
+                logging.getLogger("night").warning("warning %d", number)
+                if own: own.advance(task)
+                time.sleep(0.03)
+    """
+    shown = show(tmp_path, body)
+    assert shown.code == 0, shown.text
+    lines = screen_of(shown.screen)
+    assert [line for line in lines if line.startswith("line ")] == [f"line {number} of rich" for number in range(20)]
+    assert len([line for line in lines if line.startswith("WARNING")]) == 20
+    displays = [line.split()[0] for line in lines if "━" in line]
+    assert displays == ["of", "parcels"] if has_own else ["parcels"], "each display once, at the end"
+    assert any("20/20" in line for line in lines[-3:])

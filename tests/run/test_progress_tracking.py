@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import let_time_pass, wait_until
 
+from supervisor import _run as running
 from supervisor import supervise
-from supervisor._run import boundary, lifecycle, state
+from supervisor._run import lifecycle, state
 from supervisor._run import progress as tracking
-from supervisor._run import run as running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +70,7 @@ def done(run: Run) -> float:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let runs look at a clock of the test's own."""
     clock = Clock()
-    for module in (boundary, lifecycle, running, state, tracking):
+    for module in (lifecycle, running, state, tracking):
         monkeypatch.setattr(module, "monotonic", clock)
     return clock
 
@@ -209,7 +209,7 @@ def test_a_loop_that_turns_slow_is_noticed_soon(phases: list[tuple[float, int]])
     durations = [item_s for item_s, number in phases for _ in range(number)]
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch, quiet("night") as run:
-        for module in (boundary, lifecycle, running, state, tracking):
+        for module in (lifecycle, running, state, tracking):
             patch.setattr(module, "monotonic", clock)
         looked = looked_at(run, clock, durations)
     fast = blind = allowed = 0
@@ -240,7 +240,7 @@ def ages_of_signs(outer: Callable[[], Run]) -> list[float]:
     """Return how old the outer run's last sign is after each item of an inner one, whose last forty are slow."""
     clock, ages = Clock(), []
     with pytest.MonkeyPatch.context() as patch:
-        for module in (boundary, lifecycle, running, state, tracking):
+        for module in (lifecycle, running, state, tracking):
             patch.setattr(module, "monotonic", clock)
         with outer() as run, quiet("inner") as inner:
             for item in inner.track(range(1040)):
@@ -271,18 +271,16 @@ def test_slow_items_after_fast_ones_are_no_stall(recorder: Recorder) -> None:
     with quiet("night", handlers=[recorder], stall_after_s=0.5) as run:
         for item in run.track(range(1006)):
             if item > 990:  # the first of a round, as long as all before were fast
-                time.sleep(0.15)
-    assert recorder.told == []
+                let_time_pass(0.15, "a slow item")
+    assert recorder.received == []
 
 
 def test_a_slow_item_after_fast_ones_is_a_stall(recorder: Recorder) -> None:
     """An item that takes too long is told as a stall, however fast those before it were."""
     with quiet("night", handlers=[recorder], stall_after_s=0.2) as run:
         for item in run.track(range(1001)):
-            until = time.monotonic() + 30
-            while item == 1000 and not recorder.messages and time.monotonic() < until:
-                time.sleep(0.01)
-    assert recorder.told == ["stalled", "recovery"]
+            wait_until(functools.partial(lambda item: item != 1000 or recorder.messages, item))
+    assert recorder.received == ["stalled", "recovery"]
 
 
 @pytest.mark.parametrize("inner", [0, 1, 40])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import pytest
 from recorders import Recorder
 
 from supervisor import current_run, supervise, supervised
+from supervisor._runtime import Runtime, using
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +44,7 @@ def test_a_run_tells_its_failure_and_nothing_else(recorder: Recorder) -> None:
         pass
     with pytest.raises(KeyError), quiet("bad", handlers=[recorder]):
         fail(KeyError("apn"))
-    assert recorder.told == ["failure"]
+    assert recorder.received == ["failure"]
     assert "bad" in recorder.only.subject
 
 
@@ -50,7 +52,7 @@ def test_report_on_adds_start_and_success(recorder: Recorder) -> None:
     """``report_on`` adds the start, told when the run begins, and the success, told at its end."""
     with quiet("night", handlers=[recorder], report_on=["start", "success"]) as run:
         run.record(rows=1)
-    assert recorder.told == ["start", "success"]
+    assert recorder.received == ["start", "success"]
     start, success = (each.report for each in recorder.messages)
     assert start is not None
     assert success is not None
@@ -62,7 +64,7 @@ def test_a_failed_run_with_report_on_success_does_not_succeed(recorder: Recorder
     """A run that fails tells its failure alone."""
     with pytest.raises(KeyError), quiet("bad", handlers=[recorder], report_on=["success"]):
         fail(KeyError("apn"))
-    assert recorder.told == ["failure"]
+    assert recorder.received == ["failure"]
 
 
 def test_everything_that_a_handler_can_read_is_on_the_message(recorder: Recorder) -> None:
@@ -164,7 +166,7 @@ def test_an_exception_that_the_script_caught_is_the_inner_runs_alone() -> None:
                 fail(KeyError("apn"))
         except KeyError:
             pass
-    assert shared.told == ["failure", "success"]
+    assert shared.received == ["failure", "success"]
 
 
 def test_an_exception_raised_again_later_was_told() -> None:
@@ -195,15 +197,15 @@ def test_a_group_of_told_exceptions_was_told() -> None:
 def test_a_group_with_something_new_is_told() -> None:
     """A group that has an exception in it of which a handler has not heard is told, also when it lies deeper."""
     shared = Recorder()
-    told: list[Exception] = []
+    reported: list[Exception] = []
     try:
         with quiet("one", handlers=[shared]):
             fail(KeyError("one"))
     except KeyError as error:
-        told.append(error)
-    inner = ExceptionGroup("inner", [told[0], ValueError("new")])
+        reported.append(error)
+    inner = ExceptionGroup("inner", [reported[0], ValueError("new")])
     with pytest.raises(ExceptionGroup), quiet("all", handlers=[shared]):
-        fail(ExceptionGroup("all", [told[0], inner]))
+        fail(ExceptionGroup("all", [reported[0], inner]))
     assert len(shared.messages) == 2
     traceback = shared.messages[1].message
     assert "ValueError: new" in traceback
@@ -238,7 +240,7 @@ def test_a_swallowed_failure_inside_is_told_once() -> None:
     shared = Recorder()
     with quiet("outer", handlers=[shared], report_on=["success"]), quiet("inner", handlers=[shared], reraise=False):
         fail(KeyError("apn"))
-    assert shared.told == ["failure", "success"]
+    assert shared.received == ["failure", "success"]
 
 
 def test_notify_goes_to_the_handlers_of_its_own_run() -> None:
@@ -378,3 +380,22 @@ def test_a_generators_failure_is_told_by_its_run(recorder: Recorder) -> None:
     with pytest.raises(KeyError), quiet("consumer", handlers=[recorder]):
         list(items())
     assert recorder.only.subject.startswith("items failed")
+
+
+def test_a_failure_that_nobody_hears_is_logged_once(log: pytest.LogCaptureFixture) -> None:
+    """The first failure of a process that is sent to nobody says so, and what to do; others, and good ends, do not."""
+    starts_only = Recorder()
+    starts_only.kinds = ("start",)
+    log.set_level(logging.WARNING, logger="supervisor")
+    with using(Runtime()):
+        with quiet("good"):
+            pass
+        with contextlib.suppress(KeyError), quiet("heard", handlers=[Recorder()]), quiet("inner"):
+            raise KeyError
+        assert not log.messages
+        for name in ("first", "second"):
+            with contextlib.suppress(KeyError), quiet(name, handlers=[starts_only]):
+                raise KeyError
+    (text,) = log.messages
+    assert text.startswith("first failed, and no handler gets its failures: give it handlers=")
+    assert "supervisor config init" in text

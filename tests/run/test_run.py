@@ -8,13 +8,13 @@ import math
 import os
 import sys
 import threading
-import time
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 from scripts import run as run_script
+from waiting import let_time_pass, wait_until
 
 from supervisor import MessageDetails, supervise
 from supervisor.models import Attachment, Progress
@@ -132,6 +132,13 @@ def test_a_notice_as_a_whole(recorder: Recorder) -> None:
     assert sent.report.name == "night"
 
 
+def test_what_is_the_default_of_another_field_is_kept(recorder: Recorder) -> None:
+    """A level is "info" by default, and attachments are (); HTML and blocks are not."""
+    with supervise("night", handlers=[recorder]) as run:
+        run.notify("subject", "text", html="info", blocks=())
+    assert (recorder.only.html, recorder.only.blocks) == ("info", [])
+
+
 def test_a_notice_with_all_that_belongs_to_it(tmp_path: Path, recorder: Recorder) -> None:
     """Attachments, HTML and blocks go along."""
     path = tmp_path / "report.csv"
@@ -190,10 +197,7 @@ def test_a_notice_after_the_end_is_delivered(recorder: Recorder) -> None:
     with quiet("night", handlers=[recorder]) as run:
         pass
     run.notify("late")
-    for _ in range(3000):
-        if recorder.messages:
-            break
-        time.sleep(0.01)
+    wait_until(lambda: recorder.messages)
     assert recorder.subjects == ["late"]
 
 
@@ -345,7 +349,7 @@ def test_a_text_with_lone_surrogates_can_be_sent(recorder: Recorder) -> None:
     with quiet("night", handlers=[recorder], report_on=["success"]) as run:
         run.record(name="caf\udce9")
         run.notify("caf\udce9", "caf\udce9")
-    assert recorder.told == ["notice", "success"]
+    assert recorder.received == ["notice", "success"]
 
 
 # The report
@@ -375,7 +379,7 @@ def test_a_report_changes_from_under_way_to_ended() -> None:
     with quiet("night") as run:
         before = run.report()
         assert (before.outcome, before.ended_at) == (None, None)
-        time.sleep(0.01)
+        let_time_pass(0.01, "the run takes time")
         assert run.report().duration_s > before.duration_s
     after = run.report()
     assert after.outcome == "success"
@@ -397,7 +401,7 @@ def test_durations_do_not_follow_the_clock(tmp_path: Path) -> None:
     body = """
         import time
         real = time.time
-        with supervise("night", handlers=[told], report_on=["success"]) as run:
+        with supervise("night", handlers=[recorder], report_on=["success"]) as run:
             run._state.runtime.clock = lambda: real() - 3600
             time.sleep(0.05)
         print(run.duration_s, run.report().duration_s, run.report().ended_at < run.report().started_at)
@@ -412,7 +416,7 @@ def test_an_empty_run_costs_no_thread_and_no_import(tmp_path: Path) -> None:
     """A run that sends nothing starts no thread, and without a journal it loads nothing that tells."""
     body = """
         import threading
-        with supervise("night", handlers=[told], journal=False):
+        with supervise("night", handlers=[recorder], journal=False):
             assert threading.active_count() == 1, threading.enumerate()
         assert threading.active_count() == 1, threading.enumerate()
         print([name for name in ("supervisor._run.reporter", "supervisor.models", "asyncio") if name in sys.modules])
@@ -427,7 +431,7 @@ def test_a_run_that_says_much_but_sends_nothing_starts_no_thread(tmp_path: Path)
     """Progress, values, attachments and the journal need no thread; only messages do."""
     body = """
         import threading
-        with supervise("night", handlers=[told]) as run:
+        with supervise("night", handlers=[recorder]) as run:
             for _ in run.track(range(1000)): pass
             run.record(rows=7)
             run.attach("rows.csv")

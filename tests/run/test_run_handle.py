@@ -19,7 +19,20 @@ if TYPE_CHECKING:
 
 quiet = functools.partial(supervise, journal=False)
 
-METHODS = {"notify", "record", "attach", "progress", "track", "report", "flush"}
+METHODS = {
+    "attach",
+    "flush",
+    "link",
+    "notify",
+    "progress",
+    "record",
+    "report",
+    "skip",
+    "step",
+    "table",
+    "track",
+    "warn",
+}
 PROPERTIES = {
     "id", "name", "outcome", "exit_code", "duration_s", "values", "attachments", "log_path", "position", "parent",
     "has_ended", "settings",
@@ -55,7 +68,7 @@ def test_what_ends_or_suspends_a_run_is_not_on_it(name: str, recorder: Recorder)
         with pytest.raises(AttributeError):
             setattr(run, name, None)
         assert current_run() is run
-    assert recorder.told == ["success"]
+    assert recorder.received == ["success"]
 
 
 class Hostile:
@@ -97,7 +110,7 @@ def test_no_method_raises_whatever_it_is_given(wrong: Any, when: str, recorder: 
     if when == "after":
         _call_all(run, wrong)
     assert run.outcome == "success"
-    assert recorder.told.count("success") == 1
+    assert recorder.received.count("success") == 1
 
 
 def _call_all(run: Run, wrong: Any) -> None:

@@ -11,19 +11,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from waiting import PATIENCE_S, let_time_pass, wait_until
 
+from supervisor._alerts import RunAlert
 from supervisor._alerts.messages import late_run
-from supervisor._alerts.rules import RunAlert
-from supervisor._models.kinds import Kind
-from supervisor._run import interrupts, watchdog
+from supervisor._models import Kind
+from supervisor._run import thread_control, watchdog
 from supervisor._run.state import current_state
 from supervisor._run.watchdog import Watcher
 from supervisor._settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-PATIENCE_S = 30.0
+    from collections.abc import Iterator
 
 
 class FakeRun:
@@ -64,14 +63,6 @@ class Looking:
     def at(self, now: float) -> list[tuple[str, float]]:
         """Return what is found at a moment: its kind, and how long it has lasted."""
         return [(str(each.kind), each.lasted_s) for each in self.watch.look(now)]
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Return when something has come true."""
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -247,32 +238,32 @@ def test_one_thread_watches_over_all_runs_and_ends_when_none_is_left(watcher: Wa
 
 def test_an_alert_is_told_in_time_and_only_while_the_run_is_watched(watcher: Watcher) -> None:
     """What becomes due is told by the thread without anybody asking, and after the end nothing is."""
-    told: list[RunAlert] = []
+    notified: list[RunAlert] = []
     run: Any = FakeRun(max_duration_s=0.05)
     other: Any = FakeRun(max_duration_s=0.05)
-    watcher.add(run, told.append, lambda _: None)
-    wait_until(lambda: told)
-    assert told[0].kind == "overdue"
+    watcher.add(run, notified.append, lambda _: None)
+    wait_until(lambda: notified)
+    assert notified[0].kind == "overdue"
     watch = watcher.of(run)
     assert watch is not None
     watcher.remove(watch)
-    watcher.add(other, told.append, lambda _: None)
+    watcher.add(other, notified.append, lambda _: None)
     watch = watcher.of(other)
     assert watch is not None
     watcher.remove(watch)
-    time.sleep(0.15)
-    assert len(told) <= 2
+    let_time_pass(0.15, "neither run is told of any more")
+    assert len(notified) <= 2
 
 
 def test_a_shorter_limit_that_comes_later_is_not_missed(watcher: Watcher) -> None:
     """A run that becomes due before those that are watched already wakes the thread."""
-    told: list[str] = []
+    notified: list[str] = []
     late: Any = FakeRun(max_duration_s=3600)
     soon: Any = FakeRun(max_duration_s=0.05)
-    watcher.add(late, lambda alert: told.append("late"), lambda _: None)
-    watcher.add(soon, lambda alert: told.append("soon"), lambda _: None)
-    wait_until(lambda: told)
-    assert told == ["soon"]
+    watcher.add(late, lambda alert: notified.append("late"), lambda _: None)
+    watcher.add(soon, lambda alert: notified.append("soon"), lambda _: None)
+    wait_until(lambda: notified)
+    assert notified == ["soon"]
     for run in (late, soon):
         watch = watcher.of(run)
         assert watch is not None
@@ -322,13 +313,13 @@ def test_an_interrupt_on_its_way_stays_with_the_run_that_ends(monkeypatch: pytes
         time.sleep(0.05)
         signal.pthread_kill(ident, signal.SIGINT)
 
-    monkeypatch.setattr(interrupts, "_send_to_main", send_late)
-    monkeypatch.setattr(interrupts, "ON_ITS_WAY_S", PATIENCE_S)  # the machine may be busy
+    monkeypatch.setattr(thread_control, "_send_to_main", send_late)
+    monkeypatch.setattr(thread_control, "ON_ITS_WAY_S", PATIENCE_S)  # the machine may be busy
     run = fake_run(max_duration_s=0.01, on_overdue="interrupt")
     watchdog.watch(run, lambda alert: None)
     wait_until(lambda: run.overdue)
     watchdog.unwatch(run)
-    time.sleep(0.1)
+    let_time_pass(0.1, "the signal comes to no other code")
     assert watchdog._watcher.of(run) is None
 
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from scripts import Script, run
+from waiting import PATIENCE_S, let_time_pass, wait_until
 
 from supervisor import current_run, supervise, supervised
-from supervisor._run import interrupts
+from supervisor._run import thread_control
 from supervisor._store import open_journal
 from supervisor.errors import OverdueError
 
@@ -26,17 +27,8 @@ if TYPE_CHECKING:
 
     from recorders import Recorder
 
-PATIENCE_S = 30.0
 quiet = functools.partial(supervise, journal=False)
 hasty = functools.partial(quiet, max_duration_s=0.2, on_overdue="interrupt")
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Return when something has come true."""
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.005)
 
 
 def text_of(recorder: Recorder, number: int = 0) -> str:
@@ -46,7 +38,9 @@ def text_of(recorder: Recorder, number: int = 0) -> str:
 
 def hang() -> None:
     """Be at work for too long, in Python code."""
-    wait_until(lambda: False)
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        pass
 
 
 def sleep() -> None:
@@ -61,9 +55,9 @@ def test_a_run_that_stalls_is_told_with_its_stacks(recorder: Recorder) -> None:
     """A run without a sign of life is told as stalled, once, with what its threads do; it goes on, and ends well."""
     with quiet("night", handlers=[recorder], stall_after_s=0.05) as run:
         wait_until(lambda: recorder.messages)
-        time.sleep(0.2)
+        let_time_pass(0.2, "it is told no second time")
     assert run.outcome == "success"
-    assert recorder.told == ["stalled", "recovery"]
+    assert recorder.received == ["stalled", "recovery"]
     assert recorder.subjects[0].startswith("night stalled on ")
     assert "in test_a_run_that_stalls_is_told_with_its_stacks" in text_of(recorder)
     assert "It goes on" in text_of(recorder)
@@ -73,10 +67,10 @@ def test_a_run_that_takes_too_long_is_told_once(recorder: Recorder) -> None:
     """A run that makes progress but takes too long is told as overdue, once."""
     with quiet("night", handlers=[recorder], max_duration_s=0.05) as run:
         for number in run.track(range(60)):
-            time.sleep(0.005)
+            let_time_pass(0.005, "an item takes time")
             run.record(number=number)
         wait_until(lambda: recorder.messages)
-    assert recorder.told == ["overdue", "recovery"]
+    assert recorder.received == ["overdue", "recovery"]
     assert recorder.subjects[0].startswith("night is overdue on ")
     assert run.outcome == "success"
 
@@ -110,7 +104,7 @@ def test_progress_is_a_sign_of_life_to_the_second() -> None:
     """Progress that is only counted until the next look counts as a sign of life, at most a second late."""
     with quiet("night") as run:
         run.progress(1)
-        time.sleep(0.01)
+        let_time_pass(0.01, "progress that comes later")
         run.progress(2)
         now = time.monotonic()
         assert run._state.last_alive_s(now) >= now - 0.005
@@ -124,7 +118,7 @@ def test_a_run_that_goes_on_is_told_when_it_stalls_again(recorder: Recorder, log
         run.record(rows=1)
         wait_until(lambda: "goes on after" in log.text)
         wait_until(lambda: len(recorder.messages) == 3)
-    assert recorder.told == ["stalled", "recovery", "stalled", "recovery"]
+    assert recorder.received == ["stalled", "recovery", "stalled", "recovery"]
     assert recorder.subjects[1].startswith("night makes progress again on ")
 
 
@@ -137,7 +131,7 @@ def test_what_a_check_has_told_is_not_told_again(
         assert journal.open_alert("overdue", run.id)  # type: ignore[arg-type]  # a StrEnum's text
         wait_until(lambda: "took longer than 500 ms" in log.text)
     journal.close()
-    assert recorder.told == []
+    assert recorder.received == []
 
 
 def test_the_journal_knows_what_was_told(recorder: Recorder, state: Path) -> None:
@@ -168,7 +162,7 @@ def test_a_forked_child_tells_nothing(tmp_path: Path) -> None:
     """The run is its parent's: in a child that outlives its parent's limit nothing is told."""
     body = """
     import os, time
-    with supervise("night", journal=False, handlers=[told], max_duration_s=0.2):
+    with supervise("night", journal=False, handlers=[recorder], max_duration_s=0.2):
         pid = os.fork()
         if not pid:
             time.sleep(0.7)
@@ -177,7 +171,7 @@ def test_a_forked_child_tells_nothing(tmp_path: Path) -> None:
     print(pid)
     """
     ended = run(tmp_path, body)
-    assert [each for each in ended.told if each["pid"] == int(ended.stdout)] == []
+    assert [each for each in ended.messages if each["pid"] == int(ended.stdout)] == []
 
 
 # What is interrupted
@@ -194,7 +188,7 @@ def test_the_main_thread_is_interrupted(work: Callable[[], None], recorder: Reco
         work()
     assert time.monotonic() - began < PATIENCE_S / 2
     assert run.outcome == "failure"
-    assert recorder.told == ["overdue", "failure"]
+    assert recorder.received == ["overdue", "failure"]
     assert "It is interrupted now" in text_of(recorder)
     report = recorder.messages[1].report
     assert report is not None
@@ -210,7 +204,7 @@ def test_a_stalled_run_is_interrupted_too(recorder: Recorder) -> None:
         quiet("night", stall_after_s=0.05, on_overdue="interrupt", handlers=[recorder]),
     ):
         sleep()
-    assert recorder.told == ["stalled", "failure"]
+    assert recorder.received == ["stalled", "failure"]
 
 
 def test_except_exception_does_not_swallow_the_interrupt() -> None:
@@ -257,7 +251,7 @@ def test_a_nested_run_is_told_as_interrupted_for_the_outer_ones_limit(recorder: 
     ):
         sleep()
     assert (inner.outcome, outer.outcome) == ("failure", "failure")
-    assert recorder.told == ["overdue", "failure"]
+    assert recorder.received == ["overdue", "failure"]
     assert recorder.messages[1].subject.startswith("inner failed on ")
 
 
@@ -267,7 +261,7 @@ def test_ctrl_c_stays_an_interrupt(tmp_path: Path) -> None:
         pytest.skip("there is no SIGINT to send")
     body = """
     import time
-    with supervise("night", handlers=[told], max_duration_s=60, on_overdue="interrupt"):
+    with supervise("night", handlers=[recorder], max_duration_s=60, on_overdue="interrupt"):
         ready()
         time.sleep(60)
     """
@@ -275,26 +269,31 @@ def test_ctrl_c_stays_an_interrupt(tmp_path: Path) -> None:
     script.send_when_ready(signal.SIGINT)
     ended = script.end()
     assert ended.shell_code == 130
-    assert ended.told[-1]["outcome"] == "interrupted"
+    assert ended.messages[-1]["outcome"] == "interrupted"
+
+
+not_on_windows = pytest.mark.skipif(sys.platform == "win32", reason="Windows interrupts no such wait")
 
 
 @pytest.mark.parametrize(
     ("waiting", "before"),
     [
-        ("time.sleep(60)", ""),
-        ("socket.create_server(('127.0.0.1', 0)).accept()", ""),
-        ("threading.Event().wait()", ""),
-        ("time.sleep(0.01)", "signal.signal(signal.SIGINT, signal.SIG_IGN)"),
-        ("subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])", ""),
+        pytest.param("time.sleep(60)", "", id="a clock"),
+        pytest.param("socket.create_server(('127.0.0.1', 0)).accept()", "", id="a socket", marks=not_on_windows),
+        pytest.param("threading.Event().wait()", "", id="a lock", marks=not_on_windows),
+        pytest.param("time.sleep(0.01)", "signal.signal(signal.SIGINT, signal.SIG_IGN)", id="SIGINT is ignored"),
+        pytest.param(
+            "subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])", "",
+            id="a child", marks=not_on_windows,
+        ),
     ],
-    ids=["a clock", "a socket", "a lock", "SIGINT is ignored", "a child"],
-)
+)  # fmt: skip
 def test_a_script_is_interrupted_whatever_it_waits_for(waiting: str, before: str, tmp_path: Path) -> None:
     """As a scheduler runs it, a script that hangs ends with exit code 1 and the place where it hung."""
     body = f"""
     import signal, socket, subprocess, threading, time
     {before}
-    @supervised("night", handlers=[told], max_duration_s=0.3, on_overdue="interrupt")
+    @supervised("night", handlers=[recorder], max_duration_s=0.3, on_overdue="interrupt")
     def main():
         while True:
             {waiting}
@@ -304,8 +303,8 @@ def test_a_script_is_interrupted_whatever_it_waits_for(waiting: str, before: str
     ended = run(tmp_path, body)
     assert ended.code == 1, ended.stderr
     assert ended.kinds == ["overdue", "failure"]
-    assert ended.told[1]["error"] == "OverdueError"
-    assert " in main" in ended.told[1]["where"]
+    assert ended.messages[1]["error"] == "OverdueError"
+    assert " in main" in ended.messages[1]["where"]
     assert ended.stderr.rstrip().endswith(
         "OverdueError: night took longer than 300 ms (max_duration_s) and was interrupted"
     )
@@ -317,7 +316,7 @@ def test_a_handler_of_the_scripts_own_decides(tmp_path: Path) -> None:
     import signal, time
     calls = []
     signal.signal(signal.SIGINT, lambda *args: calls.append(1))
-    with supervise("night", handlers=[told], max_duration_s=0.1, on_overdue="interrupt") as run:
+    with supervise("night", handlers=[recorder], max_duration_s=0.1, on_overdue="interrupt") as run:
         until = time.monotonic() + 30
         while not calls and time.monotonic() < until:
             time.sleep(0.01)
@@ -353,13 +352,13 @@ def test_an_interrupt_that_comes_too_late_stays_in_the_run(monkeypatch: pytest.M
         time.sleep(0.05)
         signal.pthread_kill(ident, signal.SIGINT)
 
-    monkeypatch.setattr(interrupts, "_send_to_main", send_late)
-    monkeypatch.setattr(interrupts, "ON_ITS_WAY_S", PATIENCE_S)  # the machine may be busy
+    monkeypatch.setattr(thread_control, "_send_to_main", send_late)
+    monkeypatch.setattr(thread_control, "ON_ITS_WAY_S", PATIENCE_S)  # the machine may be busy
     for _ in range(3):
         with hasty("night") as run:
             wait_until(functools.partial(getattr, run._state, "overdue"))
         assert run.outcome == "success"
-    time.sleep(0.1)
+    let_time_pass(0.1, "the signal comes to no other code")
 
 
 # asyncio
@@ -452,6 +451,6 @@ def test_a_generator_that_waits_is_not_interrupted() -> None:
     generator = rows()
     assert next(generator) == 1
     assert current_run() is None
-    time.sleep(0.3)
+    let_time_pass(0.3, "it is not interrupted while it waits")
     with pytest.raises(OverdueError):
         next(generator)

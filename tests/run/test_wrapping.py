@@ -246,6 +246,8 @@ def test_partials_callables_and_builtins() -> None:
     assert quietly("builtin")(len)([1, 2]) == 2
     run, a, _ = quietly("partial")(functools.partial(takes_it_first, a=1))()
     assert (run.name, a) == ("partial", 1)
+    run, a, _ = quietly()(functools.partial(functools.partial(takes_it_first), a=2))()
+    assert (run.name, a) == ("takes_it_first", 2), "without a name it has that of the function within"
 
 
 # What calls share
@@ -311,7 +313,7 @@ def test_reraise_false_returns_none_and_tells() -> None:
         raise KeyError("apn")
 
     assert work() is None
-    assert recorder.told == ["failure"]
+    assert recorder.received == ["failure"]
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()])

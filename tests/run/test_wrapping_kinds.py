@@ -114,7 +114,7 @@ def test_the_exception_of_a_coroutine_leaves_it() -> None:
     with pytest.raises(KeyError) as caught:
         asyncio.run(work())
     assert caught.value is error
-    assert recorder.told == ["failure"]
+    assert recorder.received == ["failure"]
 
 
 def test_messages_of_a_coroutine_do_not_hold_up_the_loop() -> None:
@@ -143,7 +143,7 @@ def test_messages_of_a_coroutine_do_not_hold_up_the_loop() -> None:
 
     asyncio.run(both())
     assert ticks == 20
-    assert slow.told == ["success"]
+    assert slow.received == ["success"]
 
 
 # Generators
@@ -211,7 +211,7 @@ def test_a_thrown_exception_that_is_not_caught_is_the_runs_failure() -> None:
     with pytest.raises(KeyError) as caught:
         one.throw(error)
     assert caught.value is error
-    assert recorder.told == ["failure"]
+    assert recorder.received == ["failure"]
 
 
 def test_closing_a_generator_ends_its_run_well() -> None:
@@ -232,7 +232,7 @@ def test_closing_a_generator_ends_its_run_well() -> None:
     next(one)
     one.close()
     assert cleaned == [True, True]
-    assert recorder.told == ["success", "success"]
+    assert recorder.received == ["success", "success"]
 
 
 def test_a_generator_may_refuse_to_be_closed_as_before() -> None:
@@ -335,7 +335,7 @@ def test_asend_athrow_and_aclose_get_through() -> None:
 
     assert asyncio.run(consume()) == [0, 1, 2]
     assert seen == ["hello", "'apn'", True]
-    assert recorder.told == ["success"]
+    assert recorder.received == ["success"]
 
 
 def test_the_exception_of_an_async_generator_leaves_it() -> None:
@@ -352,4 +352,4 @@ def test_the_exception_of_an_async_generator_leaves_it() -> None:
 
     with pytest.raises(KeyError):
         asyncio.run(consume())
-    assert recorder.told == ["failure"]
+    assert recorder.received == ["failure"]

@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 Fresh: TypeAlias = Callable[[], Path]
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the proxy of the machine that tests run on out of the way."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
 @pytest.fixture
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fresh:
     """Return what makes a folder for one example, in which ``state`` is supervisor's state directory."""

@@ -1,25 +1,23 @@
-"""What every handler that speaks HTTP must hold to, taken from the list of channels: a new one has a row there.
+"""What every handler that speaks HTTP must hold to, by what its own tests say in ``CHANNELS``.
 
-Hostile texts stay texts, and no credential is in what the handler says of itself or of a refusal.
+Hostile texts stay texts, and no credential is in what the handler says of itself or of a refusal. Each handler can load
+what it needs beforehand, and says whether it notes from when on the destination may have a message.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from typing import TYPE_CHECKING
 
 import pytest
-from http_channels import ACCEPTED, CHANNELS, handler_for
-from http_peers import Answer, HttpPeer, Request, http_peer
+from http_channels import CHANNELS, NOT_IMPORTED, handler_for
+from http_peers import Answer, HttpPeer, Request
 
+from supervisor._models.values import noting_handover
 from supervisor._redaction.credentials import secrets_of
 from supervisor.errors import DeliveryError
-from supervisor.message_handlers._registry import BUILT_IN
+from supervisor.message_handlers._registry import built_in, handler_class
 from supervisor.models import MessageDetails
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytest.importorskip("slack_sdk")
 apprise = pytest.importorskip("apprise")
@@ -45,26 +43,50 @@ def _loaded_plugins() -> None:
         apprise.Apprise.instantiate("json://localhost")
 
 
-@pytest.fixture
-def peer() -> Iterator[HttpPeer]:
-    """Run a server for one test."""
-    with http_peer() as it:
-        yield it
+def test_the_tests_of_each_channel_can_be_imported() -> None:
+    """What cannot be imported is named here, while the tests of the other channels go on."""
+    assert not NOT_IMPORTED, "\n".join(f"tests/message_handlers/{path}: {why}" for path, why in NOT_IMPORTED.items())
 
 
-@pytest.mark.parametrize("scheme", sorted(BUILT_IN.keys() - OTHERS))
+@pytest.mark.parametrize("scheme", sorted(built_in().keys() - OTHERS))
 def test_each_handler_is_among_the_channels(scheme: str) -> None:
-    """A handler without a row in ``tests/kit/http_channels.py`` would pass all tests that each must pass."""
+    """A handler whose tests say nothing in ``CHANNELS`` would pass all tests that each must pass."""
     assert any(each.split()[0] == scheme for each in CHANNELS), (
-        f"the handler {scheme!r} has no row in tests/kit/http_channels.py"
+        f"tests/message_handlers/test_{scheme}.py needs CHANNELS, with how the handler is made, as test_webhook.py has"
     )
+
+
+@pytest.mark.parametrize("scheme", sorted(built_in().keys() - OTHERS))
+def test_each_handler_loads_what_it_needs_beforehand(scheme: str) -> None:
+    """A run may outlive its installation, so each handler can load what sending needs before there is a message."""
+    kind = handler_class(scheme)
+    assert callable(getattr(kind, "prepare", None)), (
+        f"{kind.__name__} needs a method prepare(self, details) that loads what send_message needs, such as the module "
+        "supervisor.message_handlers._http, and makes the request's body without sending it"
+    )
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_a_handler_that_notes_the_handover_says_so(peer: HttpPeer, channel: str) -> None:
+    """Delivery relies on ``notes_handover``: it is True where sending calls ``note_handover()``, and only there."""
+    peer.rule = lambda _: CHANNELS[channel].accepted
+    handler = handler_for(channel, peer.port)
+    noted: list[int] = []
+    with noting_handover(lambda: noted.append(len(peer.requests))):
+        handler.send_message(MessageDetails("s", "m"))
+    name = type(handler).__name__
+    if noted:
+        needed = f"{name} needs the line notes_handover: ClassVar[bool] = True, since its connection notes the handover"
+    else:
+        needed = f"{name} must not have notes_handover = True, since its send_message never calls note_handover()"
+    assert getattr(handler, "notes_handover", False) is bool(noted), needed
 
 
 @pytest.mark.parametrize("which", HOSTILE)
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_hostile_texts_stay_texts(peer: HttpPeer, channel: str, which: str) -> None:
     """Each request is of bounded size and valid, and no text of a message becomes a header of the request."""
-    peer.rule = lambda _: ACCEPTED[channel]
+    peer.rule = lambda _: CHANNELS[channel].accepted
     handler_for(channel, peer.port).send_message(MessageDetails(HOSTILE[which], HOSTILE[which]))
     assert peer.requests
     for request in peer.requests:
@@ -89,5 +111,5 @@ def test_no_credential_is_told(peer: HttpPeer, channel: str, status: int) -> Non
     peer.rule = rule
     with pytest.raises(DeliveryError) as refused:
         handler.send_message(MessageDetails("s", "m"))
-    told = f"{handler!r} {refused.value.reason}"
-    assert [each for each in secrets if each in told] == []
+    shown = f"{handler!r} {refused.value.reason}"
+    assert [each for each in secrets if each in shown] == []

@@ -16,14 +16,14 @@ import threading
 from base64 import b64encode
 from contextlib import contextmanager
 from html import escape
-from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
 import attrs
 import pytest
 import scripts
-from http_peers import http_peer, sendgrid_takes_all
+from http_channels import other_handlers, takes_all
+from http_peers import http_peer
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
@@ -31,6 +31,7 @@ from planted import ANY_SECRET, WORD, Planted
 from recorders import Recorder
 from smtp_peers import MailServer
 from unpacked import everything_in, found_in, layers
+from waiting import wait_until
 
 from supervisor import (
     ConfigurationError,
@@ -102,6 +103,7 @@ class Peers:
             SendGridHandler(api_key=API_KEY, host=self.http.url, **ops),
             SlackHandler(webhook_url=f"{self.http.url}/services/{HOOK}"),
             WebhookHandler(url=f"{self.http.url}/hook?t=inTheQuery12", secret=SIGNING_KEY),
+            *other_handlers({"apprise", "healthchecks", "sendgrid", "slack", "webhook"}, f"{self.http.url}"),
             Stubborn("stubborn", password=PASSWORD),
         )
 
@@ -118,12 +120,12 @@ class Peers:
 @pytest.fixture(scope="module")
 def peers() -> Iterator[Peers]:
     """Run a mail server and a web server that takes whatever comes."""
-    with http_peer(sendgrid_takes_all) as http, MailServer() as mail:
+    with http_peer(takes_all) as http, MailServer() as mail:
         http.answer(200, body="ok")
         yield Peers(http, mail)
 
 
-def told_to(*recorders: Recorder) -> Iterator[str]:
+def texts_for(*recorders: Recorder) -> Iterator[str]:
     """Yield all that handlers of one's own got: the messages with all their fields, and their texts."""
     for details in (each for recorder in recorders for each in recorder.messages):
         yield from (str(attrs.asdict(details, recurse=False)), repr(details.report), details.message, details.subject)
@@ -219,7 +221,7 @@ def test_planted_secrets_stay_in_the_run(
     received = list(peers.received())
     assert not found_in(received, secrets)
     assert not found_in(everything_in(folder / "state"), secrets)
-    assert not found_in(told_to(recorder), secrets)
+    assert not found_in(texts_for(recorder), secrets)
     assert not found_in(lines, secrets)
 
     everything = "\n".join(received)
@@ -244,7 +246,7 @@ def test_what_is_switched_off_stays_in(fresh: Fresh, peers: Peers, lines: list[s
     assert {*found_in(peers.received(), everywhere)} == everywhere
     assert {*found_in(everything_in(folder / "state"), everywhere)} == everywhere
     in_files = {secrets[place] for place in PLACES if place.startswith("log")}
-    assert {*found_in(told_to(recorder), everywhere)} >= everywhere - in_files
+    assert {*found_in(texts_for(recorder), everywhere)} >= everywhere - in_files
     assert {*found_in(lines, everywhere)} >= {secrets[place] for place in ("progress", "subject", "group")}
 
 
@@ -253,10 +255,10 @@ def test_one_kind_can_be_left_in(recorder: Recorder, state: Path) -> None:
     with pytest.raises(ValueError, match="failed"), supervise("x", handlers=[recorder], redact_off="cookie") as run:
         run.record(cookie="theme=dark7kQ", password="xQ12345678")
         raise ValueError("failed, Cookie: sid=xQabc123, password=xQ12345678")
-    told = "\n".join(told_to(recorder))
-    assert "Cookie: sid=xQabc123" in told
-    assert "theme=dark7kQ" in told
-    assert not found_in([told, *everything_in(state)], ["xQ12345678"])
+    texts = "\n".join(texts_for(recorder))
+    assert "Cookie: sid=xQabc123" in texts
+    assert "theme=dark7kQ" in texts
+    assert not found_in([texts, *everything_in(state)], ["xQ12345678"])
 
 
 @pytest.mark.parametrize("credential", CREDENTIALS)
@@ -278,7 +280,7 @@ def test_credentials_of_handlers_are_secret_wherever_they_are(
                 run.notify(f"subject {each}", f"text {each}", html=f"<p>{each}</p>")
             run.record(said=sorted(written))
             raise ValueError(f"failed with {sorted(written)}")
-    seen = [*peers.received(), *everything_in(folder / "state"), *told_to(recorder), *lines]
+    seen = [*peers.received(), *everything_in(folder / "state"), *texts_for(recorder), *lines]
     assert not found_in(seen, written)
     assert len(recorder.messages) == len(written) + 1
 
@@ -289,9 +291,9 @@ def test_the_reasons_of_refusals_are_redacted_as_the_run_is(state: Path, lines: 
     handlers = [Stubborn("for good", reason, permanent=True), Stubborn("for now", reason)]
     with supervise("x", handlers=handlers, redact_patterns=PATTERNS, redact_off="cookie") as run:
         run.notify("hello")
-    told = "\n".join([*lines, *everything_in(state)])
-    assert "EMP-[redacted: employee] has no account, Cookie: sid=xQabc123" in told
-    assert "123456" not in told
+    texts = "\n".join([*lines, *everything_in(state)])
+    assert "EMP-[redacted: employee] has no account, Cookie: sid=xQabc123" in texts
+    assert "123456" not in texts
 
 
 def test_what_a_users_pattern_finds_stays_in_the_run(fresh: Fresh, peers: Peers, lines: list[str]) -> None:
@@ -367,13 +369,13 @@ def test_harmless_words_stay(fresh: Fresh, subject: str, text: str) -> None:
 def test_the_command_line_of_a_process(fresh: Fresh, tmp_path: Path) -> None:
     """What stands behind an option for a secret, and in a URL, is not in the journal, nor with the messages."""
     folder = fresh()
-    body = "with supervise('x', handlers=[told], journal=True) as run:\n    run.notify('hello')\n    1 / 0\n"
-    path, told = scripts.write(tmp_path, body)
+    body = "with supervise('x', handlers=[recorder], journal=True) as run:\n    run.notify('hello')\n    1 / 0\n"
+    path, received = scripts.write(tmp_path, body)
     arguments = ["--password", "xQ12345678", "--api-key=xQ87654321", "--county", "Weber", "ftp://me:xQabcdefgh@host/"]
     environment = scripts.bare_environment(SUPERVISOR_CONFIG=os.devnull)
     ended = subprocess.run([sys.executable, str(path), *arguments], env=environment, capture_output=True, check=False)
     assert ended.returncode == 1, ended.stderr
-    everything = "\n".join([told.read_text("utf-8"), *everything_in(folder / "state")])
+    everything = "\n".join([received.read_text("utf-8"), *everything_in(folder / "state")])
     assert not found_in([everything], ["xQ12345678", "xQ87654321", "xQabcdefgh"])
     for harmless in ("--county", "Weber", "ftp://me:", "@host/"):
         assert harmless in everything
@@ -388,9 +390,9 @@ def test_the_name_of_a_run(state: Path, recorder: Recorder, lines: list[str]) ->
     for _ in range(2):
         with supervise(name, handlers=[recorder], report_on="success", capture_logs=True) as run:
             assert run.name == "load postgresql://scott:[redacted: url_password]@db/parcels"
-    told = "\n".join([*told_to(recorder), *everything_in(state), *lines])
-    assert not found_in([told], [HIDDEN])
-    assert run.name in told
+    texts = "\n".join([*texts_for(recorder), *everything_in(state), *lines])
+    assert not found_in([texts], [HIDDEN])
+    assert run.name in texts
 
 
 @pytest.mark.parametrize("name", [API_KEY, "password=xQ12345678", "mailer of mine 5"])
@@ -399,7 +401,7 @@ def test_the_names_of_values(state: Path, recorder: Recorder, name: str) -> None
     mailer = Stubborn("x", password="mailer of mine 5")
     with supervise("x", handlers=[recorder, mailer], report_on="success") as run:
         run.record(**{name: 5, "rows": 7})
-    assert not found_in([*told_to(recorder), *everything_in(state)], [name.removeprefix("password=")])
+    assert not found_in([*texts_for(recorder), *everything_in(state)], [name.removeprefix("password=")])
     assert recorder.only.report is not None
     assert 7 in recorder.only.report.values.values()
 
@@ -423,9 +425,9 @@ def test_patterns_hold_for_inner_runs_too(state: Path) -> None:
         with supervise("outer", redact_patterns=PATTERNS):
             with supervise("inner"):
                 raise ValueError("no account for EMP-123456")
-    told = "\n".join(everything_in(state))
-    assert "EMP-[redacted: employee]" in told
-    assert not found_in([told], ["EMP-123456"])
+    texts = "\n".join(everything_in(state))
+    assert "EMP-[redacted: employee]" in texts
+    assert not found_in([texts], ["EMP-123456"])
 
 
 def test_the_subjects_of_what_is_held_back(state: Path, recorder: Recorder) -> None:
@@ -450,8 +452,8 @@ def test_attachments_that_an_earlier_run_left(fresh: Fresh, tmp_path: Path) -> N
     log = tmp_path / "x.log"
     log.write_text("no account for EMP-123456\n", "utf-8")
     body = f"""
-    run = supervise("x", handlers=[told], redact_patterns={PATTERNS!r}, delivery_deadline_s=0)
-    told.send_message = lambda details: __import__("time").sleep(60)
+    run = supervise("x", handlers=[recorder], redact_patterns={PATTERNS!r}, delivery_deadline_s=0)
+    recorder.send_message = lambda details: __import__("time").sleep(60)
     run.__enter__()
     run.notify("hello", "text", attachments={str(log)!r})
     ready()
@@ -482,9 +484,9 @@ def test_what_cannot_be_attached_costs_no_message(state: Path, recorder: Recorde
     with pytest.raises(ValueError, match="failed"), supervise("x", handlers=[recorder]) as run:
         run.attach(Stubborn(f"password={HIDDEN}"))  # type: ignore[arg-type] # the mistake
         raise ValueError("failed")
-    assert recorder.told == ["failure"]
+    assert recorder.received == ["failure"]
     assert "attachments takes a path" in "".join(lines)
-    assert not found_in([*told_to(recorder), *everything_in(state), *lines], [HIDDEN])
+    assert not found_in([*texts_for(recorder), *everything_in(state), *lines], [HIDDEN])
 
 
 def test_faults_of_supervision_are_logged_without_secrets(lines: list[str]) -> None:
@@ -508,11 +510,11 @@ def test_faults_of_supervision_are_logged_without_secrets(lines: list[str]) -> N
         with supervise("x", handlers=[Stubborn("x", password=PASSWORD)], logger=broken) as run:
             assert list(run.track(Odd())) == [1, 2]
             raise ValueError("failed, password=xQ12345678")
-    told = "\n".join(lines)
-    assert "went on without one step" in told
-    assert "took no note" in told
-    assert "no length with" in told
-    assert not found_in([told], ["xQ12345678", "xQtoken1234567", PASSWORD])
+    texts = "\n".join(lines)
+    assert "went on without one step" in texts
+    assert "took no note" in texts
+    assert "no length with" in texts
+    assert not found_in([texts], ["xQ12345678", "xQtoken1234567", PASSWORD])
 
 
 def test_stacks_of_runs_that_stall(state: Path, recorder: Recorder) -> None:
@@ -520,13 +522,11 @@ def test_stacks_of_runs_that_stall(state: Path, recorder: Recorder) -> None:
     with supervise("x", handlers=[recorder], max_duration_s=0.05):
         _wait_for(recorder, password="xQ12345678")
     assert "_wait_for(recorder, password=" in recorder.messages[0].message
-    assert not found_in([*told_to(recorder), *everything_in(state)], [HIDDEN])
+    assert not found_in([*texts_for(recorder), *everything_in(state)], [HIDDEN])
 
 
 def _wait_for(recorder: Recorder, **_: str) -> None:
-    until = monotonic() + scripts.PATIENCE_S
-    while not recorder.messages and monotonic() < until:
-        sleep(0.01)
+    wait_until(lambda: recorder.messages)
 
 
 def test_names_of_files_in_a_folder(peers: Peers, tmp_path: Path, state: Path) -> None:
@@ -547,7 +547,7 @@ def test_names_of_files_in_a_folder(peers: Peers, tmp_path: Path, state: Path) -
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "expected"),
     [
         ({"redact_patterns": {"employee": "EMP-("}}, r"pattern 'employee' is no regular expression: .*; .*re\.escape"),
         ({"redact_patterns": {"employee": b"EMP"}}, r"pattern 'employee' must be a regular expression for text"),
@@ -559,9 +559,9 @@ def test_names_of_files_in_a_folder(peers: Peers, tmp_path: Path, state: Path) -
     ],
 )
 @pytest.mark.parametrize("way", ["decorator", "block", "object", "object's decorator"])
-def test_mistakes_are_told_where_they_are_written(wrong: dict[str, Any], told: str, way: str) -> None:
+def test_mistakes_are_told_where_they_are_written(wrong: dict[str, Any], expected: str, way: str) -> None:
     """A pattern that is none and a misspelt name are told when the module is loaded, with what to do about it."""
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=expected):
         if way == "decorator":
             supervised(**wrong)
         elif way == "block":

@@ -7,7 +7,7 @@ import sys
 
 from journal_kit import NOON, PACKAGE, Clock, notice
 
-from supervisor._models.kinds import DeliveryState
+from supervisor._models import DeliveryState
 from supervisor._store import MemoryOutbox
 
 

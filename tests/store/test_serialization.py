@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor._models.kinds import Kind, Outcome
+from supervisor._models import Kind, Outcome
 from supervisor._models.parts import Baseline, Summary
 from supervisor._store.essentials import storable
 from supervisor._store.serialization import MAX_DEPTH, UnreadableError, dump, load, load_message
-from supervisor._store.sqlite.rows import dump_texts, load_texts
+from supervisor._store.sqlite.run_queries import dump_texts, load_texts
 from supervisor.models import Attachment, ErrorDetails, MessageDetails, Progress, RunReport
 
 # Every code point, lone surrogates and NUL included.

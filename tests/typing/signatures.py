@@ -292,11 +292,12 @@ assert_type(current_run(), Run | None)
 
 # Settings that are wrong
 
+anything: Any = None
 
 supervise("block", handler=[])  # type: ignore[call-arg]  # misspelt
 supervise(5)  # type: ignore[arg-type]  # no name
 supervise("block", delivery_deadline_s="5")  # type: ignore[arg-type]  # no number
-supervise("block", [])  # type: ignore[call-arg]  # only the name may come without its keyword
+supervise("block", anything)  # type: ignore[call-arg]  # only the name may come without its keyword
 supervise(handlers=3)  # type: ignore[arg-type]  # no handler
 supervise(on_overdue="stop")  # type: ignore[arg-type]  # not among the texts that it takes
 supervised("block", handler=[])  # type: ignore[call-overload]  # misspelt
@@ -304,7 +305,7 @@ supervised("block", delivery_deadline_s="5")  # type: ignore[call-overload]  # n
 supervised(handlers=3)  # type: ignore[call-overload]  # no handler
 Supervisor("many", handler=[])  # type: ignore[call-arg]  # misspelt
 Supervisor("many", max_duration_s="x")  # type: ignore[arg-type]  # no number
-Supervisor("many", [])  # type: ignore[call-arg]  # only the name may come without its keyword
+Supervisor("many", anything)  # type: ignore[call-arg]  # only the name may come without its keyword
 Supervisor(handlers=3)  # type: ignore[arg-type]  # no handler
 Supervisor(handle_errors="yes")  # type: ignore[arg-type]  # neither True nor False
 Supervisor().supervise("block", handler=[])  # type: ignore[call-arg]  # misspelt

@@ -21,7 +21,7 @@ from supervisor import _log
 from supervisor._text import size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 STDOUT, STDERR = 1, 2
 CHUNK_BYTES = 65_536
@@ -152,13 +152,21 @@ class OutputCopier:
             lines = lines[1:]  # the first line is not complete
         return lines[-most:]
 
-    def replay(self) -> None:
-        """Write the deferred output to our own streams."""
-        if self._deferred is not None:
-            with self._lock:
-                sinks = {STDOUT: _OwnStream(STDOUT), STDERR: _OwnStream(STDERR)}
-                for stream, data in self._deferred.read(self.tail):
-                    sinks[stream].write(data)
+    def replay(self, save: Callable[[Iterable[bytes]], str]) -> None:
+        """Write the deferred output to our own streams: all of it, or if it is long its beginning and its end.
+
+        Args:
+            save: Called for a long output with all that was kept of it; returns the path of the file that it is in
+                then, or "" if it could not be saved.
+        """
+        if self._deferred is None:
+            return
+        with self._lock:
+            sinks = {STDOUT: _OwnStream(STDOUT), STDERR: _OwnStream(STDERR)}
+            is_long = self._deferred.size_bytes > SHOWN_BYTES
+            path = save(data for _, data in self._deferred.read(self.tail)) if is_long else ""
+            for stream, data in self._deferred.read(self.tail, SHOWN_BYTES if is_long else None, path):
+                sinks[stream].write(data)
 
     def close(self) -> None:
         """Drop the deferred output."""
@@ -212,6 +220,9 @@ class _OwnStream:
                 select.select((), (self._descriptor,), (), 1.0)
 
 
+SHOWN_BYTES = 1024 * 1024
+"""The most that is shown of the output of a quiet command: cron mails it."""
+
 LIMIT_BYTES = 64 * 1024 * 1024
 MEMORY_BYTES = 1024 * 1024
 
@@ -233,6 +244,11 @@ class DeferredOutput:
         self._memory = bytearray()
         self._file: IO[bytes] | None = None
         self._file_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Return how long the output is, with what was not kept of it."""
+        return self._kept_bytes + self._left_out_bytes
 
     def add(self, stream: int, data: bytes) -> None:
         """Add data while there is room; the caller holds a lock."""
@@ -268,29 +284,50 @@ class DeferredOutput:
             self._file.close()
             self._file = None
 
-    def read(self, tail: OutputTail) -> Iterator[tuple[int, bytes]]:
+    def read(self, tail: OutputTail, most_bytes: int | None = None, saved_in: str = "") -> Iterator[tuple[int, bytes]]:
         """Yield what was kept; then, if that was not all, a line that says how much is missing, and the tail.
 
         Args:
             tail: The end of the same streams.
+            most_bytes: The most to yield, about, with the tail; None for all.
+            saved_in: The file that the line is to name.
         """
+        chunks = tail.chunks()
+        tail_bytes = sum(len(data) for _, data in chunks)
+        room = self._kept_bytes if most_bytes is None else max(0, most_bytes - tail_bytes)
+        yield from _first(self._kept(), room)
+        left_out = self.size_bytes - min(room, self._kept_bytes)
+        missing = left_out - tail_bytes
+        if missing > 0:
+            saved = (
+                "the whole" if self._left_out_bytes <= tail_bytes else f"its first {size(self._kept_bytes)} and its end"
+            )
+            where = f"; {saved} is in {saved_in}" if saved_in else ""
+            yield _STDERR, f"\n[... {size(missing)} of output left out{where} ...]\n".encode()
+        if left_out > 0:
+            yield from chunks if missing > 0 else _last(chunks, left_out)
+
+    def _kept(self) -> Iterator[tuple[int, bytes]]:
         if self._file is not None:
             with open(os.dup(self._file.fileno()), "rb") as file:  # noqa: PTH123 - a buffered copy of a descriptor
                 file.seek(0)
                 yield from _frames(file, self._file_bytes)
         yield from _frames(BytesIO(self._memory), len(self._memory))
-        if self._left_out_bytes:
-            chunks = tail.chunks()
-            missing = self._left_out_bytes - sum(len(data) for _, data in chunks)
-            if missing > 0:
-                yield _STDERR, f"\n[... {size(missing)} of output left out ...]\n".encode()
-            yield from chunks if missing > 0 else _last(chunks, self._left_out_bytes)
 
 
 def _frames(file: IO[bytes], end: int) -> Iterator[tuple[int, bytes]]:
     while file.tell() < end:
         stream, length = _HEAD.unpack(file.read(_HEAD.size))
         yield stream, file.read(length)
+
+
+def _first(pieces: Iterable[tuple[int, bytes]], count: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the first ``count`` bytes of pieces."""
+    for stream, data in pieces:
+        if count <= 0:
+            return
+        yield stream, data[:count]
+        count -= len(data)
 
 
 def _last(chunks: tuple[tuple[int, bytes], ...], count: int) -> Iterator[tuple[int, bytes]]:

@@ -15,9 +15,9 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from supervisor._cli.exec.exit_status import NOT_EXECUTABLE, NOT_FOUND, CannotStartError, ExitStatus
+from supervisor._cli.exec.program import NOT_EXECUTABLE, NOT_FOUND, CannotStartError, ExitStatus, shell_advice
 from supervisor._exceptions import used
-from supervisor._terminal import is_terminal
+from supervisor._places import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +34,7 @@ _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 """The signals that Python ignores for itself; its children must not inherit that."""
 
 _SHELL = "/bin/sh"
+_FOR_A_SHELL = frozenset(" \t\n|&;<>()$`*?")
 _BINARY_BYTES = 256
 
 
@@ -213,14 +214,18 @@ def _reason(program: str, error: OSError | ValueError) -> CannotStartError:
     if not isinstance(error, OSError):  # an argument contains a NUL character
         return CannotStartError(NOT_EXECUTABLE, "command cannot be run", f"{program!r}: {error}")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        if os.path.exists(program):  # noqa: PTH110 - pathlib costs 3 ms
-            return CannotStartError(
-                NOT_FOUND, "command not found", f"the interpreter that {program!r} names is missing"
-            )
-        where = "no such file" if "/" in program else f"not in PATH ({os.environ.get('PATH', os.defpath)})"
-        return CannotStartError(NOT_FOUND, "command not found", f"{program!r} is {where}")
+        return CannotStartError(NOT_FOUND, "command not found", _not_found(program))
     if error.errno == errno.EACCES:
         is_directory = os.path.isdir(program)  # noqa: PTH112 - pathlib costs 3 ms
         remedy = "it is a directory" if is_directory else "make it executable (chmod +x), or name its interpreter"
         return CannotStartError(NOT_EXECUTABLE, "command cannot be run", f"{program!r}: permission denied; {remedy}")
     return CannotStartError(NOT_EXECUTABLE, "command cannot be run", f"{program!r}: {error.strerror or error}")
+
+
+def _not_found(program: str) -> str:
+    if os.path.exists(program):  # noqa: PTH110 - pathlib costs 3 ms
+        return f"the interpreter that {program!r} names is missing"
+    if _FOR_A_SHELL & set(program):
+        return shell_advice(program, "sh -c")
+    where = "no such file" if "/" in program else f"not in PATH ({os.environ.get('PATH', os.defpath)})"
+    return f"{program!r} is {where}"

@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from supervisor._cli.exec.exit_status import NOT_EXECUTABLE, NOT_FOUND, CannotStartError, ExitStatus
+from supervisor._cli.exec.program import NOT_EXECUTABLE, NOT_FOUND, CannotStartError, ExitStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +25,8 @@ if sys.platform != "win32":
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGBREAK)
 _LOOK_EVERY_S = 0.05  # a wait for a process cannot be interrupted by a signal
 _CTRL_C_EXIT = 0xC000013A
+_SPECIAL_TO_CMD = frozenset('"%!&|<>^\r\n')
+"""What the shell of batch files acts upon, some of it within quotes too."""
 
 
 class SignalForwarder:
@@ -85,9 +87,8 @@ class Child:
         """Ask it, and all processes that it started, to end: Windows has one way for that, whatever the signal."""
         try:
             os.kill(self.pid, signal.CTRL_BREAK_EVENT)
-        except OSError:  # it does not share our console
-            with suppress(OSError):
-                self._process.terminate()
+        except OSError:  # it does not share our console, or there is none
+            self.kill()
 
     def terminate(self) -> None:
         """Ask it, and all processes that it started, to end."""
@@ -97,9 +98,9 @@ class Child:
         """Kill it, and all processes that it started."""
         import psutil
 
-        with suppress(psutil.Error):
+        with suppress(psutil.Error, OSError):  # where processes cannot be listed, it alone is killed
             for each in psutil.Process(self.pid).children(recursive=True):
-                with suppress(psutil.Error):
+                with suppress(psutil.Error, OSError):
                     each.kill()
         with suppress(OSError):
             self._process.kill()
@@ -119,7 +120,7 @@ def start(command: Sequence[str], stdout: int, stderr: int, variables: Mapping[s
         variables: Environment variables to add to ours.
 
     Raises:
-        CannotStartError: The program does not exist, or cannot be run.
+        CannotStartError: The program does not exist, or cannot be run, or its arguments would be executed.
     """
     flags = subprocess.CREATE_NEW_PROCESS_GROUP
     if sys.stdout is None:  # under pythonw no console window should open
@@ -139,4 +140,11 @@ def _resolved(command: Sequence[str]) -> list[str]:
     """Return a command with its program looked up: Windows finds .exe by itself, but not .cmd and .bat."""
     import shutil
 
-    return [shutil.which(command[0]) or command[0], *command[1:]]
+    program = shutil.which(command[0]) or command[0]
+    if program.lower().endswith((".bat", ".cmd")):
+        for each in command[1:]:
+            if not _SPECIAL_TO_CMD.isdisjoint(each):
+                reason = f"cmd.exe, which runs batch files, would take part of the argument {each!r} for a command"
+                remedy = "hand it over in an environment variable, or run the program itself"
+                raise CannotStartError(NOT_EXECUTABLE, "command cannot be run", f"{reason}: {remedy}")
+    return [program, *command[1:]]

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 import attrs
 
 from supervisor._alerts.messages import missed_words
-from supervisor._cli.report.calendar import Calendar, calendar
-from supervisor._cli.report.charts import duration_chart, element, number_chart, use
+from supervisor._cli.report.charts import (
+    Calendar,
+    calendar,
+    duration_chart,
+    element,
+    number_chart,
+    use,
+)
 from supervisor._cli.report.formatting import day, duration_span, line, minute, number_span
-from supervisor._cli.report.script_summary import CODES, FAILED, OUTCOMES, STRIP, SUCCESS
-from supervisor._models.kinds import Kind
+from supervisor._cli.report.script_summary import CODES, FAILED, OUTCOMES, STRIP, SUCCEEDED
+from supervisor._cli.trends import MOST_RUNS, trends_in
+from supervisor._models import Kind
 from supervisor._text import counted, duration, number
 
 if TYPE_CHECKING:
@@ -79,7 +86,7 @@ def alert_line(alert: Alert, now: datetime, index: int | None = None) -> AlertLi
     """
     return AlertLine(
         kind=str(alert.kind),
-        name=line(alert.name, 120),
+        name=line(alert.label, 120),
         words=_alert_words(alert, now),
         run_id=line(alert.run_id, 80),
         index=index,
@@ -131,7 +138,7 @@ class Card:
 
     @property
     def badges(self) -> tuple[str, ...]:
-        """Return the outcome of the newest run, and what is wrong besides, each once."""
+        """Return the words for a script's state: the newest run's outcome, then each kind of open alert."""
         return tuple(dict.fromkeys((self.outcome, *(each.kind for each in self.alerts))))
 
 
@@ -145,7 +152,7 @@ def card(script: Script, last_id: str, now: datetime) -> Card:
         last_id=last_id,
         took=_took(script),
         took_stands_out=bool(
-            script.newest.code == SUCCESS and usual and usual.stands_out(script.newest.duration_s, _NOTEWORTHY_S)
+            script.newest.code in SUCCEEDED and usual and usual.stands_out(script.newest.duration_s, _NOTEWORTHY_S)
         ),
         usual=_usual_duration(usual),
         streak=_streak(script),
@@ -154,6 +161,13 @@ def card(script: Script, last_id: str, now: datetime) -> Card:
         strip_summary=_strip_summary(durations),
         alerts=tuple(alert_line(each, now, script.index) for each in script.alerts),
     )
+
+
+def trends(script: Script) -> list[str]:
+    """Return where the durations and the numbers that are drawn are heading, in words."""
+    values = [(name, series.last_successes(MOST_RUNS)) for name, series in script.charted()]
+    limit_s = script.newest.run.max_duration_s
+    return [line(str(each), 300) for each in trends_in(script.durations.last_successes(MOST_RUNS), limit_s, values)]
 
 
 def year(script: Script, now_s: float) -> Calendar:
@@ -184,7 +198,7 @@ def _number_chart(name: str, series: Series, time: TimeAxis) -> Chart:
     return Chart(
         title=name,
         note=note,
-        stands_out=bool(usual and series.codes[0] == SUCCESS and usual.stands_out(newest)),
+        stands_out=bool(usual and series.codes[0] in SUCCEEDED and usual.stands_out(newest)),
         summary=f"{name}, recorded by {counted(len(series.numbers), 'run')}: from {lowest} to {highest}; {note}",
         svg=number_chart(series, time),
         key=name,
@@ -218,7 +232,7 @@ def _streak(script: Script) -> str:
 
 
 def _share(share: float | None) -> str:
-    """Return a share without making all of what is not all, or nothing of a few."""
+    """Return a percentage; less than all is never rounded up to 100 %."""
     if share is None:
         return ""
     return "100 %" if share == 1 else f"{min(99.9, share * 100):.1f} %"
@@ -231,7 +245,7 @@ def _strip(durations: Series) -> str:
     parts = []
     for place, (code, took_s) in enumerate(zip(codes, numbers, strict=True)):
         x, height = (STRIP - len(codes) + place) * _STRIP_STEP, 3 + (_STRIP_HEIGHT - 3) * took_s / most
-        style = "s-good" if code == SUCCESS else "s-bad" if code in FAILED else "s-other"
+        style = "s-good" if code in SUCCEEDED else "s-bad" if code in FAILED else "s-other"
         if code in FAILED:
             parts.append(use("m-fail", str(x + 2), _STRIP_HEIGHT + 4.5, "m-fail"))
         y = _STRIP_HEIGHT - height

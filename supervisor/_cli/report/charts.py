@@ -1,7 +1,8 @@
-"""Numbers over time: each run a dot, or where there are too many the spread of each span; failures are marked.
+"""Drawings as SVG text: numbers over time, and a year of days.
 
-- Where numbers and instants stand in a plot, and what is written beside them.
-- Drawings as SVG text. Colours and strokes come from the page's style, so that light and dark can differ.
+Colours and strokes come from the page's style, so that light and dark can differ. In a chart each run is a dot, or,
+where there are too many, the spread of each span. In a calendar each day is a square; its colour and its shape show
+what happened.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from supervisor._cli.report.formatting import date_of, day, offset_s
-from supervisor._cli.report.script_summary import CODES, FAILED, SUCCESS
+from supervisor._cli.report.formatting import date_of, day, offset_s, weekday
+from supervisor._cli.report.script_summary import CODES, DAYS, FAILED, SUCCEEDED, day_of
 from supervisor._text import DAY_S, HOUR_S, MINUTE_S, duration, number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from supervisor._cli.report.script_summary import Series
     from supervisor._models.parts import Baseline
@@ -76,10 +77,10 @@ class TimeAxis:
     def ticks(self) -> list[tuple[float, str]]:
         """Return where months begin, or days when all is within ten weeks, and their names."""
         first, last = day(self.first_s) + 1, day(self.last_s)
-        short = last - first <= 70  # noqa: PLR2004 - ten weeks
+        short_number = last - first <= 70  # noqa: PLR2004 - ten weeks
         every = max(1, -(-(last - first) // 7))
-        days = range(first, last + 1, every) if short else _months(first, last)
-        return [(self.x(_midnight_s(each)), _day_name(each, with_day=short)) for each in days]
+        days = range(first, last + 1, every) if short_number else _months(first, last)
+        return [(self.x(_midnight_s(each)), _day_name(each, with_day=short_number)) for each in days]
 
 
 def _midnight_s(day: int) -> float:
@@ -136,7 +137,7 @@ def _axis(low: float, high: float, step_of: Callable[[float], float], written: C
 
 
 def _neat(value: float) -> float:
-    """Return a multiple of a step without the dust of its multiplication."""
+    """Return a multiple of a step, rounded so that no error of floating point is shown."""
     return float(f"{value:.12g}")
 
 
@@ -155,13 +156,13 @@ def element(name: str, content: str = "", **attributes: object) -> str:
 
     known = {"class_": "class", "view_box": "viewBox", "preserve": "preserveAspectRatio", "anchor": "text-anchor"}
     written = "".join(
-        f' {known.get(key, key)}="{escape(value if isinstance(value, str) else short(value))}"'
+        f' {known.get(key, key)}="{escape(value if isinstance(value, str) else short_number(value))}"'
         for key, value in attributes.items()
     )
     return f"<{name}{written}>{content}</{name}>" if content else f"<{name}{written}/>"
 
 
-def short(number: object) -> str:
+def short_number(number: object) -> str:
     """Return a number with one digit after the point at most."""
     return f"{number:.1f}".rstrip("0").rstrip(".") if isinstance(number, float) else str(number)
 
@@ -173,23 +174,23 @@ def percent(thousandths: float) -> str:
 
 def dots(points: Iterable[tuple[float, float]]) -> str:
     """Return a path of points: lines without length, which round caps make dots of whatever the scale."""
-    return "".join(f"M{short(x)} {short(y)}h0" for x, y in points)
+    return "".join(f"M{short_number(x)} {short_number(y)}h0" for x, y in points)
 
 
 def polyline(points: Iterable[tuple[float, float]]) -> str:
     """Return a path through points."""
-    path = "L".join(f"{short(x)} {short(y)}" for x, y in points)
+    path = "L".join(f"{short_number(x)} {short_number(y)}" for x, y in points)
     return f"M{path}" if path else ""
 
 
 def bars(spans: Iterable[tuple[float, float, float]]) -> str:
     """Return a path of upright lines, each at an x from one y to another."""
-    return "".join(f"M{short(x)} {short(low)}V{short(high)}" for x, low, high in spans)
+    return "".join(f"M{short_number(x)} {short_number(low)}V{short_number(high)}" for x, low, high in spans)
 
 
 def use(symbol: str, x: str, y: float, style: str) -> str:
     """Return a mark at a place; its shape is a symbol of the page, with its middle at the origin."""
-    return f'<use href="#{symbol}" x="{x}" y="{short(y)}" class="{style}"/>'
+    return f'<use href="#{symbol}" x="{x}" y="{short_number(y)}" class="{style}"/>'
 
 
 _TOP, _BOTTOM = 8.0, 18.0
@@ -232,7 +233,7 @@ def number_chart(series: Series, time: TimeAxis, height: float = 110.0) -> str:
 
 def _chart(series: Series, plot: Plot) -> str:
     runs = list(zip(series.at_s, series.numbers, series.codes, strict=True))[::-1]
-    good = [plot.point(at_s, number) for at_s, number, code in runs if code == SUCCESS]
+    good = [plot.point(at_s, number) for at_s, number, code in runs if code in SUCCEEDED]
     content = "".join((_grid(plot), _band(series.usual, plot), _drawn(good, plot), _marks(runs, plot)))
     return element("svg", content, class_="chart", width="100%", height=plot.height, focusable="false")
 
@@ -291,7 +292,7 @@ def _spans(points: Iterable[Point]) -> list[tuple[float, list[float]]]:
 
 
 def _marks(runs: Iterable[tuple[float, float, int]], plot: Plot) -> str:
-    """Return the marks of failures, and of what is off the scale."""
+    """Return the marks for failures and for values that are beyond the scale."""
     marks: dict[tuple[str, int, int], str] = {}
     for at_s, value, code in runs:
         symbol = _SYMBOLS.get(code)
@@ -303,3 +304,92 @@ def _marks(runs: Iterable[tuple[float, float, int]], plot: Plot) -> str:
         if place not in marks:
             marks[place] = use(symbol, percent(x), y, symbol)
     return "".join(marks.values())
+
+
+WEEKS = 53
+CELL = 11
+STEP = 14
+LEFT, TOP = 30, 18
+
+# What is drawn into a square of 11 by 11, besides the square itself.
+GLYPHS: Mapping[str, str] = {
+    "bad": "m3 3 5 5m0-5-5 5",
+    "died": "m5.5 2.5 3 3-3 3-3-3z",
+    "part": "m0 11 11-11v11z",
+    "stopped": "m3 5.5h5",
+    "warned": "m5.5 2.8v3.2m0 2.2v.1",
+    "running": "m4 3 4 2.5-4 2.5z",
+}
+_SQUARE = f"h{CELL}v{CELL}h-{CELL}z"
+_HOLLOW = f"m.5.5h{CELL - 1}v{CELL - 1}h-{CELL - 1}z"
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+@attrs.frozen
+class Calendar:
+    """A drawn year.
+
+    Args:
+        svg: The drawing.
+        first: Its first day, a Monday, counted from 1970-01-01.
+        last: Its last day.
+        summary: What it shows, in words.
+    """
+
+    svg: str
+    first: int
+    last: int
+    summary: str
+
+
+def calendar(days: Mapping[int, Sequence[int]], today: int) -> Calendar:
+    """Draw the 53 weeks up to today.
+
+    Args:
+        days: How many runs ended in which way on each day, by the codes of the outcomes.
+        today: The last day, counted from 1970-01-01.
+    """
+    first = today - weekday(today) - 7 * (WEEKS - 1)
+    by_look: dict[str, list[int]] = defaultdict(list)
+    for each in range(first, today + 1):
+        by_look[day_of(days[each]) if each in days else "none"].append(each)
+    content = _labels(first, today) + "".join(_squares(look, by_look[look], first) for look in ("none", *DAYS))
+    width, height = LEFT + WEEKS * STEP, TOP + 7 * STEP
+    view = f"0 0 {width} {height}"
+    svg = element("svg", content, class_="year", width=width, height=height, view_box=view, focusable="false")
+    return Calendar(svg, first, today, _summary(by_look))
+
+
+def legend(look: str) -> str:
+    """Return one square as the calendar draws it."""
+    square = element("path", class_=f"d-{look}", d="M0 0" + (_HOLLOW if look == "skipped" else _SQUARE))
+    glyph = element("path", class_=f"g-{look}", d="M0 0" + GLYPHS[look]) if look in GLYPHS else ""
+    return element("svg", square + glyph, width=CELL, height=CELL, view_box=f"0 0 {CELL} {CELL}", focusable="false")
+
+
+def _squares(look: str, days: Iterable[int], first: int) -> str:
+    """Return the days that look alike: one path for their squares and one for the symbols in them."""
+    places = [f"M{LEFT + (day - first) // 7 * STEP} {TOP + (day - first) % 7 * STEP}" for day in days]
+    if not places:
+        return ""
+    shape = _HOLLOW if look == "skipped" else _SQUARE
+    squares = element("path", class_=f"d-{look}", d="".join(place + shape for place in places))
+    if look not in GLYPHS:
+        return squares
+    return squares + element("path", class_=f"g-{look}", d="".join(place + GLYPHS[look] for place in places))
+
+
+def _labels(first: int, last: int) -> str:
+    parts = [element("text", WEEKDAYS[row], class_="tick", x=0, y=TOP + row * STEP + CELL - 1.5) for row in (0, 2, 4)]
+    for week in range(WEEKS - 2):
+        monday = date_of(first + 7 * week)
+        if monday.day <= 7:  # noqa: PLR2004 - the first Monday of its month
+            name = f"{monday:%b}" if monday.month > 1 else f"{monday:%Y}"
+            parts.append(element("text", name, class_="tick", x=LEFT + week * STEP, y=TOP - 6))
+    return "".join(parts)
+
+
+def _summary(by_look: Mapping[str, Sequence[int]]) -> str:
+    looks = [f"{words} on {len(by_look[look])}" for look, words in DAYS.items() if by_look.get(look)]
+    days = sum(len(by_look.get(look, ())) for look in DAYS)
+    return f"{days} days with runs in the last year: {', '.join(looks)}" if days else "no runs in the last year"

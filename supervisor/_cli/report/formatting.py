@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,26 +16,22 @@ from typing import Any
 
 from supervisor._text import (
     DAY_S,
+    ESCAPES,
     HOUR_S,
     MINUTE_S,
+    UNSEEN,
     cut_middle,
     duration,
+    localized,
     number,
+    shown_zone,
 )
 
 _MAX_EXACT = 1 << 53  # beyond it, JavaScript's numbers are not exact
 
-# A terminal's own words: colours, titles, cursor movements (ECMA-48). In a page they would only be noise.
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,999}(?:\x07|\x1b\\)|[@-Z\\-_])")
-
-_CONTROLS = (*range(0x20), *range(0x7F, 0xA0), 0xAD)
-# They turn the direction of what follows, or show nothing: a name with one could pass for another.
-# Joiners (U+200C, U+200D) stay: Persian and emoji need them.
-_UNSEEN = (0x061C, 0x180E, 0x200B, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
 _SURROGATES = range(0xD800, 0xE000)
-_VISIBLE = {code: f"\\x{code:02x}" for code in _CONTROLS} | {
-    code: f"\\u{code:04x}" for code in (*_UNSEEN, *_SURROGATES)
-}
+_VISIBLE = UNSEEN | {code: f"\\x{code:02x}" for code in _CONTROLS} | {code: f"\\u{code:04x}" for code in _SURROGATES}
 _VISIBLE_LINES = {code: shown for code, shown in _VISIBLE.items() if code not in (0x09, 0x0A)}
 
 
@@ -44,14 +39,14 @@ def line(text: str, limit: int = 200) -> str:
     """Return a text for one line, cut at ``limit`` characters; what cannot be seen stands there as an escape."""
     text = text[: 4 * limit]
     if not (text.isascii() and text.isprintable()):
-        text = " ".join(_ANSI.sub("", text).split()).translate(_VISIBLE)
+        text = " ".join(ESCAPES.sub("", text).split()).translate(_VISIBLE)
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
 def lines(text: str, limit: int = 20_000) -> str:
     """Return a text of several lines, cut in its middle; what cannot be seen stands there as an escape."""
     text = cut_middle(text, limit)
-    return _ANSI.sub("", text).replace("\r\n", "\n").translate(_VISIBLE_LINES)
+    return ESCAPES.sub("", text).replace("\r\n", "\n").translate(_VISIBLE_LINES)
 
 
 def plain_number(value: Any) -> float | None:
@@ -112,9 +107,15 @@ def sane(instant_s: float) -> float:
 def offset_s(instant_s: float) -> int:
     """Return by how many seconds this machine's clock on the wall is ahead of UTC at an instant."""
     try:
+        if shown_zone() is not None:
+            return round(_localized(instant_s).utcoffset().total_seconds())  # type: ignore[union-attr]  # it is aware
         return time.localtime(instant_s).tm_gmtoff
     except (OverflowError, ValueError, OSError):  # what the platform's C library cannot say
         return 0
+
+
+def _localized(instant_s: float) -> datetime:
+    return localized(datetime.fromtimestamp(instant_s, UTC))
 
 
 def day(instant_s: float) -> int:
@@ -147,7 +148,7 @@ def zone_name(instant_s: float) -> str:
     offset = offset_s(instant_s)
     sign, minutes = "-" if offset < 0 else "+", abs(offset) // 60
     utc = f"UTC{sign}{minutes // 60}" + (f":{minutes % 60:02}" if minutes % 60 else "") if minutes else "UTC"
-    name = time.localtime(instant_s).tm_zone
+    name = _localized(instant_s).tzname() or utc
     return utc if name == utc or not name.isascii() or name[:1] in "+-" else f"{name}, {utc}"
 
 

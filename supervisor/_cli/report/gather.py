@@ -9,25 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from supervisor import _exceptions
+from supervisor._alerts import Standing
 from supervisor._alerts.evaluation import evaluate, view_of
-from supervisor._alerts.rules import Standing
 from supervisor._cli.report.formatting import line, minute, sane
 from supervisor._cli.report.run_list import CARDS, LISTED, LeftOut, RunList
 from supervisor._cli.report.script_summary import CODES, RUNNING, Script, Seen, code_of
+from supervisor._messages import run_label
 from supervisor._store.essentials import storable
-from supervisor._store.processes import hostname
 from supervisor._text import DAY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from supervisor._alerts.evaluation import Alert, View
     from supervisor._store import Store
     from supervisor._store.records import RunRecord, WaitingDelivery
-    from supervisor._store.sqlite.reader import JournalReader
+    from supervisor._store.sqlite import JournalReader
 
 
 _DELIVERIES = 500
+_LOST = "It gives no sign of life any more. The next run of this name, or a check, will report it."
 _GONE = "Its process is gone without having ended it. The next run of this name, or a check, will report it."
 
 
@@ -48,6 +50,7 @@ class Gathered:
         written_at_s: When the page was written.
         host: The machine's name.
         left_out: What does not stand in the page.
+        muted: Lines on the names of which nobody is notified for now, and on messages that are held.
     """
 
     scripts: tuple[Script, ...] = ()
@@ -61,6 +64,7 @@ class Gathered:
     written_at_s: float
     host: str
     left_out: LeftOut = attrs.field(factory=LeftOut)
+    muted: tuple[str, ...] = ()
 
 
 def gather(  # noqa: PLR0913 - what the command asks, and the seams for tests
@@ -88,7 +92,7 @@ def gather(  # noqa: PLR0913 - what the command asks, and the seams for tests
         JournalUnavailable: The journal cannot be read.
     """
     now_s = time.time() if now_s is None else now_s
-    empty = Gathered(written_at_s=now_s, host=line(hostname(), 80), days=days)
+    empty = Gathered(written_at_s=now_s, host=line(_exceptions.host(), 80), days=days)
     if journal is None:
         return empty
     if view is None:
@@ -116,7 +120,16 @@ def gather(  # noqa: PLR0913 - what the command asks, and the seams for tests
         runs=sum(script.runs for script in reader.scripts.values()),
         first_s=reader.first_s,
         left_out=reader.list.left_out,
+        muted=tuple(_muted(journal)),
     )
+
+
+def _muted(journal: Store | JournalReader) -> Iterator[str]:
+    from supervisor._cli.mute_command import held_lines, muted_lines
+
+    mutes, held = journal.mutes(), [each for each in journal.held() if journal.is_still_so(each)]
+    yield from muted_lines(list(mutes.values()), held)
+    yield from held_lines(held, mutes)
 
 
 def _place(script: Script) -> tuple[bool, str]:
@@ -140,7 +153,7 @@ class _Reader:
         run = seen.run
         script = self.scripts.get(run.name)
         if script is None:
-            script = self.scripts[run.name] = Script(line(run.name, 120), len(self.scripts), seen)
+            script = self.scripts[run.name] = Script(line(run_label(run), 120), len(self.scripts), seen)
         script.add(seen)
         self.first_s = run.started_at_s if self.first_s is None else min(self.first_s, run.started_at_s)
         if len(self.list.rows) < self._listed:
@@ -156,7 +169,7 @@ class _Reader:
             code=code,
             duration_s=self._duration_s(run, code),
             values=run.values,
-            note=_GONE if run.is_gone else _late_note(standing),
+            note=_LOST if run.is_lost else _GONE if run.is_gone else _late_note(standing),
             alerts=standing.words if standing.is_late else (),
         )
 
@@ -167,7 +180,7 @@ class _Reader:
         elif code == CODES[RUNNING]:
             duration_s = self._now_s - run.started_at_s
         else:
-            duration_s = (run.progress_at_s or run.started_at_s) - run.started_at_s
+            duration_s = run.last_sign_at_s - run.started_at_s
         return max(0.0, duration_s) if isfinite(duration_s) else 0.0
 
 

@@ -2,7 +2,7 @@
 // The page's own script. Data reaches the document only as text (textContent), never as HTML.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const RUN = { id: 0, script: 1, code: 2, started: 3, duration: 4, values: 5, error: 6, facts: 7, pid: 8, exit: 9, cpu: 10, memory: 11, ended: 12, parent: 13, progress: 14, note: 15, alerts: 16 };
+  const RUN = { id: 0, script: 1, code: 2, started: 3, duration: 4, values: 5, error: 6, facts: 7, pid: 8, exit: 9, cpu: 10, memory: 11, ended: 12, parent: 13, progress: 14, note: 15, alerts: 16, warnings: 17, steps: 18 };
   const { outcomes, scripts, runs, texts, errors, facts, logs } = data;
   const failed = new Set(data.failed);
   const DAY = 86400;
@@ -93,6 +93,7 @@
 
   const scriptOf = (run) => scripts[run[RUN.script]];
   const nameOf = (run) => scriptOf(run).name || "(no name)";
+  const warned = (run) => Boolean(run[RUN.warnings]) && !failed.has(run[RUN.code]);
   const errorOf = (run) => (typeof run[RUN.error] === "number" ? errors[run[RUN.error]] : null);
   const factsOf = (run) => facts[run[RUN.facts]] || {};
   const link = (id) => `#run=${encodeURIComponent(id)}`;
@@ -106,6 +107,7 @@
   const valuesText = (run) => pairs(run).map(([name, value]) => `${name} ${number(value)}`).join(" ");
   function errorText(run) {
     const error = errorOf(run);
+    if (warned(run)) return run[RUN.warnings][0];
     if (error) return `${error.type}${error.message ? `: ${error.message}` : ""}`;
     return run[RUN.exit] ? `exit code ${run[RUN.exit]}` : "";
   }
@@ -221,7 +223,7 @@
     const run = runs[place];
     const error = errorOf(run);
     const values = pairs(run).slice(0, 6).map(([name, value]) => el("span", { class: "pair" }, el("bdi", null, name), " ", el("b", null, el("bdi", null, number(value))), " "));
-    const message = error
+    const message = error && !warned(run)
       ? el("span", { class: "clip" }, el("span", { class: "error-type" }, el("bdi", null, error.type)), " ", el("bdi", null, (error.message || "").slice(0, 300)))
       : errorText(run);
     const cell = (label, ...content) => el("td", { role: "cell", "data-label": label }, ...content);
@@ -446,6 +448,24 @@
     return parts;
   }
 
+  function warningParts(run) {
+    const found = run[RUN.warnings];
+    if (!found) return [];
+    return [el("h3", null, "Warnings"), el("ul", null, ...found.map((text) => el("li", { class: "warn-text" }, el("bdi", null, text))))];
+  }
+
+  function stepParts(run) {
+    const found = run[RUN.steps];
+    if (!found) return [];
+    const usual = scriptOf(run).steps;
+    const rows = found.map(([place, outcome, seconds, text, depth]) => {
+      const name = texts[place];
+      const words = Object.prototype.hasOwnProperty.call(usual, name) ? `usually ${usual[name]}` : "";
+      return el("tr", null, el("th", { scope: "row" }, "\u2003".repeat(depth || 0), el("bdi", null, name)), el("td", null, badge(outcome || "running")), el("td", { class: "figures" }, duration(seconds || 0)), el("td", { class: "soft" }, words), el("td", null, el("bdi", null, text)));
+    });
+    return [el("h3", null, "Steps"), el("table", null, el("tbody", null, ...rows))];
+  }
+
   function valueParts(run) {
     const found = pairs(run);
     if (!found.length) return [];
@@ -512,7 +532,7 @@
       el("h2", { id: "run-title", tabindex: "-1" }, el("bdi", null, nameOf(run))),
       el("p", { class: "lead" }, ...badges(run), el("span", { class: "figures" }, minute(run[RUN.started])), el("span", { class: "soft" }, took)),
       run[RUN.note] ? el("p", { class: "note" }, run[RUN.note]) : null,
-      ...errorParts(run), ...valueParts(run), ...progressParts(run), ...logParts(place, run), ...factParts(run),
+      ...errorParts(run), ...warningParts(run), ...stepParts(run), ...valueParts(run), ...progressParts(run), ...logParts(place, run), ...factParts(run),
     ].filter(Boolean);
   }
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from supervisor._cli.report.script_summary import Seen
-    from supervisor._models.values import ErrorDetails, Progress
+    from supervisor._models.values import ErrorDetails, Progress, RunStep
     from supervisor._store.records import RunRecord
 
 LISTED = 20_000
@@ -110,7 +110,7 @@ class Tail:
 
 
 def tails(runs: Iterable[Logged], redact: Callable[[str], str]) -> Iterator[tuple[Logged, Tail]]:
-    """Yield the ends of logs: of a file that several runs share only for its newest run, whose end it is.
+    """Yield the last lines of logs; of a file that several runs share, they belong to the newest run alone.
 
     Args:
         runs: The runs that had a log, newest first.
@@ -149,7 +149,7 @@ def tail_of(run: Logged, redact: Callable[[str], str]) -> Tail:
 
 
 def _end_of(path: str) -> tuple[bytes | None, float]:
-    """Return the end of a file and when it was last changed; None for what is no regular file."""
+    """Return the end of a file and when it was last changed; None if it is no regular file."""
     number = os.open(path, _FLAGS)
     try:
         status = os.fstat(number)
@@ -176,6 +176,8 @@ def _tail(data: bytes, redact: Callable[[str], str]) -> Tail:
 
 _VALUES = 50
 _SUMMARY = 160
+_WARNING = 300
+_STEPS = 60
 
 
 class Once:
@@ -238,6 +240,8 @@ class RunList:
             _progress(run.progress) if run.stored_progress is not None else None,
             seen.note or None,
             list(seen.alerts) or None,
+            self._warnings(run),
+            self._steps(run),
         ]
         while row[-1] is None:
             row.pop()
@@ -270,6 +274,39 @@ class RunList:
             self.left_out.values += 1
             return None
         return [each for name, value in shown for each in (self._texts.text(name), value)]
+
+    def _warnings(self, run: RunRecord) -> list[str] | None:
+        """Return the first warnings of a run, and how many more there are."""
+        if run.stored_warnings is None:
+            return None
+        shown = [line(str(each), _WARNING) for each in run.warnings]
+        more = run.warning_count - len(shown)
+        shown += [f"and {more:,} more"] if more > 0 else []
+        return shown if self._fact_budget.takes(sum(map(len, shown))) else [f"{run.warning_count:,} in all"]
+
+    def _steps(self, run: RunRecord) -> list[list[Any]] | None:
+        """Return the steps of a run: name, outcome, seconds, what there is to say of it, and how deep it is nested."""
+        if run.stored_steps is None:
+            return None
+        shown: list[list[Any]] = [
+            [
+                self._texts.text(line(each.name, 100)),
+                each.outcome and str(each.outcome),
+                _rounded(each.duration_s),
+                self._step_text(each),
+                each.depth,
+            ]
+            for each in run.steps[:_STEPS]
+        ]
+        if not self._fact_budget.takes(sum(len(each[3]) + 30 for each in shown)):
+            self.left_out.values += 1
+            return None
+        return shown
+
+    @staticmethod
+    def _step_text(step: RunStep) -> str:
+        values = [f"{name}={shown_value(value)}" for name, value in step.values.items()]
+        return line(", ".join([*values, *([str(step.error)] if step.error is not None else [])]), _WARNING)
 
     def _error(self, run: RunRecord) -> int | None:
         """Return where an error stands in the list of errors; equal ones share a place, the last lack their text."""
@@ -312,7 +349,7 @@ class RunList:
 
 
 def _whole(error: ErrorDetails) -> dict[str, Any]:
-    """Return an error as the page keeps it, without what is empty."""
+    """Return the fields of an error that the page shows, without empty ones."""
     shown = {
         "type": line(error.type),
         "message": lines(error.message, 4_000),

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from supervisor._models.kinds import Kind
+from supervisor._models import Kind
 from supervisor._store.essentials import storable
-from supervisor._store.sqlite.rows import (
+from supervisor._store.sqlite.run_queries import (
     DAY_S,
     RUN_COLUMNS,
     JournalPart,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from supervisor._models.alerts import Notification
+    from supervisor._models.parts import Notification
     from supervisor._store.records import AlertRecord, LastCheck, RunRecord
     from supervisor._store.sqlite.database import Database, Row
 
@@ -47,7 +47,7 @@ _CHECKS = "SELECT at, awake_s, slept_s FROM past_check ORDER BY at"
 _SINCE = {
     Kind.STALLED: "coalesce(progress_at, started_at)",
     Kind.OVERDUE: "started_at + coalesce(max_duration_s, 0)",
-    Kind.DIED: "coalesce(progress_at, started_at)",
+    Kind.DIED: "max(coalesce(progress_at, started_at), coalesce(heartbeat_at, 0))",
 }
 _NOTE = """
 INSERT OR IGNORE INTO alert (kind, name, run, run_id, schedule, since, notified_at) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -63,7 +63,12 @@ class AlertReader(JournalPart):
 
     def alerts_of(self, run_id: str) -> tuple[AlertRecord, ...]:
         """Return the alerts of a run, resolved or not; all stalls of a run are one alert."""
-        return tuple(map(self._alert, self._database.rows(_OF_RUN, (storable(run_id),))))
+        return tuple(map(self._alert, self._database.rows(_OF_RUN, (run_id,))))
+
+    def alerts_since(self, since: datetime) -> tuple[AlertRecord, ...]:
+        """Return the alerts that people were notified of since an instant, resolved or not, oldest first."""
+        rows = self._database.rows(f"{_ALERT} WHERE notified_at >= ? ORDER BY alert.key", (since.timestamp(),))
+        return tuple(map(self._alert, rows))
 
     def _alert(self, row: Row) -> AlertRecord:
         from supervisor._store.records import AlertRecord
@@ -112,12 +117,12 @@ class AlertLog(AlertReader):
 
     def open_alert(self, kind: Kind, run_id: str, *, is_new: bool = False) -> Notification | None:
         """Atomically open the alert that a run stalled, is overdue or died, for exactly one caller."""
-        from supervisor._models.alerts import Notification
+        from supervisor._models.parts import Notification
 
         with self._database.write() as connection:
             row = connection.execute(
                 f"SELECT name, key, id, NULL, {_SINCE[kind]} FROM run WHERE outcome IS NULL AND id = ?",  # noqa: S608 - our own words
-                (storable(run_id),),
+                (run_id,),
             ).fetchone()
             if row is None:
                 return None
@@ -126,7 +131,7 @@ class AlertLog(AlertReader):
             return self._open_stall(connection, row, is_new)
 
     def _open_stall(self, connection: sqlite3.Connection, row: Row, is_new: bool) -> Notification | None:
-        from supervisor._models.alerts import StallHistory, next_stall
+        from supervisor._models.parts import StallHistory, next_stall
 
         found = connection.execute(_STALLS, (Kind.STALLED, row[2])).fetchone()
         changed = next_stall(
@@ -144,7 +149,7 @@ class AlertLog(AlertReader):
     def await_recovery(self, kind: Kind, run_id: str, names: Iterable[str]) -> None:
         """Add handlers to those that are to be notified of the recovery."""
         with self._database.write() as connection:
-            for key, _, awaiting in connection.execute(_AWAITING, (str(kind), storable(run_id))).fetchall():
+            for key, _, awaiting in connection.execute(_AWAITING, (str(kind), run_id)).fetchall():
                 self._set_awaiting(connection, key, tuple(dict.fromkeys((*load_texts(awaiting), *names))))
 
     @staticmethod
@@ -156,9 +161,9 @@ class AlertLog(AlertReader):
     def open_missed_alert(self, name: str, schedule: str, since: datetime, newest: RunRecord | None) -> bool:
         """Atomically open the alert that a scheduled start was missed, for exactly one caller."""
         with self._database.write() as connection:
-            (newest_key,) = connection.execute("SELECT max(key) FROM run WHERE name = ?", (storable(name),)).fetchone()
+            (newest_key,) = connection.execute("SELECT max(key) FROM run WHERE name = ?", (name,)).fetchone()
             is_so = newest_key == (newest.key if newest is not None else None)
-            row = (storable(name), None, "", storable(schedule), since.timestamp())
+            row = (name, None, "", schedule, since.timestamp())
             return is_so and self._open(connection, Kind.MISSED, row)
 
     def _open(self, connection: sqlite3.Connection, kind: Kind, row: Row) -> bool:
@@ -184,10 +189,10 @@ class AlertLog(AlertReader):
 
     def resolve_stall(self, run_id: str, *, only: Collection[str] | None = None) -> tuple[str, ...] | None:
         """Resolve the stall of a run that makes progress again; return whom to notify, for exactly one caller."""
-        from supervisor._models.alerts import recovery_is_notified
+        from supervisor._models.parts import recovery_is_notified
 
         with self._database.write() as connection:
-            row = connection.execute(_AWAITING, (str(Kind.STALLED), storable(run_id))).fetchone()
+            row = connection.execute(_AWAITING, (str(Kind.STALLED), run_id)).fetchone()
             if row is None or not recovery_is_notified(row[1]):
                 return None
             awaiting = load_texts(row[2])

@@ -15,124 +15,56 @@ import sqlite3
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 from weakref import WeakSet
 
 from supervisor import _log
 from supervisor._forks import notify_of_forks
 from supervisor._hooks import at_exit
-from supervisor._store.essentials import FILE_NAME, JournalUnavailable
-from supervisor._store.sqlite import descriptors, schema
+from supervisor._store.essentials import FILE_NAME, JournalUnavailable, storable
+from supervisor._store.sqlite import journal_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
-
-LOCK_WAIT_S = 10.0
-
-
-def move_corrupt_file(path: str, is_still_corrupt: Callable[[], bool]) -> str | None:
-    """Rename a corrupt journal and what belongs to it.
-
-    Args:
-        path: The journal's file.
-        is_still_corrupt: Returns whether the file of that name is the one that was found corrupt.
-
-    Returns:
-        The new name; None when another process has moved it already.
-
-    Raises:
-        OSError: It cannot be renamed; on Windows also while another process has it open.
-        sqlite3.Error: The lock cannot be had.
-    """
-    from datetime import UTC, datetime
-
-    # SQLite itself serves as the portable lock: of two processes that find the corrupt file, the second
-    # must not rename the fresh one of the first.
-    with closing(sqlite3.connect(_private(f"{path}.lock"), timeout=LOCK_WAIT_S, isolation_level=None)) as lock:
-        lock.execute("BEGIN EXCLUSIVE")
-        if not is_still_corrupt():
-            return None
-        moved_to = f"{path}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
-        # The file itself goes last. If we are killed before, it is still found corrupt, and a write-ahead log
-        # never stays behind for the fresh file.
-        for suffix in ("-wal", "-shm", ""):
-            with suppress(FileNotFoundError):
-                os.replace(path + suffix, moved_to + suffix)  # noqa: PTH105 - these are texts
-        return moved_to
-
-
-def _private(path: str) -> str:
-    """Create a file that only its owner reads, unless it is there; SQLite gives its helper files the same mode."""
-    # A file that is there must not be opened: closing it would drop the locks that SQLite holds on it in this
-    # process (https://www.sqlite.org/howtocorrupt.html, section 2.2).
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    return path
-
-
-def create(path: str) -> None:
-    """Create the journal's empty file (mode 0600) and its directory (0700), where they are missing.
-
-    Raises:
-        OSError: They cannot be created.
-    """
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120 - these are texts
-    _private(path)
 
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Row: TypeAlias = "tuple[Any, ...]"
-Identity: TypeAlias = tuple[int, int]
 
 BUSY_S = 10.0
 _POLL_S = 1.0  # SQLite's own wait cannot be interrupted by a signal, so it is kept short and repeated
 _PAUSE_S = 0.01
 _LOOK_S = 0.05
 """How long each further write waits after one has waited in vain, until one succeeds."""
-# A commit writes each page that it touches, of which a run's row and its places in the indexes fill little.
-_PAGE_BYTES = 1024
 
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
-_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+
+
+class Connection(sqlite3.Connection):
+    """A connection that takes any text of Python: one that SQLite refuses is stored as :func:`storable` returns it."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """Run a statement."""
+        try:
+            return super().execute(sql, parameters)
+        except UnicodeEncodeError:  # a parameter has lone surrogates; the statement has not begun
+            return super().execute(sql, _storable(parameters))
+
+    def executemany(self, sql: str, rows: Iterable[Any], /) -> sqlite3.Cursor:
+        """Run a statement for each row."""
+        return super().executemany(sql, map(_storable, rows))
+
+
+def _storable(row: Sequence[Any]) -> Row:
+    return tuple(storable(each) if isinstance(each, str) else each for each in row)
+
 
 _abandoned: list[sqlite3.Connection] = []
 """Connections of a parent process, never closed here: closing one would act on the parent's file."""
-_taken: set[Identity] = set()
-"""Journals whose descriptors the script has closed. SQLite has one descriptor of the shared memory for all connections
-of a process to a file, so that another connection would use the lost one again: the file is not opened any more here.
-"""
-
-
-_opening = threading.Lock()
-
-
-@contextmanager
-def _one_opens() -> Iterator[None]:
-    """Let one connection of the process open at a time: its descriptors are those that come meanwhile.
-
-    A child that was forked while another thread held the lock goes on without it after a second.
-    """
-    has_lock = _opening.acquire(timeout=1.0)
-    try:
-        yield
-    finally:
-        if has_lock:
-            _opening.release()
-
-
-def _descriptors_taken(path: str) -> JournalUnavailable:
-    return JournalUnavailable(
-        path,
-        "the script has closed its file descriptors (as os.closerange and some daemons do)",
-        "close only descriptors that the script has opened; until this process ends, the ends of its runs are noted "
-        "beside the journal",
-    )
-
-
 _databases: WeakSet[Database] = WeakSet()
 
 
@@ -162,8 +94,8 @@ class Database:
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
         self._is_open = False
-        self._identity: Identity | None = None
-        self._descriptors: descriptors.Descriptors = ()
+        self._identity: journal_file.Identity | None = None
+        self._descriptors: journal_file.Descriptors = ()
         self._durable = True
         self._corrupt: sqlite3.Error | None = None
         self._warnings: list[str] = []
@@ -241,9 +173,11 @@ class Database:
         self._lock, self._connection, self._pid = threading.RLock(), None, os.getpid()
 
     def _unavailable(self, error: sqlite3.Error) -> JournalUnavailable:
-        if _is(error, _CORRUPT):
+        if journal_file.is_corrupt(error):
             self._corrupt = error
-        return JournalUnavailable(self.path, str(error) or type(error).__name__)
+        unavailable = JournalUnavailable(self.path, str(error) or type(error).__name__)
+        unavailable.is_busy = journal_file.is_one_of(error, BUSY)
+        return unavailable
 
     def _clean_up(self) -> None:
         """After the outermost operation, roll back what was not committed, and move a corrupt file away."""
@@ -261,23 +195,32 @@ class Database:
         connection = self._connection
         if connection is not None and connection.in_transaction:
             return connection
-        if connection is not None and not descriptors.are_unchanged(self._descriptors):
-            self._close()
-            connection = None
         try:
-            if connection is None or identity(self.path) != self._identity:
-                # Another process may have moved the file away: what is written to it from now on would be lost.
+            if connection is None or not self._is_current():
                 self._close()
                 connection = self.retry_while_busy(self._open)
         except OSError as error:
             raise JournalUnavailable(self.path, error.strerror or str(error)) from error
         return connection
 
+    def _is_current(self) -> bool:
+        """Tell whether what is open is still the journal, and by its own descriptors."""
+        if not are_unchanged(self._descriptors):
+            return False
+        # Another process may have moved the file away: what is written to it from now on would be lost.
+        try:
+            status = os.stat(self.path)  # noqa: PTH116 - on every write's path
+        except FileNotFoundError:
+            return False
+        except PermissionError:  # the process is another user's since: what is open can still be written, nothing else
+            return bool(self._descriptors)
+        return (status.st_dev, status.st_ino) == self._identity
+
     def _open(self) -> sqlite3.Connection:
         try:
             return self._open_once()
         except sqlite3.DatabaseError as error:
-            if not _is(error, _CORRUPT):
+            if not journal_file.is_corrupt(error):
                 raise
             self._recover_from(error)
             return self._open_once()
@@ -287,40 +230,23 @@ class Database:
 
     def _open_once(self) -> sqlite3.Connection:
         self._is_open = False
-        self._identity = identity(self.path)
+        self._identity = journal_file.identity(self.path)
         if self._identity is None:
-            create(self.path)
-            self._identity = identity(self.path)
-        if self._identity in _taken:
-            raise _descriptors_taken(self.path)
-        with _one_opens():
-            before = descriptors.open_now()
-            connection = sqlite3.connect(
-                self.path, timeout=self._poll_s(), isolation_level=None, check_same_thread=False
-            )
-            self._connection = connection
-            self._prepare(connection)
-            self._descriptors = descriptors.of_database(descriptors.open_now() - before, self.path)
-        self._is_open = True
-        return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        version = schema.version_of(connection)
-        if version > schema.VERSION:
-            raise JournalUnavailable(
+            journal_file.create(self.path)
+            self._identity = journal_file.identity(self.path)
+        journal_file.refuse_if_taken(self.path, self._identity)
+        with journal_file.noting_descriptors(self.path) as descriptors:
+            connection = self._connection = sqlite3.connect(
                 self.path,
-                f"it was written by a newer supervisor (its schema is {version}, this one knows {schema.VERSION})",
-                "upgrade agrc-supervisor here, or set SUPERVISOR_STATE to another directory",
+                timeout=self._poll_s(),
+                isolation_level=None,
+                check_same_thread=False,
+                factory=Connection,
             )
-        connection.execute("PRAGMA synchronous = FULL")  # some builds of SQLite come with less
-        self._durable = True
-        if version < schema.VERSION:
-            # Both settings stay in the file. Where SQLite refuses WAL, as on a network share, it keeps its own journal.
-            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # only a file without pages takes it
-            connection.execute("PRAGMA journal_mode = WAL")
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                schema.migrate(connection)
+            journal_file.prepare(connection, self.path)
+            self._descriptors = descriptors()
+        self._durable = self._is_open = True
+        return connection
 
     def _begin(self, connection: sqlite3.Connection, durable: bool, single: bool) -> None:
         if durable is not self._durable:
@@ -337,7 +263,7 @@ class Database:
             try:
                 return action(*args, **kwargs)
             except sqlite3.OperationalError as error:
-                if not _is(error, _BUSY):
+                if not journal_file.is_one_of(error, BUSY):
                     raise
                 deadline = deadline or time.monotonic() + self._wait_s() - self._poll_s()
                 if time.monotonic() >= deadline:
@@ -367,7 +293,9 @@ class Database:
         if sys.platform == "win32":
             self._close()
         found = self._identity
-        moved_to = move_corrupt_file(self.path, lambda: found is not None and identity(self.path) == found)
+        moved_to = journal_file.move_corrupt_file(
+            self.path, lambda: found is not None and journal_file.identity(self.path) == found
+        )
         self._close()
         if moved_to is not None:
             self._warnings.append(
@@ -383,13 +311,11 @@ class Database:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        opened, self._descriptors = self._descriptors, ()
-        if descriptors.are_unchanged(opened):
+        if are_unchanged(self._descriptors):
             connection.close()
         else:
-            descriptors.keep_for_ever(connection)
-            if self._identity is not None:
-                _taken.add(self._identity)
+            journal_file.abandon(connection, self._identity)
+        self._descriptors = ()
 
     def __del__(self) -> None:
         """Close the file when nobody has it any more: a worker may have opened it again after the others were done."""
@@ -407,17 +333,16 @@ class Database:
                 self._lock.release()
 
 
-def identity(path: str) -> Identity | None:
-    """Return what distinguishes a file from a later one of the same name; None when there is no file.
-
-    Raises:
-        OSError: The path cannot be looked at.
-    """
+def are_unchanged(descriptors: journal_file.Descriptors) -> bool:
+    """Return whether each of these is open, and of the same file as before."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - on every write's path
-    except FileNotFoundError:
-        return None
-    return (status.st_dev, status.st_ino)
+        for number, identity in descriptors:
+            status = os.fstat(number)
+            if (status.st_dev, status.st_ino) != identity:
+                return False
+    except OSError:
+        return False
+    return True
 
 
 class _Transaction:
@@ -485,8 +410,3 @@ class _Transaction:
 
 def _fetched(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> list[Row]:
     return connection.execute(sql, parameters).fetchall()
-
-
-def _is(error: sqlite3.Error, codes: set[int]) -> bool:
-    """Return True for an error of one of these kinds; the low byte of an extended code is its kind."""
-    return getattr(error, "sqlite_errorcode", -1) & 0xFF in codes

@@ -1,7 +1,8 @@
-"""Where the end of a run is noted that the journal does not take: a small file beside the journal.
+"""Note beside the journal what it does not take: the ends of runs, and messages of a process that ends.
 
-Its room is reserved when the journal begins, so that a full disk does not matter when it is needed. Whoever opens the
-journal next writes the noted ends into it. Each line is one end; what follows the last line is zero bytes.
+That is a small file beside the journal. Its room is reserved when the journal begins, so that a full disk does not
+matter when it is needed. Whoever opens the journal next writes into it what is noted. Each line is one end or one
+message; what follows the last line is zero bytes.
 """
 
 from __future__ import annotations
@@ -10,17 +11,29 @@ import json
 import os
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from supervisor._store.files import create_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 RESERVED_BYTES = 64 * 1024
 _LINE_LIMIT = 8 * 1024
+_DELIVERY_COLUMNS = 9
 _LOCKED_BYTE = 1 << 30  # Windows locks bytes, and would refuse to read those that are locked
 
-Note = tuple[list[Any], list[Any]]
-"""A run: the columns that are known at its start, and those that are known at its end."""
+
+class Notes(NamedTuple):
+    """What is noted.
+
+    Args:
+        ends: Of each run, the columns that are known at its start, and those that are known at its end.
+        deliveries: The columns of messages that wait.
+    """
+
+    ends: list[tuple[list[Any], list[Any]]]
+    deliveries: list[list[Any]]
 
 
 def reserve(path: str) -> None:
@@ -30,7 +43,7 @@ def reserve(path: str) -> None:
         OSError: It cannot be created, or there is no room.
     """
     with suppress(FileExistsError):
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        file = create_file(path)
         try:
             os.write(file, bytes(RESERVED_BYTES))
         finally:
@@ -49,11 +62,28 @@ def add(path: str, started: Sequence[Any], ended: Sequence[Any], droppable: Sequ
     Raises:
         OSError: It cannot be written.
     """
-    line = _line(started, ended)
+    line = _line([started, ended])
     for index in droppable:
         if len(line) > _LINE_LIMIT:
             ended = [*ended[:index], None, *ended[index + 1 :]]
-            line = _line(started, ended)
+            line = _line([started, ended])
+    _append(path, line)
+
+
+def add_delivery(path: str, columns: Sequence[Any]) -> None:
+    """Note a message that waits so that it survives power loss.
+
+    Args:
+        path: The file.
+        columns: Its columns.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    _append(path, _line({"delivery": columns}))
+
+
+def _append(path: str, line: bytes) -> None:
     with _locked(path) as file:
         used = len(_read(file))
         os.lseek(file, used, os.SEEK_SET)
@@ -61,26 +91,32 @@ def add(path: str, started: Sequence[Any], ended: Sequence[Any], droppable: Sequ
         os.fsync(file)
 
 
-def read(path: str) -> list[Note]:
-    """Return what is noted; nothing where the file cannot be read."""
-    with suppress(OSError), _locked(path) as file:
-        return _notes(_read(file))
-    return []
+def read(path: str) -> Notes:
+    """Return what is noted; nothing where the file cannot be read. It is neither created nor locked."""
+    return parsed(written(path))
+
+
+def written(path: str) -> bytes:
+    """Return what is written in the file; nothing where there is nothing, or it cannot be read."""
+    with suppress(OSError), open(path, "rb", buffering=0) as file:  # noqa: PTH123 - on every run's path
+        if file.read(1) not in (b"", b"\0"):
+            return _read(file.fileno())
+    return b""
 
 
 @contextmanager
-def taken(path: str) -> Iterator[list[Note]]:
+def taken(path: str) -> Iterator[Notes]:
     """Give what is noted, and remove it from the file after the block, unless an exception leaves it.
 
     Raises:
         OSError: The file cannot be read or written.
     """
     with _locked(path) as file:
-        written = _read(file)
-        yield _notes(written)
-        if written:
+        content = _read(file)
+        yield parsed(content)
+        if content:
             os.lseek(file, 0, os.SEEK_SET)
-            os.write(file, bytes(len(written)))
+            os.write(file, bytes(len(content)))
             os.fsync(file)
 
 
@@ -118,23 +154,29 @@ def _read(file: int) -> bytes:
     return content.rstrip(b"\0")
 
 
-def _line(started: Sequence[Any], ended: Sequence[Any]) -> bytes:
+def _line(note: Any) -> bytes:
     # A line begins with a line feed too: what was cut off by a power loss before it does not spoil it.
-    return b"\n%s\n" % json.dumps([started, ended], default=_as_json, separators=(",", ":")).encode("ascii")
+    return b"\n%s\n" % json.dumps(note, default=_as_json, separators=(",", ":")).encode("ascii")
 
 
 def _as_json(value: bytes) -> dict[str, str]:
     return {"bytes": value.decode("latin-1")}
 
 
-def _from_json(value: dict[str, str]) -> bytes:
-    return value["bytes"].encode("latin-1")
+def _from_json(value: dict[str, Any]) -> Any:
+    return value["bytes"].encode("latin-1") if "bytes" in value else value
 
 
-def _notes(written: bytes) -> list[Note]:
-    found = []
-    for line in written.splitlines():
+def parsed(content: bytes) -> Notes:
+    """Return what is written in the file."""
+    notes = Notes([], [])
+    for line in content.splitlines():
         with suppress(ValueError, KeyError):  # cut off by a power loss
-            started, ended = json.loads(line, object_hook=_from_json)
-            found.append((started, ended))
-    return found
+            note = json.loads(line, object_hook=_from_json)
+            if isinstance(note, dict):
+                if len(note["delivery"]) == _DELIVERY_COLUMNS:
+                    notes.deliveries.append(note["delivery"])
+            else:
+                started, ended = note
+                notes.ends.append((started, ended))
+    return notes

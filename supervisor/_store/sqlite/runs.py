@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from supervisor._models.kinds import Outcome
-from supervisor._store.essentials import JournalUnavailable, storable
-from supervisor._store.sqlite.rows import DAY_S, dump_texts
-from supervisor._store.sqlite.run_queries import RunQueries
+from supervisor._models import SUCCEEDED, Outcome
+from supervisor._store.essentials import LEASE_S, JournalUnavailable
+from supervisor._store.sqlite.run_queries import DAY_S, IN_STATE, RunQueries, dump_texts
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from supervisor._models.values import ErrorDetails, Progress
+    from supervisor._models.values import ErrorDetails, Progress, RunStep
     from supervisor._store.essentials import EndedRun, StartedRun
     from supervisor._store.processes import Process
-    from supervisor._store.records import RunRecord
+    from supervisor._store.records import PresumedDead, RunRecord
     from supervisor._store.sqlite.database import Database
+    from supervisor._store.sqlite.end_notes import Notes
 
 KEEP_RUNS = 1_000
 KEEP_DAYS = 400.0
@@ -33,22 +34,37 @@ _PRUNE_AT_ONCE = 500
 
 _INSERT = """
 INSERT INTO run (id, name, started_at, parent_id, host, pid, process_started, user, python, schedule,
-                 max_duration_s, stall_after_s, log_path, argv, grace_s, settings)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 max_duration_s, stall_after_s, log_path, argv, grace_s, settings, machine, heartbeat_s, links,
+                 script)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _END = """
 UPDATE run SET outcome = ?, ended_at = ?, duration_s = ?, fingerprint = ?, exit_code = ?, cpu_s = ?,
                peak_memory_bytes = ?, progress_at = coalesce(?, progress_at), progress = coalesce(?, progress),
-               "values" = ?, error = ?
+               "values" = ?, error = ?, warnings = ?, retried = ?, steps = ?
 WHERE key = ? AND id = ?
 """
 
+# Not one that was written before the process ended after all.
+_INSERT_NOTED = """
+INSERT INTO delivery (handler, due_at, changed_at, message_id, kind, created_at, subject, body, run_name,
+                      state, attempts, last_error)
+SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', 0, ''
+WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE message_id = ? AND handler = ?)
+"""
 _LAST_OUTCOME = "SELECT outcome FROM run WHERE name = ? AND key < ? AND outcome IS NOT NULL ORDER BY key DESC LIMIT 1"
 _IS_ANY_UNENDED = "SELECT 1 FROM run WHERE outcome IS NULL AND name = ? LIMIT 1"
-_UNENDED = "SELECT key, started_at, progress_at FROM run WHERE outcome IS NULL AND id = ?"
+_RENEW_SENDING = """
+UPDATE delivery SET lease_until = ? WHERE sending_at IS NOT NULL AND state = 'pending'
+AND claimer_host = ? AND claimer_pid = ? AND claimer_started = ?
+"""
+_UNENDED = "SELECT key, started_at, progress_at, heartbeat_at FROM run WHERE outcome IS NULL AND id = ?"
+_DIED = "UPDATE run SET outcome = ?, duration_s = ?, presumed_dead = ? WHERE key = ?"
+_PRESUMED = "SELECT presumed_dead FROM run WHERE key = ? AND id = ?"
 _KEY_AND_OUTCOME = "SELECT key, outcome FROM run WHERE id = ? ORDER BY key DESC LIMIT 1"
-_DROPPABLE = (10, 9, 8)
-"""Which columns of the end are left out of a note where all do not fit: error, values, progress."""
+_DROPPABLE = (13, 12, 10, 9, 11, 8)
+"""Which columns of the end are left out of a note where all do not fit: steps, attempts, error, values, warnings,
+progress."""
 _NOTIFIED = """
 INSERT INTO notified_failure (name, fingerprint, notified_at) VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET notified_at = excluded.notified_at, held_back = 0
@@ -83,13 +99,13 @@ class RunStore(RunQueries):
         with self._database.write(single=True) as connection:
             # Under the lock that the insert needs anyway, this takes a tenth of the time. It comes first, since an
             # error after the commit would leave a run that nobody ends.
-            others = connection.execute(_IS_ANY_UNENDED, (storable(run.name),)).fetchall()
+            others = connection.execute(_IS_ANY_UNENDED, (run.name,)).fetchall()
             self._insert(connection, run)
         return bool(others)
 
     def join_run(self, run: StartedRun) -> None:
         """Go on with a run that another process has started."""
-        rows = self._database.rows("SELECT key FROM run WHERE id = ? ORDER BY key DESC LIMIT 1", (storable(run.id),))
+        rows = self._database.rows("SELECT key FROM run WHERE id = ? ORDER BY key DESC LIMIT 1", (run.id,))
         if rows:
             self._under_way[run.id] = (rows[0][0], run)
 
@@ -102,27 +118,53 @@ class RunStore(RunQueries):
         """Return the columns that are known when a run starts."""
         process = self._this()
         return (
-            storable(run.id),
-            storable(run.name),
+            run.id,
+            run.name,
             run.started_at_s,
-            None if run.parent_id is None else storable(run.parent_id),
-            process.host,
+            run.parent_id,
+            run.host or process.host,
             process.pid,
             process.started,
-            storable(run.user),
-            storable(run.python),
-            None if run.schedule is None else storable(run.schedule),
+            run.user,
+            run.python,
+            run.schedule,
             run.max_duration_s,
             run.stall_after_s,
-            None if run.log_path is None else storable(str(run.log_path)),
+            None if run.log_path is None else self._stored_path(str(run.log_path)),
             dump_texts(run.argv),
             None if run.schedule is None else run.grace_s,
             _dump(dict(run.settings)) if run.settings else None,
+            process.machine,
+            run.heartbeat_s,
+            _dump(dict(run.links)) if run.links else None,
+            run.script,
         )
+
+    def _stored_path(self, path: str) -> str:
+        """Return the path of a log as it is stored: relative to the journal's directory, if it is in that."""
+        top = os.path.join(self._database.directory, "")  # noqa: PTH118 - a text
+        return f"{IN_STATE}{path[len(top) :]}" if path.startswith(top) else path
 
     def progress(self, run_id: str, progress: Progress) -> None:
         """Note how far a run has come; it survives the end of the process, but perhaps not power loss."""
         self._change(run_id, "progress_at = ?, progress = ?", self._clock(), _dump(progress))
+
+    def heartbeat(self, run_id: str, longest_s: float, memory: Sequence[int | None] | None = None) -> None:
+        """Note that a run lives, and so does what this process is sending; power loss may take it back."""
+        stored, now = _dump(list(memory)) if memory is not None else None, self._clock()
+        with self._database.write(durable=False) as connection:
+            self._change(run_id, "heartbeat_at = ?, heartbeat_s = ?, memory = ?", now, longest_s, stored)
+            # Others than this machine cannot look whether the sender lives, however long the answer takes.
+            lease_until = now + max(LEASE_S, 3 * longest_s)
+            connection.execute(_RENEW_SENDING, (lease_until, *self._this().claimer))
+
+    def set_links(self, run_id: str, links: Mapping[str, str]) -> None:
+        """Note the addresses of pages about a run; it may not survive power loss."""
+        self._change(run_id, "links = ?", _dump(dict(links)) if links else None)
+
+    def set_steps(self, run_id: str, under_way: Sequence[RunStep]) -> None:
+        """Note which steps of a run are under way; it may not survive power loss."""
+        self._change(run_id, "steps = ?", _dump(list(under_way)) if under_way else None)
 
     def set_child_process(self, run_id: str, child: Process) -> None:
         """Note the process of the program that a run has started; it may not survive power loss."""
@@ -134,7 +176,7 @@ class RunStore(RunQueries):
         if key is not None:
             with self._database.write(durable=False) as connection:
                 sql = f"UPDATE run SET {columns} WHERE key = ? AND id = ?"  # noqa: S608 - our own words
-                connection.execute(sql, (*values, key, storable(run_id)))
+                connection.execute(sql, (*values, key, run_id))
 
     def end_run(self, run_id: str, end: EndedRun, *, asks: bool = True) -> bool:
         """Note how a run has ended; one run in a hundred deletes old ones."""
@@ -144,13 +186,13 @@ class RunStore(RunQueries):
         is_recovery = False
         row = _end_row(end)
         with self._database.write(single=not asks) as connection:
-            if asks and end.outcome is Outcome.SUCCESS:
-                is_recovery = _last_outcome(connection, run.name, key) != Outcome.SUCCESS
-            if not self._database.retry_while_busy(connection.execute, _END, (*row, key, storable(run_id))).rowcount:
+            if asks and end.outcome in SUCCEEDED:
+                is_recovery = _last_outcome(connection, run.name, key) not in SUCCEEDED
+            if not self._database.retry_while_busy(connection.execute, _END, (*row, key, run_id)).rowcount:
                 # It is another file than the run started in: that one was moved away or removed meanwhile.
                 with self._database.write():
                     key = self._insert(connection, run)
-                    connection.execute(_END, (*row, key, storable(run_id)))
+                    connection.execute(_END, (*row, key, run_id))
         self._under_way.pop(run_id, None)
         if _is_one_in(_PRUNE_ONE_IN, key):
             with suppress(JournalUnavailable):  # the next one in a hundred tries again
@@ -179,8 +221,7 @@ class RunStore(RunQueries):
             end_notes.taken(self._notes_path) as notes,
             self._database.write() as connection,  # it is left, and committed, before what was noted is removed
         ):
-            for started, ended in notes:
-                _merge(connection, started, ended)
+            merge_notes(connection, notes)
 
     def _has_notes(self) -> bool:
         """Return whether an end is noted; reserve room for such notes where there is none."""
@@ -201,10 +242,10 @@ class RunStore(RunQueries):
             return False
         from supervisor._store.sqlite import end_notes
 
-        return any(started[0] == storable(run_id) for started, _ in end_notes.read(self._notes_path))
+        return any(started[0] == run_id for started, _ in end_notes.read(self._notes_path).ends)
 
     def died_runs(self, name: str) -> tuple[RunRecord, ...]:
-        """Return the runs of a name on this machine that never ended and whose process is gone, oldest first."""
+        """Return the runs of a name that never ended and whose process is gone or lost, oldest first."""
         found = super().died_runs(name)
         if not found or not self._has_notes():
             return found
@@ -219,28 +260,37 @@ class RunStore(RunQueries):
         self.merge_noted_ends()
         return tuple(each for each in super().unended_runs() if not self._is_noted(each.id))
 
-    def mark_died(self, run_id: str) -> bool:
+    def mark_died(self, run_id: str, *, lost: RunRecord | None = None, notified: Collection[str] = ()) -> bool:
         """Mark a run as died; return True for exactly one caller of all processes."""
         if self._is_noted(run_id):
             return False
         with self._database.write() as connection:
-            row = connection.execute(_UNENDED, (storable(run_id),)).fetchone()
-            if row is None:
+            row = connection.execute(_UNENDED, (run_id,)).fetchone()
+            if row is None or (lost is not None and row[2:] != (lost.progress_at_s, lost.heartbeat_at_s)):
                 return False
-            key, started_at, progress_at = row
-            seen_s = max(0.0, progress_at - started_at) if progress_at is not None else 0.0
-            connection.execute("UPDATE run SET outcome = ?, duration_s = ? WHERE key = ?", ("died", seen_s, key))
+            key, started_at, *signs = row
+            seen_s = max(0.0, max((each for each in signs if each is not None), default=started_at) - started_at)
+            presumed = _dump({"at": self._clock(), "notified": list(notified)}) if lost is not None else None
+            connection.execute(_DIED, (str(Outcome.DIED), seen_s, presumed, key))
             return True
+
+    def presumed_dead(self, run_id: str) -> PresumedDead | None:
+        """Return when a run that lives was reported as died, and to whom; None when it was not."""
+        from supervisor._store.records import presumed_dead_from
+
+        key, _ = self._under_way.get(run_id, (None, None))
+        rows = self._database.rows(_PRESUMED, (key, run_id)) if key is not None else ()
+        return presumed_dead_from(rows[0][0]) if rows else None
 
     def mark_notified(self, name: str, fingerprint: str) -> None:
         """Note that people are notified of a failure just now, and begin to count anew."""
         with self._database.write() as connection:
-            connection.execute(_NOTIFIED, (storable(name), storable(fingerprint), self._clock()))
+            connection.execute(_NOTIFIED, (name, fingerprint, self._clock()))
 
     def mark_held_back(self, name: str, fingerprint: str) -> None:
         """Note that a failure was held back; without an equal one that people were notified of, do nothing."""
         with self._database.write() as connection:
-            connection.execute(_HELD_BACK, (storable(name), storable(fingerprint)))
+            connection.execute(_HELD_BACK, (name, fingerprint))
 
     def one_commit(self) -> AbstractContextManager[sqlite3.Connection]:
         """Make what this thread writes in the block one commit: all of it or, after an exception, nothing."""
@@ -260,7 +310,7 @@ class RunStore(RunQueries):
         Raises:
             JournalUnavailable: The file cannot be written.
         """
-        name, before = storable(name), self._clock() - self._keep_days * DAY_S
+        before = self._clock() - self._keep_days * DAY_S
         with self._database.write(durable=False) as connection:
             too_many = connection.execute(_DELETE_TOO_MANY, (name, name, self._keep_runs, _PRUNE_AT_ONCE)).rowcount
             too_old = connection.execute(_DELETE_TOO_OLD, (_PRUNE_AT_ONCE, before)).rowcount
@@ -268,18 +318,24 @@ class RunStore(RunQueries):
         return too_many + too_old
 
 
-def _merge(connection: sqlite3.Connection, started: Sequence[Any], ended: Sequence[Any]) -> None:
-    """Write one noted end, and the run itself where its start is not there either."""
-    run_id = started[0]
-    row = connection.execute(_KEY_AND_OUTCOME, (run_id,)).fetchone()
-    key, outcome = row if row is not None else (connection.execute(_INSERT, started).lastrowid, None)
-    if outcome in (None, str(Outcome.DIED)):
-        connection.execute(_END, (*ended, key, run_id))
+def merge_notes(connection: sqlite3.Connection, notes: Notes) -> None:
+    """Write noted messages and ends, and the runs themselves where their starts are not there either."""
+    for delivery in notes.deliveries:
+        handler, message_id = delivery[0], delivery[3]
+        connection.execute(_INSERT_NOTED, (*delivery, message_id, handler))
+    for started, ended in notes.ends:
+        run_id = started[0]
+        row = connection.execute(_KEY_AND_OUTCOME, (run_id,)).fetchone()
+        columns = (*started, *(None,) * (_INSERT.count("?") - len(started)))  # an older version knew fewer
+        key, outcome = row if row is not None else (connection.execute(_INSERT, columns).lastrowid, None)
+        if outcome in (None, str(Outcome.DIED)):
+            end = (*ended, *(None,) * (_END.count("?") - 2 - len(ended)))
+            connection.execute(_END, (*end, key, run_id))
 
 
 def _last_outcome(connection: sqlite3.Connection, name: str, below: int) -> str:
     """Return how the last run of a name ended that started before one; without any, as if it had ended well."""
-    row = connection.execute(_LAST_OUTCOME, (storable(name), below)).fetchone()
+    row = connection.execute(_LAST_OUTCOME, (name, below)).fetchone()
     return row[0] if row is not None else Outcome.SUCCESS
 
 
@@ -288,7 +344,7 @@ def _end_row(end: EndedRun) -> tuple[Any, ...]:
         str(end.outcome),
         end.ended_at_s,
         end.duration_s,
-        storable(end.error.fingerprint) if end.error is not None else None,
+        end.error.fingerprint if end.error is not None else None,
         end.exit_code,
         end.cpu_s,
         end.peak_memory_bytes,
@@ -296,6 +352,9 @@ def _end_row(end: EndedRun) -> tuple[Any, ...]:
         _dump(end.progress) if end.progress is not None else None,
         _dump(dict(end.values)) if end.values else None,
         _error(end.error) if end.error is not None else None,
+        _dump({"count": end.warning_count, "first": list(end.warnings)}) if end.warning_count else None,
+        _dump(end.retried) if end.retried else None,
+        _dump(list(end.steps)) if end.steps else None,
     )
 
 

@@ -25,8 +25,8 @@ from urllib.parse import quote
 
 import attrs
 
-from supervisor._messages import html as pages
-from supervisor._models.kinds import Kind
+from supervisor._messages import rendering as pages
+from supervisor._models import Kind
 from supervisor._text import cut_middle, one_line, valid_unicode
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from supervisor._attachments import PackedAttachments, PackedFile
     from supervisor._models.values import MessageDetails
-    from supervisor.message_handlers._email.protocol import CommonHeaders, MailAddress
+    from supervisor.message_handlers._options import MailAddress
 
 _SUBJECT_LIMIT = 200
 _TEXT_LIMIT = 1_000_000
@@ -47,6 +47,25 @@ _TYPE = re.compile(r"(?!multipart/|message/)[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9
 _RAW_LINE_BYTES = 57  # base64 makes a line of 76 characters from it, the most that RFC 2045, 6.8 allows
 _ENCODED_LINE_BYTES = 78
 _RESERVE_PER_FILE_BYTES = 4_096  # for its headers, and for the note about it in text and HTML
+
+
+@attrs.frozen(kw_only=True)
+class CommonHeaders:
+    """The headers that all e-mails of a handler share.
+
+    Args:
+        sender: The sender.
+        to: The recipients.
+        cc: The recipients of a copy. Those of a blind copy stand in no header.
+        prefix: The text before each subject.
+        client: The sending program and its version, for the last line; empty leaves that out.
+    """
+
+    sender: MailAddress
+    to: tuple[MailAddress, ...]
+    cc: tuple[MailAddress, ...]
+    prefix: str
+    client: str
 
 
 def to_base64_lines(raw: bytes) -> bytes:
@@ -130,9 +149,15 @@ def encode_message(
             so that text and HTML fit in any encoding; the caller chooses files that fit.
     """
     text, html = _bodies(details, head, attached.notes, min(_TEXT_LIMIT, limit_bytes // 16))
-    body = _multipart("alternative", [_text_part("plain", text), _text_part("html", html)])
-    if attached.parts:
-        body = _multipart("mixed", [body, *map(_file_part, attached.parts)])
+    pictures = {_message_id(f"{details.id}-{n}", head): each for n, each in enumerate(attached.parts) if each.is_inline}
+    if pictures:
+        html = pages.with_pictures(html, [(cid.strip("<>"), each.name) for cid, each in pictures.items()])
+    page = _text_part("html", html)
+    if pictures:  # RFC 2387, 2392: the page and what it shows
+        page = _multipart("related", [page, *(_file_part(each, cid) for cid, each in pictures.items())])
+    body = _multipart("alternative", [_text_part("plain", text), page])
+    if files := [each for each in attached.parts if not each.is_inline]:
+        body = _multipart("mixed", [body, *map(_file_part, files)])
     return _as_smtp_data([_common_headers(head, utf8=utf8), _headers(details, head).encode(), *body])
 
 
@@ -175,7 +200,7 @@ def _headers(details: MessageDetails, head: CommonHeaders) -> str:
     if details.report is not None:
         runs = [_message_id(f"run.{each}", head) for each in (details.report.parent_id, details.report.id) if each]
         headers += [f"In-Reply-To: {runs[-1]}", "References: " + "\r\n ".join(runs)]
-    if details.kind in IMPORTANT:
+    if details.kind in IMPORTANT or details.level in ("error", "critical"):
         headers.append("Importance: high")
     return "".join(f"{each}\r\n" for each in headers)
 
@@ -203,10 +228,11 @@ def _message_id(text: str, head: CommonHeaders) -> str:
 
 def _bodies(details: MessageDetails, head: CommonHeaders, notes: Sequence[str], limit: int) -> tuple[str, str]:
     """Return the text and the HTML of an e-mail, both with the notes and the client's name at the end."""
-    text = _normalized(cut_middle(details.message or details.subject, limit))
+    text, html = pages.rendered(details)
+    text = _normalized(cut_middle(text or details.subject, limit))
     if len(head.prefix + details.subject) > _SUBJECT_LIMIT:
         text = f"{_normalized(cut_middle(details.subject, limit // 4))}\n\n{text}"
-    html = _html(details, text, limit)
+    html = _html(html, text, limit)
     below = ["\n".join(_normalized(each) for each in notes)] if notes else []
     below += [f"-- \n{head.client}"] if head.client else []
     if below:
@@ -214,12 +240,10 @@ def _bodies(details: MessageDetails, head: CommonHeaders, notes: Sequence[str], 
     return "\n\n".join([text.rstrip("\n"), *below]) + "\n", html
 
 
-def _html(details: MessageDetails, text: str, limit: int) -> str:
-    """Return the HTML of an e-mail; where it would be too long, the text as HTML."""
-    if details.html is None and not details.parts:
-        return pages.html_from_text(text)
-    html = _normalized(pages.as_html(details))
-    return html if len(html) <= limit else pages.html_from_text(text)
+def _html(html: str | None, text: str, limit: int) -> str:
+    """Return the HTML of an e-mail; where it has none, or it would be too long, the text as HTML."""
+    page = _normalized(html) if html is not None else ""
+    return page if html is not None and len(page) <= limit else pages.html_from_text(text)
 
 
 def _append_html(html: str, below: Sequence[str]) -> str:
@@ -257,13 +281,12 @@ def _text_part(kind: str, text: str) -> list[Piece]:
     return [headers.encode(), encoded if encoding == "base64" else encoded.replace(b"\n", b"\r\n")]
 
 
-def _file_part(part: PackedFile) -> list[Piece]:
-    """Return a file as a MIME entity."""
+def _file_part(part: PackedFile, content_id: str = "") -> list[Piece]:
+    """Return a file as a MIME entity; one with a Content-ID is shown by the page that names it."""
     kind = part.content_type if _TYPE.fullmatch(part.content_type) else "application/octet-stream"
     name = _file_name(one_line(valid_unicode(part.name), _SUBJECT_LIMIT) or "file")
-    headers = (
-        f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment{name}\r\n\r\n"
-    )
+    way = f"inline{name}\r\nContent-ID: {content_id}" if content_id else f"attachment{name}"
+    headers = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: {way}\r\n\r\n"
     return [headers.encode(), EncodedFile(part)]
 
 

@@ -8,8 +8,8 @@ import attrs
 
 from supervisor import _log
 from supervisor._attachments import packed
-from supervisor._models.kinds import Kind
-from supervisor._settings import ALWAYS_REPORTED
+from supervisor._models import Kind
+from supervisor._setting_values import ALWAYS_REPORTED
 from supervisor.message_handlers._slack.blocks import Post, notes_text
 from supervisor.message_handlers._slack.web_api import (
     EDIT_REFUSED,
@@ -268,9 +268,11 @@ def upload_attachments(api: SlackApi, details: MessageDetails, so_far: SendState
 def note_skipped_file(name: str, error: SlackError) -> str:
     """Log that a file is not attached and return a note that says so; raise a temporary error, to be tried again.
 
+    That rests this message alone, since Slack has taken its text.
     A refused login is no reason to try again: the message itself was taken, so the token only may not upload files.
     """
     if not error.permanent and error.code not in LOGIN_REFUSED:
+        error.scope = "message"
         raise error
     text = f"{name} is not attached. {error.reason}"
     _log.warning("SlackHandler: %s", text)

@@ -11,7 +11,7 @@ import logging
 from contextlib import closing
 from email.message import Message
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
 from supervisor._text import one_line
@@ -137,12 +137,19 @@ class SlackError(DeliveryError):
         code: Slack's error code; "" without a response from Slack itself.
         permanent: True when the same message would be refused again.
         retry_after_s: The seconds that Slack asks to wait; None when it does not say.
+        scope: "message" when Slack refused the form or the size of this message alone.
     """
 
     def __init__(
-        self, reason: str, *, code: str = "", permanent: bool = False, retry_after_s: float | None = None
+        self,
+        reason: str,
+        *,
+        code: str = "",
+        permanent: bool = False,
+        retry_after_s: float | None = None,
+        scope: Literal["destination", "message"] = "destination",
     ) -> None:
-        super().__init__(reason, permanent=permanent, retry_after_s=retry_after_s)
+        super().__init__(reason, permanent=permanent, retry_after_s=retry_after_s, scope=scope)
         self.code = code
 
 
@@ -173,7 +180,9 @@ def response_error(
     remedy = f": {REMEDIES[word]}" if word in REMEDIES else ""
     shown = response.redirect_note(secrets) or shown_code
     reason = f"Slack answered {', '.join(filter(None, [shown_status, shown]))}{remedy}"
-    return SlackError(redact_secrets(reason, secrets), code=word, permanent=is_permanent, retry_after_s=retry_after_s)
+    reason = redact_secrets(reason, secrets)
+    scope = "message" if word in BLOCKS_REFUSED else response.scope
+    return SlackError(reason, code=word, permanent=is_permanent, retry_after_s=retry_after_s, scope=scope)
 
 
 def connection_error(error: Exception, *, secrets: Iterable[str]) -> SlackError:
@@ -206,7 +215,6 @@ class SlackWebhook:
 
         parts = urlsplit(url)
         self._secrets = (url, parts.path, parts.path.rpartition("/")[2])
-        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._connection = HttpConnection(url, timeout_s)
         self._client = _quiet_client(WebhookClient, url=url)
         self._client.send_dict = self._post
@@ -234,7 +242,9 @@ class SlackWebhook:
     def _post(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
         """Send what slack_sdk gives to ``send_dict``, in its place."""
         given = {name: value for name, value in body.items() if value is not None}
-        return self._connection.post(self._path, json.dumps(given).encode(), {**self._headers(), **(headers or {})})
+        return self._connection.post(
+            self._connection.path, json.dumps(given).encode(), {**self._headers(), **(headers or {})}
+        )
 
     def _headers(self) -> dict[str, str]:
         return {**self._client.default_headers, "Content-Type": _JSON_TYPE}
@@ -343,10 +353,9 @@ class SlackApi:
             raise SlackError("Slack named no place to upload files to")
         secrets = (url, parts.path)
         connection = HttpConnection(url, self._timeout_s)
-        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         with file.path.open("rb") as content, closing(connection):
             try:
-                response = connection.post(path, content, {"Content-Type": "application/octet-stream"})
+                response = connection.post(connection.path, content, {"Content-Type": "application/octet-stream"})
             except DeliveryError as exc:
                 raise connection_error(exc, secrets=secrets) from exc
         if not response.is_success:

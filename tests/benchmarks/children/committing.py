@@ -79,7 +79,7 @@ def block():
 
 def storage():
     """Only what the journal does of it: start and end of a run."""
-    from supervisor._models.kinds import Outcome
+    from supervisor._models import Outcome
     from supervisor._store import EndedRun, StartedRun, open_journal, state_directory
 
     journal, count = open_journal(state_directory()), iter(range(10**9))
@@ -119,7 +119,7 @@ def notify_rows():
     def put():
         now = time()
         lease = (now + 300, "gis1", 4711, "boot:4711")
-        row = ("waits", now, now, *lease, "m" * 32, "notice", now, "Parcels loaded", body)
+        row = ("waits", now, now, *lease, "m" * 32, "notice", now, "Parcels loaded", body, "nightly")
         connection.execute(outbox._PUT, row)
 
     return compare(Plain().insert, put)
@@ -137,7 +137,7 @@ def notify():
     import threading
 
     from supervisor import supervise
-    from supervisor._delivery.dispatcher import RateLimiter
+    from supervisor._delivery import RateLimiter
 
     RateLimiter.__init__.__defaults__ = (10**9, *RateLimiter.__init__.__defaults__[1:])  # more than any user may
     hold = threading.Event()

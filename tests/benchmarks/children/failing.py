@@ -56,8 +56,8 @@ def by_supervisor_compose():
     import attrs
 
     from supervisor import _exceptions
-    from supervisor._messages.builder import message_for
-    from supervisor._models.kinds import Kind
+    from supervisor._messages import message_for
+    from supervisor._models import Kind
 
     report = run.report()
 

@@ -89,22 +89,21 @@ def shares():
     import io
 
     from supervisor._attachments import packed
-    from supervisor.message_handlers import SendGridHandler
-    from supervisor.message_handlers._sendgrid import mail_send
+    from supervisor.message_handlers import SendGridHandler, _sendgrid
     from supervisor.models import MessageDetails
 
     handler, details = SendGridHandler(**SETTINGS), MessageDetails(SUBJECT, TEXT)
-    mail = mail_send.compose_mail(handler._mail_settings(), details)
+    mail = _sendgrid.compose_mail(handler._mail_settings(), details)
 
     def pack_nothing():
         with packed((), limit_bytes=1):
             pass
 
     def write():
-        mail_send.write_json(mail, io.BytesIO())
+        _sendgrid.write_json(mail, io.BytesIO())
 
     steps = {
-        "its mail (subject, text, HTML, by the library's classes)": lambda: mail_send.compose_mail(
+        "its mail (subject, text, HTML, by the library's classes)": lambda: _sendgrid.compose_mail(
             handler._mail_settings(), details
         ),
         "packing attachments (none here)": pack_nothing,

@@ -5,7 +5,7 @@ from time import perf_counter, time
 
 from timing import say
 
-from supervisor._models.kinds import Outcome
+from supervisor._models import Outcome
 from supervisor._store import EndedRun, StartedRun, open_journal, state_directory
 
 if __name__ == "__main__":

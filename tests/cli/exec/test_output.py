@@ -119,7 +119,8 @@ def test_a_spool_keeps_little_in_memory(tmp_path: Path, monkeypatch: pytest.Monk
     for number in range(100):
         spool.add(STDOUT if number % 3 else STDERR, piece)
     assert len(spool._memory) <= MEMORY_BYTES + len(piece)
-    assert list(tmp_path.iterdir()) == []
+    if sys.platform != "win32":  # there, a temporary file has its name until it is closed
+        assert list(tmp_path.iterdir()) == []
     assert b"".join(data for _, data in spool.read(tail)) == piece * 100
     spool.close()
     spool.add(STDOUT, piece)

@@ -6,17 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from typing import TYPE_CHECKING
 
 import pytest
-from command_kit import Jobs, end, is_running, kill, number_in, until, wait_for
+from command_kit import Jobs, end, is_running, kill, number_in, wait_for
+from waiting import let_time_pass, wait_until
 
 if sys.platform == "win32":
     pytest.skip("the programs under test are those of POSIX systems", allow_module_level=True)
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SLEEPS = "#!/bin/sh\necho $$ > pid\necho ready\nexec sleep 1000\n"
 STUBBORN = "#!/bin/sh\ntrap '' TERM\necho $$ > pid\necho ready\nwhile :; do sleep 0.1; done\n"
@@ -28,12 +25,6 @@ while ! test -s child; do :; done
 echo ready
 wait
 """
-
-
-@pytest.fixture
-def jobs(tmp_path: Path, state: Path) -> Jobs:
-    """Return a folder for programs, with a configuration and a journal."""
-    return Jobs(tmp_path, state)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +41,11 @@ def test_a_signal_reaches_the_program_and_all_that_it_started(jobs: Jobs, number
     process.send_signal(number)
     assert end(process).code == 128 + number
     if number != signal.SIGINT:
-        until(lambda: not is_running(child), "its child still runs")
+        wait_until(lambda: not is_running(child), "its child still runs")
     kill([child])
     assert [run["outcome"] for run in jobs.runs()] == [outcome]
-    (told,) = jobs.told()
-    assert (told["exit_code"], told["error"]) == (128 + number, f"asked to end by {number.name}")
+    (message,) = jobs.messages()
+    assert (message["exit_code"], message["error"]) == (128 + number, f"asked to end by {number.name}")
 
 
 def test_a_program_that_tidies_up_after_sigterm_keeps_its_exit_code(jobs: Jobs) -> None:
@@ -90,7 +81,7 @@ def test_an_ignored_signal_stays_ignored(jobs: Jobs) -> None:
     process = jobs.start("--", path, stdin=subprocess.PIPE, before=before)
     wait_for(b"ready", process)
     process.send_signal(signal.SIGHUP)
-    time.sleep(0.3)
+    let_time_pass(0.3, "it does not end")
     assert process.poll() is None
     assert end(process).code == 3
 
@@ -101,9 +92,13 @@ def test_a_program_that_is_killed_is_told_of(jobs: Jobs, number: signal.Signals)
     path = jobs.write("dies.sh", f"#!/bin/sh\nulimit -c 0\necho last words\nkill -{int(number)} $$\n")
     done = jobs.run("--", path)
     assert done.code == 128 + number
-    (told,) = jobs.told()
-    assert (told["outcome"], told["exit_code"], told["error"]) == ("failure", 128 + number, f"killed by {number.name}")
-    assert "last words" in told["traceback"]
+    (message,) = jobs.messages()
+    assert (message["outcome"], message["exit_code"], message["error"]) == (
+        "failure",
+        128 + number,
+        f"killed by {number.name}",
+    )
+    assert "last words" in message["traceback"]
 
 
 def test_a_timeout_asks_first(jobs: Jobs) -> None:
@@ -114,9 +109,9 @@ def test_a_timeout_asks_first(jobs: Jobs) -> None:
     done = jobs.run("--timeout", "0.5", "--", path)
     assert (done.code, done.stdout) == (124, b"working\ntidied\n")
     assert b"slow timed out after 500 ms" in done.stderr
-    (told,) = jobs.told()
-    assert (told["outcome"], told["exit_code"], told["error"]) == ("failure", 124, "timed out after 500 ms")
-    assert {"working", "tidied"} <= set(told["traceback"].splitlines())
+    (message,) = jobs.messages()
+    assert (message["outcome"], message["exit_code"], message["error"]) == ("failure", 124, "timed out after 500 ms")
+    assert {"working", "tidied"} <= set(message["traceback"].splitlines())
 
 
 def test_a_timeout_kills_who_does_not_listen(jobs: Jobs) -> None:
@@ -124,8 +119,8 @@ def test_a_timeout_kills_who_does_not_listen(jobs: Jobs) -> None:
     process = jobs.start("--timeout", "0.5", "--kill-after", "0.3", "--", jobs.write("stubborn.sh", STUBBORN))
     pid = number_in(jobs.folder / "pid")
     assert end(process).code == 124
-    until(lambda: not is_running(pid), "it still runs")
-    assert [each["error"] for each in jobs.told()] == ["timed out after 500 ms"]
+    wait_until(lambda: not is_running(pid), "it still runs")
+    assert [each["error"] for each in jobs.messages()] == ["timed out after 500 ms"]
 
 
 def test_a_timeout_leaves_nothing_running(jobs: Jobs) -> None:
@@ -134,13 +129,13 @@ def test_a_timeout_leaves_nothing_running(jobs: Jobs) -> None:
     process = jobs.start("--timeout", "0.5", "--kill-after", "0.5", "--", jobs.write("parent.sh", body))
     child = number_in(jobs.folder / "child")
     assert end(process).code == 124
-    until(lambda: not is_running(child), "its child still runs")
+    wait_until(lambda: not is_running(child), "its child still runs")
 
 
 def test_a_timeout_that_is_not_reached_does_nothing(jobs: Jobs) -> None:
     """A program that is in time ends as ever."""
     assert jobs.run("--timeout", "1h", "--", "sh", "-c", "exit 5").code == 5
-    assert [each["error"] for each in jobs.told()] == ["exit code 5"]
+    assert [each["error"] for each in jobs.messages()] == ["exit code 5"]
 
 
 def test_a_stopped_program_is_ended_by_its_timeout(jobs: Jobs) -> None:
@@ -155,30 +150,30 @@ def test_the_next_run_tells_that_supervisor_was_killed(jobs: Jobs) -> None:
     path = jobs.write("sleeps.sh", SLEEPS)
     process = jobs.start("--", path)
     pid = number_in(jobs.folder / "pid")
-    until(lambda: jobs.runs() and jobs.runs()[0]["child_pid"], "its process is not in the journal")
+    wait_until(lambda: jobs.runs() and jobs.runs()[0]["child_pid"], "its process is not in the journal")
     process.kill()
     kill([pid])
     assert end(process).code == -signal.SIGKILL
-    until(lambda: not is_running(pid), "its program still runs")
+    wait_until(lambda: not is_running(pid), "its program still runs")
     jobs.write("sleeps.sh", "#!/bin/sh\n")
     assert [jobs.run("--", path).code for _ in range(2)] == [0, 0]
     assert [run["outcome"] for run in jobs.runs()] == ["died", "success", "success"]
     assert jobs.kinds() == ["died", "recovery"]
-    assert f"Its program, process {pid}, is gone too" in " ".join(jobs.told()[0]["message"].split())
+    assert f"Its program, process {pid}, is gone too" in " ".join(jobs.messages()[0]["message"].split())
 
 
 def test_a_program_that_outlives_supervisor_is_told_of(jobs: Jobs) -> None:
     """When we are killed the program lives on: the message about the death names its process and how to end it."""
     process = jobs.start("--name", "job", "--", jobs.write("sleeps.sh", SLEEPS))
     pid = number_in(jobs.folder / "pid")
-    until(lambda: jobs.runs() and jobs.runs()[0]["child_pid"], "its process is not in the journal")
+    wait_until(lambda: jobs.runs() and jobs.runs()[0]["child_pid"], "its process is not in the journal")
     process.kill()
     process.wait()
     assert is_running(pid)
     assert jobs.run("--name", "job", "--", "true").code == 0
     kill([pid])
     end(process)
-    (died, _) = jobs.told()
+    (died, _) = jobs.messages()
     assert died["subject"].endswith("; its program still runs")
     text = " ".join(died["message"].split())
     assert f"Its program still runs as process {pid}" in text
@@ -189,7 +184,7 @@ def test_a_signal_before_the_program_is_started_starts_nothing(jobs: Jobs) -> No
     """Whoever asks us to end while we prepare does not get a program all the same."""
     for delay_s in (0.02, 0.05, 0.08, 0.11):
         process = jobs.start("--", "sh", "-c", "echo $$; exec sleep 1000")
-        time.sleep(delay_s)
+        let_time_pass(delay_s, "the command gets some way")
         process.terminate()
         done = end(process)
         assert done.code in (143, -signal.SIGTERM)

@@ -9,23 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from command_kit import SUPERVISOR, Jobs, end, is_running, kill, number_in
-from scripts import PATIENCE_S
+from containers import memory_group
+from waiting import PATIENCE_S, let_time_pass, wait_until
 
 if sys.platform == "win32":
     pytest.skip("the programs under test are those of POSIX systems", allow_module_level=True)
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture
-def jobs(tmp_path: Path, state: Path) -> Jobs:
-    """Return a folder for programs, with a configuration and a journal."""
-    return Jobs(tmp_path, state)
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 255])
@@ -39,20 +32,87 @@ def test_the_exit_code_is_the_programs(jobs: Jobs, code: int) -> None:
     assert jobs.kinds() == (["failure"] if code else [])
 
 
+@pytest.mark.parametrize("shell", [False, True])
+def test_a_program_that_the_kernel_killed_for_want_of_memory(jobs: Jobs, shell: bool) -> None:
+    """The subject says so, with the limit of the control group; a shell around it shows 137."""
+    greedy = "x = []\nwhile True: x.append(b'x' * (8 << 20))"
+    with memory_group(96 << 20) as group:
+        path = jobs.write("greedy.py", greedy)
+        command = ("sh", "-c", f"{sys.executable} {path}; exit $?") if shell else (sys.executable, path)
+        done = jobs.run("--", *command, before=f"open({str(group / 'cgroup.procs')!r}, 'w').write('0')")
+    assert done.code == 137
+    (message,) = jobs.messages()
+    how = "exit code 137" if shell else "killed by SIGKILL"
+    assert f": {how} for want of memory, of which there may be 96 MB" in message["subject"]
+
+
+def test_a_dry_run_prints_what_would_be_sent(jobs: Jobs) -> None:
+    """The program runs; its messages are printed with whom they are for, its exit code is ours, and nothing is kept."""
+    done = jobs.run("--dry-run", "--report-on", "start", "--", "sh", "-c", "echo copying; exit 3", "backup")
+    assert done.code == 3
+    printed = done.stdout.decode()
+    assert "copying\n" in printed
+    assert printed.index("  START  sh started") < printed.index("  FAILURE  sh failed on")
+    assert printed.count("    not sent to ops\n") == 2
+    end = "supervisor: dry run of sh (failure): nothing was sent, and nothing is kept; its failures go to ops\n"
+    assert done.stderr.decode().endswith(end)
+    assert (jobs.messages(), jobs.runs()) == ([], [])
+
+
+def test_in_a_dry_run_a_program_of_ours_sends_and_keeps_nothing(jobs: Jobs) -> None:
+    """The handlers of a Python program that joins are not used either, whatever it says of the journal."""
+    command = jobs.python("""
+        with supervise("job", handlers=recorder("dev"), journal=True) as run:
+            with supervise("inner", journal=True):
+                run.notify("half way")
+            raise KeyError("apn")
+        """)
+    done = jobs.run("--dry-run", "--", *command)
+    assert done.code == 1
+    printed = done.stdout.decode()
+    assert "NOTICE  half way\n    not sent to dev\n" in printed
+    assert [line for line in printed.splitlines() if "not sent to" in line] == [
+        "    not sent to dev",
+        "    not sent to dev",
+        "    not sent to ops",
+    ]
+    assert (jobs.messages(), jobs.messages("dev"), jobs.runs()) == ([], [], [])
+
+
 def test_a_failure_shows_exit_code_command_and_the_last_of_the_output(jobs: Jobs) -> None:
     """The message says the exit code and what went to stderr last, and shows command line and output."""
     path = jobs.write("backup.sh", "#!/bin/sh\necho copying\necho 'no space left' >&2\nexit 3\n")
     done = jobs.run("--", path, "--full")
     assert (done.stdout, done.stderr) == (b"copying\n", b"no space left\n")
-    (told,) = jobs.told()
-    assert told["subject"].startswith("backup failed on ")
-    assert told["subject"].endswith(": exit code 3: no space left")
-    assert (told["error"], told["error_message"], told["exit_code"]) == ("exit code 3", "no space left", 3)
+    (message,) = jobs.messages()
+    assert message["subject"].startswith("backup failed on ")
+    assert message["subject"].endswith(": exit code 3: no space left")
+    assert (message["error"], message["error_message"], message["exit_code"]) == ("exit code 3", "no space left", 3)
     # Two pipes: which of the lines is read first is up to the machine.
-    assert {"copying", "no space left"} <= set(told["traceback"].splitlines())
-    assert "--full" in told["message"]
-    assert "supervising.py" not in told["message"]
+    assert {"copying", "no space left"} <= set(message["traceback"].splitlines())
+    assert "--full" in message["message"]
+    assert "supervising.py" not in message["message"]
     assert json.loads(jobs.runs()[0]["argv"]) == [path, "--full"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "line"),
+    [
+        (
+            "pg_dump: error: query failed: ERROR: denied\npg_dump: detail: Query was: LOCK",
+            "ERROR: denied",
+        ),
+        ("KeyError: 'apn'\n-----------------------", "KeyError: 'apn'"),
+        ("psql: error: no such host\nHINT: look at the name\n", "psql: error: no such host"),
+        ("Note: nothing else was said", "Note: nothing else was said"),
+        ("=====\n", "exit code 1"),
+    ],
+)
+def test_the_subject_has_the_line_that_says_what_went_wrong(jobs: Jobs, errors: str, line: str) -> None:
+    """Of the last lines on stderr it is the last but remarks on the one before, and rulers."""
+    jobs.run("--", "sh", "-c", 'printf "%s" "$0" >&2; exit 1', errors)
+    (message,) = jobs.messages()
+    assert message["subject"].endswith(line)
 
 
 def test_a_success_tells_of_the_recovery(jobs: Jobs) -> None:
@@ -86,8 +146,8 @@ def test_a_program_that_cannot_be_started_is_told_of(jobs: Jobs, command: list[s
     assert done.code == code
     assert words in done.stderr.decode()
     assert jobs.runs()[0]["exit_code"] == code
-    (told,) = jobs.told()
-    assert told["error"] in ("command not found", "command cannot be run")
+    (message,) = jobs.messages()
+    assert message["error"] in ("command not found", "command cannot be run")
     assert jobs.leftovers() == []
 
 
@@ -143,16 +203,16 @@ def test_much_output_takes_little_memory(jobs: Jobs) -> None:
     done = end(process)
     assert received == 100_000_000 + len("the end\n")
     assert int(done.stderr) < 100_000  # kB
-    (told,) = jobs.told()
-    assert "the end" in told["traceback"]
-    assert len(told["traceback"]) < 70_000
+    (message,) = jobs.messages()
+    assert "the end" in message["traceback"]
+    assert len(message["traceback"]) < 70_000
 
 
 def test_a_long_output_is_told_by_its_last_lines(jobs: Jobs) -> None:
     """Of many lines the last 200 are shown, and of one long line its end."""
     program = jobs.write("many.sh", "#!/bin/sh\nseq 5000\nexit 1\n")
     jobs.run("--", program)
-    lines = jobs.told()[0]["traceback"].splitlines()
+    lines = jobs.messages()[0]["traceback"].splitlines()
     assert lines[0] == "The last of its output:"
     assert lines[1:] == [str(number) for number in range(4801, 5001)]
 
@@ -166,15 +226,43 @@ def test_quiet_says_nothing_of_a_success(jobs: Jobs) -> None:
 def test_quiet_shows_all_of_a_failure(jobs: Jobs) -> None:
     """``--quiet`` shows both streams of a program that fails, whole."""
     program = jobs.python("""
-        for number in range(40_000):
+        for number in range(10_000):
             print(number, "x" * 60)
             if number % 1_000 == 0: print("err", number, file=sys.stderr, flush=True)
         sys.exit(9)
     """)
     done = jobs.run("-q", "--", *program)
     assert done.code == 9
-    assert done.stdout.split(b"\n") == [*(b"%d " % number + b"x" * 60 for number in range(40_000)), b""]
-    assert done.stderr.splitlines() == [b"err %d" % number for number in range(0, 40_000, 1_000)]
+    assert done.stdout.split(b"\n") == [*(b"%d " % number + b"x" * 60 for number in range(10_000)), b""]
+    assert done.stderr.splitlines() == [b"err %d" % number for number in range(0, 10_000, 1_000)]
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_quiet_hands_cron_at_most_a_megabyte(jobs: Jobs, state: Path, journal: bool) -> None:
+    """Of a long output the beginning and the end are shown, and where the whole is, unless nothing is to be kept."""
+    options = [] if journal else ["--no-journal"]
+    done = jobs.run("-q", *options, "--", *jobs.python("for number in range(400_000): print(number)\nsys.exit(9)"))
+    whole = "".join(f"{number}\n" for number in range(400_000)).encode()
+    head, _, note = done.stderr.decode().strip().partition("[... 1.56 MB of output left out")
+    assert (done.code, head) == (9, "")
+    assert len(done.stdout) <= 1024 * 1024
+    assert whole.startswith(done.stdout[:900_000])
+    assert whole.endswith(done.stdout[-60_000:])
+    if not journal:
+        assert note == " ...]"
+        return
+    path = Path(note.removeprefix("; the whole is in ").removesuffix(" ...]"))
+    assert path.read_bytes() == whole
+    assert path.is_relative_to(state / "logs")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_line_for_a_shell_is_sent_to_one(jobs: Jobs) -> None:
+    """A whole shell line in quotes is no program: what to say instead stands in the answer, and no PATH."""
+    done = jobs.run("--", "du -s x | sort")
+    assert done.code == 127
+    assert b"supervisor run -- sh -c 'du -s x | sort'" in done.stderr
+    assert b"PATH" not in done.stderr
 
 
 def test_a_reader_that_goes_away_does_not_stop_the_program(jobs: Jobs) -> None:
@@ -197,7 +285,7 @@ def test_closed_standard_streams_do_no_harm(jobs: Jobs) -> None:
     done = subprocess.run(["sh", "-c", shell], cwd=jobs.folder, env=jobs.environment, check=False, timeout=PATIENCE_S)
     assert done.returncode == 7
     assert (jobs.folder / "finished").exists()
-    assert "out\nerr" in jobs.told()[0]["traceback"]
+    assert "out\nerr" in jobs.messages()[0]["traceback"]
 
 
 def test_what_is_left_running_does_not_keep_us(jobs: Jobs) -> None:
@@ -226,7 +314,7 @@ def test_a_slow_reader_gets_all_of_the_output(jobs: Jobs) -> None:
     received = []
     while piece := os.read(process.stdout.fileno(), 30_000):
         received.append(piece)
-        time.sleep(0.02)
+        let_time_pass(0.02, "the reader is slow")
     assert b"".join(received).split() == [b"%d" % number for number in range(1, 100_001)]
     assert end(process).code == 0
 
@@ -308,7 +396,7 @@ def test_the_log_goes_with_the_failure(jobs: Jobs) -> None:
     (jobs.folder / "job.log").write_text("what happened\n")
     jobs.run("--log", "job.log", "--", "false")
     assert jobs.runs()[0]["log_path"] == str(jobs.folder / "job.log")
-    assert "job.log" in jobs.told()[0]["message"]
+    assert "job.log" in jobs.messages()[0]["message"]
 
 
 def test_limits_are_noted_for_the_check(jobs: Jobs) -> None:
@@ -321,11 +409,8 @@ def test_limits_are_noted_for_the_check(jobs: Jobs) -> None:
 def test_output_is_a_sign_of_life(jobs: Jobs) -> None:
     """With ``--stall-after`` the journal knows when the program last said something, and what."""
     process = jobs.start("--stall-after", "60", "--", "sh", "-c", "echo copying one; read line", stdin=subprocess.PIPE)
-    limit = time.monotonic() + PATIENCE_S
-    while not (found := [run["progress"] for run in jobs.runs() if run["progress"]]):
-        assert time.monotonic() < limit
-        time.sleep(0.1)
-    assert b"copying one" in found[0]
+    wait_until(lambda: [run for run in jobs.runs() if run["progress"]])
+    assert b"copying one" in jobs.runs()[0]["progress"]
     end(process)
 
 
@@ -408,3 +493,47 @@ def on_terminal(jobs: Jobs, program: tuple[str, ...], when: bytes, keys: bytes) 
     watchdog.cancel()
     os.close(ours)
     return code, seen
+
+
+def test_an_exit_code_can_be_a_warning(jobs: Jobs) -> None:
+    """Those in --warn-codes are no failure, though the command ends with them; the end of the output is told."""
+    script = "exec >&2; echo ok; echo vanished; exit 24"
+    done = jobs.run("--warn-codes", "23,24", "--warn-codes=25", "--", "sh", "-c", script)
+    assert done.code == 24
+    assert (jobs.runs()[0]["outcome"], jobs.runs()[0]["exit_code"]) == ("warning", 24)
+    (message,) = jobs.messages()
+    assert message["kind"] == "warning"
+    assert " succeeded with 1 warning on " in message["subject"]
+    assert message["subject"].endswith(": exit code 24: vanished")
+    assert "The last of its output:\nok\nvanished" in message["message"]
+    assert jobs.run("--warn-codes", "24", "--", "sh", "-c", "exit 3").code == 3
+    assert jobs.messages()[-1]["kind"] == "failure"
+
+
+def test_warnings_come_over_from_a_supervised_script(jobs: Jobs) -> None:
+    """A program that joined the run has warned of something: the run of the command succeeds with its warnings."""
+    body = """
+from supervisor import supervise
+with supervise(handlers=[]) as run:
+    run.record(rows=12)
+    for number in range(12):
+        run.warn("airstrips: timeout", number=number)
+    sys.exit(int(sys.argv[1]))
+"""
+    assert jobs.run("--warn-codes", "3", "--", *jobs.python(body), "0").code == 0
+    assert jobs.run("--warn-codes", "3", "--", *jobs.python(body), "3").code == 3
+    assert [each["outcome"] for each in jobs.runs()] == ["warning", "warning"]
+    first, second = jobs.messages()
+    assert " succeeded with 12 warnings on " in first["subject"]
+    assert "airstrips: timeout (number=9)" in first["message"]
+    assert "2 more" in first["message"]
+    assert " succeeded with 13 warnings on " in second["subject"]
+
+
+@pytest.mark.parametrize("codes", ["", "0", "256", "x", "3,", "-1"])
+def test_what_is_no_exit_code_is_wrong_use(jobs: Jobs, codes: str) -> None:
+    """The mistake is named, and nothing runs."""
+    done = jobs.run("--warn-codes", codes, "--", "sh", "-c", "exit 0")
+    assert done.code == 2
+    assert b"exit code" in done.stderr
+    assert jobs.runs() == []

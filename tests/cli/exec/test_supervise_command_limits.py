@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 from command_kit import Jobs, end, wait_for
@@ -13,16 +12,8 @@ from command_kit import Jobs, end, wait_for
 if sys.platform == "win32":
     pytest.skip("the programs under test are those of POSIX systems", allow_module_level=True)
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WAITS = "#!/bin/sh\necho ready\nread line\n"
-
-
-@pytest.fixture
-def jobs(tmp_path: Path, state: Path) -> Jobs:
-    """Return a folder for programs, with a configuration and a journal."""
-    return Jobs(tmp_path, state)
 
 
 def test_an_overlapping_run_is_skipped(jobs: Jobs) -> None:
@@ -35,7 +26,7 @@ def test_an_overlapping_run_is_skipped(jobs: Jobs) -> None:
     assert b"job is skipped" in second.stderr
     end(first)
     assert [run["outcome"] for run in jobs.runs()][1] == "skipped"
-    assert "skipped" not in [each["outcome"] for each in jobs.told()]
+    assert "skipped" not in [each["outcome"] for each in jobs.messages()]
 
 
 def test_an_overlapping_run_fails(jobs: Jobs) -> None:
@@ -46,10 +37,10 @@ def test_an_overlapping_run_fails(jobs: Jobs) -> None:
     second = jobs.run("--overlap", "fail", "--", path)
     assert (second.code, second.stdout) == (1, b"")
     assert b"under way" in second.stderr
-    assert [each["error"] for each in jobs.told()] == ["OverlapError"]
+    assert [each["error"] for each in jobs.messages()] == ["OverlapError"]
     end(first)
     assert jobs.run("--overlap", "fail", "--", path).code == 1  # read finds no line
-    assert jobs.told()[-1]["error"] == "exit code 1"
+    assert jobs.messages()[-1]["error"] == "exit code 1"
 
 
 def test_a_program_that_joins_does_not_overlap_with_its_command(jobs: Jobs) -> None:
@@ -68,7 +59,7 @@ def test_a_silent_program_stalls_and_one_that_speaks_does_not(jobs: Jobs) -> Non
     speaking = jobs.write("speaks.sh", "#!/bin/sh\nfor i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.5; done\n")
     assert jobs.run("--stall-after", "3", "--", speaking).code == 0
     assert end(silent).code == 0
-    assert [(each["kind"], each["run"]) for each in jobs.told()] == [
+    assert [(each["kind"], each["run"]) for each in jobs.messages()] == [
         ("stalled", "silent"), ("recovery", "silent"),
     ]  # fmt: skip
 
@@ -98,5 +89,5 @@ def test_a_program_that_takes_too_long_is_interrupted_where_that_is_configured(j
     done = jobs.run("--", path)
     assert done.code == 128 + signal.SIGINT
     assert jobs.kinds() == ["overdue", "failure"]
-    assert "interrupted: " in jobs.told()[1]["error"]
+    assert "interrupted: " in jobs.messages()[1]["error"]
     assert jobs.runs()[0]["outcome"] == "failure"

@@ -12,8 +12,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from supervisor._cli.report.calendar import GLYPHS, calendar, legend
-from supervisor._cli.report.charts import TimeAxis, duration_axis, duration_chart, number_axis, number_chart
+from supervisor._cli.report.charts import (
+    GLYPHS,
+    TimeAxis,
+    calendar,
+    duration_axis,
+    duration_chart,
+    legend,
+    number_axis,
+    number_chart,
+)
 from supervisor._cli.report.formatting import (
     day,
     duration_span,
@@ -169,7 +177,7 @@ def test_broken_instants_become_some_that_clocks_can_show() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low_s", "high_s", "told"),
+    ("low_s", "high_s", "text"),
     [
         (733.0, 776.0, "12.2 to 12.9 min"),
         (1_135.0, 1_370.0, "19 to 23 min"),
@@ -180,9 +188,9 @@ def test_broken_instants_become_some_that_clocks_can_show() -> None:
         (61.0, 61.2, "61 s"),
     ],
 )
-def test_spans_of_durations_have_one_unit(low_s: float, high_s: float, told: str) -> None:
+def test_spans_of_durations_have_one_unit(low_s: float, high_s: float, text: str) -> None:
     """The span of two durations has one unit and no more digits than it needs."""
-    assert duration_span(low_s, high_s) == told
+    assert duration_span(low_s, high_s) == text
 
 
 def test_spans_of_numbers_have_three_digits() -> None:

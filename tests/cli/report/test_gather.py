@@ -14,12 +14,14 @@ import attrs
 import pytest
 from year import DAY_S, HOUR_S, Happened, failure, many_runs, write_runs
 
+from supervisor import supervise
+from supervisor._alerts import OF_THE_JOURNAL
 from supervisor._alerts.evaluation import KnownSchedule, View
-from supervisor._alerts.rules import OF_THE_JOURNAL
 from supervisor._cli.report import gather, render, run_list
 from supervisor._cli.report.formatting import json_for_html
 from supervisor._cli.report.script_summary import CODES
-from supervisor._models.kinds import Outcome
+from supervisor._models import Outcome
+from supervisor._store import Journal
 from supervisor._store.records import LastCheck
 from supervisor._store.sqlite.run_queries import AT_ONCE
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     from supervisor._cli.report.gather import Gathered
     from supervisor._cli.report.script_summary import Script
-    from supervisor._store import Journal
 
 NOW_S = float(int(time.time()))
 ERROR = failure("KeyError", "'apn'", file="parcels.py", line=41, function="load", source='row["apn"]')
@@ -281,13 +282,13 @@ def test_what_is_no_log_is_told(gathered: Any, tmp_path: Path) -> None:
     found = gathered([run for name, path in made.items() for run in nights(GOOD, name=name, log_path=str(path))])
     notes = {found.names[row[1]]: found.listed["logs"][place] for place, row in enumerate(found.listed["runs"])}
     assert {text for text, _ in notes.values()} == {""}
-    for name, told in (
+    for name, expected in (
         ("missing", "no longer there"),
         ("empty", "is empty"),
         ("binary", "no text"),
         ("old", "older than this run"),
     ):
-        assert told in notes[name][1], name
+        assert expected in notes[name][1], name
     assert all(note for _, note in notes.values())
 
 
@@ -350,3 +351,22 @@ def test_no_journal_is_an_empty_page() -> None:
     assert "SUPERVISOR_STATE" in page
     data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
     assert data["runs"] == []
+
+
+def test_warnings_and_steps_stand_in_the_list(state: Path) -> None:
+    """A run with warnings counts as a success; its steps stand in its row, what is usual for them with its script."""
+    for number in range(6):
+        with supervise("dolly") as run, run.step("load", on_error="continue") as step:
+            step.record(rows=number)
+            if number == 5:
+                raise TimeoutError("while polling")
+    found = gather(Journal(state))
+    (script,) = found.scripts
+    assert (script.streak, script.is_failing, script.good_share) == (6, False, 1.0)
+    assert list(script.usual_steps) == ["load"]
+    newest = found.listed["runs"][0]
+    warnings, steps = newest[17:]
+    assert warnings[0].startswith("load: TimeoutError while polling at test_gather.py:")
+    ((name, outcome, _, text, depth),) = steps
+    assert (found.listed["texts"][name], outcome, depth) == ("load", "failure", 0)
+    assert text == "rows=5, TimeoutError while polling"

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor._attachments import PackedAttachments, PackedFile
-from supervisor._messages.builder import message_for
-from supervisor._messages.html import html_from_text
-from supervisor._models.kinds import Kind, Outcome
-from supervisor.message_handlers._email.mime import EncodedMessage, attachments_budget, encode_message
-from supervisor.message_handlers._email.protocol import CommonHeaders, MailAddress
+from supervisor._messages import message_for
+from supervisor._messages.rendering import html_from_text
+from supervisor._models import Kind, Outcome
+from supervisor.message_handlers._email.mime import CommonHeaders, EncodedMessage, attachments_budget, encode_message
+from supervisor.message_handlers._options import MailAddress
 from supervisor.models import ErrorDetails, MessageDetails, RunReport
 
 if TYPE_CHECKING:

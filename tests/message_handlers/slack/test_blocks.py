@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slack_peers import problem_with, texts_of
 
-from supervisor._messages.builder import message_for, message_from_parts
-from supervisor._models.kinds import Kind, Outcome
+from supervisor._messages import message_for, message_from_parts
+from supervisor._models import Kind, Outcome
 from supervisor._models.parts import (
     Code,
     MessagePart,
@@ -23,14 +23,18 @@ from supervisor._models.parts import (
     Text,
 )
 from supervisor._text import printable
-from supervisor.message_handlers._slack.block_sections import SLACK_TEXT_LIMIT, escaped, linked, shortened, split_text
 from supervisor.message_handlers._slack.blocks import (
     MESSAGE_BYTES,
     PLAIN_BYTES,
+    SLACK_TEXT_LIMIT,
+    escaped,
     group_by_message,
+    linked,
     notes_text,
     plain_posts,
     posts,
+    shortened,
+    split_text,
 )
 from supervisor.models import Attachment, ErrorDetails, MessageDetails, Progress, RunReport
 

@@ -63,6 +63,11 @@ SHAPES = [
     "password: >-\n  @@\n",
     "password: |\n  @@\nuser: me\n",
     "DB_PASSWORD=\\\n@@",
+    'password =\n""apiKey"": ""@@""\n',
+    'password:\n  "token": "@@"\n',
+    "secret =\n'db_password' = '@@'\n",
+    'password = ""apiKey"": ""@@""\n',
+    'password =\n  "@@" == x\n',
     # JSON, Python, YAML, TOML, INI, dotenv, HCL, PHP, Ruby, Go, JavaScript
     '{"user": "me", "password": "@@"}',
     '{"credentials": {"user": "me", "pass": "@@"}}',

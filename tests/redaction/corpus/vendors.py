@@ -12,12 +12,12 @@ HEXADECIMAL = (
 LETTERS = (
     "hvs. hvb. hvr. hf_ api_org_ ATATT3 ATCTT3 ATBB glpat- gldt- glrt- glrtr- glptt- glft- glimt- glffct- glsoat- glwt- "
     "glagent- gloas- glcbt- _gitlab_session= GR1348941 sk-ant- pplx- gsk_ xai- r8_ 1//0 AQ.Ab8 EAAC EAAM EAAB EAAG sq0atp- "
-    "sq0csp- sq0idp- EAAAE EAAAF CLOJARS_ dckr_pat_ dckr_oat_ lin_api_ lin_oauth_ ntn_ figd_ figo_ figu_ PMAT- CFPAT- tfp_ "
-    "glsa_ glc_ NRAK- NRII- NRJS- NRAL- NRRA- sntrys_ sntryu_ sntrya_ sgp_ hcaik_ hcamk_ .atlasv1. fo1_ fm1r_ fm1a_ fm2_ "
-    "HRKU- nfp_ nfo_ nfc_ vcp_ vci_ vca_ vcr_ vck_ rnd_ pscale_tkn_ pscale_oauth_ pscale_pw_ sbp_ sb_secret_ napi_ dp.pt. "
-    "dp.st. dp.ct. dp.sa. dp.scim. dp.audit. ops_eyJ tskey- cfut_ cfat_ cfk_ ABSK bedrock-api-key- AZDO xkeysib- xsmtpsib- "
-    "duffel_test_ duffel_live_ FLWSECK_TEST- FLWSECK- pk_sk_ pnu_ pnb_ snyk_ CCIPAT_ CCIPRJ_ sha256~ fio-u- p8e- sl. "
-    "sm_aat_ sm_pat_ sm_sat_ mfa. lsv2_pt_ lsv2_sk_ wandb_v1_ phx_ sk.eyJ AAPK AAPT AATK gta_ hooks.zapier.com/hooks/catch/"
+    "sq0csp- sq0idp- EAAAE EAAAF CLOJARS_ dckr_pat_ dckr_oat_ lin_api_ lin_oauth_ ntn_ figd_ PMAT- CFPAT- tfp_ "
+    "glsa_ glc_ NRAK- NRII- NRJS- NRRA- sntrys_ sntryu_ sntrya_ sgp_ hcaik_ hcamk_ .atlasv1. fo1_ fm1r_ fm1a_ fm2_ "
+    "HRKU- nfp_ nfo_ nfc_ nfu_ nfb_ vcp_ vci_ vca_ vcr_ vck_ rnd_ pscale_tkn_ pscale_oauth_ pscale_pw_ sbp_ sb_secret_ napi_ "
+    "dp.pt. dp.st. dp.ct. dp.sa. dp.scim. dp.audit. ops_eyJ tskey- cfut_ cfat_ cfk_ ABSK bedrock-api-key- xkeysib- xsmtpsib- "
+    "duffel_test_ duffel_live_ FLWSECK_TEST- FLWSECK- pnu_ snyk_uat. CCIPAT_ CCIPRJ_ sha256~ fio-u- p8e- sl. "
+    "sm_aat_ sm_pat_ sm_sat_ mfa. lsv2_pt_ lsv2_sk_ wandb_v1_ phx_ sk.eyJ AAPK AAPT hooks.zapier.com/hooks/catch/"
 )
 # What follows has a form of its own.
 OF_OTHER_FORM = {

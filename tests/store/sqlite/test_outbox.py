@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from journal_kit import NOON, PATIENCE_S, Clock, first_line_of, kill, notice, output_of, python
+from journal_kit import NOON, Clock, first_line_of, kill, notice, output_of, python
+from waiting import PATIENCE_S
 
-from supervisor._models.kinds import DeliveryState, Kind
-from supervisor._store import LEASE_S, Journal, MemoryOutbox, open_journal
+from supervisor._models import DeliveryState, Kind
+from supervisor._store import LEASE_S, Journal, open_journal
 from supervisor.models import Attachment
 
 if TYPE_CHECKING:
@@ -22,20 +23,6 @@ if TYPE_CHECKING:
     from supervisor._store import Outbox
 
 SENT, FAILED, PENDING = DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.PENDING
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Return a clock that a test sets."""
-    return Clock()
-
-
-@pytest.fixture(params=["memory", "disk"])
-def outbox(request: pytest.FixtureRequest, state: Path, clock: Clock) -> Iterator[Outbox]:
-    """Return an empty outbox, of each sort."""
-    outbox: Outbox = MemoryOutbox(clock=clock) if request.param == "memory" else Journal(state, clock=clock)
-    yield outbox
-    outbox.close()
 
 
 @pytest.fixture
@@ -271,8 +258,8 @@ def test_a_forked_child_sends_nothing_of_its_parent(state: Path, sort: str) -> N
         "child = os.fork()\n"
         "if child == 0:\n"
         "    assert outbox.claim('mail') is None\n"
-        "    outbox.put(MessageDetails('child'), ['mail'])\n"
-        "    assert outbox.claim('mail').message.subject == 'child'\n"
+        "    (own,) = outbox.put(MessageDetails('child'), ['mail'])\n"
+        "    assert outbox.claim('mail', own=[own.key]).message.subject == 'child'\n"
         "    outbox.close()\n"
         "    os._exit(0)\n"
         "assert os.waitpid(child, 0)[1] == 0\n"
@@ -344,7 +331,8 @@ def test_who_lost_the_lease_to_another_process_has_no_say(state: Path, clock: Cl
 
 
 def _process(number: int):  # type: ignore[no-untyped-def] # noqa: ANN202 - a stand-in
-    from supervisor._store.processes import Process, hostname
+    from supervisor._places import hostname
+    from supervisor._store.processes import Process
 
     return lambda: Process(hostname(), number, "start")
 
@@ -352,7 +340,7 @@ def _process(number: int):  # type: ignore[no-untyped-def] # noqa: ANN202 - a st
 SENDER = """
 import sys
 from supervisor._store import open_journal
-from supervisor._models.kinds import DeliveryState
+from supervisor._models import DeliveryState
 journal = open_journal(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -471,17 +459,26 @@ def test_the_file_holds_no_more_than_the_message_and_names(journal: Journal) -> 
         "body",
         "failed_at",
         "passed_over",
+        "sending_at",
+        "doubts",
+        "failing_s",
+        "run_name",
+        "is_unreported",
+        "held_until",
+        "held_for",
+        "reason",
+        "passed_to",
     }
 
 
 def test_the_questions_of_every_run_use_an_index(journal: Journal) -> None:
     """What a run asks at its start does not read whole tables, however many runs and deliveries there are."""
-    from supervisor._store.sqlite import outbox
+    from supervisor._store.sqlite import outbox, outbox_reader
 
     rows = journal._database.rows
     questions: list[tuple[object, ...]] = [
         (outbox._IS_ANY_DUE, ("mail", NOON, NOON, "mail", NOON, NOON)),
-        (f"{outbox._DUE} AND {outbox.URGENT_SQL} ORDER BY key", ("mail", NOON, NOON)),
+        (f"{outbox._DUE} AND {outbox_reader.URGENT_SQL} ORDER BY key", ("mail", NOON, NOON)),
         (f"{outbox._DUE} ORDER BY key", ("mail", NOON, NOON)),
     ]
 

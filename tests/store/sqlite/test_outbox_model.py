@@ -21,14 +21,15 @@ from hypothesis.stateful import (
 )
 from journal_kit import Clock, notice
 
-from supervisor._models.kinds import DeliveryState
+from supervisor._models import DeliveryState
 from supervisor._store import LEASE_S, Journal, MemoryOutbox, StartedRun
 from supervisor._store.processes import Process
-from supervisor._store.sqlite.reader import JournalReader
+from supervisor._store.sqlite import JournalReader
 
 if TYPE_CHECKING:
     from supervisor.models import Delivery
 
+IN_TURN_S = 10.0
 SENT, FAILED, PENDING = DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.PENDING
 HANDLERS = ("mail", "chat")
 handlers = st.sampled_from(HANDLERS)
@@ -46,12 +47,15 @@ class Row:
     error: str = ""
     claimer: int | None = None
     lease_until: float = 0.0
+    is_sending: bool = False
+    doubts: int = 0
 
 
 class OutboxMachine(RuleBasedStateMachine):
     """Two processes share an outbox. The model is a dict of rows in the order of acceptance."""
 
     processes = 2
+    knows_doubts = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,6 +90,13 @@ class OutboxMachine(RuleBasedStateMachine):
         is_leased = row.claimer in self.alive and row.lease_until > self.clock.now
         return row.state is PENDING and row.due <= self.clock.now and not is_leased
 
+    def is_in_turn(self, which: int, handler: str, key: int) -> bool:
+        """Tell whether another process has just claimed a row that is due, so that what comes later waits for it."""
+        row = self.rows[key]
+        is_due = row.handler == handler and row.state is PENDING and row.due <= self.clock.now
+        has_claimed = row.claimer in self.alive and row.claimer != self.numbers[which]
+        return is_due and has_claimed and self.clock.now - (row.lease_until - LEASE_S) < IN_TURN_S
+
     @rule(which=whose, names=st.lists(handlers, unique=True, max_size=2), claimed=st.booleans())
     def put(self, which: int, names: list[str], *, claimed: bool) -> None:
         """Accept a message."""
@@ -111,12 +122,18 @@ class OutboxMachine(RuleBasedStateMachine):
         which %= self.processes
         own = data.draw(st.lists(st.sampled_from(sorted(self.rows) or [1]), max_size=3))
         free = [key for key, row in self.rows.items() if row.handler == handler and self.is_free(row)]
-        expected = min(free, key=lambda key: (key not in own, key), default=None)
+        unheard = [key for key in free if self.rows[key].is_sending]
+        order = sorted(self.rows, key=lambda key: (key not in own, key))
+        expected = next((key for key in unheard or order if key in free or self.is_in_turn(which, handler, key)), None)
+        expected = expected if expected in free else None
         delivery = self.outboxes[which].claim(handler, own=own)
         assert (delivery and delivery.key) == expected
         if delivery is not None:
             row = self.rows[delivery.key]
             assert (delivery.handler, delivery.attempts, delivery.last_error) == (handler, row.attempts, row.error)
+            row.doubts += row.is_sending
+            assert (delivery.is_in_doubt, delivery.doubts) == (row.is_sending, row.doubts)
+            row.is_sending = False
             self.lease(which, delivery)
 
     @precondition(lambda self: self.claims)
@@ -134,6 +151,7 @@ class OutboxMachine(RuleBasedStateMachine):
         elif self.is_still_claimed_by(which, delivery):
             row.state, row.error, row.due, row.claimer = state, str(state), self.clock.now + due_in_s, None
             row.attempts += 1
+            row.is_sending = False
 
     def is_still_claimed_by(self, which: int, delivery: Delivery) -> bool:
         """Tell whether what a process says of an attempt still counts."""
@@ -143,15 +161,16 @@ class OutboxMachine(RuleBasedStateMachine):
         return row.claimer is None or row.claimer == self.numbers[which]
 
     @precondition(lambda self: self.claims)
-    @rule(data=st.data())
-    def renew(self, data: st.DataObject) -> None:
-        """Renew the lease of a claim, perhaps of one that was lost."""
+    @rule(data=st.data(), is_sent_now=st.booleans())
+    def renew(self, data: st.DataObject, *, is_sent_now: bool) -> None:
+        """Renew the lease of a claim, perhaps of one that was lost, and perhaps before the last byte goes out."""
         which, delivery = data.draw(st.sampled_from(self.claims))
         row = self.rows.get(delivery.key)
         is_mine = row is not None and row.claimer is not None and self.is_still_claimed_by(which, delivery)
-        assert self.outboxes[which].renew(delivery) == is_mine
+        assert self.outboxes[which].renew(delivery, is_sent_now=is_sent_now) == is_mine
         if row is not None and is_mine:
             row.lease_until = self.clock.now + LEASE_S
+            row.is_sending = row.is_sending or (is_sent_now and self.knows_doubts)
 
     @rule(seconds=st.sampled_from([1.0, 60.0, LEASE_S]))
     def wait(self, seconds: float) -> None:
@@ -166,7 +185,7 @@ class OutboxMachine(RuleBasedStateMachine):
         row = self.rows[key]
         assert self.outboxes[which % self.processes].retry(key) == (row.state is not SENT)
         if row.state is not SENT:
-            row.state, row.due = PENDING, self.clock.now
+            row.state, row.due, row.doubts = PENDING, self.clock.now, 0
 
     @precondition(lambda self: self.rows)
     @rule(data=st.data(), which=whose)
@@ -239,9 +258,10 @@ class OutboxMachine(RuleBasedStateMachine):
 
 
 class MemoryMachine(OutboxMachine):
-    """In memory there is one process."""
+    """In memory there is one process, and what waits ends with it."""
 
     processes = 1
+    knows_doubts = False
 
     def make(self, number: int) -> MemoryOutbox:
         """Return an outbox in memory."""

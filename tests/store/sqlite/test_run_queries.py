@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_kit import NOON, Clock
 
-from supervisor._models.kinds import Outcome
+from supervisor._models import Outcome
 from supervisor._models.parts import MOST_IN_A_ROW, Past
 from supervisor._store import EndedRun, StartedRun
-from supervisor._store.sqlite.journal import Journal
+from supervisor._store.sqlite import Journal
 from supervisor.models import ErrorDetails
 
 if TYPE_CHECKING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,24 +11,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journal_kit import NOON, PATIENCE_S, Clock, ended, first_line_of, kill, notice, output_of, python, record, started
+from journal_kit import NOON, Clock, ended, first_line_of, kill, notice, output_of, python, record, started
+from waiting import PATIENCE_S
 
-from supervisor._models.kinds import Outcome
+from supervisor._alerts.deaths import died
+from supervisor._models import Outcome
+from supervisor._places import hostname
 from supervisor._store import Journal, JournalUnavailable, open_journal
-from supervisor._store.processes import Process, hostname, this_process
+from supervisor._store.processes import Process, this_process
+from supervisor._store.sqlite import open_reader, runs
 from supervisor._store.sqlite.runs import _is_one_in
-from supervisor.models import ErrorDetails, Progress
+from supervisor.models import ErrorDetails, Progress, RunStep, RunWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FAILURE, SUCCESS, TERMINATED = Outcome.FAILURE, Outcome.SUCCESS, Outcome.TERMINATED
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Return a clock that a test sets."""
-    return Clock()
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_run_that_goes_on_is_known(journal: Journal) -> None:
     report, this = run.report, this_process()
     assert (report.id, report.name, report.outcome, report.parent_id) == ("a", "nightly", None, "p")
     assert (report.started_at, report.ended_at, report.duration_s) == (_at(NOON), None, 0.0)
-    assert (report.host, report.pid, run.process_started) == this
+    assert run.process == this
     assert (report.user, report.python) == ("gis", "3.12.1")
     assert (report.argv, report.log_path) == (("parcels.py", "--all", "\udcff"), Path("/var/log/parcels.log"))
     assert (run.schedule, run.max_duration_s, run.stall_after_s) == ("0 2 * * *", 3600.0, 60.0)
@@ -220,7 +220,8 @@ def test_after_a_reboot_what_went_on_has_died(state: Path) -> None:
     journal.start_run(started("a"))
     journal.close()
     journal = open_journal(state)
-    assert [each.report.id for each in journal.died_runs("nightly")] == (["a"] if ":" in this_process().started else [])
+    is_known = this_process().started.count(":") == 1  # not in a container, whose namespace says nothing of that boot
+    assert [each.report.id for each in journal.died_runs("nightly")] == (["a"] if is_known else [])
     journal.close()
 
 
@@ -395,3 +396,74 @@ def test_pruning_that_finds_the_journal_locked_harms_no_run(state: Path, monkeyp
         record(journal, *[SUCCESS] * 300)
     assert {each.report.outcome for each in journal.runs(limit=300)} == {SUCCESS}
     journal.close()
+
+
+def test_logs_are_found_where_the_state_directory_was_moved(tmp_path: Path) -> None:
+    """The path of a run's own log is kept relative to the journal's directory; that of any other log as it is."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    own = before / "logs" / "nightly" / "1.log"
+    journal = Journal(before)
+    journal.start_run(started("1", log_path=str(own)))
+    journal.start_run(started("2", log_path="/var/log/nightly.log"))
+    journal.start_run(started("3", log_path="logs/nightly.log"))
+    assert [each.log_path for each in journal.runs()] == ["logs/nightly.log", "/var/log/nightly.log", str(own)]
+    assert journal.runs()[-1].report.log_path == own
+    journal.close()
+    before.rename(after)
+    moved = open_reader(after)
+    assert moved is not None
+    paths = [each.log_path for each in moved.runs()]
+    assert paths == ["logs/nightly.log", "/var/log/nightly.log", str(after / "logs" / "nightly" / "1.log")]
+    moved.close()
+
+
+def test_a_journal_restored_from_a_copy_may_lack_the_ends_of_runs(state: Path, tmp_path: Path) -> None:
+    """A run that was under way when the copy was made is not said to have died without a doubt; a later one is."""
+    gone = this_process()._replace(pid=1 << 22)
+    journal = Journal(state, clock=Clock(), this=lambda: gone)
+    journal.start_run(started("1", "night"))
+    assert [each.is_copied for each in journal.died_runs("night")] == [False]
+    journal.close()
+    copy = tmp_path / "copy"
+    shutil.copytree(state, copy)
+    journal.end_run("1", ended())
+    journal.close()
+    state.rename(tmp_path / "before")  # what is deleted may give its inode to the copy
+    shutil.copytree(copy, state)
+    restored = Journal(state, clock=Clock(), this=lambda: gone)
+    (run,) = restored.died_runs("night")
+    assert run.is_copied
+    words = died(run, state=str(state), redact=str)
+    assert "or it ended after the copy was made that is the journal now" in words.message
+    restored.start_run(started("2", "night", started_at_s=time.time() + 1))
+    assert [each.is_copied for each in restored.died_runs("night")] == [True, False]
+    restored.close()
+    again = Journal(state, this=lambda: gone)
+    assert [each.is_copied for each in again.died_runs("night")] == [True, False]
+    again.close()
+
+
+def test_an_end_that_an_older_version_noted_is_merged(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lacks the columns that came later: warnings, attempts and steps."""
+    whole = runs._end_row
+    monkeypatch.setattr(runs, "_end_row", lambda end: whole(end)[:11])
+    journal.start_run(started("a"))
+    journal.note_end(started("a"), ended(FAILURE))
+    journal.merge_noted_ends()
+    (run,) = journal.runs()
+    assert (run.outcome, run.warning_count, run.warnings, run.steps) == ("failure", 0, (), ())
+
+
+def test_warnings_and_steps_are_noted_too(journal: Journal) -> None:
+    """An end that the journal does not take now has its warnings and steps in the note."""
+    warning, step = (
+        RunWarning(text="slow", values={"s": 3}),
+        RunStep(name="load", started_at=_at(NOON), outcome=SUCCESS),
+    )
+    end = ended(Outcome.WARNING)._replace(warnings=(warning,), warning_count=12, steps=(step,))
+    journal.start_run(started("a"))
+    journal.note_end(started("a"), end)
+    journal.merge_noted_ends()
+    (run,) = journal.runs()
+    assert (run.outcome, run.warning_count, run.warnings, run.steps) == ("warning", 12, (warning,), (step,))
+    assert journal.failures_since_success("nightly").failures == 0
