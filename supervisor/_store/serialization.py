@@ -256,6 +256,7 @@ _UNPACKERS: dict[str, Callable[[Any], Any]] = {
     "time": _instant(time),
     "timedelta": lambda inner: timedelta(*inner),
     "int": lambda inner: int(inner, 16),
+    "float": float,  # NaN and infinity, by way of what knows only numbers
     "bytes": bytes.fromhex,
     "Path": Path,
     "Decimal": _decimal,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from supervisor._store.sqlite.database import Row
+    from supervisor._store.sqlite.replication import ReplicationLog
 
 
 class Journal(RunStore, HeldStore, AlertLog):
@@ -93,6 +94,12 @@ class Journal(RunStore, HeldStore, AlertLog):
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         self._database.close()
+
+    def replication(self) -> ReplicationLog:
+        """Return what notes which runs a fleet has."""
+        from supervisor._store.sqlite.replication import ReplicationLog
+
+        return ReplicationLog(self._database, clock=self._clock, this=self._this, gone=self._gone)
 
 
 def open_journal(

@@ -33,7 +33,7 @@ _PAGE_BYTES = 1024
 
 # The tables
 
-VERSION = 22
+VERSION = 23
 """How many migrations a file has seen that needs no other: ``user_version`` holds the number."""
 
 # What all migrations together lead to; a test compares. Instants are seconds since 1970 (UTC). Keys grow with time.
@@ -70,6 +70,9 @@ VERSION = 22
 #       attachment: as it goes out, a copy's path relative to the journal's directory; delivery: the first that waited
 #       for it, which gives its age.
 #   file: one row. inode: of the file that this is; copied_at: when it was found to be a copy of another, NULL if never.
+#   replica: what of the runs a fleet's database has. target: which database; high_key: it has the runs up to this key;
+#       base: what is added to keys there, so that they grow though a new file begins; open: the keys of those that it
+#       has unended, or presumed dead, with what it has of them; lost: how many were deleted before it had them.
 #   destination: only those that rest; since: the first failure; probe: the key of the last delivery that was tried;
 #       suspected: how many of the failures the message that was tried may have caused; other_next: 1 when the next
 #       attempt takes another message than the first.
@@ -121,6 +124,9 @@ is_log INTEGER NOT NULL, attachment BLOB NOT NULL, PRIMARY KEY (message_id, posi
 handler TEXT PRIMARY KEY, since REAL NOT NULL, failures INTEGER NOT NULL, next_at REAL NOT NULL,
 changed_at REAL NOT NULL, probe INTEGER NOT NULL, last_error TEXT NOT NULL, failing_s REAL NOT NULL DEFAULT 0,
 suspected INTEGER NOT NULL DEFAULT 0, other_next INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
+    """CREATE TABLE replica (
+target TEXT PRIMARY KEY, high_key INTEGER NOT NULL, base INTEGER NOT NULL, open BLOB NOT NULL, acked_at REAL NOT NULL,
+lost INTEGER NOT NULL) WITHOUT ROWID""",
 )
 
 

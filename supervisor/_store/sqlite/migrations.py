@@ -284,6 +284,13 @@ _SCRIPTS = ("ALTER TABLE run ADD COLUMN script TEXT",)
 # Which other handler got a delivery in the place of its own, while its state is "passed".
 _PASSED_ON = ("ALTER TABLE delivery ADD COLUMN passed_to TEXT",)
 
+# What of the runs a fleet's database has.
+_REPLICA = (
+    """CREATE TABLE replica (
+target TEXT PRIMARY KEY, high_key INTEGER NOT NULL, base INTEGER NOT NULL, open BLOB NOT NULL, acked_at REAL NOT NULL,
+lost INTEGER NOT NULL) WITHOUT ROWID""",
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     _FIRST,
     _CHECKS,
@@ -307,6 +314,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _ATTEMPTS,
     _SCRIPTS,
     _PASSED_ON,
+    _REPLICA,
 )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from supervisor._store.records import PresumedDead, RunRecord
     from supervisor._store.sqlite.database import Database
     from supervisor._store.sqlite.end_notes import Notes
+    from supervisor._store.sqlite.replication import Spared
 
 KEEP_RUNS = 1_000
 KEEP_DAYS = 400.0
@@ -30,6 +31,7 @@ KEEP_DAYS = 400.0
 _TRACEBACK_LIMIT = 16_000
 _PRUNE_ONE_IN = 100
 _PRUNE_AT_ONCE = 500
+_NO_LIMIT = (1 << 63) - 1
 
 
 _INSERT = """
@@ -74,14 +76,14 @@ _HELD_BACK = "UPDATE notified_failure SET held_back = held_back + 1 WHERE name =
 _DELETE_TOO_MANY = """
 DELETE FROM run WHERE key IN (
     SELECT key FROM run
-    WHERE name = ? AND key <= (SELECT key FROM run WHERE name = ? ORDER BY key DESC LIMIT 1 OFFSET ?)
+    WHERE name = ? AND key <= (SELECT key FROM run WHERE name = ? ORDER BY key DESC LIMIT 1 OFFSET ?) AND key <= ?{}
     ORDER BY key LIMIT ?)
 """
 # Of the oldest so many, whatever their name, those that started too long ago and are not the newest of their name.
 _DELETE_TOO_OLD = """
 DELETE FROM run WHERE key IN (
     SELECT key FROM (SELECT key, name, started_at FROM run ORDER BY key LIMIT ?) AS old
-    WHERE started_at < ? AND key < (SELECT max(key) FROM run WHERE run.name = old.name))
+    WHERE started_at < ? AND key < (SELECT max(key) FROM run WHERE run.name = old.name) AND key <= ?{})
 """
 
 
@@ -305,17 +307,50 @@ class RunStore(RunQueries):
         """Delete old runs, a few hundred at a time, and return how many.
 
         Those go that are older than ``keep_days``, and of this name all but the newest ``keep_runs``; so each
-        name holds at most about ``keep_runs`` and 100 more.
+        name holds at most about ``keep_runs`` and 100 more. Those that a fleet does not have yet stay, up to 100,000.
 
         Raises:
             JournalUnavailable: The file cannot be written.
         """
         before = self._clock() - self._keep_days * DAY_S
         with self._database.write(durable=False) as connection:
-            too_many = connection.execute(_DELETE_TOO_MANY, (name, name, self._keep_runs, _PRUNE_AT_ONCE)).rowcount
-            too_old = connection.execute(_DELETE_TOO_OLD, (_PRUNE_AT_ONCE, before)).rowcount
+            spared = _spared(connection)
+            if spared is not None and spared.unsent_from is not None:
+                deleted = self._prune_counting(connection, name, before, spared)
+            else:
+                deleted = self._prune(connection, name, before, spared)
             connection.execute("DELETE FROM notified_failure WHERE notified_at < ?", (before,))
-        return too_many + too_old
+        return deleted
+
+    def _prune_counting(self, connection: sqlite3.Connection, name: str, before: float, spared: Spared) -> int:
+        """Delete old runs, also some that the fleet does not have, and note how many of those."""
+        from supervisor._store.sqlite.replication import count_unsent, note_lost
+
+        unsent = count_unsent(connection, spared)
+        deleted = self._prune(connection, name, before, spared)
+        lost = unsent - count_unsent(connection, spared)
+        if lost:
+            note_lost(connection, lost)
+        return deleted
+
+    def _prune(self, connection: sqlite3.Connection, name: str, before: float, spared: Spared | None) -> int:
+        up_to = _NO_LIMIT if spared is None else spared.up_to
+        # Those under way, and so a few; they are keys.
+        others = f" AND key NOT IN ({', '.join(map(str, spared.keys))})" if spared is not None and spared.keys else ""
+        too_many = connection.execute(
+            _DELETE_TOO_MANY.format(others), (name, name, self._keep_runs, up_to, _PRUNE_AT_ONCE)
+        )
+        too_old = connection.execute(_DELETE_TOO_OLD.format(others), (_PRUNE_AT_ONCE, before, up_to))
+        return too_many.rowcount + too_old.rowcount
+
+
+def _spared(connection: sqlite3.Connection) -> Spared | None:
+    """Return which runs must not be deleted, since a fleet does not have them yet; None where there is none."""
+    if connection.execute("SELECT 1 FROM replica LIMIT 1").fetchone() is None:
+        return None
+    from supervisor._store.sqlite.replication import spared_by
+
+    return spared_by(connection)
 
 
 def merge_notes(connection: sqlite3.Connection, notes: Notes) -> None:
