@@ -72,7 +72,8 @@ VERSION = 23
 #   file: one row. inode: of the file that this is; copied_at: when it was found to be a copy of another, NULL if never.
 #   replica: what of the runs a fleet's database has. target: which database; high_key: it has the runs up to this key;
 #       base: what is added to keys there, so that they grow though a new file begins; open: the keys of those that it
-#       has unended, or presumed dead, with what it has of them; lost: how many were deleted before it had them.
+#       has unended, or presumed dead, with what it has of them; acked_at: when it last took runs;
+#       lost: how many were deleted before it had them; fault: why it does not take them, once people were told, or "".
 #   destination: only those that rest; since: the first failure; probe: the key of the last delivery that was tried;
 #       suspected: how many of the failures the message that was tried may have caused; other_next: 1 when the next
 #       attempt takes another message than the first.
@@ -126,7 +127,7 @@ changed_at REAL NOT NULL, probe INTEGER NOT NULL, last_error TEXT NOT NULL, fail
 suspected INTEGER NOT NULL DEFAULT 0, other_next INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
     """CREATE TABLE replica (
 target TEXT PRIMARY KEY, high_key INTEGER NOT NULL, base INTEGER NOT NULL, open BLOB NOT NULL, acked_at REAL NOT NULL,
-lost INTEGER NOT NULL) WITHOUT ROWID""",
+lost INTEGER NOT NULL, fault TEXT NOT NULL) WITHOUT ROWID""",
 )
 
 

@@ -288,7 +288,7 @@ _PASSED_ON = ("ALTER TABLE delivery ADD COLUMN passed_to TEXT",)
 _REPLICA = (
     """CREATE TABLE replica (
 target TEXT PRIMARY KEY, high_key INTEGER NOT NULL, base INTEGER NOT NULL, open BLOB NOT NULL, acked_at REAL NOT NULL,
-lost INTEGER NOT NULL) WITHOUT ROWID""",
+lost INTEGER NOT NULL, fault TEXT NOT NULL) WITHOUT ROWID""",
 )
 
 MIGRATIONS: tuple[Migration, ...] = (

@@ -25,7 +25,7 @@ UNSENT_LIMIT = 100_000
 
 _AT_ONCE = 500
 _SELECT = "SELECT high_key, base, open, acked_at, lost FROM replica WHERE target = ?"
-_BEGIN = "INSERT OR IGNORE INTO replica VALUES (?, 0, 0, '{}', ?, 0)"
+_BEGIN = "INSERT OR IGNORE INTO replica VALUES (?, 0, 0, '{}', ?, 0, '')"
 _NOTE = "UPDATE replica SET high_key = ?, base = ?, open = ?, acked_at = ? WHERE target = ?"
 
 
@@ -113,6 +113,20 @@ class ReplicationLog(RunQueries):
             if before.base == base and not may_sink and before.high_key > high_key:
                 high_key, open_runs = before.high_key, {**before.open, **open_runs}
             connection.execute(_NOTE, (high_key, base, _stored(open_runs), self._clock(), target))
+
+    def note_fault(self, target: str, fault: str) -> bool:
+        """Note why a database does not take runs, "" when it does; return whether that is news.
+
+        Raises:
+            JournalUnavailable: The journal cannot be written.
+        """
+        if self._database.rows("SELECT 1 FROM replica WHERE target = ? AND (fault = '') = ?", (target, not fault)):
+            return False
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM replica WHERE target != ?", (target,))
+            connection.execute(_BEGIN, (target, self._clock()))
+            connection.execute("UPDATE replica SET fault = ? WHERE target = ?", (fault, target))
+        return bool(fault)
 
     def runs_after(self, key: int, limit: int) -> tuple[RunRecord, ...]:
         """Return the runs that were started after one, oldest first."""
