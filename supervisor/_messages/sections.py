@@ -161,6 +161,7 @@ def _recovery_sections(report: RunReport, summary: Summary) -> Iterator[Part]:
 def _results(report: RunReport, summary: Summary) -> Iterator[Part]:
     if found := list(anomalies(report, summary.baselines, summary.duration_baseline)):
         yield Text("\n".join(map(str, found)), is_strong=True)
+    yield from _changes(summary)
     yield from warning_parts(report)
     yield from step_parts(report)
     yield from _recorded(report, summary.baselines)
@@ -180,6 +181,7 @@ def _failure_sections(report: RunReport, summary: Summary) -> Iterator[Part]:
     after = f"{tries} and {took}" if tries else after
     yield _lead(f"{run_label(report)} {verb} on {report.host}{after}.", summary)
     yield from error_parts(report.error)
+    yield from _changes(summary)
     if summary.before:
         yield Facts("The failures before it", summary.before)
     yield from warning_parts(report)
@@ -288,6 +290,11 @@ def traceback_parts(error: ErrorDetails | None) -> Iterator[Part]:
 
 def _lead(sentence: str, summary: Summary) -> Text:
     return Text(" ".join(filter(None, (sentence, summary.note, summary.comparison))))
+
+
+def _changes(summary: Summary) -> Iterator[Part]:
+    if summary.changes:
+        yield Facts(summary.changes_title, summary.changes)
 
 
 def _bars(summary: Summary) -> Iterator[Part]:

@@ -271,6 +271,8 @@ class Summary:
         bars: The durations of the last runs; None where there are too few.
         is_presumed: True for a run that gives no sign of life: it is presumed to have died, but nobody can look.
         before: The failures in a row before it, of which nobody was notified: when each started, and its error.
+        changes: What is around the run and was not around the last good one, under a title of its own.
+        changes_title: That title.
     """
 
     note: str = ""
@@ -280,6 +282,8 @@ class Summary:
     bars: Bars | None = None
     is_presumed: bool = False
     before: tuple[Row, ...] = attrs.field(default=(), converter=_rows)
+    changes: tuple[Row, ...] = attrs.field(default=(), converter=_rows)
+    changes_title: str = ""
 
     def with_texts(self, change: TextChange) -> Summary:
         """Return a copy with its note and names changed by a function; other texts come from the report."""

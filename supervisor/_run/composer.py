@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 TEXT_LIMIT = 1_000_000
 SUBJECT_LIMIT = 200
 _LONG_SUBJECT, _LONG_HTML = 10_000, 4 * TEXT_LIMIT
+_MAY_HAVE_CAUSE = (Kind.FAILURE, Kind.SUCCESS, Kind.WARNING, Kind.RECOVERY)
 _NOTIFIED = "__supervisor_notified__"
 
 
@@ -165,7 +166,20 @@ class Composer:
             from supervisor._alerts.messages import with_failures_before
 
             details = with_failures_before(details, self._recorder.failures_before())
-        return ready_to_store(details)
+        return ready_to_store(self._with_changes(details))
+
+    def _with_changes(self, details: MessageDetails) -> MessageDetails:
+        """Return a message with what changed since the run last went well, where that may be the cause."""
+        if details.kind not in _MAY_HAVE_CAUSE:
+            return details
+        try:
+            from supervisor._run.changes import may_explain, with_changes
+
+            changes = self._recorder.changes() if may_explain(details) else None
+            return with_changes(details, changes, self._redact().text) if changes is not None else details
+        except Exception as error:  # noqa: BLE001 - the run's boundary: a message goes without them
+            _log.info("what changed before %r is not known: %s: %s", self._run.name, type(error).__name__, error)
+            return details
 
     def _with_own_subject(self, details: MessageDetails) -> MessageDetails:
         """Return the message with the subject that the script wants; with the usual one where that cannot be made."""

@@ -22,12 +22,15 @@ from supervisor._text import counted, in_zone, local_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from supervisor._models import Outcome
     from supervisor._models.parts import AlertSummary, Past
     from supervisor._models.values import ErrorDetails, MessageDetails, Progress, RunStep
     from supervisor._redaction.run_redactor import RunRedactor
+    from supervisor._run.changes import Changes
     from supervisor._run.state import RunState
     from supervisor._settings import Settings
     from supervisor._store import Outbox, Store, Streak
+    from supervisor._store.essentials import Surroundings
     from supervisor._store.records import PresumedDead, RunRecord
 
 T = TypeVar("T")
@@ -56,6 +59,7 @@ class Recorder:
         "_journal",
         "_redact",
         "_run",
+        "_surroundings",
         "has_unfinished_runs",
         "outbox",
     )
@@ -67,6 +71,7 @@ class Recorder:
         self._is_recorded = self._is_finished = False
         self.has_unfinished_runs = False
         self._heartbeat_s: float | None = None
+        self._surroundings: Surroundings | None = None
         self.outbox: Outbox = self._journal or MemoryOutbox()
 
     def start(self) -> bool:
@@ -181,6 +186,7 @@ class Recorder:
             store("")
             return
         is_stored = False
+        end = end._replace(surroundings=self._found_around(journal, end.outcome))
         try:
             with journal.one_commit():
                 self.outbox = journal
@@ -203,6 +209,7 @@ class Recorder:
         journal = self._journal_for_finish()
         if journal is None or self.is_finished_by_command():
             return
+        end = end._replace(surroundings=self._found_around(journal, end.outcome))
         try:
             if self._is_recorded:
                 journal.end_run(self._run.id, end, asks=False)
@@ -276,6 +283,45 @@ class Recorder:
     def reached_by_alarms(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the handlers that get the recovery now: those that were notified of one of the alarms before."""
         return self._ask(lambda journal: tuple(journal.reached_by_alarms(names, self._run.name)), tuple(names))
+
+    def _found_around(self, journal: Store, outcome: Outcome) -> Surroundings | None:
+        """Return what is around the run, found once; None where it cannot be had.
+
+        Facts are collected for a run that failed or took a second, unless the journal has them already.
+        """
+        if self._surroundings is None:
+            command = self._run.facts.get("argv")
+            try:
+                from supervisor._run.surroundings import LEAST_S, surroundings_of, with_facts
+
+                found = surroundings_of(command, self._run.started_at_s)
+                is_worth_it = outcome not in SUCCEEDED or self._run.duration_s >= LEAST_S
+                if is_worth_it and not journal.has_facts(found.stamp):
+                    found = with_facts(found, command)
+            except Exception as error:  # noqa: BLE001 - the run's boundary: a script may leave anything around itself
+                _log.info("what is around %r cannot be found out: %s: %s", self._run.name, type(error).__name__, error)
+                return None
+            self._surroundings = found
+        return self._surroundings
+
+    def changes(self) -> Changes | None:
+        """Return what is around this run and was not around the last good one of its name; None where none is known."""
+        from supervisor._run.changes import changes_between
+
+        def found(journal: Store) -> Changes | None:
+            outcome = self._run.outcome
+            last = [each for each in journal.successful_runs(self._run.name, limit=2) if each.id != self._run.id]
+            now = next(iter(journal.with_id(self._run.id, limit=1)), None)
+            if outcome is None or not last or now is None:
+                return None
+            was, around = journal.surroundings_of(last[0]), self._found_around(journal, outcome)
+            if was is None or around is None:
+                return None
+            if around.facts is None:
+                around = journal.with_facts(around)
+            return changes_between((last[0], was), (now, around))
+
+        return self._ask(found, None)
 
     def record_skipped(self) -> None:
         """Record that the run was skipped, start and end in one commit, so that nobody finds it unfinished."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from supervisor._models import DeliveryState, Kind
     from supervisor._models.parts import Notification, Past
     from supervisor._models.values import Delivery, MessageDetails, Progress, RunStep
-    from supervisor._store.essentials import EndedRun, MessageChange, Pack, StartedRun
+    from supervisor._store.essentials import EndedRun, MessageChange, Pack, StartedRun, Surroundings
     from supervisor._store.processes import Process
     from supervisor._store.records import (
         AlertRecord,
@@ -399,6 +399,18 @@ class Runs(Protocol):
             before: The id of a run that has ended and does not count either; "" for none.
         """
 
+    def has_facts(self, stamp: bytes) -> bool:
+        """Return whether the facts of surroundings are kept already."""
+
+    def with_facts(self, surroundings: Surroundings) -> Surroundings:
+        """Return surroundings with the facts that are kept of them; without, where there are none."""
+
+    def surroundings_of(self, run: RunRecord) -> Surroundings | None:
+        """Return what was around a run; None where that is not known."""
+
+    def successful_runs(self, name: str, *, limit: int) -> tuple[RunRecord, ...]:
+        """Return the last runs of a name that succeeded, newest first."""
+
     def past(self, name: str, *, before: str = "") -> Past:
         """Return what came before a run: the last 30 ended runs of its name, and how many ended alike in a row.
 
@@ -586,9 +598,6 @@ class Queries(Protocol):
 
     def successes(self, name: str, *, limit: int = 20) -> tuple[tuple[str, float], ...]:
         """Return the ids and the durations in seconds of the last successes of a name, newest first."""
-
-    def successful_runs(self, name: str, *, limit: int) -> tuple[RunRecord, ...]:
-        """Return the last runs of a name that succeeded, newest first."""
 
     def waiting_by_handler(self) -> dict[str, int]:
         """Return how many deliveries are pending, by the names of the handlers."""

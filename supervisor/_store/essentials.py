@@ -119,6 +119,20 @@ class StartedRun(NamedTuple):
     script: str | None = None
 
 
+class Surroundings(NamedTuple):
+    """What is around a run and may be another in the next one.
+
+    Args:
+        stamp: What is known at once, as JSON; equal for runs with equal surroundings.
+        boot: Names the start of the machine; "" where that is not known, or says nothing as in a container.
+        facts: What takes longer to find out, as JSON; None where it was not collected.
+    """
+
+    stamp: bytes
+    boot: str = ""
+    facts: bytes | None = None
+
+
 class EndedRun(NamedTuple):
     """What a store keeps of a run when it ends.
 
@@ -136,6 +150,7 @@ class EndedRun(NamedTuple):
         warning_count: How many warnings there were in all.
         retried: The errors of the attempts before the last, in a few words each.
         steps: Its steps.
+        surroundings: What was around it; None keeps nothing of that.
     """
 
     outcome: Outcome
@@ -151,6 +166,7 @@ class EndedRun(NamedTuple):
     warning_count: int = 0
     retried: tuple[ErrorDetails, ...] = ()
     steps: Sequence[RunStep] = ()
+    surroundings: Surroundings | None = None
 
 
 _warned: set[tuple[str, str]] = set()

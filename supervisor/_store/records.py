@@ -58,6 +58,8 @@ class _RunRow(NamedTuple):
     stored_warnings: bytes | None
     stored_steps: bytes | None
     stored_retried: bytes | None
+    boot: str | None
+    surroundings: int | None
     is_gone: bool
     is_lost: bool
     is_copied: bool
@@ -95,6 +97,8 @@ class RunRecord(_RunRow):
         machine: The id of the machine that it ran on; None where that was not noted.
         heartbeat_s: The longest that it was without a sign of life; None for a run that gives none.
         heartbeat_at_s: Its last sign of life that is no progress; None without one.
+        boot: Names the start of its machine; None where that is not known.
+        surroundings: How the journal finds what was around it; None where that is not known.
         is_gone: True when it had not ended when it was read, and its process had, or is lost.
         is_lost: True when it is only presumed to have died: nobody here can look, and its signs of life are missing.
         is_copied: True when it is gone, and the journal was restored from a copy since: it may have ended all the same.

@@ -33,7 +33,7 @@ _PAGE_BYTES = 1024
 
 # The tables
 
-VERSION = 23
+VERSION = 24
 """How many migrations a file has seen that needs no other: ``user_version`` holds the number."""
 
 # What all migrations together lead to; a test compares. Instants are seconds since 1970 (UTC). Keys grow with time.
@@ -46,7 +46,10 @@ VERSION = 23
 #       how often it gives one, NULL where it gives none; heartbeat_at: the last one; memory: of its container, then;
 #       presumed_dead: when it was reported as died though it may live, and to which handlers;
 #       links: addresses of pages about it by their titles, NULL without any; script: the absolute path of the script or
-#       program, NULL where it has none.
+#       program, NULL where it has none; boot: names the start of the machine, NULL where that is not known;
+#       surroundings: the key of what was around it, NULL where that is not known.
+#   surroundings: what was around runs, once for all that have the same. stamp: what is known at once; facts: what took
+#       longer to find out, NULL where it was not collected; noted_at: when it was written, or last found to be in use.
 #   notified_failure: when people were last notified of equal failures of a name, and how many were held back since.
 #   alert: what people were notified of once. run, run_id: NULL and "" where it is about no run; schedule: the one whose
 #       time was missed; resolved_at: NULL while it lasts; times: how often it happened in the run; skipped: how often
@@ -85,7 +88,8 @@ process_started TEXT NOT NULL, user TEXT NOT NULL, python TEXT NOT NULL, schedul
 stall_after_s REAL, log_path TEXT, exit_code INTEGER, cpu_s REAL, peak_memory_bytes INTEGER, progress_at REAL,
 progress BLOB, argv BLOB, "values" BLOB, error BLOB, grace_s REAL, child_pid INTEGER, child_started TEXT,
 settings BLOB, machine TEXT, heartbeat_s REAL, heartbeat_at REAL, memory BLOB, presumed_dead BLOB,
-links BLOB, warnings BLOB, steps BLOB, retried BLOB, script TEXT)""",
+links BLOB, warnings BLOB, steps BLOB, retried BLOB, script TEXT,
+boot TEXT, surroundings INTEGER)""",
     # An index on one column ends in the row's key: the newest run of a name is its last entry.
     "CREATE INDEX run_of_name ON run (name)",
     "CREATE INDEX run_unended ON run (name) WHERE outcome IS NULL",
@@ -120,6 +124,8 @@ name TEXT PRIMARY KEY, since REAL NOT NULL, until_at REAL, until_ok INTEGER NOT 
     """CREATE TABLE attachment_copy (
 message_id TEXT NOT NULL, position INTEGER NOT NULL, delivery INTEGER NOT NULL, folder TEXT, bytes INTEGER NOT NULL,
 is_log INTEGER NOT NULL, attachment BLOB NOT NULL, PRIMARY KEY (message_id, position)) WITHOUT ROWID""",
+    """CREATE TABLE surroundings (
+key INTEGER PRIMARY KEY AUTOINCREMENT, stamp BLOB NOT NULL UNIQUE, noted_at REAL NOT NULL, facts BLOB)""",
     "CREATE TABLE file (inode INTEGER NOT NULL, copied_at REAL)",
     """CREATE TABLE destination (
 handler TEXT PRIMARY KEY, since REAL NOT NULL, failures INTEGER NOT NULL, next_at REAL NOT NULL,

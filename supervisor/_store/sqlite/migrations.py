@@ -291,6 +291,14 @@ target TEXT PRIMARY KEY, high_key INTEGER NOT NULL, base INTEGER NOT NULL, open 
 lost INTEGER NOT NULL, fault TEXT NOT NULL) WITHOUT ROWID""",
 )
 
+# What was around a run; runs with equal surroundings share a row.
+_SURROUNDINGS = (
+    "ALTER TABLE run ADD COLUMN boot TEXT",
+    "ALTER TABLE run ADD COLUMN surroundings INTEGER",
+    """CREATE TABLE surroundings (
+key INTEGER PRIMARY KEY AUTOINCREMENT, stamp BLOB NOT NULL UNIQUE, noted_at REAL NOT NULL, facts BLOB)""",
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     _FIRST,
     _CHECKS,
@@ -315,6 +323,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _SCRIPTS,
     _PASSED_ON,
     _REPLICA,
+    _SURROUNDINGS,
 )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from supervisor._models.parts import Past, PastRun
+    from supervisor._store.essentials import Surroundings
     from supervisor._store.records import Repeats, RunRecord, Streak
     from supervisor._store.sqlite.database import Row
 
@@ -30,7 +31,7 @@ run.key, run.id, run.name, run.outcome, run.host, run.pid, run.process_started, 
 run.duration_s, run.progress_at, run.schedule, run.grace_s, run.max_duration_s, run.stall_after_s, run.parent_id,
 run.user, run.python, run.log_path, run.exit_code, run.cpu_s, run.peak_memory_bytes, run.child_pid, run.child_started,
 run.fingerprint, run.machine, run.heartbeat_s, run.heartbeat_at, run.progress, run.argv, run."values", run.error,
-run.settings, run.memory, run.links, run.warnings, run.steps, run.retried
+run.settings, run.memory, run.links, run.warnings, run.steps, run.retried, run.boot, run.surroundings
 """
 """What is selected of each run, in the order of the fields of a RunRecord."""
 
@@ -297,6 +298,22 @@ class RunQueries(JournalPart):
     def successful_runs(self, name: str, *, limit: int) -> tuple[RunRecord, ...]:
         """Return the last runs of a name that succeeded, newest first."""
         return self._runs(f"WHERE name = ? AND outcome IN ({_SUCCEEDED}) ORDER BY key DESC LIMIT ?", name, limit)
+
+    def has_facts(self, stamp: bytes) -> bool:
+        """Return whether the facts of surroundings are kept already."""
+        return bool(self._database.rows("SELECT 1 FROM surroundings WHERE stamp = ? AND facts IS NOT NULL", (stamp,)))
+
+    def with_facts(self, surroundings: Surroundings) -> Surroundings:
+        """Return surroundings with the facts that are kept of them; without, where there are none."""
+        rows = self._database.rows("SELECT facts FROM surroundings WHERE stamp = ?", (surroundings.stamp,))
+        return surroundings._replace(facts=rows[0][0]) if rows else surroundings
+
+    def surroundings_of(self, run: RunRecord) -> Surroundings | None:
+        """Return what was around a run; None where that is not known."""
+        from supervisor._store.essentials import Surroundings
+
+        rows = self._database.rows("SELECT stamp, facts FROM surroundings WHERE key = ?", (run.surroundings,))
+        return Surroundings(rows[0][0], run.boot or "", rows[0][1]) if rows else None
 
     def failures_since_success(self, name: str, *, before: str = "") -> Streak:
         """Return how many runs of a name failed in a row, and since when."""

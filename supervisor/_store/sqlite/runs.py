@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from supervisor._models.values import ErrorDetails, Progress, RunStep
-    from supervisor._store.essentials import EndedRun, StartedRun
+    from supervisor._store.essentials import EndedRun, StartedRun, Surroundings
     from supervisor._store.processes import Process
     from supervisor._store.records import PresumedDead, RunRecord
     from supervisor._store.sqlite.database import Database
@@ -43,7 +43,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 _END = """
 UPDATE run SET outcome = ?, ended_at = ?, duration_s = ?, fingerprint = ?, exit_code = ?, cpu_s = ?,
                peak_memory_bytes = ?, progress_at = coalesce(?, progress_at), progress = coalesce(?, progress),
-               "values" = ?, error = ?, warnings = ?, retried = ?, steps = ?
+               "values" = ?, error = ?, warnings = ?, retried = ?, steps = ?, boot = ?, surroundings = ?
 WHERE key = ? AND id = ?
 """
 
@@ -70,6 +70,14 @@ progress."""
 _NOTIFIED = """
 INSERT INTO notified_failure (name, fingerprint, notified_at) VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET notified_at = excluded.notified_at, held_back = 0
+"""
+_KEEP_SURROUNDINGS = """
+INSERT INTO surroundings (stamp, noted_at, facts) VALUES (?, ?, ?)
+ON CONFLICT (stamp) DO UPDATE SET facts = coalesce(surroundings.facts, excluded.facts)
+"""
+_USED_SURROUNDINGS = """
+UPDATE surroundings SET noted_at = ?
+WHERE key IN (SELECT surroundings FROM (SELECT surroundings FROM run ORDER BY key DESC LIMIT ?))
 """
 _HELD_BACK = "UPDATE notified_failure SET held_back = held_back + 1 WHERE name = ? AND fingerprint = ?"
 # The oldest beyond so many of this name.
@@ -186,20 +194,38 @@ class RunStore(RunQueries):
         if run is None:
             return False
         is_recovery = False
-        row = _end_row(end)
-        with self._database.write(single=not asks) as connection:
+        surroundings = self._surroundings_key(end)
+        is_single = not asks and (end.surroundings is None or surroundings is not None)
+        with self._database.write(single=is_single) as connection:
+            if surroundings is None and end.surroundings is not None:
+                surroundings = self._keep_surroundings(connection, end.surroundings)
+            row = (*_end_row(end), surroundings)
             if asks and end.outcome in SUCCEEDED:
                 is_recovery = _last_outcome(connection, run.name, key) not in SUCCEEDED
             if not self._database.retry_while_busy(connection.execute, _END, (*row, key, run_id)).rowcount:
                 # It is another file than the run started in: that one was moved away or removed meanwhile.
                 with self._database.write():
                     key = self._insert(connection, run)
-                    connection.execute(_END, (*row, key, run_id))
+                    connection.execute(_END, (*row[:-1], None, key, run_id))
         self._under_way.pop(run_id, None)
         if _is_one_in(_PRUNE_ONE_IN, key):
             with suppress(JournalUnavailable):  # the next one in a hundred tries again
                 self.prune_runs(run.name)
         return is_recovery
+
+    def _surroundings_key(self, end: EndedRun) -> int | None:
+        """Return the key of what is around a run, if all that it brings is kept already; None otherwise."""
+        if end.surroundings is None:
+            return None
+        sql = "SELECT key FROM surroundings WHERE stamp = ? AND (facts IS NOT NULL OR ? IS NULL)"
+        rows = self._database.rows(sql, (end.surroundings.stamp, end.surroundings.facts))
+        return rows[0][0] if rows else None
+
+    def _keep_surroundings(self, connection: sqlite3.Connection, found: Surroundings) -> int:
+        connection.execute(_KEEP_SURROUNDINGS, (found.stamp, self._clock(), found.facts))
+        key: int
+        (key,) = connection.execute("SELECT key FROM surroundings WHERE stamp = ?", (found.stamp,)).fetchone()
+        return key
 
     def note_end(self, started: StartedRun, end: EndedRun) -> None:
         """Note in a file beside the journal how a run has ended, since the journal does not take it now."""
@@ -320,6 +346,8 @@ class RunStore(RunQueries):
             else:
                 deleted = self._prune(connection, name, before, spared)
             connection.execute("DELETE FROM notified_failure WHERE notified_at < ?", (before,))
+            connection.execute(_USED_SURROUNDINGS, (self._clock(), _PRUNE_AT_ONCE))
+            connection.execute("DELETE FROM surroundings WHERE noted_at < ?", (before,))
         return deleted
 
     def _prune_counting(self, connection: sqlite3.Connection, name: str, before: float, spared: Spared) -> int:
@@ -390,6 +418,7 @@ def _end_row(end: EndedRun) -> tuple[Any, ...]:
         _dump({"count": end.warning_count, "first": list(end.warnings)}) if end.warning_count else None,
         _dump(end.retried) if end.retried else None,
         _dump(list(end.steps)) if end.steps else None,
+        (end.surroundings.boot or None) if end.surroundings is not None else None,
     )
 
 

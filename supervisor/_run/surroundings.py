@@ -1,0 +1,199 @@
+"""What is around a run and may be another in the next one: packages, the script's own files, its commit, and the like.
+
+A *stamp* is taken at the end of each journalled run. It holds what is known at once: the times of the folders of
+packages, the times and sizes of the script's files, the commit, names of variables. The *facts* behind it take longer
+to find out: versions of packages, hashes of files, the subject of the commit. The journal keeps both once for all runs
+that have the same stamp, so that a run that is like the one before costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from functools import lru_cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from supervisor import _exceptions, _log
+from supervisor._places import this_machine
+from supervisor._run.git_commit import Commit, commit_of, subject_of
+from supervisor._store.essentials import Surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+LEAST_S = 1.0
+"""Of a run that was shorter and succeeded no facts are collected."""
+
+_MOST_FILES = 100
+_MOST_PACKAGES = 3_000
+_MOST_VARIABLES = 500
+_HASHED_BYTES = 1024 * 1024  # a longer file is known by its time and size alone
+_HASHED_IN_ALL = 8 * 1024 * 1024
+_FIRST_ARGUMENTS = 4
+_SUFFIXES = (".py", ".pyw", ".sh", ".bash", ".ps1", ".bat", ".cmd", ".pl", ".rb", ".r", ".js", ".sql")
+_PACKAGES = ("site-packages", "dist-packages")
+_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - a silent run never imports pathlib
+_SUPERVISOR = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120 - the same
+
+
+def surroundings_of(command: Sequence[str] | None, started_at_s: float) -> Surroundings:
+    """Return what is around a run that ends now, without facts.
+
+    Args:
+        command: The program that ``supervisor run`` has started; None for this process.
+        started_at_s: When the run started, in seconds since 1970: a file that was edited later is not what ran.
+    """
+    machine = this_machine()
+    stamp = _stamp(None if command is None else tuple(command), int(started_at_s), int(time.monotonic()))
+    return Surroundings(stamp, machine.boot if machine.is_whole else "")  # each container has another boot
+
+
+@lru_cache(maxsize=4)
+def _stamp(command: tuple[str, ...] | None, started_at_s: int, _now_s: int) -> bytes:
+    """Return the stamp of a run, as JSON; a process with thousands of short runs looks once a second."""
+    paths = _own_files() if command is None else _named_files(command)
+    commit = _commit(paths, command)
+    parts = {
+        "files": list(_file_entries(paths, started_at_s)),
+        "packages": [] if command is not None else [(each, _changed_at(each)) for each in _package_folders()],
+        "python": sys.executable if command is None else "",
+        "commit": commit.id if commit is not None else "",
+        "variables": sorted(os.environ)[:_MOST_VARIABLES],
+        "zone": _time_zone(),
+    }
+    return json.dumps(parts, separators=(",", ":")).encode()
+
+
+# The script's own files
+
+
+def _own_files() -> list[str]:
+    """Return the paths of what was loaded and is neither Python's library nor an installed package."""
+    modules = (each.__dict__.get("__file__") for each in tuple(sys.modules.values()) if type(each) is ModuleType)
+    found = {each for each in modules if isinstance(each, str) and not each.startswith((_LIBRARY, _SUPERVISOR))}
+    if getattr(sys, "frozen", False):
+        found.add(sys.executable)
+    return sorted(os.path.abspath(each) for each in found if not any(name in each for name in _PACKAGES))[:_MOST_FILES]  # noqa: PTH100 - a silent run never imports pathlib
+
+
+def _named_files(command: Sequence[str]) -> list[str]:
+    """Return the files of a program: itself, where it is named by its path, and the script that it is to run."""
+    named = [each for each in command[:_FIRST_ARGUMENTS] if os.path.dirname(each) or each.lower().endswith(_SUFFIXES)]  # noqa: PTH120 - a silent run never imports pathlib
+    return [os.path.abspath(each) for each in named if os.path.isfile(each)]  # noqa: PTH100, PTH113 - the same
+
+
+def _file_entries(paths: Iterable[str], started_at_s: int) -> Iterator[tuple[str, int, int, bool]]:
+    """Yield each file that is there: its path, time in ns, size, and whether it was edited after the start."""
+    for path in paths:
+        for each in _itself_or_archive(path):
+            try:
+                status = os.stat(each)  # noqa: PTH116 - a silent run never imports pathlib
+            except OSError:
+                continue
+            yield each, status.st_mtime_ns, status.st_size, status.st_mtime >= started_at_s + 1
+            break
+
+
+def _itself_or_archive(path: str) -> Iterator[str]:
+    """Yield a path, and of a module in an archive (app.pyz/__main__.py) that of the archive."""
+    yield path
+    for suffix in (".pyz", ".zip", ".egg", ".whl"):
+        before, found, _ = path.partition(f"{suffix}{os.sep}")
+        if found:
+            yield before + suffix
+
+
+def _package_folders() -> list[str]:
+    """Return the folders with installed packages, in the order in which Python looks through them."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [each for each in sys.path if each and (each.endswith(_PACKAGES) or each in given)]
+
+
+def _changed_at(folder: str) -> int:
+    """Return when something was last added to a folder or removed from it, in ns since 1970; 0 where it is missing."""
+    try:
+        return os.stat(folder).st_mtime_ns  # noqa: PTH116 - a silent run never imports pathlib
+    except OSError:
+        return 0
+
+
+def _commit(paths: Sequence[str], command: Sequence[str] | None) -> Commit | None:
+    """Return the commit that is checked out where the script is."""
+    script = _exceptions.script_path() if command is None else next(iter(paths), None)
+    return commit_of(os.path.dirname(script)) if script else None  # noqa: PTH120 - a silent run never imports pathlib
+
+
+def _time_zone() -> str:
+    """Return the time zone of the process: what the variable TZ says, or the machine's."""
+    if zone := os.environ.get("TZ", "").strip():
+        return zone
+    try:
+        path = os.readlink("/etc/localtime")  # noqa: PTH115 - a silent run never imports pathlib
+    except (OSError, AttributeError):
+        path = ""
+    return path.partition("/zoneinfo/")[2] or time.tzname[0]
+
+
+# The facts
+
+
+def with_facts(surroundings: Surroundings, command: Sequence[str] | None) -> Surroundings:
+    """Return the surroundings of a run that ends now, with what takes some milliseconds to find out.
+
+    Args:
+        surroundings: What :func:`surroundings_of` has returned.
+        command: The program that ``supervisor run`` has started; None for this process.
+    """
+    files = [tuple(each) for each in json.loads(surroundings.stamp)["files"]]
+    facts: dict[str, Any] = {"files": _hashes(files)}
+    if command is None:
+        facts["packages"] = _versions(_package_folders())
+    if (commit := _commit([path for path, *_ in files], command)) is not None:
+        facts["subject"] = _subject(commit)
+    return surroundings._replace(facts=json.dumps(facts, separators=(",", ":")).encode())
+
+
+def _subject(commit: Commit) -> str:
+    try:
+        return subject_of(commit)
+    except Exception as error:  # noqa: BLE001 - a repository may be damaged in any way
+        _log.info("the subject of commit %s cannot be read: %s", commit.id[:10], error)
+        return ""
+
+
+def _hashes(files: Iterable[tuple[str, int, int, bool]]) -> dict[str, str]:
+    """Return the hashes of files; those are left out that are too large, cannot be read, or are not what ran."""
+    from hashlib import blake2b
+
+    hashes, left = {}, _HASHED_IN_ALL
+    for path, _, size, is_later in files:
+        if is_later or size > min(left, _HASHED_BYTES):
+            continue
+        left -= size
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123 - a text
+                hashes[path] = blake2b(file.read(_HASHED_BYTES), digest_size=12).hexdigest()
+        except OSError:
+            continue
+    return hashes
+
+
+def _versions(folders: Collection[str]) -> dict[str, str]:
+    """Return the versions of the installed distributions, by the names of the folders that installers make.
+
+    https://packaging.python.org/en/latest/specifications/recording-installed-packages/ says what these are called.
+    """
+    versions: dict[str, str] = {}
+    for folder in folders:
+        try:
+            names = os.listdir(folder)  # noqa: PTH208 - a text
+        except OSError:
+            continue
+        for each in names:
+            name, _, version = each.removesuffix(".dist-info").partition("-")
+            if version and each.endswith(".dist-info"):
+                versions.setdefault(name.lower().replace("_", "-"), version)
+    return dict(sorted(versions.items())[:_MOST_PACKAGES])
