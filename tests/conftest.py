@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+from postgres import database, postgres  # noqa: F401 - fixtures
 from recorders import Recorder
 
 from supervisor._places import PLACE_VARIABLES, this_machine

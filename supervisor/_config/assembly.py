@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from supervisor._config.search import CandidateFile
+    from supervisor._fleet.fleet_settings import FleetSettings
 
 INVALID = object()
 """Replaces an option of a handler that is wrong, until a stronger source gives another value."""
 
-DEFAULTS, RUNS, HANDLERS = "defaults", "runs", "handlers"
+DEFAULTS, RUNS, HANDLERS, FLEET = "defaults", "runs", "handlers", "fleet"
 
 
 class Layer:
@@ -48,13 +49,15 @@ class Layer:
         settings: The settings of all runs.
         runs: The settings of the runs of one name, by that name.
         handlers: The options of each handler, its type included, with ``INVALID`` for a wrong one.
-        origins: The source of each value, by a key that begins with "defaults", "runs" or "handlers".
+        fleet: What stands in [fleet], with ``INVALID`` for what is wrong.
+        origins: The source of each value, by a key that begins with "defaults", "runs", "handlers" or "fleet".
     """
 
     def __init__(self) -> None:
         self.settings: dict[str, Any] = {}
         self.runs: dict[str, dict[str, Any]] = {}
         self.handlers: dict[str, dict[str, Any]] = {}
+        self.fleet: dict[str, Any] = {}
         self.origins: dict[Key, Origin] = {}
 
 
@@ -69,6 +72,7 @@ def merged(layers: Iterable[Layer]) -> Layer:
     for layer in layers:
         _merge_settings(whole, layer)
         _merge_handlers(whole, layer)
+        whole.fleet.update(layer.fleet)
         whole.origins.update(layer.origins)
     return whole
 
@@ -95,7 +99,7 @@ def _merge_handlers(whole: Layer, layer: Layer) -> None:
 
 
 PROFILE, PROFILES = "profile", "profiles"
-_TABLES = (DEFAULTS, HANDLERS, RUNS)
+_TABLES = (DEFAULTS, FLEET, HANDLERS, RUNS)
 _OTHERS_READ = 0o044
 
 
@@ -148,13 +152,18 @@ class FileReader:
             layer.runs[name] = self._settings(settings, inner, (RUNS, name), layer)
         for name, options, inner in self._tables(table, HANDLERS, key, layer):
             layer.handlers[name] = self._handler(options, inner, (HANDLERS, name), layer)
+        fleet = self._table(table, FLEET, key)
+        if fleet:
+            layer.fleet = self._handler(fleet, (*key, FLEET), (FLEET,), layer)
         return layer
 
     def _table(self, outer: Mapping[str, Any], name: str, key: Key) -> dict[str, Any]:
         table = outer.get(name, {})
         if isinstance(table, dict):
             return table
-        example = f"[{dotted((*key, name))}]" if name == DEFAULTS else f"tables like [{dotted((*key, name))}.NAME]"
+        example = (
+            f"[{dotted((*key, name))}]" if name in {DEFAULTS, FLEET} else f"tables like [{dotted((*key, name))}.NAME]"
+        )
         hint = f"; what runs use goes under [{dotted((*key, DEFAULTS))}]" if name == HANDLERS else ""
         self._wrong((*key, name), f"{name} must be {example}, got {_type_name(table)}{hint}")
         return {}
@@ -267,7 +276,9 @@ def layer_of(variables: Mapping[str, str], notes: ProblemCollector) -> Layer:
     known = {PREFIX + name.upper(): name for name in checks.FIELDS if checks.has_variable(name)}
     for variable, text in variables.items():
         name = known.get(variable)
-        if name is None:
+        if variable.startswith(_FLEET_PREFIX):
+            _add_fleet_variable(layer, variable, text.strip(), notes)
+        elif name is None:
             _warn_if_misspelt(variable, {*known, PROFILE_VARIABLE, CONFIG, "SUPERVISOR_STATE"}, notes)
         elif text.strip():
             try:
@@ -279,6 +290,22 @@ def layer_of(variables: Mapping[str, str], notes: ProblemCollector) -> Layer:
             else:
                 layer.origins[DEFAULTS, name] = Origin(variable=variable)
     return layer
+
+
+_FLEET_PREFIX = f"{PREFIX}FLEET_"
+
+
+def _add_fleet_variable(layer: Layer, variable: str, text: str, notes: ProblemCollector) -> None:
+    """Take a variable such as ``SUPERVISOR_FLEET_URL`` for what would stand in [fleet]."""
+    from supervisor._fleet import fleet_settings
+
+    known = {_FLEET_PREFIX + name.upper(): name for name in fleet_settings.FIELDS}
+    name = known.get(variable)
+    if name is None:
+        _warn_if_misspelt(variable, set(known), notes)
+    elif text:
+        layer.fleet[name] = Secret("literal", text) if name == "url" else fleet_settings.from_text(name, text)
+        layer.origins[FLEET, name] = Origin(variable=variable)
 
 
 def _warn_if_misspelt(variable: str, known: set[str], notes: ProblemCollector) -> None:
@@ -373,6 +400,7 @@ def _configuration(
         settings=MappingProxyType(settings),
         runs=MappingProxyType(runs),
         handlers=MappingProxyType(handlers),
+        fleet=_fleet(whole, profile, notes) if whole.fleet else None,
         profile=profile,
         files=tuple(each.path for each in sources),
         origins=MappingProxyType({dotted(key): origin for key, origin in whole.origins.items()}),
@@ -380,6 +408,31 @@ def _configuration(
         warnings=tuple(notes.warnings),
         unusable=unusable,
     )
+
+
+def _fleet(whole: Layer, profile: str | None, notes: ProblemCollector) -> FleetSettings | None:
+    """Return what [fleet] says; None where there is a mistake in it."""
+    from supervisor._fleet import fleet_settings
+
+    known = fleet_settings.FIELDS
+    faults = [
+        (name, f"there is no key {name!r} here; {suggestion(name, known)}") for name in whole.fleet if name not in known
+    ]
+    if "url" not in whole.fleet:
+        faults.append(("", 'url is missing: say where the database is, like url = "postgresql://user@host/fleet"'))
+    given: dict[str, Any] = {"environment": profile or "default"} if profile else {}
+    given |= whole.fleet
+    if not faults and not any(each is INVALID for each in given.values()):
+        try:
+            return fleet_settings.FleetSettings(**given)
+        except ConfigurationError as error:
+            faults.append((str(error).partition(" ")[0], without_secrets(str(error))))
+    for name, text in faults:
+        origin = whole.origins.get((FLEET, name) if name else (FLEET,), whole.origins.get((FLEET,), Origin()))
+        key = dotted((FLEET, name)) if name else FLEET
+        where = f"environment variable {origin.variable}:" if origin.variable else f"[{FLEET}]"
+        notes.problems.append(_problem_at(origin, f"{where} {text}", origin.variable or key))
+    return None
 
 
 def _handlers(whole: Layer, notes: ProblemCollector) -> dict[str, HandlerSpec]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from supervisor._config.checks import Problem
     from supervisor._config.handler_specs import HandlerSpec
     from supervisor._config.toml_file import Origin
+    from supervisor._fleet.fleet_settings import FleetSettings
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -33,6 +34,7 @@ class Configuration:
             to be looked up by :meth:`spec`.
         runs: The same for the runs of one name, without settings that a stronger source gives for all runs.
         handlers: The named handlers.
+        fleet: Where the fleet's database is, and what goes there; None where there is no fleet.
         profile: The chosen profile, or None.
         files: The files that were read, the strongest last.
         origins: The file or variable of each value, by its key: ``defaults.report_on``,
@@ -45,6 +47,7 @@ class Configuration:
     settings: Mapping[str, Any] = attrs.field(default=_EMPTY, repr=_names)
     runs: Mapping[str, Mapping[str, Any]] = attrs.field(default=_EMPTY, repr=_names)
     handlers: Mapping[str, HandlerSpec] = attrs.field(default=_EMPTY, repr=_names)
+    fleet: FleetSettings | None = None
     profile: str | None = None
     files: tuple[str, ...] = ()
     origins: Mapping[str, Origin] = attrs.field(default=_EMPTY, repr=False, eq=False)

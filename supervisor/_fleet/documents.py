@@ -1,8 +1,8 @@
 """A run as the JSON document that goes to the fleet, and back.
 
 The journal has no secrets in it, and what has become one since, such as a password of a new handler, is taken out here.
-A document has what the setting ``send`` of ``[fleet]`` names, in bounded size: one that is too large loses parts, which
-it names in ``left_out``. It holds no text that a ``jsonb`` of PostgreSQL refuses
+A document has what the setting ``send`` of ``[fleet]`` names (:data:`.fleet_settings.SENDABLE`), in bounded size: one
+that is too large loses parts, which it names in ``left_out``. It holds no text that a ``jsonb`` of PostgreSQL refuses
 (https://www.postgresql.org/docs/current/datatype-json.html).
 """
 
@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from supervisor._fleet.fleet_settings import DEFAULT_SEND
 from supervisor._models import Outcome
 from supervisor._store.essentials import storable
 from supervisor._store.records import RunRecord
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from supervisor._redaction import Redactor
-
-SENDABLE = ("values", "error", "argv", "log_tail", "traceback")
-"""What ``send`` may name. Of each run are sent its name, times and outcome, and what it used of the machine.
-
-values: What it recorded, its progress, its steps. error: What went wrong and what it was warned of, without source code
-and local variables. argv: Its command line, its user and the path of its log. log_tail: The last lines of its own log,
-unless it succeeded. traceback: The traceback, and what else an error shows of the source code and local variables.
-"""
-DEFAULT_SEND = ("values", "error", "argv", "log_tail")
 
 START, DIED, ENDED = 1, 500, 1000
 """Revisions of a run's document: of two, the larger one counts."""

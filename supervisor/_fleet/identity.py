@@ -105,6 +105,7 @@ def host_document(
     state_directory: str,
     account: str,
     *,
+    version: str,
     name: str | None = None,
     expect_every_s: float | None = None,
     facts: Mapping[str, Any] | None = None,
@@ -114,6 +115,7 @@ def host_document(
     Args:
         state_directory: Where the journal is.
         account: The user.
+        version: The version of supervisor.
         name: What people call the machine. None for its own name.
         expect_every_s: How often it checks in, at least, in seconds; None for not known.
         facts: What else people want to see of it.
@@ -121,15 +123,13 @@ def host_document(
     Raises:
         JournalUnavailable: The file beside the journal cannot be read or written.
     """
-    from supervisor import __version__
-
     own_facts = {"os": platform.platform(terse=True), "python": platform.python_version()}
     document = {
         "id": str(host_id(state_directory, account)),
         "name": name or hostname(),
         "account": account,
         "kind": "machine",
-        "version": __version__,
+        "version": version,
         "boot": this_machine().boot,
         "facts": {**own_facts, **(facts or {})},
         "expect_every_s": expect_every_s,

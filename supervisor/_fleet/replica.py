@@ -1,7 +1,7 @@
 """Bring the runs of a machine's journal into the fleet's database: the journal stays the truth.
 
 ``supervisor check`` calls this, and the end of a run where ``replicate = "end"`` says so. Runs are sent at least once,
-in batches, oldest first; the database takes each revision of a run once. So a batch whose answer was lost is sent again.
+in batches, oldest first; the database takes each revision of a run once. So a batch whose answer was lost goes again.
 
 The database says up to which key it has the runs. Where it has fewer than this journal knows of, it was restored from a
 backup, and gets again what it lacks.
@@ -128,6 +128,7 @@ class Replica:
         self._redactor = redactor
         self._clock = clock
         self._synced = Synced()
+        self._calls = 0
 
     def sync(self, limit: int = RUNS_A_CHECK) -> Synced:
         """Send what is new and what has ended since, and note what the database has taken.
@@ -148,15 +149,11 @@ class Replica:
         self._synced = attrs.evolve(self._synced, is_restored=position.may_sink, lost=replicated.lost)
         self._host |= {"skew_s": round(self._synced.skew_s, 3), "missing": replicated.lost}
         changed = self._changed(position, answer.get("open") or ())
-        calls = 0
         for batch in _batches(self._document(run, position, is_new=False) for run in changed):
             self._put_changed(position, batch)
-            calls += 1
-        for runs, batch in self._new(position, max(0, limit - len(changed))):
-            self._put_new(position, runs, batch)
-            calls += 1
-        if not calls:
-            self._put([])
+        self._send_new(position, limit - len(changed))
+        if not self._calls:
+            self._put([], {})
         return attrs.evolve(self._synced, left=bool(self._log.runs_after(position.high_key, 1)))
 
     # Where the database stands
@@ -210,18 +207,26 @@ class Replica:
 
     # What is sent
 
-    def _new(self, position: _Position, limit: int) -> Iterator[tuple[list[RunRecord], list[dict[str, Any]]]]:
-        """Yield what is new, oldest first: runs, and the batch that has them but for those that are too old."""
-        key = position.high_key
-        while limit > 0 and (runs := self._log.runs_after(key, min(limit, BATCH_ROWS))):
-            key, limit = runs[-1].key, limit - len(runs)
-            waiting = list(runs)
-            sent = [run for run in runs if self._clock() - run.started_at_s < _OLDEST_S]
-            for batch in _batches(self._document(run, position) for run in sent) if sent else ([],):
-                last = runs[-1].id if not batch or batch[-1]["id"] == sent[-1].id else batch[-1]["id"]
-                place = next(index for index, run in enumerate(waiting) if run.id == last)
-                yield waiting[: place + 1], batch
-                waiting = waiting[place + 1 :]
+    def _send_new(self, position: _Position, limit: int) -> None:
+        """Send what is new, oldest first."""
+        while limit > 0 and (runs := self._log.runs_after(position.high_key, min(limit, BATCH_ROWS))):
+            limit -= len(runs)
+            for some, batch in self._parts(runs, position):
+                if not self._put_new(position, some, batch):
+                    break
+
+    def _parts(
+        self, runs: Sequence[RunRecord], position: _Position
+    ) -> Iterator[tuple[Sequence[RunRecord], list[dict[str, Any]]]]:
+        """Yield runs, each time with the batch that has those of them that are not too old."""
+        sent = [run for run in runs if self._clock() - run.started_at_s < _OLDEST_S]
+        done = 0
+        for batch in _batches(self._document(run, position) for run in sent):
+            end = next(place for place in range(done, len(runs)) if runs[place].id == batch[-1]["id"]) + 1
+            yield runs[done:end], batch
+            done = end
+        if done < len(runs):
+            yield runs[done:], []
 
     def _document(self, run: RunRecord, position: _Position, *, is_new: bool = True) -> dict[str, Any]:
         document = document_of(run, environment=self._environment, send=self._send, redactor=self._redactor)
@@ -232,28 +237,34 @@ class Replica:
         return document
 
     def _put_changed(self, position: _Position, batch: Sequence[Mapping[str, Any]]) -> None:
-        self._put(batch)
+        self._put(batch, {})
         for document in batch:
             self._note_open(position, document["id"], position.open[document["id"]].key, document["rev"])
         self._note(position)
 
-    def _put_new(self, position: _Position, runs: Sequence[RunRecord], batch: list[dict[str, Any]]) -> None:
-        """Send a batch, and again where another process sent runs of this machine at the same time."""
+    def _put_new(self, position: _Position, runs: Sequence[RunRecord], batch: list[dict[str, Any]]) -> bool:
+        """Send a batch; return False where the database turns out to lack what came before."""
         for _ in range(_MOST_TRIES):
-            theirs = self._put(batch)
+            after = position.base + position.high_key
+            theirs = self._put(batch, {"after_key": after, "high_key": position.base + runs[-1].key})
             base = theirs - runs[-1].key
-            if not batch or base <= position.base:
+            if base <= position.base:
                 break
-            # What says that the database has these runs is a key that it had before them: a backup of that moment
-            # lacks them.
+            # Another process sent runs of this machine at the same time. The key by which the database knows that it
+            # has these must be one that it did not have before: a backup of that moment lacks them. So once more.
             for document in batch:
                 document["key"] += base - position.base
             position.base = base
-        position.high_key = runs[-1].key
-        for run in runs:
-            if self._may_change(run):
-                self._note_open(position, run.id, run.key, revision_of(run))
+        is_taken = base >= position.base
+        if is_taken:
+            position.high_key = runs[-1].key
+            for run in runs:
+                if self._may_change(run):
+                    self._note_open(position, run.id, run.key, revision_of(run))
+        else:  # it was restored from a backup meanwhile
+            position.high_key, position.may_sink = max(0, theirs - position.base), True
         self._note(position)
+        return is_taken
 
     def _note_open(self, position: _Position, run_id: str, key: int, revision: int) -> None:
         if revision < ENDED:
@@ -271,9 +282,15 @@ class Replica:
         )
         position.may_sink = False
 
-    def _put(self, batch: Sequence[Mapping[str, Any]]) -> int:
-        """Send a batch, note what came of it, and return up to which key the database has runs now."""
-        answer: dict[str, Any] = self._call("put", self._host, list(batch))
+    def _put(self, batch: Sequence[Mapping[str, Any]], keys: Mapping[str, int]) -> int:
+        """Send a batch, note what came of it, and return up to which key the database has runs now.
+
+        Args:
+            batch: The documents.
+            keys: Up to which key the database has all runs then, "high_key", if it had all up to "after_key" before.
+        """
+        answer: dict[str, Any] = self._call("put", {**self._host, **keys}, list(batch))
+        self._calls += 1
         refused = (Refused(run_id=str(each.get("id")), why=str(each.get("why"))) for each in answer["refused"] or ())
         self._synced = attrs.evolve(
             self._synced,

@@ -28,7 +28,7 @@ MISTAKES: dict[str, tuple[str, int | None, str, str]] = {
         "[default]\njournal = true", 1, "default", "there is no key 'default' here; did you mean 'defaults'?",
     ),
     "unknown key that is like none": (
-        "zzz = 1", 1, "zzz", "there is no key 'zzz' here; there are defaults, handlers, profile, profiles, runs",
+        "zzz = 1", 1, "zzz", "there is no key 'zzz' here; there are defaults, fleet, handlers, profile, profiles, runs",
     ),
     "setting at the top": (
         'report_on = ["success"]', 1, "report_on",
@@ -199,7 +199,7 @@ def test_a_mistake_in_a_pyproject_has_its_whole_key(machine: Machine) -> None:
     path = machine.write(text, machine.project / "pyproject.toml")
     assert machine.load().problems == (
         Problem(
-            "[tool.supervisor] there is no key 'zzz' here; there are defaults, handlers, profile, profiles, runs",
+            "[tool.supervisor] there is no key 'zzz' here; there are defaults, fleet, handlers, profile, profiles, runs",
             str(path),
             4,
             "tool.supervisor.zzz",

@@ -13,6 +13,7 @@ from journal_kit import NOON, ended, started
 
 from supervisor._fleet import documents
 from supervisor._fleet.documents import document_of, record_from
+from supervisor._fleet.fleet_settings import SENDABLE
 from supervisor._models import Outcome
 from supervisor._redaction import Redactor
 from supervisor._store import Journal
@@ -30,7 +31,7 @@ ERROR = ErrorDetails(
     fingerprint="f00", bases=("KeyError", "LookupError"), step="load",
 )  # fmt: skip
 STEP = RunStep(name="load", outcome=Outcome.FAILURE, started_at=datetime.fromtimestamp(NOON, UTC), error=ERROR)
-ALL = documents.SENDABLE
+ALL = SENDABLE
 
 
 @pytest.fixture
