@@ -6,17 +6,21 @@ nothing that examines exceptions.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
+from contextlib import suppress
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from supervisor._places import PLACE_VARIABLES, Place, hostname
+from supervisor._places import PLACE_VARIABLES, Place, hostname, this_machine
+from supervisor._store.essentials import Surroundings
 from supervisor._text import cut_middle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from supervisor._redaction import Redactor
 
@@ -196,6 +200,68 @@ def script_path() -> str | None:
     """Return the absolute path of the running program; None where it has none, as in a notebook or a shell."""
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     return os.path.abspath(main) if isinstance(main, str) and main else None  # noqa: PTH100 - pathlib costs 3 ms
+
+
+_PACKAGES = ("site-packages", "dist-packages")
+
+
+_MOST_FILES = 50
+_MOST_ENTRIES = 200  # of a folder that also holds thousands of other files
+
+
+def least_surroundings(script: str | None) -> Surroundings:
+    """Return what is looked up at once of what is around a run: times of the script, of files beside it, of packages.
+
+    Args:
+        script: The path of the script or program; None where there is none.
+    """
+    paths = [] if script is None else sorted({script, *islice(_beside(script), _MOST_FILES)})
+    parts = {"files": list(file_times(paths)), "packages": list(folder_times())}
+    return Surroundings(json.dumps(parts, separators=(",", ":")).encode(), boot())
+
+
+def _beside(script: str) -> Iterator[str]:
+    """Yield the modules in the folder of a script."""
+    with suppress(OSError), os.scandir(os.path.dirname(script) or ".") as entries:  # noqa: PTH120 - a silent run never imports pathlib
+        for each in islice(entries, _MOST_ENTRIES):
+            if each.name.endswith(".py"):
+                yield each.path
+
+
+def boot() -> str:
+    """Return what names the start of this machine; "" where it is not known, and in a container, which has another."""
+    machine = this_machine()
+    return machine.boot if machine.is_whole else ""
+
+
+def file_times(paths: Iterable[str]) -> Iterator[tuple[str, int, int]]:
+    """Yield each file that is there, with the time of its last change in ns since 1970 and its size in bytes."""
+    for path in paths:
+        for each in _itself_or_archive(path):
+            try:
+                status = os.stat(each)  # noqa: PTH116 - a silent run never imports pathlib
+            except OSError:
+                continue
+            yield each, status.st_mtime_ns, status.st_size
+            break
+
+
+def _itself_or_archive(path: str) -> Iterator[str]:
+    """Yield a path, and of a module in an archive (app.pyz/__main__.py) that of the archive."""
+    yield path
+    for suffix in (".pyz", ".zip", ".egg", ".whl"):
+        before, found, _ = path.partition(f"{suffix}{os.sep}")
+        if found:
+            yield before + suffix
+
+
+def folder_times() -> Iterator[tuple[str, int]]:
+    """Yield the folders with installed packages, in Python's order, with when something last came or went there."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    for each in sys.path:
+        if each and (each.endswith(_PACKAGES) or each in given):
+            with suppress(OSError):
+                yield each, os.stat(each).st_mtime_ns  # noqa: PTH116 - a silent run never imports pathlib
 
 
 def exit_code_of(error: BaseException) -> int | None:

@@ -77,19 +77,19 @@ class Changes(NamedTuple):
 def changes_between(before: tuple[RunRecord, Surroundings], after: tuple[RunRecord, Surroundings]) -> Changes:
     """Return what is around a run and was not around an earlier one of its name."""
     (was, was_around), (now, around) = before, after
-    stamps = json.loads(was_around.stamp), json.loads(around.stamp)
+    stamps = _loaded(was_around.stamp), _loaded(around.stamp)
     facts = _loaded(was_around.facts), _loaded(around.facts)
     found = (
-        *_commit(*stamps, facts[1]),
+        *_commit(*stamps, facts[1], was.started_at_s),
         *_files(*stamps, *facts),
         *_packages(*stamps, *facts),
-        *_one("python", f"{was.python} {stamps[0]['python']}".strip(), f"{now.python} {stamps[1]['python']}".strip()),
+        *_one("python", *(_python(*each) for each in ((was, stamps[0]), (now, stamps[1])))),
         *_one("command", " ".join(was.argv), " ".join(now.argv)),
         *_settings(was, now),
-        *_variables(stamps[0]["variables"], stamps[1]["variables"]),
+        *_variables(*(each.get("variables") for each in stamps)),
         *_one("user", was.user, now.user),
         *_one("host", was.host, now.host),
-        *_one("zone", stamps[0]["zone"], stamps[1]["zone"]),
+        *_one("zone", *(each.get("zone", "") for each in stamps)),
         *_boot(was_around.boot, around.boot),
     )
     return Changes(datetime.fromtimestamp(was.started_at_s, UTC), found)
@@ -136,9 +136,15 @@ def with_changes(details: MessageDetails, changes: Changes, redact: Callable[[st
     return attrs.evolve(details, parts=parts)
 
 
-def _loaded(facts: bytes | None) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(facts) if facts is not None else {}
+def _loaded(stored: bytes | None) -> dict[str, Any]:
+    """Return a stamp or facts; of a short run parts of the stamp are missing, and there are no facts."""
+    loaded: dict[str, Any] = json.loads(stored) if stored is not None else {}
     return loaded
+
+
+def _python(run: RunRecord, stamp: Mapping[str, Any]) -> str:
+    """Return the version of Python and its path; "" of a short run, of which the path is not known."""
+    return f"{run.python} {stamp['python']}".strip() if "python" in stamp else ""
 
 
 def _one(what: str, before: str, after: str) -> Iterator[Difference]:
@@ -147,9 +153,13 @@ def _one(what: str, before: str, after: str) -> Iterator[Difference]:
         yield Difference(what, "", before, after, f"{shown[0]} -> {shown[1]}")
 
 
-def _commit(was: Mapping[str, Any], now: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Difference]:
-    before, after = was["commit"], now["commit"]
-    if after and before != after:
+def _commit(
+    was: Mapping[str, Any], now: Mapping[str, Any], facts: Mapping[str, Any], started_at_s: float
+) -> Iterator[Difference]:
+    """Yield the commit; that of a short run is the one that was checked out when it started."""
+    noted = [commit for at_s, commit in facts.get("commits", ()) if at_s <= started_at_s]
+    before, after = was.get("commit", noted[-1] if noted else None), now.get("commit")
+    if before is not None and after and before != after:
         subject = one_line(facts.get("subject") or "", 100)
         text = f"{before[:_SHORT_ID] or 'none'} -> {after[:_SHORT_ID]}" + (f" {subject!r}" if subject else "")
         yield Difference("commit", "", before or None, after, text)
@@ -159,16 +169,17 @@ def _files(
     was: Mapping[str, Any], now: Mapping[str, Any], was_facts: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> Iterator[Difference]:
     """Yield the script's files that were edited; one that only one of the two runs came to use is none of them."""
-    before = {path: (changed_ns, size, is_later) for path, changed_ns, size, is_later in was["files"]}
+    before = {path: (changed_ns, size) for path, changed_ns, size in was["files"]}
     hashes = was_facts.get("files", {}), facts.get("files", {})
-    last_ns = max((changed_ns for changed_ns, *_ in before.values()), default=0)
-    for path, changed_ns, size, is_later in now["files"]:
+    last_ns = max((changed_ns for changed_ns, _ in before.values()), default=0)
+    knows_all = "commit" in was  # of a short run only the script itself is known
+    for path, changed_ns, size in now["files"]:
         at = _instant(changed_ns)
         if path not in before:
-            if changed_ns > last_ns and before:
+            if knows_all and changed_ns > last_ns > 0:
                 yield Difference("file", path, None, at.isoformat(), f"{os.path.basename(path)} new")  # noqa: PTH119 - a text
             continue
-        if before[path] == (changed_ns, size, is_later):
+        if before[path] == (changed_ns, size):
             continue
         known = hashes[0].get(path), hashes[1].get(path)
         if None not in known and known[0] == known[1]:
@@ -193,7 +204,7 @@ def _packages(
                 yield Difference("package", name, old, new, f"{name} {change}")
         return
     for folder, changed_ns in now["packages"]:
-        if [folder, changed_ns] not in was["packages"]:  # which of them is not known: the runs were too short
+        if [folder, changed_ns] not in was["packages"]:  # which of them is not known: the run was too short
             at = _instant(changed_ns)
             yield Difference("package", folder, None, at.isoformat(), f"{folder} changed {local_time(at)}")
 
@@ -207,8 +218,10 @@ def _settings(was: RunRecord, now: RunRecord) -> Iterator[Difference]:
             yield Difference("setting", name, None, None, name)
 
 
-def _variables(before: Sequence[str], after: Sequence[str]) -> Iterator[Difference]:
+def _variables(before: Sequence[str] | None, after: Sequence[str] | None) -> Iterator[Difference]:
     """Yield the names of environment variables that are new or gone; their values are not kept."""
+    if before is None or after is None:
+        return
     was, now = set(before), set(after)
     for name in sorted(was ^ now):
         came = "new" if name in now else "gone"

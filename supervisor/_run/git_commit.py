@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MOST_LEVELS = 20
+_MOST_EARLIER = 50
 _SMALL_BYTES = 4096
 _REFS_BYTES = 4 * 1024 * 1024
 _COMMIT_BYTES = 64 * 1024
@@ -29,10 +30,12 @@ class Commit(NamedTuple):
 
     Args:
         id: Its id, in hexadecimal digits.
+        git: The folder of the work tree's HEAD.
         objects: The folder in which the repository keeps its objects.
     """
 
     id: str
+    git: str
     objects: str
 
 
@@ -67,7 +70,7 @@ def _checked_out(git: str, common: str) -> Commit | None:
     if head.startswith("ref:"):
         name = head.removeprefix("ref:").strip()
         found = _text(git, *name.split("/")).strip() or _text(common, *name.split("/")).strip() or _packed(common, name)
-    return Commit(found, os.path.join(common, "objects")) if _is_id(found) else None  # noqa: PTH118 - a silent run never imports pathlib
+    return Commit(found, git, os.path.join(common, "objects")) if _is_id(found) else None  # noqa: PTH118 - a silent run never imports pathlib
 
 
 def _packed(common: str, name: str) -> str:
@@ -90,6 +93,21 @@ def _text(*path: str, most: int = _SMALL_BYTES) -> str:
             return file.read(most).decode("utf-8", "replace")
     except (OSError, ValueError):
         return ""
+
+
+def earlier_commits(commit: Commit) -> list[tuple[int, str]]:
+    """Return when each of the last commits was checked out, in seconds since 1970, and its id, oldest first.
+
+    Git notes that in a log for each work tree; there is none where that was switched off.
+    """
+    found = []
+    for line in _text(commit.git, "logs", "HEAD", most=_REFS_BYTES).splitlines()[-_MOST_EARLIER:]:
+        _, _, rest = line.partition(" ")
+        after, _, who_and_when = rest.partition(" ")
+        at, _, _ = who_and_when.rpartition("> ")[2].partition(" ")
+        if _is_id(after) and at.isdigit():
+            found.append((int(at), after))
+    return found
 
 
 # The subject

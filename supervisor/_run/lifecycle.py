@@ -150,6 +150,8 @@ def _prepare(state: RunState) -> None:
     from supervisor._run.preparation import prepare
 
     prepare(state.settings.handlers, show_locals=state.settings.show_locals)
+    if state.reporter is not None:
+        state.reporter.recorder.look_around()
 
 
 def _put_hooks_in_place() -> None:

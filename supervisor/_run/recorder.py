@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from supervisor import _exceptions, _log
 from supervisor._models import SUCCEEDED
 from supervisor._places import can_be_looked_up, outlasts_container
+from supervisor._runtime import PREPARE_AFTER_S, preparation
 from supervisor._settings import kept_of
 from supervisor._store.essentials import EndedRun, JournalUnavailable, StartedRun, temporary_path, warn_once
 from supervisor._store.memory import MemoryOutbox
@@ -186,7 +187,7 @@ class Recorder:
             store("")
             return
         is_stored = False
-        end = end._replace(surroundings=self._found_around(journal, end.outcome))
+        end = end._replace(surroundings=self._around_at_end(end.outcome))
         try:
             with journal.one_commit():
                 self.outbox = journal
@@ -209,7 +210,7 @@ class Recorder:
         journal = self._journal_for_finish()
         if journal is None or self.is_finished_by_command():
             return
-        end = end._replace(surroundings=self._found_around(journal, end.outcome))
+        end = end._replace(surroundings=self._around_at_end(end.outcome))
         try:
             if self._is_recorded:
                 journal.end_run(self._run.id, end, asks=False)
@@ -284,43 +285,45 @@ class Recorder:
         """Return the handlers that get the recovery now: those that were notified of one of the alarms before."""
         return self._ask(lambda journal: tuple(journal.reached_by_alarms(names, self._run.name)), tuple(names))
 
-    def _found_around(self, journal: Store, outcome: Outcome) -> Surroundings | None:
-        """Return what is around the run, found once; None where it cannot be had.
+    def look_around(self) -> None:
+        """Find out what is around the run, and keep it in the journal; once.
 
-        Facts are collected for a run that failed or took a second, unless the journal has them already.
+        It takes some milliseconds when something has changed, so a thread of supervisor's does it once the run has
+        lasted a second; only a run that fails sooner, or stands out, does it at its end.
         """
-        if self._surroundings is None:
-            command = self._run.facts.get("argv")
-            try:
-                from supervisor._run.surroundings import LEAST_S, surroundings_of, with_facts
+        journal, command = self.journal, self._run.facts.get("argv")
+        if journal is None or self._surroundings is not None or self._run.joined is not None:
+            return
+        try:
+            from supervisor._run.surroundings import surroundings_of, with_facts
 
-                found = surroundings_of(command, self._run.started_at_s)
-                is_worth_it = outcome not in SUCCEEDED or self._run.duration_s >= LEAST_S
-                if is_worth_it and not journal.has_facts(found.stamp):
-                    found = with_facts(found, command)
-            except Exception as error:  # noqa: BLE001 - the run's boundary: a script may leave anything around itself
-                _log.info("what is around %r cannot be found out: %s: %s", self._run.name, type(error).__name__, error)
-                return None
-            self._surroundings = found
-        return self._surroundings
+            found = surroundings_of(command)
+            if not journal.has_facts(found.stamp):
+                found = with_facts(found, command)
+            self._surroundings = journal.keep_surroundings(found)
+        except Exception as error:  # noqa: BLE001 - the run's boundary: a script may leave anything around itself
+            _log.info("what is around %r cannot be found out: %s: %s", self._run.name, type(error).__name__, error)
+
+    def _around_at_end(self, outcome: Outcome) -> Surroundings:
+        """Return what is around the run; of a short one that went well only what takes no time to look up."""
+        is_long = self._run.duration_s >= PREPARE_AFTER_S and preparation().is_done
+        if outcome not in SUCCEEDED or is_long:
+            self.look_around()
+        return self._surroundings or _exceptions.least_surroundings(_script_of(self._run))
 
     def changes(self) -> Changes | None:
         """Return what is around this run and was not around the last good one of its name; None where none is known."""
         from supervisor._run.changes import changes_between
 
         def found(journal: Store) -> Changes | None:
-            outcome = self._run.outcome
             last = [each for each in journal.successful_runs(self._run.name, limit=2) if each.id != self._run.id]
             now = next(iter(journal.with_id(self._run.id, limit=1)), None)
-            if outcome is None or not last or now is None:
+            was = journal.surroundings_of(last[0]) if last else None
+            if was is None or now is None or self._surroundings is None:
                 return None
-            was, around = journal.surroundings_of(last[0]), self._found_around(journal, outcome)
-            if was is None or around is None:
-                return None
-            if around.facts is None:
-                around = journal.with_facts(around)
-            return changes_between((last[0], was), (now, around))
+            return changes_between((last[0], was), (now, self._surroundings))
 
+        self.look_around()
         return self._ask(found, None)
 
     def record_skipped(self) -> None:

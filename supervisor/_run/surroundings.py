@@ -1,9 +1,9 @@
 """What is around a run and may be another in the next one: packages, the script's own files, its commit, and the like.
 
-A *stamp* is taken at the end of each journalled run. It holds what is known at once: the times of the folders of
-packages, the times and sizes of the script's files, the commit, names of variables. The *facts* behind it take longer
-to find out: versions of packages, hashes of files, the subject of the commit. The journal keeps both once for all runs
-that have the same stamp, so that a run that is like the one before costs next to nothing.
+The *stamp* holds what is known at once: the times of the folders of packages, the times and sizes of the script's
+files, the commit, names of variables. The *facts* behind it take longer to find out: versions of packages, hashes of
+files, the subject of the commit. The journal keeps both once for all runs that have the same stamp, so that a run that
+is like the one before costs next to nothing.
 """
 
 from __future__ import annotations
@@ -17,15 +17,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from supervisor import _exceptions, _log
-from supervisor._places import this_machine
-from supervisor._run.git_commit import Commit, commit_of, subject_of
+from supervisor._run.git_commit import Commit, commit_of, earlier_commits, subject_of
 from supervisor._store.essentials import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
-
-LEAST_S = 1.0
-"""Of a run that was shorter and succeeded no facts are collected."""
+    from collections.abc import Collection, Iterable, Sequence
 
 _MOST_FILES = 100
 _MOST_PACKAGES = 3_000
@@ -39,26 +35,23 @@ _LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - a silent run 
 _SUPERVISOR = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120 - the same
 
 
-def surroundings_of(command: Sequence[str] | None, started_at_s: float) -> Surroundings:
-    """Return what is around a run that ends now, without facts.
+def surroundings_of(command: Sequence[str] | None) -> Surroundings:
+    """Return what is around a run of this moment, without facts.
 
     Args:
         command: The program that ``supervisor run`` has started; None for this process.
-        started_at_s: When the run started, in seconds since 1970: a file that was edited later is not what ran.
     """
-    machine = this_machine()
-    stamp = _stamp(None if command is None else tuple(command), int(started_at_s), int(time.monotonic()))
-    return Surroundings(stamp, machine.boot if machine.is_whole else "")  # each container has another boot
+    return Surroundings(_stamp(None if command is None else tuple(command), int(time.monotonic())), _exceptions.boot())
 
 
 @lru_cache(maxsize=4)
-def _stamp(command: tuple[str, ...] | None, started_at_s: int, _now_s: int) -> bytes:
+def _stamp(command: tuple[str, ...] | None, _now_s: int) -> bytes:
     """Return the stamp of a run, as JSON; a process with thousands of short runs looks once a second."""
     paths = _own_files() if command is None else _named_files(command)
     commit = _commit(paths, command)
     parts = {
-        "files": list(_file_entries(paths, started_at_s)),
-        "packages": [] if command is not None else [(each, _changed_at(each)) for each in _package_folders()],
+        "files": list(_exceptions.file_times(paths)),
+        "packages": [] if command is not None else list(_exceptions.folder_times()),
         "python": sys.executable if command is None else "",
         "commit": commit.id if commit is not None else "",
         "variables": sorted(os.environ)[:_MOST_VARIABLES],
@@ -83,41 +76,6 @@ def _named_files(command: Sequence[str]) -> list[str]:
     """Return the files of a program: itself, where it is named by its path, and the script that it is to run."""
     named = [each for each in command[:_FIRST_ARGUMENTS] if os.path.dirname(each) or each.lower().endswith(_SUFFIXES)]  # noqa: PTH120 - a silent run never imports pathlib
     return [os.path.abspath(each) for each in named if os.path.isfile(each)]  # noqa: PTH100, PTH113 - the same
-
-
-def _file_entries(paths: Iterable[str], started_at_s: int) -> Iterator[tuple[str, int, int, bool]]:
-    """Yield each file that is there: its path, time in ns, size, and whether it was edited after the start."""
-    for path in paths:
-        for each in _itself_or_archive(path):
-            try:
-                status = os.stat(each)  # noqa: PTH116 - a silent run never imports pathlib
-            except OSError:
-                continue
-            yield each, status.st_mtime_ns, status.st_size, status.st_mtime >= started_at_s + 1
-            break
-
-
-def _itself_or_archive(path: str) -> Iterator[str]:
-    """Yield a path, and of a module in an archive (app.pyz/__main__.py) that of the archive."""
-    yield path
-    for suffix in (".pyz", ".zip", ".egg", ".whl"):
-        before, found, _ = path.partition(f"{suffix}{os.sep}")
-        if found:
-            yield before + suffix
-
-
-def _package_folders() -> list[str]:
-    """Return the folders with installed packages, in the order in which Python looks through them."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return [each for each in sys.path if each and (each.endswith(_PACKAGES) or each in given)]
-
-
-def _changed_at(folder: str) -> int:
-    """Return when something was last added to a folder or removed from it, in ns since 1970; 0 where it is missing."""
-    try:
-        return os.stat(folder).st_mtime_ns  # noqa: PTH116 - a silent run never imports pathlib
-    except OSError:
-        return 0
 
 
 def _commit(paths: Sequence[str], command: Sequence[str] | None) -> Commit | None:
@@ -150,9 +108,10 @@ def with_facts(surroundings: Surroundings, command: Sequence[str] | None) -> Sur
     files = [tuple(each) for each in json.loads(surroundings.stamp)["files"]]
     facts: dict[str, Any] = {"files": _hashes(files)}
     if command is None:
-        facts["packages"] = _versions(_package_folders())
+        facts["packages"] = _versions([folder for folder, _ in _exceptions.folder_times()])
     if (commit := _commit([path for path, *_ in files], command)) is not None:
         facts["subject"] = _subject(commit)
+        facts["commits"] = earlier_commits(commit)
     return surroundings._replace(facts=json.dumps(facts, separators=(",", ":")).encode())
 
 
@@ -164,13 +123,13 @@ def _subject(commit: Commit) -> str:
         return ""
 
 
-def _hashes(files: Iterable[tuple[str, int, int, bool]]) -> dict[str, str]:
-    """Return the hashes of files; those are left out that are too large, cannot be read, or are not what ran."""
+def _hashes(files: Iterable[tuple[str, int, int]]) -> dict[str, str]:
+    """Return the hashes of files; those are left out that are too large or cannot be read."""
     from hashlib import blake2b
 
     hashes, left = {}, _HASHED_IN_ALL
-    for path, _, size, is_later in files:
-        if is_later or size > min(left, _HASHED_BYTES):
+    for path, _, size in files:
+        if size > min(left, _HASHED_BYTES):
             continue
         left -= size
         try:

@@ -402,8 +402,12 @@ class Runs(Protocol):
     def has_facts(self, stamp: bytes) -> bool:
         """Return whether the facts of surroundings are kept already."""
 
-    def with_facts(self, surroundings: Surroundings) -> Surroundings:
-        """Return surroundings with the facts that are kept of them; without, where there are none."""
+    def keep_surroundings(self, found: Surroundings) -> Surroundings:
+        """Keep what is around a run, once for all runs with the same stamp; it may not survive power loss.
+
+        Returns:
+            The same with its key, and with the facts that are kept.
+        """
 
     def surroundings_of(self, run: RunRecord) -> Surroundings | None:
         """Return what was around a run; None where that is not known."""

@@ -126,11 +126,13 @@ class Surroundings(NamedTuple):
         stamp: What is known at once, as JSON; equal for runs with equal surroundings.
         boot: Names the start of the machine; "" where that is not known, or says nothing as in a container.
         facts: What takes longer to find out, as JSON; None where it was not collected.
+        key: How the journal finds them; None where only the stamp is kept, with the run itself.
     """
 
     stamp: bytes
     boot: str = ""
     facts: bytes | None = None
+    key: int | None = None
 
 
 class EndedRun(NamedTuple):

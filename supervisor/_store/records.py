@@ -60,6 +60,7 @@ class _RunRow(NamedTuple):
     stored_retried: bytes | None
     boot: str | None
     surroundings: int | None
+    stamp: bytes | None
     is_gone: bool
     is_lost: bool
     is_copied: bool
@@ -98,7 +99,8 @@ class RunRecord(_RunRow):
         heartbeat_s: The longest that it was without a sign of life; None for a run that gives none.
         heartbeat_at_s: Its last sign of life that is no progress; None without one.
         boot: Names the start of its machine; None where that is not known.
-        surroundings: How the journal finds what was around it; None where that is not known.
+        surroundings: How the journal finds what was around it; None where that is not known, or only its stamp is.
+        stamp: What of that was looked up for a short run; None for others.
         is_gone: True when it had not ended when it was read, and its process had, or is lost.
         is_lost: True when it is only presumed to have died: nobody here can look, and its signs of life are missing.
         is_copied: True when it is gone, and the journal was restored from a copy since: it may have ended all the same.

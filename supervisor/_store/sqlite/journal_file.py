@@ -47,7 +47,8 @@ VERSION = 24
 #       presumed_dead: when it was reported as died though it may live, and to which handlers;
 #       links: addresses of pages about it by their titles, NULL without any; script: the absolute path of the script or
 #       program, NULL where it has none; boot: names the start of the machine, NULL where that is not known;
-#       surroundings: the key of what was around it, NULL where that is not known.
+#       surroundings: the key of what was around it, NULL where that is not known; stamp: what of that was looked up for
+#       a short run, NULL for others.
 #   surroundings: what was around runs, once for all that have the same. stamp: what is known at once; facts: what took
 #       longer to find out, NULL where it was not collected; noted_at: when it was written, or last found to be in use.
 #   notified_failure: when people were last notified of equal failures of a name, and how many were held back since.
@@ -89,7 +90,7 @@ stall_after_s REAL, log_path TEXT, exit_code INTEGER, cpu_s REAL, peak_memory_by
 progress BLOB, argv BLOB, "values" BLOB, error BLOB, grace_s REAL, child_pid INTEGER, child_started TEXT,
 settings BLOB, machine TEXT, heartbeat_s REAL, heartbeat_at REAL, memory BLOB, presumed_dead BLOB,
 links BLOB, warnings BLOB, steps BLOB, retried BLOB, script TEXT,
-boot TEXT, surroundings INTEGER)""",
+boot TEXT, surroundings INTEGER, stamp BLOB)""",
     # An index on one column ends in the row's key: the newest run of a name is its last entry.
     "CREATE INDEX run_of_name ON run (name)",
     "CREATE INDEX run_unended ON run (name) WHERE outcome IS NULL",

@@ -31,7 +31,8 @@ run.key, run.id, run.name, run.outcome, run.host, run.pid, run.process_started, 
 run.duration_s, run.progress_at, run.schedule, run.grace_s, run.max_duration_s, run.stall_after_s, run.parent_id,
 run.user, run.python, run.log_path, run.exit_code, run.cpu_s, run.peak_memory_bytes, run.child_pid, run.child_started,
 run.fingerprint, run.machine, run.heartbeat_s, run.heartbeat_at, run.progress, run.argv, run."values", run.error,
-run.settings, run.memory, run.links, run.warnings, run.steps, run.retried, run.boot, run.surroundings
+run.settings, run.memory, run.links, run.warnings, run.steps, run.retried, run.boot, run.surroundings,
+run.stamp
 """
 """What is selected of each run, in the order of the fields of a RunRecord."""
 
@@ -303,17 +304,14 @@ class RunQueries(JournalPart):
         """Return whether the facts of surroundings are kept already."""
         return bool(self._database.rows("SELECT 1 FROM surroundings WHERE stamp = ? AND facts IS NOT NULL", (stamp,)))
 
-    def with_facts(self, surroundings: Surroundings) -> Surroundings:
-        """Return surroundings with the facts that are kept of them; without, where there are none."""
-        rows = self._database.rows("SELECT facts FROM surroundings WHERE stamp = ?", (surroundings.stamp,))
-        return surroundings._replace(facts=rows[0][0]) if rows else surroundings
-
     def surroundings_of(self, run: RunRecord) -> Surroundings | None:
         """Return what was around a run; None where that is not known."""
         from supervisor._store.essentials import Surroundings
 
+        if run.stamp is not None:
+            return Surroundings(run.stamp, run.boot or "")
         rows = self._database.rows("SELECT stamp, facts FROM surroundings WHERE key = ?", (run.surroundings,))
-        return Surroundings(rows[0][0], run.boot or "", rows[0][1]) if rows else None
+        return Surroundings(rows[0][0], run.boot or "", rows[0][1], run.surroundings) if rows else None
 
     def failures_since_success(self, name: str, *, before: str = "") -> Streak:
         """Return how many runs of a name failed in a row, and since when."""

@@ -43,7 +43,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 _END = """
 UPDATE run SET outcome = ?, ended_at = ?, duration_s = ?, fingerprint = ?, exit_code = ?, cpu_s = ?,
                peak_memory_bytes = ?, progress_at = coalesce(?, progress_at), progress = coalesce(?, progress),
-               "values" = ?, error = ?, warnings = ?, retried = ?, steps = ?, boot = ?, surroundings = ?
+               "values" = ?, error = ?, warnings = ?, retried = ?, steps = ?, boot = ?, stamp = ?,
+               surroundings = ?
 WHERE key = ? AND id = ?
 """
 
@@ -71,6 +72,7 @@ _NOTIFIED = """
 INSERT INTO notified_failure (name, fingerprint, notified_at) VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET notified_at = excluded.notified_at, held_back = 0
 """
+_SURROUNDINGS = "SELECT key, facts FROM surroundings WHERE stamp = ?"
 _KEEP_SURROUNDINGS = """
 INSERT INTO surroundings (stamp, noted_at, facts) VALUES (?, ?, ?)
 ON CONFLICT (stamp) DO UPDATE SET facts = coalesce(surroundings.facts, excluded.facts)
@@ -194,12 +196,8 @@ class RunStore(RunQueries):
         if run is None:
             return False
         is_recovery = False
-        surroundings = self._surroundings_key(end)
-        is_single = not asks and (end.surroundings is None or surroundings is not None)
-        with self._database.write(single=is_single) as connection:
-            if surroundings is None and end.surroundings is not None:
-                surroundings = self._keep_surroundings(connection, end.surroundings)
-            row = (*_end_row(end), surroundings)
+        row = (*_end_row(end), end.surroundings.key if end.surroundings is not None else None)
+        with self._database.write(single=not asks) as connection:
             if asks and end.outcome in SUCCEEDED:
                 is_recovery = _last_outcome(connection, run.name, key) not in SUCCEEDED
             if not self._database.retry_while_busy(connection.execute, _END, (*row, key, run_id)).rowcount:
@@ -213,19 +211,15 @@ class RunStore(RunQueries):
                 self.prune_runs(run.name)
         return is_recovery
 
-    def _surroundings_key(self, end: EndedRun) -> int | None:
-        """Return the key of what is around a run, if all that it brings is kept already; None otherwise."""
-        if end.surroundings is None:
-            return None
-        sql = "SELECT key FROM surroundings WHERE stamp = ? AND (facts IS NOT NULL OR ? IS NULL)"
-        rows = self._database.rows(sql, (end.surroundings.stamp, end.surroundings.facts))
-        return rows[0][0] if rows else None
-
-    def _keep_surroundings(self, connection: sqlite3.Connection, found: Surroundings) -> int:
-        connection.execute(_KEEP_SURROUNDINGS, (found.stamp, self._clock(), found.facts))
-        key: int
-        (key,) = connection.execute("SELECT key FROM surroundings WHERE stamp = ?", (found.stamp,)).fetchone()
-        return key
+    def keep_surroundings(self, found: Surroundings) -> Surroundings:
+        """Keep what is around a run, once for all runs with the same stamp; it may not survive power loss."""
+        rows = self._database.rows(_SURROUNDINGS, (found.stamp,))
+        if not rows or (rows[0][1] is None and found.facts is not None):
+            with self._database.write(durable=False) as connection:
+                connection.execute(_KEEP_SURROUNDINGS, (found.stamp, self._clock(), found.facts))
+                rows = connection.execute(_SURROUNDINGS, (found.stamp,)).fetchall()
+        key, facts = rows[0]
+        return found._replace(key=key, facts=facts)
 
     def note_end(self, started: StartedRun, end: EndedRun) -> None:
         """Note in a file beside the journal how a run has ended, since the journal does not take it now."""
@@ -418,8 +412,15 @@ def _end_row(end: EndedRun) -> tuple[Any, ...]:
         _dump({"count": end.warning_count, "first": list(end.warnings)}) if end.warning_count else None,
         _dump(end.retried) if end.retried else None,
         _dump(list(end.steps)) if end.steps else None,
-        (end.surroundings.boot or None) if end.surroundings is not None else None,
+        *_around(end.surroundings),
     )
+
+
+def _around(found: Surroundings | None) -> tuple[str | None, bytes | None]:
+    """Return what is kept with the run itself: the start of the machine, and a stamp that is kept nowhere else."""
+    if found is None:
+        return None, None
+    return found.boot or None, found.stamp if found.key is None else None
 
 
 def _is_one_in(count: int, key: int) -> bool:
