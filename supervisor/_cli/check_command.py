@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from supervisor._cli.checker import NewAlert, Result
+    from supervisor._cli.replicate import Replication
     from supervisor._config.configuration import Configuration
     from supervisor._models.values import MessageHandler
     from supervisor._runtime import Runtime
-    from supervisor._store import Store
+    from supervisor._store import Journal
     from supervisor.message_handlers import HealthchecksHandler
 
 _STYLES = {Kind.DIED: "bold red", Kind.RECOVERY: "bold green"}
@@ -74,6 +75,9 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     script or that the machine was off or asleep. The handlers that are configured for that script are notified once,
     and once more when it is over. Where no handler is configured it is printed, so that cron mails it.
 
+    Where [fleet] is configured, it then brings the runs of the journal into the fleet's database. That it cannot be
+    used is said once, and changes no exit code.
+
     Where the configuration says send = "console" or "off" it only prints what it finds: nothing is sent or pinged, and
     nothing is noted in the journal.
     """
@@ -84,6 +88,8 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
             result = _result(handlers, None if no_deliver else deadline_s, shown)
             if pinger is not None and result.send == SENT:
                 result = _pinged(pinger, result)
+    if result.fleet is not None:
+        result.fleet.warn()
     if as_json:
         shared.print_json(result.document())
     else:
@@ -124,7 +130,7 @@ def _result(handlers: Sequence[str], deadline_s: float | None, shown: _Shown) ->
 
 def _checked(  # noqa: PLR0913, PLR0917 - all that a check needs
     runtime: Runtime,
-    journal: Store,
+    journal: Journal,
     configuration: Configuration,
     chosen: tuple[MessageHandler, ...],
     deadline_s: float | None,
@@ -149,7 +155,18 @@ def _checked(  # noqa: PLR0913, PLR0917 - all that a check needs
     with shown.muted():
         delivered = check.deliver(checked.new, _finder(configuration, chosen), deadline_s)
         check.pack_left()
-    return Result(checked=checked, delivered=delivered)
+    return Result(checked=checked, delivered=delivered, fleet=_replicated(runtime, journal, configuration))
+
+
+def _replicated(runtime: Runtime, journal: Journal, configuration: Configuration) -> Replication | None:
+    """Bring the runs into the fleet, last of all: messages do not wait for it."""
+    if configuration.fleet is None:
+        if not configuration.problems:
+            journal.replication().forget()  # mostly there is nothing
+        return None
+    from supervisor._cli.replicate import replicate
+
+    return replicate(runtime, journal, configuration)
 
 
 def _print_messages(new: Sequence[NewAlert], handlers_of: Callable[[str], Sequence[MessageHandler]]) -> None:
@@ -160,7 +177,7 @@ def _print_messages(new: Sequence[NewAlert], handlers_of: Callable[[str], Sequen
         stand_in_for(handlers_of(each.alert.name), ALWAYS_REPORTED).send_message(each.message)
 
 
-def _journal(runtime: Runtime, configuration: Configuration) -> Store | None:
+def _journal(runtime: Runtime, configuration: Configuration) -> Journal | None:
     """Return the journal; None where no run made one yet and no schedule is configured, so that none can be missed."""
     from supervisor._store.essentials import FILE_NAME, limits
     from supervisor._store.sqlite import open_journal
@@ -277,6 +294,8 @@ def _print(result: Result, *, quiet: bool) -> None:
         shared.say(f"unheard   no handler is configured for {names}{more}: what a check finds of them is only printed")
     for name, paths in (result.checked.shared_names if result.checked is not None else {}).items():
         shared.say(f"one name  {shared_name_words(name, paths)}")
+    if result.fleet is not None and not result.fleet.is_news:
+        shared.say(result.fleet.line)
     shared.say(result.headline)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from supervisor._alerts.evaluation import View
     from supervisor._cli.finder import PendingAlert
+    from supervisor._cli.replicate import Replication
     from supervisor._config.configuration import Configuration
     from supervisor._delivery import Dispatcher
     from supervisor._delivery.pool import Job
@@ -354,6 +355,7 @@ class Result:
         ping_error: Why the ping was not taken; "" when it was, None without a ping.
         note: What there is to say instead, when there is no journal yet.
         send: The setting ``send``: with any value but "handlers" nothing was sent, and nothing written to the journal.
+        fleet: What came of bringing runs into the fleet; None where there is none.
     """
 
     checked: Checked | None = None
@@ -362,6 +364,7 @@ class Result:
     ping_error: str | None = None
     note: str = ""
     send: str = SENT
+    fleet: Replication | None = None
 
     @property
     def open(self) -> tuple[AlertRecord, ...]:
@@ -435,6 +438,7 @@ class Result:
             "pinged": None if self.ping_error is None else not self.ping_error,
             "faults": list(self.faults),
             "send": self.send,
+            "fleet": self.fleet.document() if self.fleet is not None else None,
         }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from supervisor.errors import SupervisorError
@@ -202,11 +203,13 @@ class BoundedCaller:
     Args:
         connection: Used in that thread alone.
         call_s: How long to wait for one answer, at most, in seconds; the first call connects too.
+        total_s: How long to wait for all answers together. None for no such limit.
     """
 
-    def __init__(self, connection: Connection, call_s: float) -> None:
+    def __init__(self, connection: Connection, call_s: float, total_s: float | None = None) -> None:
         self._connection = connection
         self._call_s = call_s
+        self._left_s = float("inf") if total_s is None else total_s
         self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._is_lost = False
         self._thread: threading.Thread | None = None
@@ -234,9 +237,11 @@ class BoundedCaller:
             done.set()
 
         self._asked.put(ask)
-        if not done.wait(self._call_s):
+        wait_s, began_s = min(self._call_s, max(0.0, self._left_s)), time.monotonic()
+        if not done.wait(wait_s):
             self._is_lost = True
-            raise FleetUnavailable(f"no answer within {self._call_s:g} s")
+            raise FleetUnavailable(f"no answer within {wait_s:.3g} s")
+        self._left_s -= time.monotonic() - began_s
         if fault:
             raise fault[0]
         return answer[0]

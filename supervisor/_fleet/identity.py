@@ -101,7 +101,7 @@ def _put_unless_there(own: str, path: str) -> None:
         os.replace(own, path)  # noqa: PTH105 - a text
 
 
-def host_document(
+def host_document(  # noqa: PLR0913 - the fields of the document
     state_directory: str,
     account: str,
     *,

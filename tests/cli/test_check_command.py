@@ -581,7 +581,7 @@ def test_the_document(machine: Machine) -> None:
     assert done.returncode == 1
     assert list(document) == [
         "checked_at", "scripts", "without_handlers", "shared_names", "new", "open", "refused", "refused_before",
-        "waiting", "waiting_for_others", "pinged", "faults", "send",
+        "waiting", "waiting_for_others", "pinged", "faults", "send", "fleet",
     ]  # fmt: skip
     (died,) = [each for each in document["new"] if each["kind"] == "died"]
     assert died["name"] == "nightly parcels"

@@ -199,7 +199,8 @@ def test_a_mistake_in_a_pyproject_has_its_whole_key(machine: Machine) -> None:
     path = machine.write(text, machine.project / "pyproject.toml")
     assert machine.load().problems == (
         Problem(
-            "[tool.supervisor] there is no key 'zzz' here; there are defaults, fleet, handlers, profile, profiles, runs",
+            "[tool.supervisor] there is no key 'zzz' here; "
+            "there are defaults, fleet, handlers, profile, profiles, runs",
             str(path),
             4,
             "tool.supervisor.zzz",
