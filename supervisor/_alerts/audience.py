@@ -107,7 +107,7 @@ def audience_of(  # noqa: PLR0913 - the facts that decide
 
 
 def _waits(
-    journal: Store, details: MessageDetails, report: RunReport, handlers: Iterable[str], now_s: float
+    journal: Store, details: MessageDetails, report: RunReport, handlers: Mapping[str, MessageHandler], now_s: float
 ) -> dict[str, tuple[float, str]]:
     """Return of which handlers a failure is kept: until when and why; "unsent" for one that they do not get."""
     if details.kind not in FAILURES or (report.outcome is not None and report.outcome not in FAILED):
@@ -119,7 +119,9 @@ def _waits(
     if reason is None or not _is_checked(journal, now_s):
         return {}
     found = {}
-    for each in handlers:
+    for each, handler in handlers.items():
+        if getattr(handler, "keeps_incidents", False):
+            continue
         others = journal.failed_alike(each, reason, report.name, now_s - ALIKE_WITHIN_S)
         if len(others) >= MOST_ALIKE:
             found[each] = (max(now_s + 1.0, min(others.values()) + ALIKE_WITHIN_S), "several")
@@ -236,7 +238,8 @@ def release(journal: Store, handlers: Mapping[str, MessageHandler], *, now_s: fl
 def _sorted(journal: Store, handlers: Mapping[str, MessageHandler], now_s: float, zone: str | None) -> _Due:
     found, mutes = _Due([], []), journal.mutes()
     for each in journal.held(tuple(handlers)):
-        until_s = 0.0 if each.why == "mute" else each.until_s
+        # Whether it is muted or quiet now is for the journal and the configuration of this moment to say.
+        until_s = 0.0 if each.why in {"mute", "quiet"} else each.until_s
         if not journal.is_still_so(each):
             found.over.append(each.key)
         elif each.name in mutes or until_s > now_s:

@@ -282,7 +282,7 @@ def gathered(reader: JournalReader, since: datetime) -> Digest:
         at=now,
         scripts=tuple(sorted(listed, key=lambda each: each.label.casefold())),
         mutes=tuple(reader.mutes().values()),
-        held=tuple(each for each in reader.held() if reader.is_still_so(each)),
+        held=reader.held_and_so(),
         shared_names=reader.shared_names(),
     )
 

@@ -160,7 +160,6 @@ def _row(run: RunRecord, standing: Standing, usual: Baseline | None, *, short_ti
 TAIL_LINES = 15
 _USUAL_STEPS = 12
 _DEEPEST_STEP = 8
-_LOOK_BACK = 60
 _LEAST_BEGINNING = 4
 _LOG_BYTES = 64 * 1024
 _WRITTEN_LATER_S = 60.0
@@ -381,13 +380,13 @@ def _usual_values(reader: JournalReader, record: RunRecord) -> Mapping[str, Base
     """Return the usual values of the numbers that a run recorded, from the other last successes of its name."""
     if not record.report.values:
         return {}
-    from supervisor._messages.baseline import baselines_of
+    from supervisor._messages.baseline import LAST_SUCCESSES, baselines_of
     from supervisor._models.parts import Past, PastRun
 
     others = [
         PastRun(outcome=Outcome.SUCCESS, started_at=each.report.started_at, values=each.report.values)
-        for each in reader.runs(record.report.name, limit=_LOOK_BACK)
-        if each.report.outcome in SUCCEEDED and each.report.id != record.report.id
+        for each in reader.successful_runs(record.report.name, limit=LAST_SUCCESSES + 1)
+        if each.report.id != record.report.id
     ]
     values, _ = baselines_of(record.report, Past(runs=tuple(others)))
     return values

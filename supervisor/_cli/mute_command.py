@@ -78,7 +78,7 @@ def unmute(names: tuple[str, ...], every: bool) -> None:
     try:
         with shared.journal_errors_shown():
             muted = journal.mutes()
-            held = journal.held()
+            held = journal.held_and_so()
             chosen = list(muted) if every else [storable(each) for each in names]
             for name in chosen:
                 journal.unmute(name)
@@ -145,7 +145,7 @@ def _list(*, as_json: bool) -> None:
     reader = shared.journal()
     with shared.journal_errors_shown():
         mutes = list(reader.mutes().values()) if reader is not None else []
-        held = reader.held() if reader is not None else ()
+        held = reader.held_and_so() if reader is not None else ()
     if as_json:
         shared.print_json({"muted": [mute_document(each, held) for each in mutes]})
         return

@@ -295,7 +295,7 @@ def _held() -> list[str]:
     if reader is None:
         return []
     with shared.journal_errors_shown():
-        mutes, held = reader.mutes(), reader.held()
+        mutes, held = reader.mutes(), reader.held_and_so()
     return [*muted_lines(list(mutes.values()), held), *held_lines(held, mutes)]
 
 

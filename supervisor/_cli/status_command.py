@@ -155,7 +155,7 @@ def read_status(reader: JournalReader | None, now: datetime | None = None) -> No
         failed=failed,
         more_names=more_names,
         mutes=tuple(reader.mutes().values()),
-        held=tuple(each for each in reader.held() if reader.is_still_so(each)),
+        held=reader.held_and_so(),
     )
 
 

@@ -536,6 +536,9 @@ class Held(Protocol):
     def held(self, handlers: Collection[str] | None = None) -> tuple[HeldDelivery, ...]:
         """Return what is held for some handlers, oldest first; None for all."""
 
+    def held_and_so(self) -> tuple[HeldDelivery, ...]:
+        """Return what is held and still is so, oldest first; what is over is dropped when its time has come."""
+
     def is_any_held(self) -> bool:
         """Return whether anything is held."""
 

@@ -88,6 +88,8 @@ class PagerDutyHandler(Destination):
     """
 
     notes_handover: ClassVar[bool] = True
+    keeps_incidents: ClassVar[bool] = True
+    """Each failure comes by itself: what one message says of several scripts, no recovery of a script resolves."""
 
     integration_key: str = attrs.field(default="", repr=False)
     environment: str = attrs.field(default="", converter=_options.text_or_empty)

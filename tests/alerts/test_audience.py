@@ -220,6 +220,19 @@ def test_one_more_script_is_told_by_its_own_message(clock: Clockwork) -> None:
     assert box.taken() == ["failure lakes"]
 
 
+def test_a_service_that_keeps_incidents_gets_each_failure(clock: Clockwork) -> None:
+    """One message about several scripts would open an incident that no recovery of a script resolves."""
+
+    class Service(Mailbox):
+        keeps_incidents = True
+
+    box = Service()
+    clock.check(box)
+    for each in ("parcels", "roads", "dem", "lakes", "rivers"):
+        clock.run(each, ConnectionRefusedError(111, "Connection refused"), handlers=box)
+    assert len(box.messages) == 5
+
+
 def test_without_checks_each_failure_is_told_at_once(clock: Clockwork) -> None:
     """Nobody might come to tell the others; nor are failures alike that only have an exit code in common."""
     box = Mailbox()
@@ -247,6 +260,15 @@ def test_what_is_still_so_when_a_quiet_time_ends_is_told_then(clock: Clockwork) 
     assert box.taken() == ["failure bad"]
     clock.run("bad", handlers=[box, other], timezone="UTC")
     assert box.taken() == ["recovery bad"]
+
+
+def test_what_is_held_goes_at_once_where_the_quiet_time_is_taken_out(clock: Clockwork) -> None:
+    """The configuration in force decides, not the one of the moment when it was held."""
+    clock.now_s = NOON + 10 * HOUR
+    clock.run("night", ERROR, handlers=Mailbox(quiet="20:00-06:00"), timezone="UTC")
+    box = Mailbox()
+    clock.check(box)
+    assert box.taken() == ["failure night"]
 
 
 def test_what_is_urgent_is_told_in_a_quiet_time_and_so_is_its_end(clock: Clockwork) -> None:

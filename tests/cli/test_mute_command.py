@@ -47,10 +47,26 @@ def test_nobody_hears_of_a_muted_script_and_status_shows_it(past: Past, capfd: p
     assert [(each["why"], each["kind"]) for each in whole["held"]] == [("mute", "failure")]
     assert document("mute")["muted"] == [mute]
     assert "nightly parcels is muted until" in invoke("outbox").stdout
+    assert ", 1 message held" in invoke("outbox").stdout
     assert "nightly parcels is muted" in invoke("report", "-o", "-").stdout
     assert "1 message held: `supervisor check` tells" in invoke("unmute", "nightly parcels").stdout
     assert invoke("mute").stdout == "Nobody is muted.\n"
     assert "goes with the next check or run" in invoke("status").stdout
+
+
+def test_what_is_over_is_not_held_any_more(past: Past, capfd: pytest.CaptureFixture[str]) -> None:
+    """A failure that the next run has mended is dropped when its time has come: nobody waits for it."""
+    past.run()
+    invoke("mute", "nightly parcels", "--for", "2h")
+    fail()
+    with supervise("nightly parcels"):
+        pass
+    capfd.readouterr()
+    for command in ("status", "outbox", "mute"):
+        said = invoke(command).stdout
+        assert "nightly parcels is muted until" in said
+        assert "held" not in said, command
+    assert "held" not in invoke("unmute", "nightly parcels").stdout
 
 
 @pytest.mark.usefixtures("configured")

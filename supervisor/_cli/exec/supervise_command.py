@@ -38,7 +38,7 @@ else:
     from supervisor._cli.exec.posix import STOP_SIGNALS, SignalForwarder, start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from supervisor._cli.exec import CommandLine
     from supervisor._cli.exec.output import DeferredOutput
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from supervisor._models.values import MessageHandler
     from supervisor._places.resources import MemoryUse
     from supervisor._run.state import RunState
+    from supervisor._settings import Settings
 
     if sys.platform == "win32":
         from supervisor._cli.exec.windows import Child
@@ -73,6 +74,7 @@ def run(line: CommandLine) -> int:
     options = dict(line.settings)
     try:
         settings = active().settings_for((options.pop("name", target.name),), options)
+        _refuse_idle_codes(line.retry_codes, settings)
     except ConfigurationError as error:
         _print_error(str(error))
         return WRONG_USE
@@ -95,6 +97,21 @@ def run(line: CommandLine) -> int:
     if line.is_dry_run:
         _print_error(_end_of_dry_run(command.run))
     return command.code
+
+
+def _refuse_idle_codes(retry_codes: Collection[int], settings: Settings) -> None:
+    """Refuse exit codes after which the program should start again, but never would.
+
+    Raises:
+        ConfigurationError: It is never started again, or one of them is no failure.
+    """
+    if retry_codes and not settings.retries:
+        raise ConfigurationError("--retry-codes needs --retries, or retries in the configuration of this run")
+    if both := sorted({*retry_codes} & {*settings.warn_exit_codes}):
+        codes = ", ".join(map(str, both))
+        raise ConfigurationError(
+            f"exit code {codes} cannot be both in --retry-codes and a warning (--warn-codes): it is no failure then"
+        )
 
 
 def _end_of_dry_run(run: Run) -> str:

@@ -127,7 +127,7 @@ def gather(  # noqa: PLR0913 - what the command asks, and the seams for tests
 def _muted(journal: Store | JournalReader) -> Iterator[str]:
     from supervisor._cli.mute_command import held_lines, muted_lines
 
-    mutes, held = journal.mutes(), [each for each in journal.held() if journal.is_still_so(each)]
+    mutes, held = journal.mutes(), journal.held_and_so()
     yield from muted_lines(list(mutes.values()), held)
     yield from held_lines(held, mutes)
 

@@ -86,6 +86,10 @@ class HeldReader(OutboxReader):
             if handlers is None or handler in handlers
         )
 
+    def held_and_so(self) -> tuple[HeldDelivery, ...]:
+        """Return what is held and still is so, oldest first; what is over is dropped when its time has come."""
+        return tuple(each for each in self.held() if self.is_still_so(each))
+
     def is_any_held(self) -> bool:
         """Return whether anything is held."""
         return bool(self._database.rows("SELECT 1 FROM delivery WHERE state = 'held' LIMIT 1"))

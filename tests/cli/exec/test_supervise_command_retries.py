@@ -47,6 +47,25 @@ def test_it_may_be_started_again_at_once(jobs: Jobs, wait: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--retry-codes", "75"), b"--retry-codes needs --retries, or retries in the configuration"),
+        (
+            ("--retries", "1", "--retry-codes", "3,75", "--warn-codes", "3"),
+            b"exit code 3 cannot be both in --retry-codes and a warning (--warn-codes): it is no failure then",
+        ),
+    ],
+)
+def test_codes_that_would_do_nothing_are_refused(jobs: Jobs, options: tuple[str, ...], said: bytes) -> None:
+    """The program is not started at all: who wrote the line expects something else."""
+    path = jobs.write("flaky.sh", _FLAKY)
+    done = jobs.run(*options, "--", path, "9", "3")
+    assert done.code == 2
+    assert said in done.stderr
+    assert not (jobs.folder / "tries").exists()
+
+
+@pytest.mark.parametrize(
     ("codes", "code", "attempts"),
     [("75", 75, 2), ("75,111", 111, 2), ("75", 1, 1), ("", 1, 2), ("", 127, 1), ("127", 127, 2)],
 )

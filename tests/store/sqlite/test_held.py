@@ -67,6 +67,18 @@ def test_what_is_released_is_sent_as_any_other(journal: Journal, clock: Clock, t
     other.close()
 
 
+def test_a_recovery_follows_its_alarm_that_was_passed_on(journal: Journal, clock: Clock) -> None:
+    """Also while it is held: who got the alarm in the other's place is to know that it is over."""
+    journal.put(message("failed"), ["chat"], name="night")
+    (recovery,) = journal.hold(message("recovered", Kind.RECOVERY), {"chat": (clock.now + 60, "quiet")}, "night")
+    alarm = journal.claim("chat")
+    assert alarm is not None
+    journal.pass_on(alarm, "mail", lambda each: each, error="refused", is_refused=True)
+    assert journal.held() == ()
+    assert [(each.handler, each.subject) for each in journal.deliveries()] == [("mail", "failed"), ("mail", "recovered")]
+    assert journal.state_of(recovery) is not DeliveryState.PENDING
+
+
 def test_the_last_word_about_a_run_takes_the_place_of_those_before(journal: Journal, clock: Clock) -> None:
     """For the same handler and the same name; what a script says itself stays."""
     until = {"mail": (clock.now + 60, "quiet")}
