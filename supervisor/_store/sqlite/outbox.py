@@ -61,7 +61,8 @@ AND key < ? AND key > (SELECT coalesce(max(key), 0) FROM delivery
 WHERE handler = ? AND run_name = ? AND kind = 'recovery' AND key < ?)
 """
 _RECOVERIES_AFTER = """
-SELECT key FROM delivery WHERE handler = ? AND run_name = ? AND kind = 'recovery' AND state IN ('pending', 'held') AND key > ?
+SELECT key FROM delivery
+WHERE handler = ? AND run_name = ? AND kind = 'recovery' AND state IN ('pending', 'held') AND key > ?
 """
 _UNREPORTED = "SELECT key, handler, subject FROM delivery WHERE is_unreported ORDER BY key"
 _DESTINATION_RESTS = "SELECT 1 FROM destination WHERE handler = ? AND next_at > ? AND changed_at <= ?"
