@@ -185,14 +185,14 @@ def show(run: str, lines: int, as_json: bool) -> None:
     if reader is None:
         shared.fail(shared.no_journal_yet())
     with shared.journal_errors_shown():
-        known = _RunDetails(reader, _find_run(reader, run), lines)
+        known = _RunDetails(reader, find_run(reader, run), lines)
     if as_json:
         shared.print_json(known.document())
     else:
         known.say()
 
 
-def _find_run(reader: JournalReader, asked: str) -> RunRecord:
+def find_run(reader: JournalReader, asked: str) -> RunRecord:
     """Return the run with this id, with this name, or with an id that begins like this."""
     by_id = reader.with_id(asked) if len(asked) >= _LEAST_BEGINNING else ()
     exact = next((each for each in by_id if each.report.id == asked), None)

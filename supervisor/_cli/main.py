@@ -25,6 +25,7 @@ COMMANDS = {
     "status": "Show what runs now.",
     "history": "Show what ran lately, and how it went.",
     "show": "Show all that is known of one run.",
+    "diff": "Show what changed from one run to another.",
     "check": "Find runs that died, hang or never started, and deliver what waits.",
     "mute": "Let nobody hear of some scripts for a while.",
     "unmute": "End what `supervisor mute` began.",

@@ -222,7 +222,7 @@ def least_surroundings(script: str | None) -> Surroundings:
 
 def _beside(script: str) -> Iterator[str]:
     """Yield the modules in the folder of a script."""
-    with suppress(OSError), os.scandir(os.path.dirname(script) or ".") as entries:  # noqa: PTH120 - a silent run never imports pathlib
+    with suppress(OSError, ValueError), os.scandir(os.path.dirname(script) or ".") as entries:  # noqa: PTH120 - a silent run never imports pathlib
         for each in islice(entries, _MOST_ENTRIES):
             if each.name.endswith(".py"):
                 yield each.path
@@ -240,7 +240,7 @@ def file_times(paths: Iterable[str]) -> Iterator[tuple[str, int, int]]:
         for each in _itself_or_archive(path):
             try:
                 status = os.stat(each)  # noqa: PTH116 - a silent run never imports pathlib
-            except OSError:
+            except (OSError, ValueError):
                 continue
             yield each, status.st_mtime_ns, status.st_size
             break
@@ -260,7 +260,7 @@ def folder_times() -> Iterator[tuple[str, int]]:
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     for each in sys.path:
         if each and (each.endswith(_PACKAGES) or each in given):
-            with suppress(OSError):
+            with suppress(OSError, ValueError):
                 yield each, os.stat(each).st_mtime_ns  # noqa: PTH116 - a silent run never imports pathlib
 
 

@@ -29,7 +29,7 @@ _SHORT_ID = 10
 _COLUMNS = ("schedule", "grace_s", "max_duration_s", "stall_after_s")
 """The settings of a run that the journal keeps in columns of their own."""
 
-_LABELS = {
+LABELS = {
     "commit": "Commit",
     "file": "Files",
     "package": "Packages",
@@ -101,7 +101,7 @@ def rows_of(differences: Iterable[Difference]) -> list[Row]:
     for what, some in groupby(differences, key=lambda each: each.what):
         texts = [each.text for each in some]
         more = [f"and {len(texts) - MOST_NAMED:,} more"] if len(texts) > MOST_NAMED else []
-        rows.append(Row(_LABELS[what], ", ".join([*texts[:MOST_NAMED], *more])))
+        rows.append(Row(LABELS[what], ", ".join([*texts[:MOST_NAMED], *more])))
     return rows
 
 

@@ -1,13 +1,14 @@
 """Which commit of a git repository is checked out, and its subject, read as files.
 
-Git itself is never run: a repository's own configuration may name programs that git then runs, and the folder may
-belong to somebody else. The formats are described at https://git-scm.com/docs/gitrepository-layout and
-https://git-scm.com/docs/gitformat-pack.
+Git itself is never run: a repository's own configuration may name programs that git then runs. Nothing is read in a
+repository of another owner, as git itself refuses it (https://git-scm.com/docs/git-config, safe.directory). The formats
+are described at https://git-scm.com/docs/gitrepository-layout and https://git-scm.com/docs/gitformat-pack.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,16 +41,32 @@ class Commit(NamedTuple):
 
 
 def commit_of(folder: str) -> Commit | None:
-    """Return the commit that is checked out in a folder or in one above it; None where that is not known."""
+    """Return the commit that is checked out in a folder or in one above it; None where none is, or it is not known.
+
+    A repository of another user is one of which it is not known.
+    """
     for _ in range(_MOST_LEVELS):
         git = os.path.join(folder, ".git")  # noqa: PTH118 - a silent run never imports pathlib
         if os.path.lexists(git):
-            return _checked_out(*_folders(folder, git))
+            if not (_is_ours(folder) and _is_ours(git)):
+                return None
+            tree, common = _folders(folder, git)
+            return _checked_out(tree, common) if _is_ours(tree) and _is_ours(common) else None
         above = os.path.dirname(folder)  # noqa: PTH120 - a silent run never imports pathlib
         if above == folder:
             return None
         folder = above
     return None
+
+
+def _is_ours(path: str) -> bool:
+    """Return whether a file or folder belongs to the user of this process; Windows has no owner in its status."""
+    if sys.platform == "win32":
+        return True
+    try:
+        return os.stat(path).st_uid == os.geteuid()  # noqa: PTH116 - a silent run never imports pathlib
+    except OSError:
+        return False
 
 
 def _folders(folder: str, git: str) -> tuple[str, str]:

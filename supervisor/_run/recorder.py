@@ -316,8 +316,8 @@ class Recorder:
         from supervisor._run.changes import changes_between
 
         def found(journal: Store) -> Changes | None:
-            last = [each for each in journal.successful_runs(self._run.name, limit=2) if each.id != self._run.id]
             now = next(iter(journal.with_id(self._run.id, limit=1)), None)
+            last = journal.successful_runs(self._run.name, limit=1, before=now.key) if now is not None else ()
             was = journal.surroundings_of(last[0]) if last else None
             if was is None or now is None or self._surroundings is None:
                 return None

@@ -21,7 +21,7 @@ from supervisor._run.git_commit import Commit, commit_of, earlier_commits, subje
 from supervisor._store.essentials import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 _MOST_FILES = 100
 _MOST_PACKAGES = 3_000
@@ -65,17 +65,50 @@ def _stamp(command: tuple[str, ...] | None, _now_s: int) -> bytes:
 
 def _own_files() -> list[str]:
     """Return the paths of what was loaded and is neither Python's library nor an installed package."""
-    modules = (each.__dict__.get("__file__") for each in tuple(sys.modules.values()) if type(each) is ModuleType)
-    found = {each for each in modules if isinstance(each, str) and not each.startswith((_LIBRARY, _SUPERVISOR))}
+    names = tuple(sys.modules.keys() - sys.stdlib_module_names)
+    others = (_LIBRARY, _SUPERVISOR, *(each for each in sys.path if each.endswith(_PACKAGES)))
+    found, packages = set(), []
+    for name in names:
+        if "." not in name:
+            path = _file_of(name)
+            if path and not path.startswith(others):
+                found.add(path)
+            if (path in found or not path) and _is_package(name):
+                packages.append(f"{name}.")
+    if packages:
+        inner = tuple(packages)
+        found.update(path for name in names if name.startswith(inner) and (path := _file_of(name)))
     if getattr(sys, "frozen", False):
         found.add(sys.executable)
-    return sorted(os.path.abspath(each) for each in found if not any(name in each for name in _PACKAGES))[:_MOST_FILES]  # noqa: PTH100 - a silent run never imports pathlib
+    own = sorted(each for each in found if not each.startswith(others) and not any(name in each for name in _PACKAGES))
+    return list(_absolute(own))[:_MOST_FILES]
+
+
+def _file_of(name: str) -> str:
+    """Return the path of a module; "" of one that has none, and of what a script has put in the place of a module."""
+    module = sys.modules.get(name)
+    path = module.__dict__.get("__file__") if type(module) is ModuleType else None
+    return path if type(path) is str else ""
+
+
+def _is_package(name: str) -> bool:
+    module = sys.modules.get(name)
+    return type(module) is ModuleType and "__path__" in module.__dict__
+
+
+def _absolute(paths: Iterable[str]) -> Iterator[str]:
+    """Yield paths as absolute ones; relative ones are left out where the working directory is gone."""
+    for path in paths:
+        try:
+            yield os.path.abspath(path)  # noqa: PTH100 - a silent run never imports pathlib
+        except (OSError, ValueError):
+            continue
 
 
 def _named_files(command: Sequence[str]) -> list[str]:
     """Return the files of a program: itself, where it is named by its path, and the script that it is to run."""
     named = [each for each in command[:_FIRST_ARGUMENTS] if os.path.dirname(each) or each.lower().endswith(_SUFFIXES)]  # noqa: PTH120 - a silent run never imports pathlib
-    return [os.path.abspath(each) for each in named if os.path.isfile(each)]  # noqa: PTH100, PTH113 - the same
+    return list(_absolute(each for each in named if os.path.isfile(each)))  # noqa: PTH113 - the same
 
 
 def _commit(paths: Sequence[str], command: Sequence[str] | None) -> Commit | None:
@@ -135,7 +168,7 @@ def _hashes(files: Iterable[tuple[str, int, int]]) -> dict[str, str]:
         try:
             with open(path, "rb") as file:  # noqa: PTH123 - a text
                 hashes[path] = blake2b(file.read(_HASHED_BYTES), digest_size=12).hexdigest()
-        except OSError:
+        except (OSError, ValueError):
             continue
     return hashes
 
@@ -149,7 +182,7 @@ def _versions(folders: Collection[str]) -> dict[str, str]:
     for folder in folders:
         try:
             names = os.listdir(folder)  # noqa: PTH208 - a text
-        except OSError:
+        except (OSError, ValueError):
             continue
         for each in names:
             name, _, version = each.removesuffix(".dist-info").partition("-")

@@ -412,8 +412,8 @@ class Runs(Protocol):
     def surroundings_of(self, run: RunRecord) -> Surroundings | None:
         """Return what was around a run; None where that is not known."""
 
-    def successful_runs(self, name: str, *, limit: int) -> tuple[RunRecord, ...]:
-        """Return the last runs of a name that succeeded, newest first."""
+    def successful_runs(self, name: str, *, limit: int, before: int | None = None) -> tuple[RunRecord, ...]:
+        """Return the last runs of a name that succeeded, newest first; those before the run of a key, or all."""
 
     def past(self, name: str, *, before: str = "") -> Past:
         """Return what came before a run: the last 30 ended runs of its name, and how many ended alike in a row.

@@ -33,7 +33,7 @@ _PAGE_BYTES = 1024
 
 # The tables
 
-VERSION = 24
+VERSION = 25
 """How many migrations a file has seen that needs no other: ``user_version`` holds the number."""
 
 # What all migrations together lead to; a test compares. Instants are seconds since 1970 (UTC). Keys grow with time.
@@ -50,7 +50,7 @@ VERSION = 24
 #       surroundings: the key of what was around it, NULL where that is not known; stamp: what of that was looked up for
 #       a short run, NULL for others.
 #   surroundings: what was around runs, once for all that have the same. stamp: what is known at once; facts: what took
-#       longer to find out, NULL where it was not collected; noted_at: when it was written, or last found to be in use.
+#       longer to find out, NULL where it was not collected; noted_at: when it was written.
 #   notified_failure: when people were last notified of equal failures of a name, and how many were held back since.
 #   alert: what people were notified of once. run, run_id: NULL and "" where it is about no run; schedule: the one whose
 #       time was missed; resolved_at: NULL while it lasts; times: how often it happened in the run; skipped: how often
@@ -94,6 +94,7 @@ boot TEXT, surroundings INTEGER, stamp BLOB)""",
     # An index on one column ends in the row's key: the newest run of a name is its last entry.
     "CREATE INDEX run_of_name ON run (name)",
     "CREATE INDEX run_unended ON run (name) WHERE outcome IS NULL",
+    "CREATE INDEX run_surroundings ON run (surroundings) WHERE surroundings IS NOT NULL",
     """CREATE TABLE notified_failure (
 name TEXT NOT NULL, fingerprint TEXT NOT NULL, notified_at REAL NOT NULL, held_back INTEGER NOT NULL DEFAULT 0,
 PRIMARY KEY (name, fingerprint)) WITHOUT ROWID""",

@@ -300,6 +300,9 @@ _SURROUNDINGS = (
 key INTEGER PRIMARY KEY AUTOINCREMENT, stamp BLOB NOT NULL UNIQUE, noted_at REAL NOT NULL, facts BLOB)""",
 )
 
+# What no run has any more is found without reading the runs.
+_SURROUNDINGS_IN_USE = ("CREATE INDEX run_surroundings ON run (surroundings) WHERE surroundings IS NOT NULL",)
+
 MIGRATIONS: tuple[Migration, ...] = (
     _FIRST,
     _CHECKS,
@@ -325,6 +328,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _PASSED_ON,
     _REPLICA,
     _SURROUNDINGS,
+    _SURROUNDINGS_IN_USE,
 )
 
 

@@ -296,9 +296,10 @@ class RunQueries(JournalPart):
         rows = self._database.rows(_SUCCESSES, (name, limit))
         return tuple((run_id, duration_s or 0.0) for run_id, duration_s in rows)
 
-    def successful_runs(self, name: str, *, limit: int) -> tuple[RunRecord, ...]:
-        """Return the last runs of a name that succeeded, newest first."""
-        return self._runs(f"WHERE name = ? AND outcome IN ({_SUCCEEDED}) ORDER BY key DESC LIMIT ?", name, limit)
+    def successful_runs(self, name: str, *, limit: int, before: int | None = None) -> tuple[RunRecord, ...]:
+        """Return the last runs of a name that succeeded, newest first; those before the run of a key, or all."""
+        which = f"WHERE name = ? AND outcome IN ({_SUCCEEDED}) AND key < ? ORDER BY key DESC LIMIT ?"
+        return self._runs(which, name, _NEWEST_KEY if before is None else before, limit)
 
     def has_facts(self, stamp: bytes) -> bool:
         """Return whether the facts of surroundings are kept already."""

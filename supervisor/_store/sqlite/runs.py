@@ -65,9 +65,9 @@ _UNENDED = "SELECT key, started_at, progress_at, heartbeat_at FROM run WHERE out
 _DIED = "UPDATE run SET outcome = ?, duration_s = ?, presumed_dead = ? WHERE key = ?"
 _PRESUMED = "SELECT presumed_dead FROM run WHERE key = ? AND id = ?"
 _KEY_AND_OUTCOME = "SELECT key, outcome FROM run WHERE id = ? ORDER BY key DESC LIMIT 1"
-_DROPPABLE = (13, 12, 10, 9, 11, 8)
-"""Which columns of the end are left out of a note where all do not fit: steps, attempts, error, values, warnings,
-progress."""
+_DROPPABLE = (15, 13, 12, 10, 9, 11, 8)
+"""Which columns of the end are left out of a note where all do not fit: stamp, steps, attempts, error, values,
+warnings, progress."""
 _NOTIFIED = """
 INSERT INTO notified_failure (name, fingerprint, notified_at) VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET notified_at = excluded.notified_at, held_back = 0
@@ -77,9 +77,8 @@ _KEEP_SURROUNDINGS = """
 INSERT INTO surroundings (stamp, noted_at, facts) VALUES (?, ?, ?)
 ON CONFLICT (stamp) DO UPDATE SET facts = coalesce(surroundings.facts, excluded.facts)
 """
-_USED_SURROUNDINGS = """
-UPDATE surroundings SET noted_at = ?
-WHERE key IN (SELECT surroundings FROM (SELECT surroundings FROM run ORDER BY key DESC LIMIT ?))
+_UNUSED_SURROUNDINGS = """
+DELETE FROM surroundings WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.surroundings = surroundings.key)
 """
 _HELD_BACK = "UPDATE notified_failure SET held_back = held_back + 1 WHERE name = ? AND fingerprint = ?"
 # The oldest beyond so many of this name.
@@ -340,8 +339,7 @@ class RunStore(RunQueries):
             else:
                 deleted = self._prune(connection, name, before, spared)
             connection.execute("DELETE FROM notified_failure WHERE notified_at < ?", (before,))
-            connection.execute(_USED_SURROUNDINGS, (self._clock(), _PRUNE_AT_ONCE))
-            connection.execute("DELETE FROM surroundings WHERE noted_at < ?", (before,))
+            connection.execute(_UNUSED_SURROUNDINGS)
         return deleted
 
     def _prune_counting(self, connection: sqlite3.Connection, name: str, before: float, spared: Spared) -> int:
