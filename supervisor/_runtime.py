@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from supervisor._delivery.pool import WorkerPool
+    from supervisor._fleet.fleet_settings import FleetSettings
     from supervisor._redaction import Redactor
     from supervisor._settings import Settings
     from supervisor._store import Store
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 class RunConfiguration(Protocol):
     """What the runs of a process are configured with outside of the script."""
+
+    @property
+    def fleet(self) -> FleetSettings | None:
+        """Return where the fleet's database is; None where there is none."""
 
     def settings_for(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Settings:
         """Return the settings of a run: what the script says, over what is configured for runs of its name.
@@ -45,6 +50,8 @@ class RunConfiguration(Protocol):
 
 class NoConfiguration:
     """The configuration of a runtime that was given none: only what the script says counts."""
+
+    fleet: FleetSettings | None = None
 
     def settings_for(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Settings:
         """Return the settings that the script gives."""

@@ -41,6 +41,7 @@ COVERED_BY = {
     "_delivery/pool.py": "delivery/test_worker.py",
     "_exceptions/__init__.py": "exceptions/test_details.py",
     "_exceptions/facts.py": "exceptions/test_details.py",
+    "_fleet/at_end.py": "cli/test_replicate.py",
     "_messages/sections.py": "messages/test_messages_parts.py",
     "_models/parts.py": "messages/test_messages_parts.py",
     "_models/values.py": "test_models.py",

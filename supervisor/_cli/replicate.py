@@ -15,14 +15,13 @@ from supervisor._cli import shared
 from supervisor._exceptions import user
 from supervisor._fleet.connection import BoundedCaller, Connection, FleetUnavailable, target_of
 from supervisor._fleet.identity import host_document
-from supervisor._fleet.replica import Replica, Synced
+from supervisor._fleet.replica import Replica, Synced, redactor_with
 from supervisor._text import counted, one_line
 from supervisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from supervisor._config.configuration import Configuration
     from supervisor._fleet.fleet_settings import FleetSettings
-    from supervisor._redaction import Redactor
     from supervisor._runtime import Runtime
     from supervisor._store import Journal
 
@@ -134,7 +133,7 @@ def _synced(runtime: Runtime, journal: Journal, settings: FleetSettings, address
             target=target,
             environment=settings.environment,
             send=settings.send,
-            redactor=redactor_of(runtime, address),
+            redactor=redactor_with(address, runtime.configuration.redactor()),
             clock=runtime.clock,
         )
         return replica.sync()
@@ -155,12 +154,3 @@ def host_of(state_directory: str, settings: FleetSettings) -> dict[str, Any]:
         name=settings.host,
         expect_every_s=settings.expect_every_s,
     )
-
-
-def redactor_of(runtime: Runtime, address: str) -> Redactor:
-    """Return what takes out all secrets that are known here, the fleet's password too."""
-    from urllib.parse import unquote, urlsplit
-
-    redactor = runtime.configuration.redactor()
-    password = urlsplit(address).password
-    return attrs.evolve(redactor, secrets={*redactor.secrets, unquote(password)}) if password else redactor

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from supervisor._config.search import AnyPath
+    from supervisor._fleet.fleet_settings import FleetSettings
     from supervisor._models.values import MessageDetails, MessageHandler
     from supervisor._redaction import Redactor
 
@@ -165,6 +166,11 @@ class ActiveConfiguration:
                         _log.warning("configuration: %s", problem)
                     self._loaded = found
         return self._loaded
+
+    @property
+    def fleet(self) -> FleetSettings | None:
+        """Return where the fleet's database is; None where there is none."""
+        return self.loaded.fleet
 
     def look_from(self, script: str | None) -> None:
         """Search upwards from another script; None means from the working directory.

@@ -301,6 +301,24 @@ class Replica:
         return int(answer["high_key"] or 0)
 
 
+def redactor_with(address: str, redactor: Redactor | None = None) -> Redactor | None:
+    """Return a redactor that takes out the password of the fleet's URL as well; None where there is nothing to do.
+
+    Args:
+        address: The URL.
+        redactor: What takes out all else. None for nothing.
+    """
+    from urllib.parse import unquote, urlsplit
+
+    password = urlsplit(address).password
+    if not password:
+        return redactor
+    from supervisor._redaction import Redactor
+
+    known = redactor or Redactor()
+    return attrs.evolve(known, secrets={*known.secrets, unquote(password)}, patterns=dict(known.patterns))
+
+
 def _batches(documents: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """Yield documents together, as many as one call takes."""
     batch: list[dict[str, Any]] = []

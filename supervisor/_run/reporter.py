@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from supervisor._alerts import RunAlert, RunAlerts
     from supervisor._delivery import AudienceRules
     from supervisor._delivery.pool import Job
+    from supervisor._fleet.at_end import AtEnd
     from supervisor._models.parts import Notification
     from supervisor._models.values import ErrorDetails, MessageDetails, MessageHandler, RunReport
     from supervisor._redaction import Redactor
@@ -131,6 +132,7 @@ class Reporter:
 
     __slots__ = (
         "_alerts",
+        "_at_end",
         "_composer",
         "_dispatcher",
         "_rate_limiter",
@@ -149,6 +151,7 @@ class Reporter:
         self._alerts = self._make_alerts()
         self._composer = Composer(run, self._redact, self.recorder, self._alerts)
         self._rate_limiter: RateLimiter | None = None
+        self._at_end: AtEnd | None = None
         reserve_descriptors()
 
     def _make_dispatcher(self) -> Dispatcher:
@@ -367,6 +370,7 @@ class Reporter:
             if stored:
                 release_descriptors()  # a connection takes one, whatever the script has used up
                 self._dispatcher.submit_at_end(stored)
+        self._send_to_fleet()
         if self._run.outcome is _FAILURE and self._settings.send == SENT:
             self._warn_without_handlers(stored)
         if self._run.parent is not None and not notified and self._is_unheard():
@@ -420,6 +424,20 @@ class Reporter:
             self._record_end(error, stored, succeeded=succeeded)
         if self._run.joined is not None:
             self._hand_back(error, stored)
+
+    def _send_to_fleet(self) -> None:
+        """Begin to send the run to the fleet, where the configuration says so; inner runs come with the next check."""
+        fleet, run = self._run.runtime.configuration.fleet, self._run
+        if fleet is None or fleet.replicate != "end" or run.parent is not None or run.joined is not None:
+            return
+        journal = self.recorder.journal
+        if journal is None:
+            return
+        from supervisor import _exceptions
+        from supervisor._fleet.at_end import AtEnd
+
+        self._at_end = AtEnd(fleet, journal, name=run.name, run_id=run.id, account=_exceptions.user())
+        self._at_end.start()
 
     def _record_end(self, error: BaseException | None, stored: list[Job], *, succeeded: bool) -> None:
         """Record the end, and store the messages about it, in one commit."""
@@ -555,6 +573,8 @@ class Reporter:
 
             left_s = min(left_s, wait_limit_s(self._run))
         self._dispatcher.wait(max(0.0, left_s), anew=True)
+        if self._at_end is not None:
+            self._at_end.wait()
 
     def flush(self, timeout_s: float | None, *, anew: bool = True) -> bool:
         """Wait for the messages so far, at most ``timeout_s``; return whether all of them were delivered.
@@ -569,7 +589,7 @@ class Reporter:
     async def wait_async(self) -> None:
         """Wait as :meth:`wait` does, without holding up asyncio's event loop."""
         asyncio = sys.modules.get("asyncio")
-        if asyncio is None or self._dispatcher.is_settled():
+        if asyncio is None or (self._dispatcher.is_settled() and self._at_end is None):
             self.wait()
         else:
             await asyncio.to_thread(self.wait)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -101,6 +102,38 @@ def test_a_fleet_that_is_down_is_said_once_and_changes_no_exit_code(
     assert "1 run sent" in machine.check().stdout
     postgres.sql("DROP DATABASE nothing WITH (FORCE)")
     assert "does not exist" in machine.check("--quiet").stderr  # it is another outage
+
+
+ENDING = """
+import sys, time, supervisor
+began = time.monotonic()
+with supervisor.supervise("nightly parcels") as run:
+    run.record(rows=812)
+    with supervisor.supervise("inner"):
+        pass
+print(time.monotonic() - began)
+"""
+
+
+def test_the_end_of_a_run_is_there_at_once_where_that_is_wanted(
+    postgres: Postgres, database: str, tmp_path: Path
+) -> None:
+    """The outermost run is sent when it ends; the check that follows brings the others, and nothing twice."""
+    machine = Machine(tmp_path, postgres.url(database), 'replicate = "end"')
+    machine.job(ENDING)
+    assert rows(postgres, database, "SELECT outcome FROM supervisor.run") == [{"outcome": "success"}]
+    assert json.loads(machine.check("--json").stdout)["fleet"]["moved"] == 1
+    assert rows(postgres, database, "SELECT sum(ok) AS ok FROM supervisor.run_day") == [{"ok": 2}]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no embedded PostgreSQL")
+def test_a_fleet_that_says_nothing_holds_up_a_job_for_its_deadline_alone(tmp_path: Path) -> None:
+    """Once, at the end; and the exit code is the script's own."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://me@127.0.0.1:{silent.getsockname()[1]}/fleet"
+        machine = Machine(tmp_path, url, 'replicate = "end"\ndeadline_s = 0.5\ntls = "disable"')
+        took_s = float(machine.job(ENDING).stdout)
+    assert 0.5 <= took_s < 3
 
 
 def test_a_wrong_secret_is_said(tmp_path: Path) -> None:
