@@ -238,8 +238,7 @@ def release(journal: Store, handlers: Mapping[str, MessageHandler], *, now_s: fl
 def _sorted(journal: Store, handlers: Mapping[str, MessageHandler], now_s: float, zone: str | None) -> _Due:
     found, mutes = _Due([], []), journal.mutes()
     for each in journal.held(tuple(handlers)):
-        # Whether it is muted or quiet now is for the journal and the configuration of this moment to say.
-        until_s = 0.0 if each.why in {"mute", "quiet"} else each.until_s
+        until_s = 0.0 if _is_held_no_more(each, handlers[each.handler]) else each.until_s
         if not journal.is_still_so(each):
             found.over.append(each.key)
         elif each.name in mutes or until_s > now_s:
@@ -251,6 +250,13 @@ def _sorted(journal: Store, handlers: Mapping[str, MessageHandler], now_s: float
         else:
             found.due.append(each)
     return found
+
+
+def _is_held_no_more(held: HeldDelivery, handler: object) -> bool:
+    """Return whether what a message was held for may have ended before its time: a person, or a setting, decides."""
+    if held.why != "quiet":
+        return held.why == "mute"  # whether the mute still lasts, the journal knows
+    return not getattr(handler, "quiet", ()) or held.kind in getattr(handler, "urgent", ())
 
 
 def _several(journal: Store, some: Sequence[HeldDelivery], now_s: float) -> MessageDetails | None:

@@ -377,18 +377,12 @@ def _last_lines(text: str, count: int) -> list[str]:
 
 
 def _usual_values(reader: JournalReader, record: RunRecord) -> Mapping[str, Baseline]:
-    """Return the usual values of the numbers that a run recorded, from the other last successes of its name."""
+    """Return what was usual for the numbers that a run recorded, as its messages say it: by the successes before it."""
     if not record.report.values:
         return {}
-    from supervisor._messages.baseline import LAST_SUCCESSES, baselines_of
-    from supervisor._models.parts import Past, PastRun
+    from supervisor._messages.baseline import baselines_of
 
-    others = [
-        PastRun(outcome=Outcome.SUCCESS, started_at=each.report.started_at, values=each.report.values)
-        for each in reader.successful_runs(record.report.name, limit=LAST_SUCCESSES + 1)
-        if each.report.id != record.report.id
-    ]
-    values, _ = baselines_of(record.report, Past(runs=tuple(others)))
+    values, _ = baselines_of(record.report, reader.past(record.name, before=record.id))
     return values
 
 

@@ -100,7 +100,8 @@ def _until_s(lasts: str | None, until: str | None) -> float | None:
         try:
             return (now + timedelta(seconds=duration_s(lasts))).timestamp()
         except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--for") from error
+            text = f"{line(lasts)!r}: {error}; for no set time there is --until ok, which the next success ends"
+            raise click.BadParameter(text, param_hint="--for") from error
     assert until is not None
     if until == _OK:
         return None
@@ -174,12 +175,16 @@ def muted_lines(mutes: Sequence[Mute], held: Sequence[HeldDelivery]) -> Iterator
 
 def held_lines(held: Sequence[HeldDelivery], muted: Collection[str]) -> Iterator[str]:
     """Yield a line on each message that is held for another reason than a mute."""
+    now_s = datetime.now(UTC).timestamp()
     for each in held:
-        if each.why == "mute" and each.name not in muted:
-            yield f"{line(each.subject)!r} for {line(each.handler, 60)} goes with the next check or run"
-        elif each.name not in muted:
+        what = f"{line(each.subject)!r} for {line(each.handler, 60)}"
+        if each.name in muted:
+            continue
+        if each.why == "mute" or each.until_s <= now_s:
+            yield f"{what} goes with the next check or run"
+        else:
             until = f" until {_clock(each.until_s)}" if each.until_s < NO_SET_TIME_S else ""
-            yield f"{line(each.subject)!r} for {line(each.handler, 60)} is held{until} ({_WHY.get(each.why, each.why)})"
+            yield f"{what} is held{until} ({_WHY.get(each.why, each.why)})"
 
 
 def _clock(at_s: float) -> str:

@@ -73,9 +73,6 @@ class Baselines:
         return self._successes[name]
 
 
-_LOOK_BACK = 60
-
-
 def usual_steps(reader: JournalReader, name: str, without: str = "") -> dict[str, Baseline]:
     """Return what is usual for the durations of the steps of the runs of a name, by their last 20 successes.
 
@@ -87,8 +84,8 @@ def usual_steps(reader: JournalReader, name: str, without: str = "") -> dict[str
     from supervisor._messages.baseline import baseline_of
 
     durations_s: dict[str, list[float]] = {}
-    for run in reader.runs(name, limit=_LOOK_BACK):
-        if run.outcome in SUCCEEDED and run.id != without and run.stored_steps is not None:
+    for run in reader.successful_runs(name, limit=LAST_SUCCESSES + 1):
+        if run.id != without and run.stored_steps is not None:
             for step in run.steps:
                 if step.count == 1 and step.outcome in SUCCEEDED:
                     durations_s.setdefault(step.name, []).append(step.duration_s)

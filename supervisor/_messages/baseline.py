@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from supervisor._models import FAILED, SUCCEEDED, Kind, Outcome
-from supervisor._models.parts import LAST_RUNS, MOST_IN_A_ROW, Bars, Baseline
+from supervisor._models.parts import LAST_RUNS, LAST_SUCCESSES, MOST_IN_A_ROW, Bars, Baseline
 from supervisor._text import (
     counted,
     duration,
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 AT_LEAST = 5
 """The fewest numbers that a baseline is computed from."""
-
-LAST_SUCCESSES = 20
-"""How many successful runs a baseline is computed from at most."""
 
 LEAST_DURATION_S = 10.0
 """Durations that differ by no more are alike, however short the runs are."""
@@ -57,7 +54,8 @@ _TOO_LARGE = 1e300
 
 def baselines_of(report: RunReport, past: Past) -> tuple[dict[str, Baseline], Baseline | None]:
     """Return the baselines of a run's recorded numbers and of its duration, from the last 20 successful runs."""
-    successes = [run for run in past.runs if run.outcome in SUCCEEDED][:LAST_SUCCESSES]
+    known = (*past.runs, *past.earlier_successes)
+    successes = [run for run in known if run.outcome in SUCCEEDED][:LAST_SUCCESSES]
     found = {
         name: baseline_of(_numbers(run.values.get(name) for run in successes))
         for name, value in report.values.items()

@@ -143,6 +143,9 @@ class AlertSummary:
 LAST_RUNS = 30
 """How many earlier runs are looked at."""
 
+LAST_SUCCESSES = 20
+"""How many successful runs a baseline is computed from at most."""
+
 MOST_IN_A_ROW = 500
 """Stop counting consecutive successes or failures at this number."""
 
@@ -187,6 +190,8 @@ class Past:
 
     Args:
         runs: The last of them, newest first, at most 30.
+        earlier_successes: Successes before those runs, newest first: as many as the runs lack for a baseline, which is
+            computed from 20.
         successes: How many consecutive runs succeeded immediately before; counted up to 500.
         failures: How many consecutive runs failed immediately before. Interrupted, cancelled and skipped runs are
             ignored: they neither count nor end the row.
@@ -194,6 +199,7 @@ class Past:
     """
 
     runs: tuple[PastRun, ...] = ()
+    earlier_successes: tuple[PastRun, ...] = ()
     successes: int = 0
     failures: int = 0
     failing_since: datetime | None = None

@@ -105,6 +105,7 @@ class HealthchecksHandler(Destination):
     """
 
     notes_handover: ClassVar[bool] = True
+    keeps_incidents: ClassVar[bool] = True
     ping_url: str | None = attrs.field(
         default=None, repr=False, validator=attrs.validators.optional(_options.requestable_url)
     )

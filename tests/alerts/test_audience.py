@@ -11,7 +11,7 @@ from destinations import Clockwork, Mailbox
 from supervisor._alerts.audience import quiet_span
 from supervisor._models import values
 from supervisor._runtime import using
-from supervisor.errors import ConfigurationError
+from supervisor.errors import ConfigurationError, DeliveryError
 from supervisor.message_handlers import ConsoleHandler
 from supervisor.settings import Settings
 
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC).timestamp()
 ERROR = TimeoutError("the server did not answer")
+
+
+class Refuses(Mailbox):
+    """Refuses failures for good, and takes the rest."""
+
+    def send_message(self, details: MessageDetails, /) -> None:
+        """Refuse a failure."""
+        if details.kind == "failure":
+            raise DeliveryError("no such channel", permanent=True)
+        super().send_message(details)
 
 
 @pytest.fixture
@@ -262,15 +272,6 @@ def test_what_is_still_so_when_a_quiet_time_ends_is_told_then(clock: Clockwork) 
     assert box.taken() == ["recovery bad"]
 
 
-def test_what_is_held_goes_at_once_where_the_quiet_time_is_taken_out(clock: Clockwork) -> None:
-    """The configuration in force decides, not the one of the moment when it was held."""
-    clock.now_s = NOON + 10 * HOUR
-    clock.run("night", ERROR, handlers=Mailbox(quiet="20:00-06:00"), timezone="UTC")
-    box = Mailbox()
-    clock.check(box)
-    assert box.taken() == ["failure night"]
-
-
 def test_what_is_urgent_is_told_in_a_quiet_time_and_so_is_its_end(clock: Clockwork) -> None:
     """Who was woken may go back to sleep; the rest waits."""
     box = Mailbox(quiet=["20:00-06:00"], urgent="failure")
@@ -312,6 +313,43 @@ def test_what_a_script_says_in_a_quiet_time_is_said_in_the_morning(clock: Clockw
         "notice 1",
         "notice 2",
     ]
+
+
+def test_a_quiet_time_that_is_configured_no_more_holds_nothing_back(clock: Clockwork) -> None:
+    """Nor does one for a kind that has become urgent meanwhile; the next check sends what waits for its end."""
+    clock.now_s = NOON + 10 * HOUR
+    for number, after in enumerate((Mailbox(), Mailbox(quiet="20:00-06:00", urgent="failure"))):
+        clock.run(f"night {number}", ERROR, handlers=Mailbox(quiet="20:00-06:00"), timezone="UTC")
+        clock.check(after)
+        assert after.taken() == [f"failure night {number}"]
+
+
+def test_the_time_zone_of_the_run_counts_until_the_end(clock: Clockwork) -> None:
+    """Also where a check, which has the machine's zone, looks at what is held."""
+    box = Mailbox(quiet="20:00-06:00")
+    clock.run("night", ERROR, handlers=box, timezone="Asia/Tokyo")  # where it is 21:00
+    clock.now_s += MINUTE
+    clock.check(box)
+    assert box.taken() == []
+    clock.now_s = NOON + 9 * HOUR
+    clock.check(box)
+    assert box.taken() == []
+    clock.now_s = NOON + 18 * HOUR
+    clock.check(box)
+    assert box.taken() == ["failure night"]
+
+
+def test_a_recovery_that_was_held_follows_an_alarm_that_was_passed_on(clock: Clockwork) -> None:
+    """The reserve got the alarm, so it gets the end of it too; the first handler gets neither."""
+    reserve = Mailbox(name="reserve")
+    box = Refuses(quiet="20:00-06:00", fallback=reserve)
+    clock.run("night", ERROR, handlers=box, timezone="UTC")
+    assert reserve.taken() == ["failure night"]
+    clock.now_s = NOON + 10 * HOUR
+    clock.run("night", handlers=box, timezone="UTC")
+    clock.now_s = NOON + 18 * HOUR
+    clock.check(box, reserve)
+    assert (box.taken(), reserve.taken()) == ([], ["recovery night"])
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,17 @@ def test_numbers_stand_beside_what_is_usual_for_them(past: Past) -> None:
     assert document("show", "nightly parcels")["usual_values"]["empty"]["median"] == 0
 
 
+def test_what_is_usual_for_numbers_is_found_behind_many_failures(past: Past) -> None:
+    """By the last 20 successes, however many runs failed since: by the rule of messages, and of durations."""
+    for index in range(8):
+        past.run(ago_s=(90 - index) * 86_400, values={"parcels": 12_000 + index})
+    for index in range(70):
+        past.run(ago_s=(80 - index) * 86_400, outcome="failure")
+    past.run(values={"parcels": 3})
+    assert "3 !" in shown("nightly parcels").partition("Recorded\n")[2]
+    assert document("show", "nightly parcels")["usual_values"]["parcels"]["count"] == 8
+
+
 def test_a_lost_run_says_so(past: Past) -> None:
     """A run without an end whose process is gone is reported as such."""
     past.run(outcome=None, by=GONE)

@@ -126,3 +126,15 @@ def test_all_are_unmuted_at_once(past: Past) -> None:
     assert invoke("unmute", "a", "--all").exit_code == 2
     assert invoke("unmute", "--all").exit_code == 0
     assert json.loads(invoke("mute", "--json").stdout) == {"muted": []}
+
+
+def test_a_mute_that_is_too_long_is_named_with_what_to_write(past: Past) -> None:
+    """The value, the limit, and how to mute for no set time."""
+    past.run()
+    done = invoke("mute", "nightly parcels", "--for", "9999d")
+    assert done.exit_code == 2
+    said = " ".join(done.stderr.split())
+    assert "'9999d'" in said
+    assert "ten years at most" in said
+    assert "--until ok" in said
+    assert "'soon'" in invoke("mute", "nightly parcels", "--for", "soon").stderr

@@ -105,7 +105,7 @@ def _refuse_idle_codes(retry_codes: Collection[int], settings: Settings) -> None
     Raises:
         ConfigurationError: It is never started again, or one of them is no failure.
     """
-    if retry_codes and not settings.retries:
+    if retry_codes and not settings.retries and not active().loaded.problems:  # one of them may be that of retries
         raise ConfigurationError("--retry-codes needs --retries, or retries in the configuration of this run")
     if both := sorted({*retry_codes} & {*settings.warn_exit_codes}):
         codes = ", ".join(map(str, both))

@@ -159,6 +159,8 @@ class HeldStore(OutboxStore, HeldReader):
         now = self._clock()
         with self._database.write() as connection:
             connection.executemany(_RELEASE_HELD, [(now, now, key) for key in keys])
+            for key in keys:
+                self._let_follow(connection, key)
 
     def postpone(self, key: int, until_s: float) -> None:
         """Hold a held delivery for longer."""

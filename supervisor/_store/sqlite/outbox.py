@@ -217,13 +217,24 @@ class OutboxStore(OutboxReader):
         """
         (name,) = connection.execute("SELECT run_name FROM delivery WHERE key = ?", (delivery.key,)).fetchone()
         for (key,) in connection.execute(_RECOVERIES_AFTER, (delivery.handler, name, delivery.key)).fetchall():
-            facts = (delivery.handler, name, key)
-            alarms, reached, passed_to = connection.execute(_ALARMS_BEFORE, facts * 2).fetchone()
-            if passed_to is not None and not reached:
-                note = f"passed on to {passed_to!r}, which got what is over now"
-                pass_row(connection, key, passed_to, note, now=self._clock())
-            elif alarms and not reached:
-                connection.execute(_DROP, (key,))
+            self._let_recovery_follow(connection, key, delivery.handler, name)
+
+    def _let_follow(self, connection: sqlite3.Connection, key: int) -> None:
+        """Let a delivery that was held, if it is a recovery, go where the alarms before it went meanwhile."""
+        sql = "SELECT kind, handler, run_name FROM delivery WHERE key = ? AND state = 'pending'"
+        for kind, handler, name in connection.execute(sql, (key,)).fetchall():
+            if kind == "recovery":
+                self._let_recovery_follow(connection, key, handler, name)
+
+    def _let_recovery_follow(self, connection: sqlite3.Connection, key: int, handler: str, name: str | None) -> None:
+        """Pass a recovery on as the alarms before it, or drop it where none of them was sent or waits."""
+        facts = (handler, name, key)
+        alarms, reached, passed_to = connection.execute(_ALARMS_BEFORE, facts * 2).fetchone()
+        if passed_to is not None and not reached:
+            note = f"passed on to {passed_to!r}, which got what is over now"
+            pass_row(connection, key, passed_to, note, now=self._clock())
+        elif alarms and not reached:
+            connection.execute(_DROP, (key,))
 
     def must_wait(self, delivery: Delivery) -> bool:
         """Return whether a recovery must not go yet, since an alarm of its run's name waits for the same handler."""

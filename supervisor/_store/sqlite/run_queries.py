@@ -359,10 +359,21 @@ class RunQueries(JournalPart):
             last = self._further_back(name, below, last)
         return Past(
             runs=tuple(map(_past_run, runs)),
+            earlier_successes=tuple(map(_past_run, self._successes_before(name, runs))),
             successes=0 if last.failed else last.length,
             failures=last.length if last.failed else 0,
             failing_since=instant(last.since_s) if last.failed else None,
         )
+
+    def _successes_before(self, name: str, runs: Sequence[RunRecord]) -> Sequence[RunRecord]:
+        """Return the successes before the last runs that these lack for a baseline."""
+        from supervisor._models.parts import LAST_RUNS, LAST_SUCCESSES
+
+        lacking = LAST_SUCCESSES - sum(run.outcome in SUCCEEDED for run in runs)
+        if lacking <= 0 or len(runs) < LAST_RUNS:
+            return ()
+        conditions = f"WHERE name = ? AND key < ? AND outcome IN ({_SUCCEEDED}) ORDER BY key DESC LIMIT ?"
+        return self._runs(conditions, name, runs[-1].key, lacking)
 
     def _key_of(self, name: str, run_id: str) -> int:
         """Return the key of a run; of one that is not among the newest 2,000 of its name, that of one to come."""

@@ -79,6 +79,17 @@ def test_exit_codes_decide_whether_it_is_started_again(jobs: Jobs, codes: str, c
     assert jobs.kinds() == ["failure"]
 
 
+def test_retries_may_stand_in_the_configuration(jobs: Jobs) -> None:
+    """A mistake in the file is no reason not to run the program: then it is started once."""
+    path = jobs.write("flaky.sh", _FLAKY)
+    for text, attempts in (("retries = 1\nretry_wait_s = 0", 2), ('retries = "x"', 1)):
+        jobs.configure(f'[runs.flaky]\nhandlers = ["ops"]\n{text}\n')
+        assert jobs.run("--retry-codes", "75", "--", path, "9", "75").code == 75
+        tries = jobs.folder / "tries"
+        assert len(tries.read_text().splitlines()) == attempts
+        tries.unlink()
+
+
 def test_a_signal_ends_the_wait(jobs: Jobs) -> None:
     """The command does not wait for the next attempt when it is asked to end, and says so."""
     path = jobs.write("flaky.sh", _FLAKY)

@@ -75,7 +75,10 @@ def test_a_recovery_follows_its_alarm_that_was_passed_on(journal: Journal, clock
     assert alarm is not None
     journal.pass_on(alarm, "mail", lambda each: each, error="refused", is_refused=True)
     assert journal.held() == ()
-    assert [(each.handler, each.subject) for each in journal.deliveries()] == [("mail", "failed"), ("mail", "recovered")]
+    assert [(each.handler, each.subject) for each in journal.deliveries()] == [
+        ("mail", "failed"),
+        ("mail", "recovered"),
+    ]
     assert journal.state_of(recovery) is not DeliveryState.PENDING
 
 

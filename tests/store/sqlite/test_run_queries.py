@@ -110,6 +110,16 @@ def test_long_streaks_are_counted_beyond_the_last_runs(journal: Journal, outcome
     assert past.failing_since == (None if outcome is S else datetime.fromtimestamp(NOON + 2 * DAY_S, UTC))
 
 
+def test_successes_behind_many_failures_complete_a_baseline(journal: Journal) -> None:
+    """A baseline has its 20 successes, however many runs failed since; no more are read than it lacks."""
+    write(journal, "a", [*[S] * 40, *[F] * 25, *[S] * 7])
+    past = journal.past("a")
+    assert [each.outcome for each in past.earlier_successes] == [S] * 13
+    assert past.earlier_successes[0].started_at == datetime.fromtimestamp(NOON + 39 * DAY_S, UTC)
+    write(journal, "b", [S] * 31)
+    assert journal.past("b").earlier_successes == ()
+
+
 def test_endless_streaks_are_counted_to_a_bound_and_fast(journal: Journal) -> None:
     """Among very many runs of a name the past costs no more than among few."""
     row = "INSERT INTO run (id, name, outcome, started_at, host, pid, process_started, user, python) "
