@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scripts import Script
 
-from supervisor import supervise
+from supervisor import _exceptions, supervise
 from supervisor._run import surroundings
 from supervisor._store import open_journal
 
@@ -148,6 +148,18 @@ def test_a_short_success_keeps_only_times_of_files_and_folders(state: Path) -> N
     assert short is not None
     assert (short.key, short.facts) == (None, None)
     assert set(json.loads(short.stamp)) == {"files", "packages"}
+
+
+def test_of_a_short_success_few_files_are_looked_at(tmp_path: Path) -> None:
+    """However many stand beside the script, which is always one of them."""
+    for number in range(100):
+        (tmp_path / f"module_{number}.py").touch()
+    script = tmp_path / "script.py"
+    script.touch()
+    files = json.loads(_exceptions.least_surroundings(str(script)).stamp)["files"]
+    assert str(script) in [path for path, *_ in files]
+    assert len(files) <= 21
+    assert json.loads(_exceptions.least_surroundings(str(tmp_path / "gone" / "script.py")).stamp)["files"] == []
 
 
 def test_runs_that_are_alike_share_what_is_kept(state: Path) -> None:

@@ -31,6 +31,7 @@ KEEP_DAYS = 400.0
 _TRACEBACK_LIMIT = 16_000
 _PRUNE_ONE_IN = 100
 _PRUNE_AT_ONCE = 500
+_UNDER_WAY_DAYS = 2  # a run that has noted what is around it has that only when it ends
 _NO_LIMIT = (1 << 63) - 1
 
 
@@ -78,7 +79,8 @@ INSERT INTO surroundings (stamp, noted_at, facts) VALUES (?, ?, ?)
 ON CONFLICT (stamp) DO UPDATE SET facts = coalesce(surroundings.facts, excluded.facts)
 """
 _UNUSED_SURROUNDINGS = """
-DELETE FROM surroundings WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.surroundings = surroundings.key)
+DELETE FROM surroundings
+WHERE noted_at < ? AND NOT EXISTS (SELECT 1 FROM run WHERE run.surroundings = surroundings.key)
 """
 _HELD_BACK = "UPDATE notified_failure SET held_back = held_back + 1 WHERE name = ? AND fingerprint = ?"
 # The oldest beyond so many of this name.
@@ -339,7 +341,7 @@ class RunStore(RunQueries):
             else:
                 deleted = self._prune(connection, name, before, spared)
             connection.execute("DELETE FROM notified_failure WHERE notified_at < ?", (before,))
-            connection.execute(_UNUSED_SURROUNDINGS)
+            connection.execute(_UNUSED_SURROUNDINGS, (self._clock() - _UNDER_WAY_DAYS * DAY_S,))
         return deleted
 
     def _prune_counting(self, connection: sqlite3.Connection, name: str, before: float, spared: Spared) -> int:

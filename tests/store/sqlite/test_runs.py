@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from supervisor._alerts.deaths import died
 from supervisor._models import Outcome
 from supervisor._places import hostname
 from supervisor._store import Journal, JournalUnavailable, open_journal
+from supervisor._store.essentials import FILE_NAME, Surroundings
 from supervisor._store.processes import Process, this_process
 from supervisor._store.sqlite import open_reader, runs
 from supervisor._store.sqlite.runs import _is_one_in
@@ -374,6 +377,31 @@ def test_runs_prune_by_themselves(state: Path) -> None:
     with journal.one_commit():
         record(journal, *[SUCCESS] * 1_500)
     assert 50 <= len(journal.runs("nightly", limit=2_000)) < 500
+    journal.close()
+
+
+def test_what_was_around_runs_goes_with_the_last_run_that_has_it(state: Path) -> None:
+    """A script whose surroundings are others each time does not fill the journal. Those of runs under way stay."""
+    clock = Clock()
+    journal = Journal(state, keep_runs=10, clock=clock)
+    shared = journal.keep_surroundings(Surroundings(b"shared", facts=b"{}"))
+    for number in range(30):
+        own = journal.keep_surroundings(Surroundings(b"own %d" % number))
+        for name, around in (("steady", shared), ("odd", own)):
+            journal.start_run(started(f"{name}-{number}", name=name))
+            journal.end_run(f"{name}-{number}", ended(SUCCESS)._replace(surroundings=around))
+    clock.now += timedelta(days=3).total_seconds()
+    under_way = journal.keep_surroundings(Surroundings(b"under way"))
+    journal.start_run(started("steady-30", name="steady"))
+    journal.prune_runs("steady")
+    journal.prune_runs("odd")
+    journal.end_run("steady-30", ended(SUCCESS)._replace(surroundings=under_way))
+    for name in ("steady", "odd"):
+        known = [journal.surroundings_of(run) for run in journal.runs(name)]
+        assert len(known) == 10
+        assert None not in known
+    with closing(sqlite3.connect(state / FILE_NAME)) as connection:
+        assert connection.execute("SELECT count(*) FROM surroundings").fetchone() == (12,)
     journal.close()
 
 
