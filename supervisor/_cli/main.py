@@ -36,6 +36,7 @@ COMMANDS = {
     "schedule": "Print the lines that let a scheduler run `supervisor check`.",
     "digest": "Send one message with what failed, and how every script does.",
     "report": "Write a page with all runs.",
+    "fleet": "Set up the database in which the runs of many machines stand.",
     "completion": "Print the shell code that completes the commands.",
     "migrate": "Show how scripts of version 3 are written for version 4.",
     "demo": "Show a supervised run that succeeds and one that fails.",
