@@ -304,12 +304,21 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 - the run's boundary: a script may leave anything around itself
             _log.info("what is around %r cannot be found out: %s: %s", self._run.name, type(error).__name__, error)
 
-    def _around_at_end(self, outcome: Outcome) -> Surroundings:
-        """Return what is around the run; of a short one that went well only what takes no time to look up."""
+    def _around_at_end(self, outcome: Outcome) -> Surroundings | None:
+        """Return what is around the run; of a short one that went well only what takes no time to look up.
+
+        None where it cannot be had: the end of the run is recorded all the same.
+        """
         is_long = self._run.duration_s >= PREPARE_AFTER_S and preparation().is_done
         if outcome not in SUCCEEDED or is_long:
             self.look_around()
-        return self._surroundings or _exceptions.least_surroundings(_script_of(self._run))
+        if self._surroundings is not None:
+            return self._surroundings
+        try:
+            return _exceptions.least_surroundings(_script_of(self._run))
+        except Exception as error:  # noqa: BLE001 - the run's boundary: a script may leave anything around itself
+            _log.info("the files of %r cannot be looked at: %s: %s", self._run.name, type(error).__name__, error)
+            return None
 
     def changes(self) -> Changes | None:
         """Return what is around this run and was not around the last good one of its name; None where none is known."""

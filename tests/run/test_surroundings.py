@@ -195,6 +195,16 @@ def test_what_cannot_be_found_out_hurts_nobody(state: Path, monkeypatch: pytest.
     assert short.facts is None
 
 
+def test_an_end_is_recorded_whatever_a_script_has_done_to_itself(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the run would be reported as died."""
+    with supervise("parcels"):
+        monkeypatch.setattr(_exceptions, "least_surroundings", lambda _: 1 / 0)
+    with closing(open_journal(state)) as journal:
+        run = journal.last_run("parcels")
+    assert run is not None
+    assert (run.outcome, run.surroundings, run.stamp) == ("success", None, None)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a working directory from being removed")
 def test_a_working_directory_that_is_gone_hurts_nobody(state: Path, tmp_path: Path) -> None:
     """Nor do files of the script that are gone."""
