@@ -15,7 +15,6 @@ import hmac
 import json
 import os
 import platform
-import sys
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -71,34 +70,22 @@ def _number_of(path: str, machine: str) -> str:
 
 def _begin(path: str, machine: str) -> str:
     """Draw a number, and return the one that counts: of two processes that do, the first one's."""
+    from filelock import FileLock
+
     make_directory(os.path.dirname(path))  # noqa: PTH120 - a text
-    number = os.urandom(16).hex()
-    own = f"{path}.{os.getpid()}-{number[:8]}"
-    with os.fdopen(create_file(own), "w", encoding="utf-8") as file:
-        json.dump({"machine": machine, "number": number}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        if os.path.exists(path):  # noqa: PTH110 - a text; it is another machine's, or damaged
-            os.replace(own, path)  # noqa: PTH105 - a text
-        else:
-            _put_unless_there(own, path)
-    finally:
+    with FileLock(f"{path}.lock", mode=0o600):
+        if found := _number_of(path, machine):
+            return found
+        number = os.urandom(16).hex()
+        new = f"{path}.new"
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(own)  # noqa: PTH108 - a text
-    return _number_of(path, machine) or number
-
-
-def _put_unless_there(own: str, path: str) -> None:
-    try:
-        if sys.platform == "win32":
-            os.rename(own, path)  # noqa: PTH104 - a text; it does not replace on Windows
-        else:
-            os.link(own, path)
-    except FileExistsError:
-        return
-    except OSError:  # a file system without links
-        os.replace(own, path)  # noqa: PTH105 - a text
+            os.unlink(new)  # noqa: PTH108 - a text; who wrote it was killed
+        with os.fdopen(create_file(new), "w", encoding="utf-8") as file:
+            json.dump({"machine": machine, "number": number}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)  # noqa: PTH105 - a text
+        return number
 
 
 def host_document(  # noqa: PLR0913 - the fields of the document

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from postgres import Postgres
 
+if sys.platform == "win32":
+    pytest.skip("PostgreSQL's wheel is none for Windows", allow_module_level=True)
+
 JOB = """
 import sys, supervisor
 with supervisor.supervise("nightly parcels") as run:

@@ -137,6 +137,7 @@ def test_no_repository_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", ["", ".git"])
 def test_nothing_is_read_in_a_repository_of_another_owner(by_hand: Path, given: str) -> None:
     """Neither where the work tree is theirs nor where the repository in it is."""
+    assert sys.platform != "win32"
     os.chown(by_hand / given, 12345, -1)
     assert commit_of(str(by_hand)) is None
 
@@ -148,5 +149,6 @@ def test_a_file_that_leads_to_a_repository_of_another_owner_is_not_followed(by_h
     mine.mkdir()
     (mine / ".git").write_text(f"gitdir: {by_hand / '.git'}\n")
     assert found(mine).id == ID
+    assert sys.platform != "win32"
     os.chown(by_hand / ".git", 12345, -1)
     assert commit_of(str(mine)) is None
