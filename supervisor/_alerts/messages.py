@@ -190,7 +190,10 @@ def with_failures_before(details: MessageDetails, records: Iterable[RunRecord]) 
     if not reports:
         return details
     rows = [
-        Row(local_time(each.started_at), f"{failure_reason(each) or each.outcome} after {duration(each.duration_s)}")
+        Row(
+            f"{localized(each.started_at):%Y-%m-%d %H:%M}",
+            f"{failure_reason(each) or each.outcome} after {duration(each.duration_s)}",
+        )
         for each in reports[:_MOST_BEFORE]
     ]
     if len(reports) > _MOST_BEFORE:

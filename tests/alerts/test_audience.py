@@ -72,6 +72,7 @@ def test_a_failure_is_told_when_it_is_the_second_in_a_row(clock: Clockwork) -> N
     text = text_of(failure)
     assert "Second run in a row that failed" in text
     assert text.index("TimeoutError: the server") < text.index("The failures before it 2026-03-02 12:00")
+    assert "  2026-03-02 12:00  TimeoutError the server did not answer after " in failure.message
     assert "Before it, 3 runs failed in a row" in text_of(recovery)
     clock.run("night", ERROR, handlers=box, alert_after=2)
     assert len(box.messages) == 2, "the next row begins anew"
