@@ -24,6 +24,12 @@ needs_owners = pytest.mark.skipif(
 )
 
 
+def give_away(path: Path) -> None:
+    """Give a file to another owner."""
+    if sys.platform != "win32":
+        os.chown(path, 12345, -1)
+
+
 def git(folder: Path, *arguments: str) -> str:
     """Run git in a folder without any configuration, and return what it prints."""
     outside = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
@@ -137,8 +143,7 @@ def test_no_repository_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", ["", ".git"])
 def test_nothing_is_read_in_a_repository_of_another_owner(by_hand: Path, given: str) -> None:
     """Neither where the work tree is theirs nor where the repository in it is."""
-    assert sys.platform != "win32"
-    os.chown(by_hand / given, 12345, -1)
+    give_away(by_hand / given)
     assert commit_of(str(by_hand)) is None
 
 
@@ -149,6 +154,5 @@ def test_a_file_that_leads_to_a_repository_of_another_owner_is_not_followed(by_h
     mine.mkdir()
     (mine / ".git").write_text(f"gitdir: {by_hand / '.git'}\n")
     assert found(mine).id == ID
-    assert sys.platform != "win32"
-    os.chown(by_hand / ".git", 12345, -1)
+    give_away(by_hand / ".git")
     assert commit_of(str(mine)) is None
