@@ -252,7 +252,7 @@ def test_values_that_stand_out_are_told_with_what_changed(monkeypatch: pytest.Mo
     recorder = Recorder()
     for rows in (*range(12_000, 12_006), 0):
         if not rows:
-            monkeypatch.setenv("PARCELS_<b>", "")
+            monkeypatch.setenv("PARCELS_<B>", "")
         look_anew()
         with supervise("parcels", handlers=recorder, report_on=["success"]) as run:
             run.record(rows=rows)
@@ -260,10 +260,10 @@ def test_values_that_stand_out_are_told_with_what_changed(monkeypatch: pytest.Mo
     *usual, odd = recorder.messages
     assert not [each for each in usual if says_changes(each.message)]
     assert "rows is 0" in odd.subject
-    assert "PARCELS_<b> new" in odd.message
-    assert "PARCELS_&lt;b&gt; new" in as_html(odd)
+    assert "PARCELS_<B> new" in odd.message
+    assert "PARCELS_&lt;B&gt; new" in as_html(odd)
     (part,) = [each for each in parts_of(odd) if isinstance(each, Facts) and each.title.startswith("Changed since")]
-    assert [(each.label, each.text) for each in part.rows] == [("Variables", "PARCELS_<b> new")]
+    assert [(each.label, each.text) for each in part.rows] == [("Variables", "PARCELS_<B> new")]
     assert [each for each in as_data(parts_of(odd)) if str(each.get("title")).startswith("Changed since")]
 
 
