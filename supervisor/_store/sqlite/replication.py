@@ -117,15 +117,20 @@ class ReplicationLog(RunQueries):
     def note_fault(self, target: str, fault: str) -> bool:
         """Note why a database does not take runs, "" when it does; return whether that is news.
 
+        Args:
+            target: Which database; "" where not even that is known: then whichever there was before.
+            fault: Why; "" for nothing.
+
         Raises:
             JournalUnavailable: The journal cannot be written.
         """
-        if self._database.rows("SELECT 1 FROM replica WHERE target = ? AND (fault = '') = ?", (target, not fault)):
+        faults = self._database.rows("SELECT fault FROM replica WHERE ? IN (target, '')", (target,))
+        if faults and bool(faults[0][0]) == bool(fault):
             return False
         with self._database.write() as connection:
-            connection.execute("DELETE FROM replica WHERE target != ?", (target,))
-            connection.execute(_BEGIN, (target, self._clock()))
-            connection.execute("UPDATE replica SET fault = ? WHERE target = ?", (fault, target))
+            if not faults:
+                connection.execute(_BEGIN, (target, self._clock()))
+            connection.execute("UPDATE replica SET fault = ? WHERE ? IN (target, '')", (fault, target))
         return bool(fault)
 
     def runs_after(self, key: int, limit: int) -> tuple[RunRecord, ...]:

@@ -123,3 +123,20 @@ def test_another_database_begins_anew(journal: Journal) -> None:
     assert log.replicated(TARGET) is None
     log.note(TARGET, high_key=8, base=3, open_runs={})  # a check that still ran with the configuration before
     assert log.replicated(TARGET) is None
+
+
+def test_a_fault_is_news_once(journal: Journal) -> None:
+    """Also one that is known before the database is; what the database has stays noted."""
+    log = journal.replication()
+    assert log.note_fault("", "FLEET_URL is not set")
+    assert not log.note_fault("", "FLEET_URL is not set")
+    log.begin(TARGET)
+    log.note(TARGET, high_key=7, base=2, open_runs={})
+    assert not log.note_fault(TARGET, "")
+    assert log.note_fault("", "FLEET_URL is not set")
+    assert not log.note_fault(TARGET, "refused")
+    assert log.begin(TARGET)[:2] == (7, 2)
+    assert not log.note_fault(TARGET, "")
+    assert log.note_fault(TARGET, "refused")
+    assert log.note_fault("gis2:5432/fleet", "refused")
+    assert log.begin(TARGET)[:2] == (7, 2)
