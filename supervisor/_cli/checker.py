@@ -416,7 +416,8 @@ class Result:
         if others:
             verb = "waits" if others == 1 else "wait"
             waiting = f"{counted(others, 'message')} {verb} for handlers that only the scripts know"
-        headline = f"{scripts}: {said}" if said else f"all is well: {scripts}, {waiting}"
+        well = "no alert" if self.checked.without_handlers else "all is well"  # of what nobody hears, nobody knows
+        headline = f"{scripts}: {said}" if said else f"{well}: {scripts}, {waiting}"
         return headline if self.send == SENT else f'{headline}; send = "{self.send}": nothing was sent or noted'
 
     def document(self) -> dict[str, Any]:

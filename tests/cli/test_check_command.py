@@ -567,7 +567,9 @@ def test_a_check_names_the_scripts_for_which_no_handler_is_configured(machine: M
     machine.configure("")
     with machine.start("with supervise('quiet'): print('ready', flush=True)") as process:
         assert process.wait(PATIENCE_S) == 0
-    assert "unheard   no handler is configured for quiet: what a check finds" in machine.check().stdout
+    said = machine.check().stdout
+    assert "unheard   no handler is configured for quiet: what a check finds" in said
+    assert said.endswith("\nno alert: 1 script, nothing waits\n"), "what nobody hears of is not well"
     assert json.loads(machine.check("--json").stdout)["without_handlers"] == ["quiet"]
     assert machine.check("--quiet").stdout == ""
 
