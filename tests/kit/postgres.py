@@ -56,6 +56,11 @@ class Postgres:
             nobody = pwd.getpwnam("nobody")
             self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+            # Only root may look into the folder of the environment, as tox makes it.
+            package = self._programs.parents[1]
+            for each in package.parent.glob(f"{package.name}*"):  # its libraries stand in a folder beside it
+                shutil.copytree(each, folder / "programs" / each.name, symlinks=True)
+            self._programs = folder / "programs" / self._programs.relative_to(package.parent)
 
     def run(self, program: str, *arguments: object) -> None:
         """Run one of PostgreSQL's programs as the server's user."""
