@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -129,6 +130,7 @@ def test_the_end_of_a_run_is_there_at_once_where_that_is_wanted(
     assert rows(postgres, database, "SELECT sum(ok) AS ok FROM supervisor.run_day") == [{"ok": 2}]
 
 
+@pytest.mark.skipif(find_spec("psycopg") is None, reason="the extra fleet is missing")
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no embedded PostgreSQL")
 def test_a_fleet_that_says_nothing_holds_up_a_job_for_its_deadline_alone(tmp_path: Path) -> None:
     """Once, at the end; and the exit code is the script's own."""

