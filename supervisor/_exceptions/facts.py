@@ -203,7 +203,7 @@ def script_path() -> str | None:
 
 
 _PACKAGES = ("site-packages", "dist-packages")
-_MOST_FILES = 20  # each of them takes some microseconds of every run, and bytes of its row in the journal
+_MOST_FILES = 8  # each of them takes some microseconds of every run, and bytes of its row in the journal
 _MOST_ENTRIES = 200  # of a folder that also holds thousands of other files
 
 
