@@ -319,6 +319,10 @@ def _values(configuration: Configuration) -> Iterator[tuple[tuple[str, ...], Any
         yield ("handlers", name, "type"), spec.type
         for option, value in spec.options.items():
             yield ("handlers", name, option), value
+    if configuration.fleet is not None:
+        for name, value in attrs.asdict(configuration.fleet, recurse=False).items():
+            if dotted(("fleet", name)) in configuration.origins:
+                yield ("fleet", name), value
 
 
 def _shown(value: Any) -> str:
@@ -378,6 +382,12 @@ _END = """\
 #report_on = ["start", "success"]
 #schedule = "0 2 * * 1-5"
 #overlap = "skip"
+
+# The database in which the runs of many machines stand: pip install 'agrc-supervisor[fleet]'
+#[fleet]
+#url = { env = "FLEET_URL" }
+#environment = "production"
+#expect_every_s = 600
 
 # A profile has the same tables, stronger than all of the above. SUPERVISOR_PROFILE=development chooses this one.
 #[profiles.development.defaults]

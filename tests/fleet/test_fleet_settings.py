@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from journalled import document
 
 from supervisor._config import load
 
@@ -44,6 +45,17 @@ ca_file = "ca.pem"
     assert fleet.ca_file == str(tmp_path / "ca.pem")
     assert fleet.address({"FLEET_URL": "postgresql://me:hunter2@gis1/fleet"}) == "postgresql://me:hunter2@gis1/fleet"
     assert "hunter2" not in repr(loaded(tmp_path, '[fleet]\nurl = "postgresql://me:hunter2@gis1/fleet"').fleet)
+
+
+def test_supervisor_config_shows_it_without_its_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With where each value comes from."""
+    loaded(tmp_path, '[fleet]\nurl = "postgresql://me:hunter2@gis1/fleet"\nsend = ["values"]\n')
+    monkeypatch.setenv("SUPERVISOR_CONFIG", str(tmp_path / "supervisor.toml"))
+    monkeypatch.setenv("SUPERVISOR_FLEET_ENVIRONMENT", "dev")
+    entries = {each["key"]: (each["value"], each["origin"]) for each in document("config")["entries"]}
+    assert entries["fleet.url"][0] == "********"
+    assert entries["fleet.send"][0] == '["values"]'
+    assert entries["fleet.environment"] == ('"dev"', "environment variable SUPERVISOR_FLEET_ENVIRONMENT")
 
 
 def test_variables_are_stronger(tmp_path: Path) -> None:
