@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -216,9 +216,13 @@ def least_surroundings(script: str | None) -> Surroundings:
     Args:
         script: The path of the script or program; None where there is none.
     """
+    return Surroundings(_least_stamp(script, int(time.monotonic())), boot())
+
+
+@lru_cache(maxsize=4)  # a process with thousands of short runs looks once a second
+def _least_stamp(script: str | None, _second: int) -> bytes:
     paths = [] if script is None else sorted({script, *islice(_beside(script), _MOST_FILES)})
-    parts = {"files": list(file_times(paths)), "packages": list(folder_times())}
-    return Surroundings(_as_json(parts).encode(), boot())
+    return _as_json({"files": list(file_times(paths)), "packages": list(folder_times())}).encode()
 
 
 def _beside(script: str) -> Iterator[str]:

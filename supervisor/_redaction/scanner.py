@@ -153,7 +153,7 @@ _BY_PER_MILLE = {75: b" e", 44: b"asroi2", 35: b"dnpt013", 20: b"cflu46-/:", 13:
 _PER_MILLE = {letter: count for count, letters in _BY_PER_MILLE.items() for letter in letters}
 _PER_MILLE_OF_OTHERS = 3
 _PER_MILLE_AT_END = 150  # any letter may follow a trigger's last one, so that each stop there looks back
-_STOP = 30  # each letter to stop at makes every stop longer, as much as so many per mille more stops
+_STOP = 6  # each letter to stop at is another walk, which takes as long as so many per mille more stops
 
 _URL_BYTES = 2400  # a password and its user are shorter
 
