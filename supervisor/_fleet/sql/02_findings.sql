@@ -129,17 +129,22 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = supervisor, pg_temp AS $$
 DECLARE
     v_found jsonb;
+    v_keys bigint[];
 BEGIN
     IF pg_try_advisory_xact_lock(1398096966) THEN  -- whoever looks at this moment takes what it finds
         PERFORM look();
     END IF;
-    WITH mine AS (
-        SELECT f.key FROM finding f
-        WHERE f.state IN ('new', 'over')
+    -- Chosen before they are locked, so that what is looked at again under the lock is one plain row.
+    v_keys := ARRAY(
+        SELECT f.key FROM finding f LEFT JOIN script s ON s.key = f.script
+        WHERE f.state IN ('new', 'over') AND (f.script IS NULL OR s.environment = p_environment)
             AND (f.claimed_until IS NULL OR f.claimed_until < clock_timestamp() OR f.claimer = p_claimer)
-            AND (f.script IS NULL
-                OR EXISTS (SELECT 1 FROM script s WHERE s.key = f.script AND s.environment = p_environment))
-        ORDER BY f.key LIMIT least(p_limit, 500) FOR UPDATE OF f SKIP LOCKED
+        ORDER BY f.key LIMIT least(p_limit, 500));
+    WITH mine AS MATERIALIZED (
+        SELECT key FROM finding
+        WHERE key = ANY (v_keys) AND state IN ('new', 'over')
+            AND (claimed_until IS NULL OR claimed_until < clock_timestamp() OR claimer = p_claimer)
+        ORDER BY key FOR UPDATE SKIP LOCKED
     ), taken AS (
         UPDATE finding SET claimer = p_claimer, claimed_until = clock_timestamp() + interval '10 minutes'
         FROM mine WHERE finding.key = mine.key RETURNING finding.*
