@@ -11,13 +11,12 @@ from supervisor.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SENDABLE = ("values", "error", "argv", "log_tail", "traceback", "attachments")
+SENDABLE = ("values", "error", "argv", "log_tail", "traceback")
 """What ``send`` may name. Of each run are sent its name, times and outcome, and what it used of the machine.
 
 values: What it recorded, its progress, its steps. error: What went wrong and what it was warned of, without source code
 and local variables. argv: Its command line, its user and the path of its log. log_tail: The last lines of its own log,
 unless it succeeded. traceback: The traceback, and what else an error shows of source code and local variables.
-attachments: The files of messages that others deliver.
 """
 DEFAULT_SEND = ("values", "error", "argv", "log_tail")
 REPLICATE = ("check", "end", "off")
@@ -56,12 +55,6 @@ def _texts(value: Any) -> Any:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
-def _all_texts(_: Any, field: attrs.Attribute[Any], value: tuple[Any, ...]) -> None:
-    for each in value:
-        if not isinstance(each, str) or not each.strip():
-            raise ConfigurationError(f"{field.name} must be a list of names, got {each!r}")
-
-
 def _seconds(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if value is None and field.default is None:
         return
@@ -94,7 +87,6 @@ class FleetSettings:
         ca_file: The certificates that count. Default None: the system's.
         send: What may leave the machine: some of ``SENDABLE``.
         expect_every_s: How often this machine checks in, at least, in seconds. Default None: it is not missed.
-        accept_outbox: The names of handlers by which this machine delivers what others have left.
 
     Raises:
         ConfigurationError: One of them is wrong.
@@ -109,7 +101,6 @@ class FleetSettings:
     ca_file: str | None = attrs.field(default=None, validator=_name)
     send: tuple[str, ...] = attrs.field(default=DEFAULT_SEND, converter=_texts, validator=_some_of(*SENDABLE))
     expect_every_s: float | None = attrs.field(default=None, validator=_seconds)
-    accept_outbox: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_texts)
 
     def address(self, environ: Mapping[str, str]) -> str:
         """Return the URL, looked up now.
@@ -123,7 +114,7 @@ class FleetSettings:
 
 FIELDS = tuple(each.name for each in attrs.fields(FleetSettings))
 _NUMBERS = ("deadline_s", "expect_every_s")
-_LISTS = ("send", "accept_outbox")
+_LISTS = ("send",)
 
 
 def from_text(name: str, text: str) -> Any:
