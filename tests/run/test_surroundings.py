@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def look_anew() -> None:
-    """Let each test look for itself: a process looks once a second."""
+def look_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test look for itself: a process looks once a second, and at no more files than a script has."""
     surroundings._stamp.cache_clear()
+    _exceptions.facts._least_stamp.cache_clear()
+    monkeypatch.setattr(surroundings, "_MOST_FILES", 10_000)  # the process of the tests has loaded all of them
 
 
 def stamp(command: list[str] | None = None) -> dict[str, Any]:
