@@ -1,6 +1,8 @@
 -- What is wrong in the fleet, and who tells it: starts that were missed, runs that were lost, silent machines, clocks
 -- that are wrong. Any number of checkers look at once; none leads, and each finding is told by one of them.
 
+-- born_at: of the run, as its own row has it. Computed by a function in a condition on run, it let PostgreSQL 18.6 crash
+-- now and then while it chose partitions (perform_pruning_base_step).
 -- state: new, told, over (it must be told that it ended), closed. claimer: the checker that tells it, until then.
 CREATE TABLE finding (
     key bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -10,6 +12,7 @@ CREATE TABLE finding (
     script int,
     host int,
     run_id text,
+    born_at timestamptz,
     since timestamptz NOT NULL,
     found_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     told_at timestamptz,
@@ -33,7 +36,7 @@ SET search_path = supervisor, pg_temp AS $$
         SELECT f.key FROM finding f JOIN script s ON s.key = f.script
         WHERE f.resolved_at IS NULL AND f.kind = 'missed' AND (s.next_due_at IS NULL OR s.next_due_at > f.since)
         UNION ALL
-        SELECT f.key FROM finding f JOIN run r ON r.id = f.run_id AND r.born_at = born_of(f.run_id)
+        SELECT f.key FROM finding f JOIN run r ON r.id = f.run_id AND r.born_at = f.born_at
         WHERE f.resolved_at IS NULL AND f.kind = 'lost' AND r.rev > 100
         UNION ALL
         SELECT f.key FROM finding f JOIN host h ON h.key = f.host
@@ -55,7 +58,7 @@ DECLARE
     v_run record;
 BEGIN
     FOR v_run IN
-        SELECT run.id, run.host, run.script, run.alive_at, run.more -> 'progress' AS progress,
+        SELECT run.id, run.born_at, run.host, run.script, run.alive_at, run.more -> 'progress' AS progress,
             to_jsonb(s) || jsonb_build_object(
                 'id', run.id, 'rev', 100, 'outcome', 'died', 'started_at', run.started_at, 'instance', run.instance,
                 'alive_every_s', run.alive_every_s,
@@ -66,8 +69,8 @@ BEGIN
         ORDER BY run.alive_at LIMIT 500
     LOOP
         IF take_runs(v_run.host, jsonb_build_array(v_run.document)) > 0 THEN
-            INSERT INTO finding (kind, script, host, run_id, since, facts)
-            VALUES ('lost', v_run.script, v_run.host, v_run.id, v_run.alive_at,
+            INSERT INTO finding (kind, script, host, run_id, born_at, since, facts)
+            VALUES ('lost', v_run.script, v_run.host, v_run.id, v_run.born_at, v_run.alive_at,
                 jsonb_strip_nulls(jsonb_build_object('progress', v_run.progress)))
             ON CONFLICT DO NOTHING;
         END IF;
@@ -153,7 +156,7 @@ BEGIN
         'id', t.id, 'kind', t.kind, 'is_over', t.state = 'over', 'since', t.since, 'run_id', t.run_id,
         'environment', s.environment, 'name', s.name, 'title', s.title, 'schedule', s.schedule, 'grace_s', s.grace_s,
         'timezone', s.timezone, 'last_started_at', s.last_started_at, 'last_outcome', s.last_outcome,
-        'run_outcome', (SELECT outcome FROM run WHERE run.id = t.run_id AND run.born_at = born_of(t.run_id)),
+        'run_outcome', (SELECT outcome FROM run WHERE run.id = t.run_id AND run.born_at = t.born_at),
         'host', h.name, 'expect_every_s', h.expect_every_s, 'now', clock_timestamp(),
         'facts', t.facts || CASE WHEN t.kind = 'silent' THEN at_host(t.host) ELSE '{}' END)) ORDER BY t.key), '[]')
     INTO v_found
