@@ -149,9 +149,9 @@ def _begin(state: RunState) -> None:
 def _prepare(state: RunState) -> None:
     from supervisor._run.preparation import prepare
 
-    prepare(state.settings.handlers, show_locals=state.settings.show_locals)
     if state.reporter is not None:
-        state.reporter.recorder.look_around()
+        state.reporter.recorder.look_around()  # first, since it takes a hundredth of the time
+    prepare(state.settings.handlers, show_locals=state.settings.show_locals)
 
 
 def _put_hooks_in_place() -> None:
