@@ -185,7 +185,7 @@ def test_a_check_that_fails_in_an_unforeseen_way_is_told(past: Past, monkeypatch
     """Whatever goes wrong within a check is exit code 2 and a sentence, so that nobody takes it for an alert."""
     past.run()
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("unforeseen")
 
     monkeypatch.setattr(check_command, "_checked", fail)
