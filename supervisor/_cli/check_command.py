@@ -59,18 +59,11 @@ _MOST_NAMES = 5
     help="Ping this URL at the end, as Healthchecks takes it, or URL/fail when the check could not do its work. "
     "By default what SUPERVISOR_PING_URL says.",
 )
-@click.option("--fleet", "watches", is_flag=True, help="Watch the scripts and machines of the whole fleet, too.")
 @click.option("--no-deliver", is_flag=True, help="Send nothing; what is new waits in the outbox.")
 @shared.deadline("How long to wait for deliveries, at most; the rest stays in the outbox.", default_s=30.0)
 @shared.as_json
 def command(  # noqa: PLR0913, PLR0917 - one for each option
-    handlers: tuple[str, ...],
-    quiet: bool,
-    ping: str | None,
-    watches: bool,
-    no_deliver: bool,
-    deadline_s: float,
-    as_json: bool,
+    handlers: tuple[str, ...], quiet: bool, ping: str | None, no_deliver: bool, deadline_s: float, as_json: bool
 ) -> None:
     """Find runs that died, hang or never started, notify people, and deliver what waits.
 
@@ -85,10 +78,6 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     Where [fleet] is configured, it then brings the runs of the journal into the fleet's database. That it cannot be
     used is said once, and changes no exit code.
 
-    With --fleet it also finds, in the environment of this machine, starts that were missed everywhere and runs of
-    containers that were lost, and machines that no longer check in or whose clocks are wrong. Of all machines that do
-    this, one notifies its own handlers of each.
-
     Where the configuration says send = "console" or "off" it only prints what it finds: nothing is sent or pinged, and
     nothing is noted in the journal.
     """
@@ -96,7 +85,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     with _log_shown() as shown:
         shown.is_quiet = quiet
         with redirect_stdout(sys.stderr) if as_json else nullcontext():  # a console handler prints to stdout
-            result = _result(handlers, None if no_deliver else deadline_s, shown, watches=watches)
+            result = _result(handlers, None if no_deliver else deadline_s, shown)
             if pinger is not None and result.send == SENT:
                 result = _pinged(pinger, result)
     if result.fleet is not None:
@@ -111,7 +100,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
 # What is done
 
 
-def _result(handlers: Sequence[str], deadline_s: float | None, shown: _Shown, *, watches: bool) -> Result:
+def _result(handlers: Sequence[str], deadline_s: float | None, shown: _Shown) -> Result:
     """Check, and turn whatever keeps it from its work into faults."""
     from supervisor._cli.checker import Result
     from supervisor._store.essentials import JournalUnavailable
@@ -121,16 +110,11 @@ def _result(handlers: Sequence[str], deadline_s: float | None, shown: _Shown, *,
     journal, result = None, Result()
     try:
         chosen = tuple(_usable(configuration, name) for name in dict.fromkeys(handlers))
-        if watches and configuration.fleet is None:
-            raise ConfigurationError("--fleet needs the table [fleet] with url in the configuration")
-        journal = _journal(runtime, configuration, is_needed=watches)
+        journal = _journal(runtime, configuration)
         if journal is None:
             result = Result(note=shared.no_journal_yet())
         else:
-            result = _checked(runtime, journal, configuration, chosen, deadline_s, shown, watches=watches)
-            if result.fleet_fault:
-                shared.print_problem(f"error: {result.fleet_fault}")
-                faults.append(result.fleet_fault)
+            result = _checked(runtime, journal, configuration, chosen, deadline_s, shown)
     except (ConfigurationError, JournalUnavailable) as error:
         shared.print_problem(f"error: {error}")
         faults.append(str(error))
@@ -151,8 +135,6 @@ def _checked(  # noqa: PLR0913, PLR0917 - all that a check needs
     chosen: tuple[MessageHandler, ...],
     deadline_s: float | None,
     shown: _Shown,
-    *,
-    watches: bool,
 ) -> Result:
     from supervisor._cli.checker import Check, Result
 
@@ -169,17 +151,11 @@ def _checked(  # noqa: PLR0913, PLR0917 - all that a check needs
         if send == "console":
             _print_messages(checked.new, handlers_of)
         return Result(checked=checked, delivered=check.deliver(checked.new, lambda _: None, None))
-    checked, fleet_fault = check.raise_alerts(), ""
-    if watches:
-        from supervisor._cli.fleet_watch import watch
-
-        told, fleet_fault = watch(check, journal, configuration)
-        checked = attrs.evolve(checked, new=(*checked.new, *told))
+    checked = check.raise_alerts()
     with shown.muted():
         delivered = check.deliver(checked.new, _finder(configuration, chosen), deadline_s)
         check.pack_left()
-    fleet = _replicated(runtime, journal, configuration)
-    return Result(checked=checked, delivered=delivered, fleet=fleet, fleet_fault=fleet_fault)
+    return Result(checked=checked, delivered=delivered, fleet=_replicated(runtime, journal, configuration))
 
 
 def _replicated(runtime: Runtime, journal: Journal, configuration: Configuration) -> Replication | None:
@@ -201,17 +177,15 @@ def _print_messages(new: Sequence[NewAlert], handlers_of: Callable[[str], Sequen
         stand_in_for(handlers_of(each.alert.name), ALWAYS_REPORTED).send_message(each.message)
 
 
-def _journal(runtime: Runtime, configuration: Configuration, *, is_needed: bool) -> Journal | None:
-    """Return the journal; None where no run made one yet and nothing is configured that can be missed."""
+def _journal(runtime: Runtime, configuration: Configuration) -> Journal | None:
+    """Return the journal; None where no run made one yet and no schedule is configured, so that none can be missed."""
     from supervisor._store.essentials import FILE_NAME, limits
     from supervisor._store.sqlite import open_journal
 
     directory = runtime.state_path()
     is_there = shared.check_place(directory) and os.path.lexists(os.path.join(directory, FILE_NAME))  # noqa: PTH118 - a text
     may_be_made = configuration.send_for(None) == SENT
-    if not is_there and not (
-        may_be_made and (is_needed or any(each.get("schedule") for each in configuration.runs.values()))
-    ):
+    if not is_there and not (may_be_made and any(each.get("schedule") for each in configuration.runs.values())):
         return None
     return open_journal(directory, clock=runtime.clock, **limits())
 

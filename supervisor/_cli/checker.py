@@ -159,14 +159,6 @@ class Check:
         new = tuple(each for each in map(self._notify, found) if each is not None)
         return self._checked(view, before, new)
 
-    def tell(self, found: Iterable[PendingAlert]) -> tuple[NewAlert, ...]:
-        """Store the messages of what was found elsewhere, each in one commit with what its claim notes.
-
-        Raises:
-            JournalUnavailable: The journal cannot be read or written. What was stored before stays.
-        """
-        return tuple(new for new in map(self._notify, found) if new is not None)
-
     def look(self) -> Checked:
         """Find what is wrong and new, as if nobody had to be notified; nothing is written to the journal.
 
@@ -364,7 +356,6 @@ class Result:
         note: What there is to say instead, when there is no journal yet.
         send: The setting ``send``: with any value but "handlers" nothing was sent, and nothing written to the journal.
         fleet: What came of bringing runs into the fleet; None where there is none.
-        fleet_fault: Why the fleet could not be watched; "" where it was, or was not to be.
     """
 
     checked: Checked | None = None
@@ -374,7 +365,6 @@ class Result:
     note: str = ""
     send: str = SENT
     fleet: Replication | None = None
-    fleet_fault: str = ""
 
     @property
     def open(self) -> tuple[AlertRecord, ...]:

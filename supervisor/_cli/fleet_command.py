@@ -17,8 +17,6 @@ from supervisor.errors import ConfigurationError
 _CODES = shared.exit_codes(one="the database cannot be used, or may not be changed by this user")
 _WRITES = ("hello(jsonb)", "put(jsonb, jsonb)")
 """The functions by which machines write; they may nothing else."""
-_WATCHES = ("watch(uuid, text, int)", "told(uuid, jsonb)")
-"""The functions by which `supervisor check --fleet` watches."""
 _ROLE = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 
 
@@ -68,20 +66,17 @@ def _migrate(url: str, tls: str, ca_file: str | None) -> None:
 
 
 @command.command("grants")
-@click.option("--writer", "writers", multiple=True, metavar="NAME", help="May be repeated.")
-@click.option("--checker", "checkers", multiple=True, metavar="NAME", help="A writer that watches; may be repeated.")
-def grants(writers: tuple[str, ...], checkers: tuple[str, ...]) -> None:
+@click.option("--writer", "writers", multiple=True, required=True, metavar="NAME", help="May be repeated.")
+def grants(writers: tuple[str, ...]) -> None:
     """Print the SQL that lets roles write to the fleet, for its owner to run; nothing is run here.
 
     A writer may call the functions by which machines write, and nothing else: it cannot read, change or delete what
-    others have written. A checker may besides find what is wrong in the fleet, as `supervisor check --fleet` does.
+    others have written.
     """
-    if not writers and not checkers:
-        raise click.UsageError("name a role: --writer NAME or --checker NAME")
-    for name in dict.fromkeys((*writers, *checkers)):
+    for name in writers:
         if not _ROLE.fullmatch(name):
             raise click.UsageError(f"a role has a name like parcels_writer, got {name!r}")
         shared.say(f'CREATE ROLE "{name}" LOGIN CONNECTION LIMIT 20;  -- \\password {name} sets its password')
         shared.say(f'GRANT USAGE ON SCHEMA supervisor TO "{name}";')
-        for function in (*_WRITES, *(_WATCHES if name in checkers else ())):
+        for function in _WRITES:
             shared.say(f'GRANT EXECUTE ON FUNCTION supervisor.{function} TO "{name}";')

@@ -37,8 +37,6 @@ TEXT_LIMIT = 60_000
 
 _ERROR_TEXT_LIMIT = 4_000
 _CODE_OF_ERROR = ("source", "excerpt", "local_variables")
-_EARLY_S = 30.0
-"""A start that comes before its time by less than this is that start, as the rules of alerts have it."""
 _IN_FIELDS_OF_THEIR_OWN = ("title", "timezone", "owner", "each_host")
 _DROPPED_FIRST = ("steps", "retried", "warnings", "settings", "links", "argv", "progress")
 
@@ -249,22 +247,14 @@ def _name(name: str) -> str:
 
 
 def _next_due_at(run: RunRecord) -> str | None:
-    """Return when the next start is due after this one, by the run's own schedule.
-
-    A start may come early by a little, and what was due while the run was under way is not missed.
-    """
+    """Return when the next start is due after this one, by the run's own schedule."""
     if run.schedule is None:
         return None
     from supervisor._schedules import parse_schedule
     from supervisor.errors import ConfigurationError
 
     try:
-        schedule = parse_schedule(run.schedule)
-        early_s = _EARLY_S if schedule.cron is not None else 0.0
-        due = schedule.next_after(datetime.fromtimestamp(run.started_at_s + early_s, UTC))
-        ended_at_s = run.started_at_s + run.report.duration_s if run.outcome is not None else None
-        if due is not None and ended_at_s is not None and due.timestamp() <= ended_at_s:
-            due = schedule.next_after(datetime.fromtimestamp(ended_at_s, UTC))
+        due = parse_schedule(run.schedule).next_after(datetime.fromtimestamp(run.started_at_s, UTC))
     except (ConfigurationError, OverflowError):  # a newer version, or somebody, wrote it
         return None
     return due.isoformat() if due is not None else None

@@ -6,13 +6,14 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fleet_machine import JOB, Machine
+from scripts import PACKAGE, bare_environment
 
 from supervisor._fleet.connection import Connection
 
@@ -23,6 +24,47 @@ if TYPE_CHECKING:
 
 if sys.platform == "win32":
     pytest.skip("PostgreSQL's wheel is none for Windows", allow_module_level=True)
+
+JOB = """
+import sys, supervisor
+with supervisor.supervise("nightly parcels") as run:
+    run.record(rows=812)
+assert "psycopg" not in sys.modules and "supervisor._fleet.connection" not in sys.modules
+"""
+
+
+class Machine:
+    """A machine with a configuration and a journal of its own."""
+
+    def __init__(self, folder: Path, url: str, more: str = "") -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        self.file = folder / "supervisor.toml"
+        self.file.write_text(f'[fleet]\nurl = "{url}"\nenvironment = "prod"\n{more}\n', encoding="utf-8")
+        self.file.chmod(0o600)
+        self.environment = {
+            **bare_environment(), "PYTHONPATH": str(PACKAGE.parent), "SUPERVISOR_STATE": str(self.state),
+            "SUPERVISOR_CONFIG": str(self.file),
+        }  # fmt: skip
+
+    def run(self, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run Python, and expect an exit code."""
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)], check=False, capture_output=True, text=True, env=self.environment,
+            cwd=self.folder,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def job(self, text: str = JOB) -> subprocess.CompletedProcess[str]:
+        """Run a script."""
+        script = self.folder / "job.py"
+        script.write_text(text, encoding="utf-8")
+        return self.run(script)
+
+    def check(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run a check, which finds nothing."""
+        return self.run("-m", "supervisor", "check", *options)
 
 
 def rows(postgres: Postgres, database: str, sql: str) -> list[dict[str, Any]]:

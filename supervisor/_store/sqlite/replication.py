@@ -81,10 +81,6 @@ class ReplicationLog(RunQueries):
         """Return what a database has; None where nothing is replicated to it."""
         return next((_replicated(row) for row in self._database.rows(_SELECT, (target,))), None)
 
-    def has_message(self, message_id: str) -> bool:
-        """Return whether a message is or was in the outbox."""
-        return bool(self._database.rows("SELECT 1 FROM delivery WHERE message_id = ? LIMIT 1", (message_id,)))
-
     def forget(self) -> None:
         """Let runs be deleted as without a fleet, since there is none any more."""
         if self._database.rows("SELECT 1 FROM replica LIMIT 1"):
